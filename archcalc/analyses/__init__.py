@@ -1,0 +1,24 @@
+"""Trace -> Report. One file an analysis; here is the list of them. No torch in this room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from archcalc.analyses.flops import flops
+from archcalc.analyses.memory import memory
+from archcalc.analyses.params import params
+from archcalc.analyses.report import Analysis, Report, assemble
+from archcalc.analyses.shapes import shapes
+from archcalc.trace import Trace
+
+ANALYSES: dict[str, Callable[[Trace], Analysis]] = {
+    "params": params,
+    "flops": flops,
+    "shapes": shapes,
+    "memory": memory,
+}
+
+
+def analyze(trace: Trace, names: Sequence[str] = tuple(ANALYSES)) -> Report:
+    """The report of the named analyses (all of them by default) on one trace."""
+    return assemble(trace, [ANALYSES[name](trace) for name in names])

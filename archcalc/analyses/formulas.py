@@ -1,0 +1,343 @@
+"""Multiply-accumulates of every contraction: one pure function of shapes an op.
+
+A formula's parameters are the op's own argument names: a tensor arrives as its shape, a list of tensors as a tuple
+of shapes, any other argument as its value; `output` is the shape of the first output. A MAC is one point of the
+contraction's index space; bias, scaling and softmax are not MACs.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import cache
+from math import prod
+from typing import Any, TypeVar
+
+from archcalc.trace import Call, Shape, Trace
+
+Formula = Callable[..., int | None]
+F = TypeVar("F", bound=Formula)
+FORMULAS: dict[str, Formula] = {}
+"""By op name; 'aten.mm' stands for all its overloads."""
+
+
+def contraction(*ops: str) -> Callable[[F], F]:
+    """Register the formula of some ops; a second formula for an op is refused."""
+
+    def register(formula: F) -> F:
+        for op in ops:
+            if op in FORMULAS:
+                raise ValueError(f"{op} has the formula {FORMULAS[op].__name__} already")
+            FORMULAS[op] = formula
+        return formula
+
+    return register
+
+
+def macs(formula: Formula, trace: Trace, call: Call) -> int | None:
+    """Evaluate a formula on one call; None where the count depends on values that shapes do not tell."""
+    known: dict[str, Any] = {"output": trace.shape(call.outputs[0])} if call.outputs else {}
+    known |= call.attributes
+    for name, tensors in call.inputs.items():
+        known[name] = trace.shape(tensors) if isinstance(tensors, int) else tuple(map(trace.shape, tensors))
+    return formula(**{name: known[name] for name in _arguments(formula) if name in known})
+
+
+@cache
+def _arguments(formula: Formula) -> tuple[str, ...]:
+    return tuple(inspect.signature(formula).parameters)
+
+
+# ---- matrices and vectors ------------------------------------------------------------------------
+
+
+@contraction("aten.mm", "aten._int_mm", "aten._scaled_mm", "aten._scaled_mm_v2")
+def mm(self: Shape, mat2: Shape) -> int:
+    """[n, m] @ [m, p]: n·m·p.
+
+    >>> mm((2, 3), (3, 4))  # 2·3·4
+    24
+    """
+    return prod(self) * mat2[1]
+
+
+@contraction("aten.addmm", "aten._addmm_activation")
+def addmm(mat1: Shape, mat2: Shape) -> int:
+    """[p] + [n, m] @ [m, p]: n·m·p.
+
+    >>> addmm((1, 512), (512, 1000))  # 1·512·1000
+    512000
+    """
+    return prod(mat1) * mat2[1]
+
+
+@contraction("aten.bmm")
+def bmm(self: Shape, mat2: Shape) -> int:
+    """[b, n, m] @ [b, m, p]: b·n·m·p.
+
+    >>> bmm((8, 2, 3), (8, 3, 4))  # 8·2·3·4
+    192
+    """
+    return prod(self) * mat2[2]
+
+
+@contraction("aten.baddbmm", "aten.addbmm")
+def baddbmm(batch1: Shape, batch2: Shape) -> int:
+    """[b, n, p] + [b, n, m] @ [b, m, p]: b·n·m·p.
+
+    >>> baddbmm((8, 2, 3), (8, 3, 4))  # 8·2·3·4
+    192
+    """
+    return prod(batch1) * batch2[2]
+
+
+@contraction("aten.mv")
+def mv(self: Shape) -> int:
+    """[n, m] @ [m]: n·m.
+
+    >>> mv((5, 7))  # 5·7
+    35
+    """
+    return prod(self)
+
+
+@contraction("aten.addmv")
+def addmv(mat: Shape) -> int:
+    """[n] + [n, m] @ [m]: n·m.
+
+    >>> addmv((5, 7))  # 5·7
+    35
+    """
+    return prod(mat)
+
+
+@contraction("aten.dot", "aten.vdot")
+def dot(self: Shape) -> int:
+    """[n] · [n]: n.
+
+    >>> dot((9,))
+    9
+    """
+    return prod(self)
+
+
+@contraction("aten.linear", "aten.mkldnn_linear", "aten._weight_int8pack_mm")
+def linear(output: Shape, weight: Shape | None = None, mat2: Shape | None = None) -> int:
+    """[..., m] @ [p, m]ᵀ: each output element sums m products.
+
+    >>> linear((4, 7, 10), weight=(10, 3))  # 4·7·10·3
+    840
+    """
+    return prod(output) * (weight or mat2 or (0,))[-1]
+
+
+@contraction("aten._grouped_mm", "aten._scaled_grouped_mm", "aten._scaled_grouped_mm_v2")
+def grouped_mm(self: Shape, mat2: Shape) -> int:
+    """Each row of [n, m] meets one matrix of [g, m, p], each column of [m, p] one of [g, n, m]; else as mm and bmm.
+
+    >>> grouped_mm((16, 3), (4, 3, 5)), grouped_mm((4, 16, 3), (3, 5))  # 16·3·5 both
+    (240, 240)
+    """
+    return prod(self[-2:] if len(mat2) == 2 else self) * mat2[-1]
+
+
+@contraction("aten._trilinear")
+def trilinear(
+    i1: Shape,
+    i2: Shape,
+    i3: Shape,
+    expand1: tuple[int, ...] = (),
+    expand2: tuple[int, ...] = (),
+    expand3: tuple[int, ...] = (),
+) -> int:
+    """Sum over products of three tensors, each with new axes at `expand`: the whole index space.
+
+    nn.Bilinear has N, out, in1, in2: N·out·in1·in2 points.
+
+    >>> trilinear((2, 3), (5, 3, 4), (2, 4), (1, 3), (0,), (1, 2))  # 2·5·3·4
+    120
+    """
+    spread = [_expanded(i1, expand1), _expanded(i2, expand2), _expanded(i3, expand3)]
+    return prod(max(sizes) for sizes in zip(*spread, strict=True))
+
+
+def _expanded(shape: Shape, axes: tuple[int, ...]) -> list[int]:
+    sizes = list(shape)
+    for axis in sorted(axes):
+        sizes.insert(axis, 1)
+    return sizes
+
+
+# ---- convolutions --------------------------------------------------------------------------------
+
+
+@contraction(
+    "aten.convolution",
+    "aten._convolution",
+    "aten.convolution_overrideable",
+    "aten.mkldnn_convolution",
+    "aten.cudnn_convolution",
+    "aten._conv_depthwise2d",
+    "aten.conv_depthwise3d",
+    "aten._slow_conv2d_forward",
+    "aten.slow_conv3d_forward",
+    "aten.slow_conv_dilated2d",
+    "aten.slow_conv_dilated3d",
+)
+def convolution(output: Shape, weight: Shape, input: Shape = (), transposed: bool = False) -> int:
+    """Each output element sums Cin/groups · kh · kw products.
+
+    Transposed, each input element makes Cout/groups · kh · kw.
+    The weight is Cout, Cin/groups, k... (transposed: Cin, Cout/groups, k...), so groups, stride, dilation and the
+    number of dimensions are in the shapes already. Products with padded zeros are counted, as everyone does.
+
+    >>> convolution((1, 64, 112, 112), (64, 3, 7, 7))  # 64·112·112 · 3·7·7
+    118013952
+    >>> convolution((1, 8, 16, 16), (4, 8, 2, 2), (1, 4, 8, 8), transposed=True)  # 4·8·8 · 8·2·2
+    8192
+    """
+    return prod(input if transposed else output) * prod(weight[1:])
+
+
+@contraction("aten.cudnn_convolution_transpose", "aten.slow_conv_transpose2d", "aten.slow_conv_transpose3d")
+def transposed_convolution(self: Shape, weight: Shape) -> int:
+    """Each input element makes Cout/groups · kh · kw products.
+
+    >>> transposed_convolution((1, 4, 8, 8), (4, 8, 2, 2))  # 4·8·8 · 8·2·2
+    8192
+    """
+    return prod(self) * prod(weight[1:])
+
+
+@contraction("aten.conv_tbc")
+def conv_tbc(output: Shape, weight: Shape) -> int:
+    """T, N, C -> T', N, C' with a weight of k, C, C': T'·N·C' · k·C.
+
+    >>> conv_tbc((5, 2, 4), (3, 6, 4))  # 5·2·4 · 3·6
+    720
+    """
+    return prod(output) * weight[0] * weight[1]
+
+
+@contraction("torchvision.deform_conv2d")
+def deform_conv2d(output: Shape, weight: Shape) -> int:
+    """A convolution whose taps lie between pixels: Cin/groups · kh · kw products for each output element.
+
+    >>> deform_conv2d((1, 8, 4, 4), (8, 2, 3, 3))  # 8·4·4 · 2·3·3
+    2304
+    """
+    return prod(output) * prod(weight[1:])
+
+
+@contraction("aten.convolution_backward")
+def convolution_backward(
+    grad_output: Shape,
+    input: Shape,
+    weight: Shape,
+    transposed: bool = False,
+    output_mask: tuple[bool, ...] = (True, True, True),
+) -> int:
+    """The gradients of input and weight cost one forward pass each; the bias's is a sum.
+
+    >>> convolution_backward((1, 64, 112, 112), (1, 3, 224, 224), (64, 3, 7, 7), output_mask=(False, True, False))
+    118013952
+    """
+    one = convolution(grad_output, weight, input, transposed)
+    return one * (output_mask[0] + output_mask[1])
+
+
+# ---- attention -----------------------------------------------------------------------------------
+
+
+@contraction(
+    "aten.scaled_dot_product_attention",
+    "aten._scaled_dot_product_attention_math",
+    "aten._scaled_dot_product_flash_attention",
+    "aten._scaled_dot_product_flash_attention_for_cpu",
+    "aten._scaled_dot_product_efficient_attention",
+    "aten._scaled_dot_product_cudnn_attention",
+    "aten._scaled_dot_product_fused_attention_overrideable",
+)
+def scaled_dot_product_attention(query: Shape, key: Shape, value: Shape) -> int:
+    """N, h, n, d_k with N, h_kv, m, d_k and N, h_kv, m, d_v: both products, N·h·n·m · (d_k + d_v).
+
+    With grouped queries (h_kv < h) every query head still meets every key; a causal mask does not halve the count.
+
+    >>> scaled_dot_product_attention((1, 8, 10, 64), (1, 2, 20, 64), (1, 2, 20, 32))  # 8·10·20 · (64+32)
+    153600
+    """
+    return prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+
+
+@contraction("aten._flash_attention_forward", "aten._efficient_attention_forward")
+def attention_forward(
+    query: Shape, key: Shape, value: Shape, cum_seq_q: Shape | None = None, cu_seqlens_q: Shape | None = None
+) -> int | None:
+    """N, n, h, d_k with N, m, h_kv, d: both products, N·h·n·m · (d_k + d_v).
+
+    Packed sequences of unequal length (cum_seq_q, cu_seqlens_q) keep their lengths in data: None.
+
+    >>> attention_forward((1, 10, 8, 64), (1, 20, 8, 64), (1, 20, 8, 32))  # 8·10·20 · (64+32)
+    153600
+    """
+    if cum_seq_q or cu_seqlens_q:
+        return None
+    return prod(query[:-1]) * key[1] * (query[-1] + value[-1])
+
+
+@contraction(
+    "aten._scaled_dot_product_flash_attention_backward",
+    "aten._scaled_dot_product_flash_attention_for_cpu_backward",
+    "aten._scaled_dot_product_efficient_attention_backward",
+    "aten._scaled_dot_product_cudnn_attention_backward",
+)
+def scaled_dot_product_attention_backward(query: Shape, key: Shape, value: Shape) -> int:
+    """Five products: the scores again, and the gradients of value, weights, query and key.
+
+    >>> scaled_dot_product_attention_backward((1, 8, 10, 64), (1, 8, 20, 64), (1, 8, 20, 64))  # 8·10·20 · 5·64
+    512000
+    """
+    return prod(query[:-1]) * key[-2] * (3 * query[-1] + 2 * value[-1])
+
+
+# ---- recurrent kernels ---------------------------------------------------------------------------
+
+
+@contraction("aten.lstm", "aten.gru", "aten.rnn_tanh", "aten.rnn_relu")
+def recurrent(params: tuple[Shape, ...], input: Shape = (), data: Shape = ()) -> int:
+    """Every weight matrix meets every time step of every sequence once: T·N · (sum of their elements).
+
+    >>> recurrent(((512, 64), (512, 128), (512,), (512,)), input=(5, 2, 64))  # 5·2 · (512·64 + 512·128)
+    983040
+    """
+    return prod((input or data)[:-1]) * sum(prod(p) for p in params if len(p) == 2)
+
+
+@contraction("aten._cudnn_rnn", "aten.miopen_rnn")
+def cudnn_rnn(input: Shape, weight: tuple[Shape, ...]) -> int:
+    """As the kernels above, with the weights in one list.
+
+    >>> cudnn_rnn((5, 2, 64), ((512, 64), (512, 128), (512,), (512,)))
+    983040
+    """
+    return recurrent(weight, input)
+
+
+@contraction("aten.mkldnn_rnn_layer")
+def mkldnn_rnn_layer(input: Shape, weight1: Shape, weight2: Shape) -> int:
+    """One layer in one direction: T·N · (elements of both weights).
+
+    >>> mkldnn_rnn_layer((5, 2, 64), (512, 64), (512, 128))
+    983040
+    """
+    return prod(input[:-1]) * (prod(weight1) + prod(weight2))
+
+
+@contraction("aten.lstm_cell", "aten.gru_cell", "aten.rnn_tanh_cell", "aten.rnn_relu_cell")
+def recurrent_cell(input: Shape, w_ih: Shape, w_hh: Shape) -> int:
+    """One step: N · (elements of both weights).
+
+    >>> recurrent_cell((2, 64), (512, 64), (512, 128))  # 2 · (512·64 + 512·128)
+    196608
+    """
+    return prod(input[:-1]) * (prod(w_ih) + prod(w_hh))

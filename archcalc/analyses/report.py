@@ -1,0 +1,154 @@
+"""The tree of modules with figures. Invariant: a module's own figures and its children's totals add up to its total."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from archcalc.trace import Shape, Trace
+
+Figures = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What one analysis found: figures by module path, which add up, and totals, which may be anything.
+
+    `keys` names the figures, so that a figure nobody has is still 0 everywhere; `notes` are sentences for the reader.
+    """
+
+    keys: tuple[str, ...]
+    own: Mapping[str, Figures]
+    totals: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One module: its own figures (its parameters, the ops it calls itself) and the totals of its subtree."""
+
+    path: str
+    type: str
+    extra: str
+    own: Figures
+    total: Figures
+    children: tuple[Layer, ...]
+    calls: int
+    input_shapes: tuple[Shape, ...]
+    output_shapes: tuple[Shape, ...]
+
+    @property
+    def output_shape(self) -> Shape | tuple[Shape, ...]:
+        """Shape of the output of the last call; a tuple of shapes where there are several."""
+        return self.output_shapes[0] if len(self.output_shapes) == 1 else self.output_shapes
+
+    @property
+    def params(self) -> int:
+        """Parameters of the module and everything below it."""
+        return self.total["params"]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the module and everything below it."""
+        return self.total["macs"]
+
+    @property
+    def flops(self) -> int:
+        """2 x MACs."""
+        return 2 * self.macs
+
+    def walk(self) -> Iterator[Layer]:
+        """This module and all below it, parents before children."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+
+@dataclass(frozen=True)
+class Report:
+    """Figures of one trace, as a tree (`root`), by path (`layers`) and in sum (`totals`)."""
+
+    trace: Trace
+    root: Layer
+    totals: Mapping[str, Any]
+    notes: tuple[str, ...]
+    details: Mapping[str, Any]
+
+    @cached_property
+    def layers(self) -> Mapping[str, Layer]:
+        """Every module by its path; the root is ''."""
+        return {layer.path: layer for layer in self.root.walk()}
+
+    @property
+    def params(self) -> int:
+        """Unique parameters, tied ones once."""
+        return int(self.totals["params"])
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of all contractions in the forward pass."""
+        return int(self.totals["macs"])
+
+    @property
+    def flops(self) -> int:
+        """2 x MACs."""
+        return int(self.totals["flops"])
+
+    @property
+    def peak_bytes(self) -> int:
+        """Most bytes live at one moment of the forward pass."""
+        return int(self.totals["peak_bytes"])
+
+    @property
+    def output_shape(self) -> Shape | tuple[Shape, ...]:
+        """Shape of the output; a tuple of shapes where there are several."""
+        return self.root.output_shape
+
+
+def assemble(trace: Trace, analyses: Sequence[Analysis]) -> Report:
+    """Put what the analyses found into one tree."""
+    keys = tuple(key for analysis in analyses for key in analysis.keys)
+    own: dict[str, dict[str, int]] = {module.path: dict.fromkeys(keys, 0) for module in trace.modules}
+    outputs = [list(trace.shape(tensor)) for tensor in trace.output_tensors]
+    totals: dict[str, Any] = {"output_shape": outputs[0] if len(outputs) == 1 else outputs}
+    details: dict[str, Any] = {}
+    for analysis in analyses:
+        for path, figures in analysis.own.items():
+            for key, value in figures.items():
+                own[path][key] += value
+        totals |= {key: sum(figures[key] for figures in own.values()) for key in analysis.keys}
+        totals |= analysis.totals
+        details |= analysis.details
+    notes = (*trace.notes, *(note for analysis in analyses for note in analysis.notes))
+    return Report(trace, _tree(trace, own, keys), totals, notes, details)
+
+
+def _tree(trace: Trace, own: Mapping[str, Figures], keys: Sequence[str]) -> Layer:
+    """Layers from the leaves up: modules come parents first, so each list of children is complete in reverse."""
+    below: dict[str, list[Layer]] = {module.path: [] for module in trace.modules}
+    calls = _calls(trace)
+    layer = None
+    for index in reversed(range(len(trace.modules))):
+        module = trace.modules[index]
+        children = tuple(reversed(below[module.path]))
+        figures = own[module.path]
+        total = {key: figures[key] + sum(child.total[key] for child in children) for key in keys}
+        times, inputs, outputs = calls.get(index, (0, (), ()))
+        layer = Layer(module.path, module.type, module.extra, figures, total, children, times, inputs, outputs)
+        if module.path:
+            below[module.path.rpartition(".")[0]].append(layer)
+    assert layer is not None, "a trace has a root module"
+    return layer
+
+
+def _calls(trace: Trace) -> dict[int, tuple[int, tuple[Shape, ...], tuple[Shape, ...]]]:
+    """For each called module: how often, and the shapes of its last call."""
+    found: dict[int, tuple[int, tuple[Shape, ...], tuple[Shape, ...]]] = {}
+    for call in trace.module_calls:
+        times = found[call.module][0] if call.module in found else 0
+        inputs = tuple(trace.shape(t) for t in call.inputs)
+        found[call.module] = times + 1, inputs, tuple(trace.shape(t) for t in call.outputs)
+    return found

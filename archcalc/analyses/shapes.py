@@ -1,0 +1,118 @@
+"""Shapes at every step, a leaf module's call or an op of a larger module, with the rule that made the shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+from archcalc.analyses.fields import WHOLE, Axis, Field, fields
+from archcalc.analyses.report import Analysis
+from archcalc.analyses.rules import module_rule, why
+from archcalc.trace import Call, Shape, Trace
+
+INVISIBLE = frozenset(("aten.detach", "aten.alias", "aten.lift_fresh", "aten.empty.memory_format", "aten.clone"))
+"""Ops that are no step: they neither compute nor change a shape."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: `type` is the module's class or the op's name; `field` and `stride` are per spatial axis of the output.
+
+    A field of None sees the whole axis; both are empty where the output has no tracked place in space.
+    """
+
+    path: str
+    type: str
+    inputs: tuple[Shape, ...]
+    outputs: tuple[Shape, ...]
+    why: str
+    field: tuple[int | None, ...]
+    stride: tuple[float, ...]
+
+    @property
+    def changes(self) -> bool:
+        """Whether the output has another shape than the first input."""
+        return not self.inputs or self.inputs[0] != self.outputs[0]
+
+
+def shapes(trace: Trace) -> Analysis:
+    """The steps of the run as details.
+
+    Totals: the `receptive_field` and `total_stride` of the last step that does
+    not see
+    the whole input, [] where no step has a place in space.
+    """
+    found = fields(trace)
+    steps = list(_steps(trace, found))
+    finite = [s for s in steps if s.field and None not in s.field]
+    totals = {
+        "receptive_field": list(finite[-1].field) if finite else [],
+        "total_stride": list(finite[-1].stride) if finite else [],
+    }
+    return Analysis((), {}, totals, details={"steps": steps, "field_at": finite[-1].path if finite else ""})
+
+
+def _steps(trace: Trace, found: list[Field]) -> Iterator[Step]:
+    parents = {trace.modules[call.module].path.rpartition(".")[0] for call in trace.module_calls if call.module}
+    index = 0
+    while index < len(trace.calls):
+        call = trace.calls[index]
+        module_call = trace.module_calls[call.module_call]
+        module = trace.modules[module_call.module]
+        if module.path not in parents and module_call.inputs and module_call.outputs:
+            calls = trace.calls[module_call.first : module_call.last]
+            inputs, outputs = module_call.inputs, module_call.outputs
+            reason = module_rule(module.type, trace.shape(outputs[0])) or _reason(trace, calls)
+            yield _step(trace, found, module.path, module.type, inputs, outputs, reason)
+            index = max(module_call.last, index + 1)
+            continue
+        if call.outputs and call.op not in INVISIBLE and any(True for _ in call.tensors()):
+            name = call.op.split(".")[1].removesuffix("_").lstrip("_")
+            inputs = tuple(call.tensors())
+            yield _step(trace, found, module.path, name, inputs, call.outputs, why(trace, call))
+        index += 1
+
+
+def _step(
+    trace: Trace,
+    found: list[Field],
+    path: str,
+    type_: str,
+    inputs: tuple[int, ...],
+    outputs: tuple[int, ...],
+    reason: str,
+) -> Step:
+    axes = [axis for axis in found[outputs[0]] if axis is not None]
+    before, after = tuple(map(trace.shape, inputs)), tuple(map(trace.shape, outputs))
+    unchanged = before and before[0] == after[0]
+    return Step(
+        path,
+        type_,
+        before,
+        after,
+        reason or ("same shape" if unchanged else ""),
+        tuple(_whole_or(axis) for axis in axes),
+        tuple(_number(axis.jump) for axis in axes),
+    )
+
+
+def _whole_or(axis: Axis) -> int | None:
+    return None if axis.size == WHOLE else round(axis.size)
+
+
+def _number(jump: Fraction) -> float:
+    return jump.numerator if jump.denominator == 1 else float(jump)
+
+
+def _reason(trace: Trace, calls: tuple[Call, ...]) -> str:
+    """The last rule among the ops of a leaf module that is more than a rearrangement, else the last rule at all."""
+    said = [(call, why(trace, call)) for call in calls]
+    telling = [text for call, text in said if text and call.op.split(".")[1] not in REARRANGEMENTS]
+    texts = telling or [text for _, text in said if text]
+    return texts[-1] if texts else ""
+
+
+REARRANGEMENTS = frozenset(
+    "view _unsafe_view reshape t transpose permute expand slice select unsqueeze squeeze".split()
+)

@@ -1,0 +1,35 @@
+"""The command line: thin commands that parse, call, print and set the exit code."""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+from archcalc.cli.output import drop_stdout, report_error
+from archcalc.errors import ArchcalcError
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run one command line and return its exit code; every error becomes one sentence and the next step."""
+    gc.disable()  # a short process: collecting while torch imports would cost a sixth of its time
+
+    import typer
+
+    from archcalc.cli.app import app
+
+    arguments = sys.argv[1:] if args is None else args
+    try:
+        code = app(arguments, standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except BrokenPipeError:  # the reader has seen enough, as `| head` does
+        drop_stdout()
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except ArchcalcError as error:
+        return report_error(error, arguments)
+    except typer.TyperException as error:
+        from archcalc.cli.usage import as_wrong_use
+
+        return report_error(as_wrong_use(error, arguments), arguments)

@@ -1,0 +1,250 @@
+"""The commands. Each one parses, calls engine, analyses and tables, and prints."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import typer
+
+from archcalc import engine
+from archcalc.analyses import analyze
+from archcalc.analyses.report import Report
+from archcalc.cli.complete import complete_model
+from archcalc.cli.options import BUILDING, CHOOSING, PRINTING, Options, shared
+from archcalc.cli.output import choose_format, emit
+from archcalc.networks import catalogue
+from archcalc.tables import FOR_MACHINES, pages, views
+from archcalc.tables.layers import Selection
+from archcalc.tables.table import Document
+from archcalc.version import __version__
+
+HELP = """Shapes, parameters, multiply-adds and memory of a neural network, from its definition alone.
+
+\b
+Examples:
+  archcalc params densenet              parameters by layer
+  archcalc flops shufflenet-v2          multiply-adds and FLOPs
+  archcalc memory resnet-50 --batch 32  peak of a forward pass
+  archcalc shapes resnet-18             every shape and the rule that made it
+  archcalc compare resnet-50 densenet   side by side
+  archcalc list                         the catalogue
+  archcalc summary mynet.py:Net -i 1x3x224x224
+
+A MODEL is a NAME of the catalogue, package.module:EXPR, path/to/file.py:EXPR or a stored trace.json; EXPR is a
+module, a class or a function, called or not with plain values: mynet:make(width=2).
+"""
+
+app = typer.Typer(
+    name="archcalc",
+    help=HELP,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+Models = Annotated[
+    list[str],
+    typer.Argument(metavar="MODEL...", help="One or several model references.", autocompletion=complete_model),
+]
+View = Callable[[Report, Selection, Sequence[str]], Document]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"archcalc {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def archcalc(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Print the help when no command is given."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@app.command(name="list", epilog="Example: archcalc list 'resnet*'")
+@shared(PRINTING)
+def list_(
+    glob: Annotated[str, typer.Argument(metavar="[GLOB]", help="Only names or families that match.")] = "*",
+    *,
+    options: Options,
+) -> None:
+    """The catalogue: families, networks, parameters and MACs. Needs no torch.
+
+    \b
+    Examples:
+      archcalc list
+      archcalc list 'densenet*'
+    """
+    found = catalogue.matching(glob)
+    if not found:
+        catalogue.resolve(glob)
+    _emit([pages.catalogue([(f.name, f.title, _member_rows(f)) for f in found])], options)
+
+
+@app.command()
+@shared(BUILDING, PRINTING)
+def show(model: Models, *, options: Options) -> None:
+    """One page on a network of the catalogue: idea, paper, figures, published ones beside them, knobs.
+
+    \b
+    Examples:
+      archcalc show densenet-121
+      archcalc show resnet-50-v1
+    """
+    from archcalc.cli.about import about
+
+    documents = []
+    for reference in model:
+        report = analyze(engine.trace(reference, options.setup), ("params", "flops"))
+        documents.append(pages.show(report, about(report, options.setup)))
+    _emit(documents, options)
+
+
+@app.command()
+@shared(BUILDING, CHOOSING, PRINTING)
+def summary(model: Models, *, options: Options) -> None:
+    """Layer table: output, parameters, MACs, memory.
+
+    \b
+    Examples:
+      archcalc summary resnet-18
+      archcalc summary resnet-18 --depth 2
+      archcalc summary mynet.py:Net -i 1x3x224x224
+    """
+    _answer(model, options, views.summary, ("params", "flops", "memory"))
+
+
+@app.command()
+@shared(BUILDING, CHOOSING, PRINTING)
+def params(model: Models, *, options: Options) -> None:
+    """Parameters by layer: unique ones, tied ones once; trainable, frozen and buffers apart.
+
+    \b
+    Examples:
+      archcalc params densenet
+      archcalc params densenet-bc-cifar --set depth=250 --set growth_rate=24
+      archcalc params resnet-50 --top 5 --json
+    """
+    _answer(model, options, views.params, ("params",), figure="params")
+
+
+@app.command()
+@shared(BUILDING, CHOOSING, PRINTING)
+def flops(model: Models, *, options: Options) -> None:
+    """Multiply-accumulates (MACs) and FLOPs = 2 x MACs by layer; elementwise work in a column of its own.
+
+    \b
+    Examples:
+      archcalc flops shufflenet-v2
+      archcalc flops resnet-50 --size 320 --depth 2
+      archcalc flops resnet-18 --layer 'layer4*'
+    """
+    _answer(model, options, views.flops, ("flops",), figure="macs")
+
+
+@app.command()
+@shared(BUILDING, CHOOSING, PRINTING)
+def memory(model: Models, *, options: Options) -> None:
+    """Memory of a forward pass: the bill at the peak of live bytes, and who holds them.
+
+    \b
+    Examples:
+      archcalc memory resnet-50 --batch 32
+      archcalc memory densenet --dtype bfloat16
+    """
+    _answer(model, options, views.memory, ("params", "memory"))
+
+
+@app.command()
+@shared(BUILDING, CHOOSING, PRINTING)
+def shapes(
+    model: Models,
+    only_changes: Annotated[bool, typer.Option("--only-changes", help="Only steps that change the shape.")] = False,
+    *,
+    options: Options,
+) -> None:
+    """The shape at every step, the rule that made it, stride and receptive field.
+
+    \b
+    Examples:
+      archcalc shapes resnet-18 --only-changes
+      archcalc shapes shufflenet-v2 --layer stage2.0
+    """
+
+    def view(report: Report, selection: Selection, published: Sequence[str]) -> Document:
+        chosen = Selection(options.depth, options.layer, options.top, options.sort)
+        return views.shapes(report, chosen, only_changes)
+
+    _answer(model, options, view, ("shapes",))
+
+
+@app.command()
+@shared(BUILDING, PRINTING)
+def compare(model: Models, *, options: Options) -> None:
+    """Several networks side by side.
+
+    \b
+    Examples:
+      archcalc compare resnet-50 densenet-121 shufflenet-v2
+      archcalc compare resnet-18 resnet-34 --batch 8 -f md
+    """
+    names = ("params", "flops", "memory")
+    reports = [analyze(engine.trace(reference, options.setup), names) for reference in model]
+    _emit([pages.compare(reports)], options)
+
+
+def _answer(references: Sequence[str], options: Options, view: View, analyses: Sequence[str], figure: str = "") -> None:
+    """Trace, analyse and show each reference; nothing is printed before all of them are done."""
+    selection = options.selection(_format(options) in FOR_MACHINES)
+    documents = []
+    for reference in references:
+        start = time.perf_counter()
+        trace = engine.trace(reference, options.setup)
+        traced = time.perf_counter()
+        report = analyze(trace, analyses)
+        published = _published(report, figure) if figure else []
+        documents.append(view(report, selection, published))
+        if options.verbose:
+            spent = time.perf_counter() - traced
+            calls = f"{len(trace.calls):,} op calls"
+            print(f"{reference}: traced {calls} in {traced - start:.2f} s, analysed in {spent:.2f} s", file=sys.stderr)
+    _emit(documents, options)
+
+
+def _published(report: Report, figure: str) -> list[str]:
+    from archcalc.cli.about import published_lines
+
+    return published_lines(report, figure)
+
+
+def _format(options: Options) -> str:
+    return choose_format(options.format_, options.output, options.json_)
+
+
+def _emit(documents: Sequence[Document], options: Options) -> None:
+    emit(documents, format_=options.format_, file=options.output, as_json=options.json_, quiet=options.quiet)
+
+
+def _member_rows(family: catalogue.FamilyEntry) -> list[dict[str, object]]:
+    return [
+        {
+            "family": family.name,
+            "name": member.name,
+            "default": member.name == family.default,
+            "aliases": [family.name, *family.aliases] if member.name == family.default else [],
+            "year": member.year,
+            "input": member.input,
+            "params": member.params,
+            "macs": member.macs,
+            "knobs": dict(member.knobs),
+        }
+        for member in family.members
+    ]

@@ -1,0 +1,137 @@
+"""The options that commands share, as one object: how to build, what to show, how to print."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
+from typing import Annotated, Any
+
+import typer
+
+from archcalc.engine import Setup
+from archcalc.errors import BadInput, WrongUse
+from archcalc.tables.layers import ALL, Selection
+from archcalc.units import parse_shape
+
+
+@dataclass(frozen=True)
+class Options:
+    """All shared options with their defaults; a command that does not offer one sees its default."""
+
+    set_: Annotated[list[str], typer.Option("--set", metavar="KNOB=VALUE", help="Set a knob; repeatable.")]
+    input_: Annotated[
+        list[str],
+        typer.Option("-i", "--input", metavar="[NAME=][DTYPE:]SHAPE", help="An input of forward; repeatable."),
+    ]
+    batch: Annotated[int | None, typer.Option("--batch", min=1, metavar="N", help="Batch size.")]
+    size: Annotated[str, typer.Option("--size", metavar="N|HxW", help="Height and width of the image.")]
+    seq_len: Annotated[int | None, typer.Option("--seq-len", min=1, metavar="N", help="Length of the sequence.")]
+    dtype: Annotated[str, typer.Option("--dtype", metavar="DTYPE", help="Floating type of weights and inputs.")]
+    depth: Annotated[int | None, typer.Option("--depth", min=0, metavar="N", help="Fold below this depth.")]
+    layer: Annotated[str, typer.Option("--layer", metavar="GLOB", help="Only layers whose path matches.")]
+    top: Annotated[int | None, typer.Option("--top", min=1, metavar="N", help="Only the N largest rows.")]
+    sort: Annotated[str, typer.Option("--sort", metavar="KEY", help="Order by a key of the JSON rows.")]
+    json_: Annotated[bool, typer.Option("--json", help="The same as --format json.")]
+    format_: Annotated[
+        str, typer.Option("-f", "--format", metavar="FORMAT", help="table, plain, json, csv, md or latex.")
+    ]
+    output: Annotated[str, typer.Option("-o", "--output", metavar="FILE", help="Write to a file.")]
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No notes on stderr.")]
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say on stderr how long each step took.")]
+
+    @property
+    def setup(self) -> Setup:
+        """How to build and run."""
+        return Setup(
+            knobs=parse_settings(self.set_),
+            inputs=tuple(self.input_),
+            batch=self.batch,
+            size=parse_image_size(self.size),
+            seq_len=self.seq_len,
+            dtype=self.dtype,
+        )
+
+    def selection(self, for_machine: bool) -> Selection:
+        """What to show: machines get every layer unless told otherwise, people a folded table."""
+        depth = ALL if for_machine and self.depth is None and self.top is None else self.depth
+        return Selection(depth, self.layer, self.top, self.sort, zeros=for_machine or self.depth is not None)
+
+
+DEFAULTS: dict[str, Any] = {
+    "set_": [], "input_": [], "batch": None, "size": "", "seq_len": None, "dtype": "float32", "depth": None,
+    "layer": "", "top": None, "sort": "", "json_": False, "format_": "", "output": "", "quiet": False,
+    "verbose": False,
+}  # fmt: skip
+BUILDING = ("set_", "input_", "batch", "size", "seq_len", "dtype")
+CHOOSING = ("depth", "layer", "top", "sort")
+PRINTING = ("json_", "format_", "output", "quiet", "verbose")
+
+
+def shared(*groups: tuple[str, ...]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of some groups; it receives them as its keyword argument `options`."""
+    names = {name for group in groups for name in group}
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        annotations = inspect.get_annotations(Options, eval_str=True)
+        own = [p for name, p in inspect.signature(command, eval_str=True).parameters.items() if name != "options"]
+        offered = [
+            inspect.Parameter(
+                f.name, inspect.Parameter.KEYWORD_ONLY, default=DEFAULTS[f.name], annotation=annotations[f.name]
+            )
+            for f in fields(Options)
+            if f.name in names
+        ]
+
+        @wraps(command)
+        def run(**given: Any) -> None:
+            taken = {parameter.name: given.pop(parameter.name) for parameter in offered}
+            command(**given, options=Options(**{**DEFAULTS, **taken}))
+
+        run.__signature__ = inspect.Signature([*own, *offered])  # type: ignore[attr-defined]
+        return run
+
+    return decorate
+
+
+def parse_settings(settings: list[str]) -> dict[str, Any]:
+    """KNOB=VALUE pairs, the values read as numbers, lists, true or false, else as words.
+
+    >>> parse_settings(["depth=169", "block_config=6,12,24,16", "shortcut=B", "memory_efficient=true"])
+    {'depth': 169, 'block_config': (6, 12, 24, 16), 'shortcut': 'B', 'memory_efficient': True}
+    """
+    parsed: dict[str, Any] = {}
+    for setting in settings:
+        knob, equals, value = setting.partition("=")
+        if not equals or not knob.strip():
+            raise WrongUse(f"'--set {setting}' is not a setting.", "write  --set KNOB=VALUE")
+        name = knob.strip().replace("-", "_")
+        if name in parsed:
+            raise WrongUse(f"--set {name} is given twice.", "give each knob once")
+        parsed[name] = _value(value.strip())
+    return parsed
+
+
+def _value(text: str) -> Any:
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def parse_image_size(text: str) -> tuple[int, int] | None:
+    """'288' or '224x320' as height and width; None for no size."""
+    if not text:
+        return None
+    try:
+        sizes = parse_shape(text)
+    except ValueError:
+        sizes = ()
+    if len(sizes) not in (1, 2) or min(sizes) < 1:
+        raise BadInput(f"'--size {text}' is not a size.", "write  --size 288  or  --size 224x320")
+    return sizes[0], sizes[-1]

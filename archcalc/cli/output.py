@@ -1,0 +1,124 @@
+"""The way out: choose the format, write to stdout or a file whole or not at all, tell errors."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from archcalc.errors import ArchcalcError, CannotWrite, WrongUse
+from archcalc.tables.table import Document
+
+STAND_INS = {
+    "→": "->", "·": "*", "×": "x", "≥": ">=", "≤": "<=", "⌊": "floor(", "⌋": ")", "⌈": "ceil(", "⌉": ")", "…": "~",
+    "█": "#", "▉": "#", "▊": "#", "▋": "#", "▌": "=", "▍": "-", "▎": "-", "▏": " ", "─": "-", "━": "-", "★": "*",
+    "²": "^2", "“": '"', "”": '"', "–": "-", "á": "a", "é": "e",
+}  # fmt: skip
+"""What to print where the screen's encoding lacks a character."""
+
+
+def emit(documents: Sequence[Document], *, format_: str, file: str, as_json: bool, quiet: bool) -> None:
+    """Print the documents, or write them to a file; notes go to stderr where the format has no place for them."""
+    from archcalc.tables import FOR_MACHINES, Screen, render
+
+    chosen = choose_format(format_, file, as_json)
+    if file:
+        write_file(file, render(documents, chosen, Screen()))
+        if not quiet:
+            print(f"wrote {file} ({chosen})", file=sys.stderr)
+        return
+    text = render(documents, chosen, Screen(_columns(), _in_colour()))
+    if chosen in FOR_MACHINES and not quiet:
+        for note in dict.fromkeys(n for d in documents for n in d.envelope.get("notes", ())):
+            print(encodable(f"note: {note}", sys.stderr.encoding), file=sys.stderr)
+    sys.stdout.write(encodable(text, sys.stdout.encoding))
+    sys.stdout.flush()
+
+
+def choose_format(format_: str, file: str, as_json: bool) -> str:
+    """The format that --json, -f or the file's extension asks for; a table without any of them."""
+    from archcalc.tables import EXTENSIONS, FORMATS
+
+    if as_json and format_ not in ("", "json"):
+        raise WrongUse(f"--json and --format {format_} ask for two formats.", "leave one of them out")
+    extension = Path(file).suffix.lower() if file else ""
+    chosen = "json" if as_json else format_ or EXTENSIONS.get(extension, "plain" if file else "table")
+    if chosen not in FORMATS:
+        raise WrongUse(f"there is no format '{chosen}'.", f"choose one of  {', '.join(FORMATS)}")
+    return chosen
+
+
+def write_file(file: str, text: str) -> None:
+    """Write all of the text or nothing; CannotWrite says why."""
+    path = Path(file)
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(None, "it is a folder")
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", newline="\n", dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as part:
+            try:
+                part.write(text)
+                part.close()
+                os.chmod(part.name, path.stat().st_mode if path.exists() else 0o644)
+                os.replace(part.name, path)
+            except BaseException:
+                os.unlink(part.name)
+                raise
+    except OSError as error:
+        raise CannotWrite(file, (error.strerror or str(error)).lower()) from None
+
+
+def report_error(error: ArchcalcError, arguments: Sequence[str]) -> int:
+    """One sentence and the next step on stderr; under --json also a document on stdout. Returns the exit code."""
+    if _wants_json(arguments):
+        from archcalc.tables.as_json import error_as_json
+
+        sys.stdout.write(error_as_json(error.kind, error.message, error.hint))
+    hint = "".join(f"\n       {line}" for line in error.hint.splitlines())
+    print(encodable(f"error: {error.message}{hint}", sys.stderr.encoding), file=sys.stderr)
+    return error.exit_code
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    named = any(option in ("-f", "--format") and value == "json" for option, value in pairs)
+    return named or any(a in ("--json", "-fjson", "--format=json") for a in arguments)
+
+
+def encodable(text: str, encoding: str | None) -> str:
+    """The text with stand-ins for what the encoding lacks.
+
+    >>> encodable("⌊7/2⌋ → 3", "ascii")
+    'floor(7/2) -> 3'
+    """
+    encoding = encoding or "ascii"
+    try:
+        text.encode(encoding)
+        return text
+    except UnicodeEncodeError:
+        return "".join(_encodable(character, encoding) for character in text)
+
+
+def _encodable(character: str, encoding: str) -> str:
+    try:
+        character.encode(encoding)
+        return character
+    except UnicodeEncodeError:
+        return STAND_INS.get(character, "?")
+
+
+def drop_stdout() -> None:
+    """Send what is left of stdout nowhere, so that the interpreter's last flush finds a place."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _columns() -> int | None:
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _in_colour() -> bool:
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"

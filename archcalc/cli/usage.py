@@ -1,0 +1,29 @@
+"""Typer's own refusals in archcalc's words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from archcalc.errors import WrongUse
+
+
+def as_wrong_use(error: Exception, arguments: Sequence[str]) -> WrongUse:
+    """The sentence of a refused option or command, and the help to type."""
+    message = str(getattr(error, "format_message", lambda: error)()).strip()
+    command = next((a for a in arguments if not a.startswith("-")), "")
+    if message.startswith("No such command"):
+        close = get_close_matches(command, commands(), 1)
+        hint = f"did you mean  archcalc {close[0]} ?" if close else f"commands  {', '.join(commands())}"
+        return WrongUse(f"there is no command '{command}'.", hint)
+    known = command if command in commands() else ""
+    return WrongUse(
+        message if message.endswith(".") else f"{message}.", f"see  archcalc {known} --help".replace("  --", " --")
+    )
+
+
+def commands() -> list[str]:
+    """The names of all commands."""
+    from archcalc.cli.app import app
+
+    return [command.name or "" for command in app.registered_commands]

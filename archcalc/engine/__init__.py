@@ -1,0 +1,65 @@
+"""From a reference to a trace: parse, build without data, run once, record. Torch is imported here and no further.
+
+reference -> load -> module -> inputs -> tracer -> Trace
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from archcalc.engine.reference import StoredTrace, parse
+from archcalc.errors import BadReference, WrongUse
+from archcalc.trace import Trace
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How to build and run: knobs, inputs and their shorthands, dtype. The defaults are the network's own.
+
+    `inputs` are specifications such as "2x3x224x224" or "tokens=int64:1x77"; `batch`, `size` (height, width) and
+    `seq_len` replace one axis of the default inputs.
+    """
+
+    knobs: Mapping[str, Any] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+    batch: int | None = None
+    size: tuple[int, int] | None = None
+    seq_len: int | None = None
+    dtype: str = "float32"
+
+
+def trace(model: str | nn.Module, setup: Setup | None = None, inputs: Any = None) -> Trace:
+    """Run a model once on tensors without data and return the record of it.
+
+    `inputs`, where given, are what forward receives and replace those of the setup. `model` is a reference (a
+    built-in name, package.module:EXPR, path/to/file.py:EXPR, a stored trace) or a module, which stays as it is.
+    Raises the errors of archcalc.errors: wrong names and inputs (exit code 2), failing models (3).
+    """
+    reference = parse(model) if isinstance(model, str) else model
+    setup = setup or Setup()
+    if isinstance(reference, StoredTrace):
+        if setup != Setup() or inputs is not None:
+            raise WrongUse(
+                f"{model} is a stored trace: its inputs, knobs and dtype cannot be changed.",
+                "trace the model again with the new settings",
+            )
+        return read(reference.path)
+    from archcalc.engine.run import run
+
+    return run(reference, setup, inputs)
+
+
+def read(path: str) -> Trace:
+    """The trace stored in a file."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is not text"
+        raise BadReference(path, f"the file cannot be read ({reason})") from None
+    return Trace.from_json(text, path)

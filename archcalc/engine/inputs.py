@@ -1,0 +1,193 @@
+"""Inputs: from specifications and shorthands to tensors without data, each with the word of where it came from."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from archcalc.errors import BadInput, NeedsInput
+from archcalc.networks.network import Input as Declared
+from archcalc.trace import Input
+from archcalc.units import parse_shape, shape
+
+if TYPE_CHECKING:
+    from archcalc.engine import Setup
+
+DTYPES = (
+    "float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool",
+    "complex64", "complex128",
+)  # fmt: skip
+FLOATS = ("float32", "float64", "float16", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What forward is called with, and how it is described in the trace."""
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    described: tuple[Input, ...]
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The input tensors in the order they are described."""
+        return tuple(t for t in (*self.args, *self.kwargs.values()) if isinstance(t, Tensor))
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A parsed specification; a name of '' means the next positional argument."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    origin: str = "option"
+
+
+def dtype_named(name: str, among: Sequence[str] = DTYPES) -> torch.dtype:
+    """The torch dtype of that name; BadInput lists the names."""
+    if name not in among:
+        raise BadInput(f"'{name}' is not a dtype.", f"choose one of  {', '.join(among)}")
+    dtype = getattr(torch, name)
+    assert isinstance(dtype, torch.dtype)
+    return dtype
+
+
+def parse_spec(text: str, default_dtype: str = "float32") -> Spec:
+    """Read '[name=][dtype:]2x3x224x224'; BadInput shows the form.
+
+    >>> parse_spec("tokens=int64:1x77")
+    Spec(name='tokens', dtype='int64', shape=(1, 77), origin='option')
+    """
+    match = re.fullmatch(r"(?:([A-Za-z_]\w*)=)?(?:(\w+):)?([^:=]+)", text.strip())
+    form = "write  [name=][dtype:]2x3x224x224, for example  -i tokens=int64:1x77"
+    if match is None:
+        raise BadInput(f"'{text}' is not an input.", form)
+    name, dtype, dimensions = match.groups()
+    dtype_named(dtype or default_dtype)
+    try:
+        return Spec(name or "", dtype or default_dtype, parse_shape(dimensions))
+    except ValueError as error:
+        raise BadInput(f"{error}.", form) from None
+
+
+def from_declared(declared: Sequence[Declared], setup: Setup) -> list[Spec]:
+    """The network's own inputs, with the shorthands applied to the axes that have their names."""
+    values: dict[str, int | None] = {"batch": setup.batch, "seq_len": setup.seq_len}
+    values["height"], values["width"] = setup.size or (None, None)
+    named = {axis for one in declared for axis in one.axes}
+    for option, axis, given in (
+        ("--batch", "batch", setup.batch),
+        ("--size", "height", setup.size),
+        ("--seq-len", "seq_len", setup.seq_len),
+    ):
+        if given is not None and axis not in named:
+            shapes = ", ".join(f"{one.name}={shape(one.shape)}" for one in declared)
+            raise BadInput(f"{option} does not apply: no input has such an axis.", f"inputs  {shapes}")
+    specs = []
+    for one in declared:
+        sizes = [values.get(axis) or size for axis, size in zip(one.axes, one.shape, strict=True)]
+        changed = tuple(sizes) != one.shape
+        dtype = setup.dtype if one.dtype in FLOATS else one.dtype
+        specs.append(Spec(one.name, dtype, tuple(sizes), "option" if changed else "default"))
+    return specs
+
+
+def from_options(setup: Setup) -> list[Spec]:
+    """The inputs given with -i; --batch then replaces their first axis."""
+    specs = [parse_spec(text, setup.dtype) for text in setup.inputs]
+    if setup.size is not None or setup.seq_len is not None:
+        raise BadInput("--size and --seq-len do not combine with -i.", "write the shape into  -i")
+    if setup.batch is None:
+        return specs
+    if not all(spec.shape for spec in specs):
+        raise BadInput("--batch does not apply to a scalar input.", "write the shape into  -i")
+    return [Spec(s.name, s.dtype, (setup.batch, *s.shape[1:]), s.origin) for s in specs]
+
+
+def build(specs: Sequence[Spec], forward: Any, reference: str) -> Inputs:
+    """The tensors for `forward`: named ones by keyword where forward has the name, others in order."""
+    parameters = _parameters(forward)
+    positional = iter(name for name, p in parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    args: list[Tensor] = []
+    kwargs: dict[str, Tensor] = {}
+    described = []
+    for index, spec in enumerate(specs):
+        tensor = torch.empty(spec.shape, dtype=dtype_named(spec.dtype), device="meta")
+        name = spec.name or next(positional, f"input{index}")
+        if spec.name and spec.origin == "option":
+            if spec.name not in parameters and not takes_any:
+                raise BadInput(f"forward has no argument '{spec.name}'.", f"its arguments are  {', '.join(parameters)}")
+            kwargs[spec.name] = tensor
+        else:
+            args.append(tensor)
+        described.append(Input(name, spec.dtype, spec.shape, spec.origin))
+    _fits(forward, args, kwargs, reference)
+    return Inputs(tuple(args), kwargs, tuple(described))
+
+
+def from_values(values: Any, forward: Any) -> Inputs:
+    """Inputs given by a caller of the library: tensors, shapes or specifications; alone, in a tuple, or in a dict."""
+    if isinstance(values, Mapping):
+        kwargs = {name: _tensor(value) for name, value in values.items()}
+        args: tuple[Any, ...] = ()
+    else:
+        one = isinstance(values, Tensor | str) or (
+            isinstance(values, tuple | list) and bool(values) and all(isinstance(v, int) for v in values)
+        )
+        args = tuple(_tensor(value) for value in ((values,) if one else values))
+        kwargs = {}
+    names = [*_parameters(forward)]
+    named = [(names[i] if i < len(names) else f"input{i}", a) for i, a in enumerate(args)]
+    described = tuple(
+        Input(name, str(t.dtype).removeprefix("torch."), tuple(t.shape), "argument")
+        for name, t in (*named, *kwargs.items())
+        if isinstance(t, Tensor)
+    )
+    return Inputs(args, kwargs, described)
+
+
+def needs_input(reference: str, forward: Any) -> NeedsInput:
+    """The error for a model whose inputs are unknown, with forward's own arguments and a line to paste."""
+    parameters = _parameters(forward)
+    required = [n for n, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+    signature = f"({', '.join(n if p.default is p.empty else f'{n}={p.default!r}' for n, p in parameters.items())})"
+    names = [f"{name}=" for name in required] if len(required) > 1 else [""]
+    example = " ".join(f"-i {name}1x3x224x224" for name in names)
+    return NeedsInput(reference, signature, f"archcalc summary {reference} {example}")
+
+
+def _tensor(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value if value.is_meta else value.detach().to("meta")
+    if isinstance(value, str):
+        spec = parse_spec(value)
+        return torch.empty(spec.shape, dtype=dtype_named(spec.dtype), device="meta")
+    if isinstance(value, tuple | list) and all(isinstance(v, int) for v in value):
+        return torch.empty(tuple(value), device="meta")
+    return value
+
+
+def _parameters(forward: Any) -> dict[str, inspect.Parameter]:
+    try:
+        return dict(inspect.signature(forward).parameters)
+    except (TypeError, ValueError):
+        return {}
+
+
+def _fits(forward: Any, args: Sequence[Tensor], kwargs: Mapping[str, Tensor], reference: str) -> None:
+    """Refuse inputs that forward cannot be called with, before it is called."""
+    try:
+        inspect.signature(forward).bind(*args, **kwargs)
+    except ValueError:
+        return
+    except TypeError as error:
+        hint = needs_input(reference, forward).hint
+        raise BadInput(f"forward cannot take these inputs: {error}.", hint) from None

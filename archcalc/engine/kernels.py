@@ -1,0 +1,352 @@
+"""Shape rules for the ops that most networks are made of, on tensors without data.
+
+Torch's own meta kernels for these are written in Python; the first call imports sympy and torch._dynamo (about a
+second) and each call takes up to two milliseconds. A rule here answers the plain case in microseconds and returns
+NotImplemented for every other case, which then goes to torch. A test compares every rule with torch's own answer:
+shape, stride, dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Rule = Callable[..., Any]
+RULES: dict[Any, Rule] = {}
+aten = torch.ops.aten
+
+
+def rule(*ops: Any) -> Callable[[Rule], Rule]:
+    """Register a rule for op overloads; an op has one rule."""
+
+    def register(function: Rule) -> Rule:
+        for op in ops:
+            if op in RULES:
+                raise ValueError(f"{op} has a rule already")
+            RULES[op] = function
+        return function
+
+    return register
+
+
+def new(like: Tensor, shape: Sequence[int], dtype: torch.dtype | None = None) -> Tensor:
+    """A contiguous tensor without data."""
+    return torch.empty(shape, dtype=dtype or like.dtype, device="meta")
+
+
+def plain(*tensors: Any) -> bool:
+    """Whether all are contiguous meta tensors (None counts as absent)."""
+    return all(t is None or (t.is_meta and t.is_contiguous()) for t in tensors)
+
+
+# ---- elementwise ---------------------------------------------------------------------------------
+
+UNARY_FLOAT = (
+    aten.relu.default, aten.sigmoid.default, aten.tanh.default, aten.gelu.default, aten.silu.default, aten.exp.default,
+    aten.sqrt.default, aten.rsqrt.default, aten.neg.default, aten.sin.default, aten.cos.default, aten.erf.default,
+    aten.log.default, aten.hardtanh.default, aten.hardswish.default, aten.hardsigmoid.default, aten.leaky_relu.default,
+    aten.elu.default, aten.softplus.default, aten.abs.default, aten.square.default, aten.mish.default,
+    aten.pow.Tensor_Scalar, aten.clamp.default, aten.mul.Scalar, aten.reciprocal.default,
+)  # fmt: skip
+IN_PLACE = (
+    aten.relu_.default, aten.sigmoid_.default, aten.tanh_.default, aten.silu_.default, aten.hardtanh_.default,
+    aten.hardswish_.default, aten.leaky_relu_.default, aten.elu_.default, aten.clamp_.default,
+)  # fmt: skip
+BINARY = (
+    aten.add.Tensor,
+    aten.sub.Tensor,
+    aten.mul.Tensor,
+    aten.div.Tensor,
+    aten.maximum.default,
+    aten.minimum.default,
+)
+BINARY_IN_PLACE = (aten.add_.Tensor, aten.sub_.Tensor, aten.mul_.Tensor, aten.div_.Tensor)
+
+
+@rule(*UNARY_FLOAT)
+def unary(x: Tensor, *args: Any, **kwargs: Any) -> Any:
+    """One output element for each input element; a dense layout is kept."""
+    if not x.is_meta or not x.is_floating_point() or any(isinstance(a, Tensor | complex) for a in args):
+        return NotImplemented
+    if x.is_contiguous():
+        return new(x, x.shape)
+    return NotImplemented
+
+
+@rule(*IN_PLACE)
+def in_place(x: Tensor, *args: Any, **kwargs: Any) -> Any:
+    """The same tensor."""
+    return x if x.is_meta and x.is_floating_point() else NotImplemented
+
+
+@rule(*BINARY)
+def binary(a: Tensor, b: Any, *, alpha: Any = 1) -> Any:
+    """Two tensors of one dtype broadcast together, or a tensor and a number."""
+    if not plain(a) or not a.is_floating_point():
+        return NotImplemented
+    if not isinstance(b, Tensor):
+        return new(a, a.shape) if isinstance(b, int | float) else NotImplemented
+    if b.dim() == 0 and not b.is_meta and not b.is_complex():
+        return new(a, a.shape)  # a number in a tensor does not promote
+    if a.dtype != b.dtype or not plain(b):
+        return NotImplemented
+    shape = broadcast(a.shape, b.shape)
+    return NotImplemented if shape is None else new(a, shape)
+
+
+@rule(*BINARY_IN_PLACE)
+def binary_in_place(a: Tensor, b: Any, *, alpha: Any = 1) -> Any:
+    """The first tensor, when the second fits into it."""
+    if not a.is_meta or not a.is_floating_point():
+        return NotImplemented
+    if isinstance(b, Tensor) and (a.dtype != b.dtype or broadcast(a.shape, b.shape) != tuple(a.shape)):
+        return NotImplemented
+    return a
+
+
+def broadcast(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...] | None:
+    """The shape that both broadcast to; None when they do not.
+
+    >>> broadcast((8, 1, 4), (3, 4)), broadcast((2,), (3,))
+    ((8, 3, 4), None)
+    """
+    rank = max(len(a), len(b))
+    a, b = (1,) * (rank - len(a)) + tuple(a), (1,) * (rank - len(b)) + tuple(b)
+    if any(m != n and 1 not in (m, n) for m, n in zip(a, b, strict=True)):
+        return None
+    return tuple(n if m == 1 else m for m, n in zip(a, b, strict=True))
+
+
+# ---- contractions --------------------------------------------------------------------------------
+
+
+@rule(aten.convolution.default)
+def convolution(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+) -> Any:
+    """N, C, H, W -> N, C', H', W' with H' = ⌊(H + 2p - d(k-1) - 1)/s⌋ + 1, in any number of dimensions.
+
+    More parameters than eight: they are the op's own.
+    """
+    if transposed or x.dim() != weight.dim() or not plain(x, weight, bias):
+        return NotImplemented
+    dims = x.dim() - 2
+    s, p, d = (_each(v, dims) for v in (stride, padding, dilation))
+    if (
+        x.dtype != weight.dtype
+        or x.shape[1] != weight.shape[1] * groups
+        or weight.shape[0] % groups
+        or (bias is not None and tuple(bias.shape) != (weight.shape[0],))
+    ):
+        raise RuntimeError(_convolution_mismatch(x, weight, bias, groups))
+    sizes = [
+        (h + 2 * p[i] - d[i] * (k - 1) - 1) // s[i] + 1
+        for i, (h, k) in enumerate(zip(x.shape[2:], weight.shape[2:], strict=True))
+    ]
+    if min(sizes, default=1) < 1:
+        return NotImplemented
+    return new(x, (x.shape[0], weight.shape[0], *sizes))
+
+
+def _convolution_mismatch(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> str:
+    if x.dtype != weight.dtype:
+        return f"Input type ({x.dtype}) and weight type ({weight.dtype}) should be the same"
+    w = tuple(weight.shape)
+    if weight.shape[0] % groups:
+        return f"Given groups={groups}, expected weight of size {w} to be divisible by {groups} at dimension 0"
+    if x.shape[1] != weight.shape[1] * groups:
+        return (
+            f"Given groups={groups}, weight of size {w}, expected input {tuple(x.shape)} "
+            f"to have {weight.shape[1] * groups} channels, but got {x.shape[1]} channels instead"
+        )
+    assert bias is not None
+    return f"Given weight of size {w}, expected bias of {weight.shape[0]} elements, but got {tuple(bias.shape)}"
+
+
+def _each(value: Sequence[int], dims: int) -> Sequence[int]:
+    return value if len(value) == dims else [value[0]] * dims
+
+
+@rule(aten.mm.default)
+def mm(a: Tensor, b: Tensor) -> Any:
+    """[n, m] @ [m, p] -> [n, p]."""
+    if a.dim() != 2 or b.dim() != 2 or a.dtype != b.dtype or a.shape[1] != b.shape[0] or not (a.is_meta and b.is_meta):
+        return NotImplemented
+    return new(a, (a.shape[0], b.shape[1]))
+
+
+@rule(aten.addmm.default)
+def addmm(bias: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Any:
+    """A bias + [n, m] @ [m, p] -> [n, p]."""
+    out = mm(a, b)
+    if out is NotImplemented or bias.dtype != a.dtype or broadcast(bias.shape, out.shape) != tuple(out.shape):
+        return NotImplemented
+    return out
+
+
+@rule(aten.bmm.default)
+def bmm(a: Tensor, b: Tensor) -> Any:
+    """[b, n, m] @ [b, m, p] -> [b, n, p]."""
+    if a.dim() != 3 or b.dim() != 3 or a.dtype != b.dtype or not (a.is_meta and b.is_meta):
+        return NotImplemented
+    if a.shape[0] != b.shape[0] or a.shape[2] != b.shape[1]:
+        return NotImplemented
+    return new(a, (a.shape[0], a.shape[1], b.shape[2]))
+
+
+# ---- normalisation, softmax, reductions ----------------------------------------------------------
+
+
+@rule(aten.native_batch_norm.default)
+def native_batch_norm(
+    x: Tensor, weight: Any, bias: Any, mean: Any, var: Any, training: bool, momentum: float, eps: float
+) -> Any:
+    """N, C, ... -> the same, with the C means and inverse deviations that training saves."""
+    channels = x.shape[1] if x.dim() > 1 else 0
+    if not channels or not plain(x, weight, bias, mean, var) or not x.is_floating_point():
+        return NotImplemented
+    if any(t is not None and (tuple(t.shape) != (channels,) or t.dtype != x.dtype) for t in (weight, bias, mean, var)):
+        return NotImplemented
+    saved = channels if training else 0
+    return new(x, x.shape), new(x, (saved,)), new(x, (saved,))
+
+
+@rule(aten.native_layer_norm.default)
+def native_layer_norm(x: Tensor, normalized_shape: Sequence[int], weight: Any, bias: Any, eps: float) -> Any:
+    """..., D -> the same, with a mean and inverse deviation for each row."""
+    dims = tuple(normalized_shape)
+    if (
+        not plain(x, weight, bias)
+        or x.dtype not in (torch.float32, torch.float64)
+        or tuple(x.shape[-len(dims) :]) != dims
+    ):
+        return NotImplemented
+    if any(t is not None and (tuple(t.shape) != dims or t.dtype != x.dtype) for t in (weight, bias)):
+        return NotImplemented
+    rows = (*x.shape[: -len(dims)], *(1 for _ in dims))
+    return new(x, x.shape), new(x, rows), new(x, rows)
+
+
+@rule(aten._softmax.default, aten._log_softmax.default)
+def softmax(x: Tensor, dim: int, half_to_float: bool) -> Any:
+    """The same shape."""
+    return new(x, x.shape) if plain(x) and x.is_floating_point() and not half_to_float else NotImplemented
+
+
+@rule(aten._safe_softmax.default)
+def safe_softmax(x: Tensor, dim: int, dtype: torch.dtype | None = None) -> Any:
+    """The same shape."""
+    return new(x, x.shape) if plain(x) and x.is_floating_point() and dtype is None else NotImplemented
+
+
+@rule(aten.mean.dim, aten.sum.dim_IntList)
+def reduction(x: Tensor, dim: Any, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
+    """The reduced dimensions become 1 or go."""
+    if not dim or not plain(x) or not x.is_floating_point() or dtype is not None:
+        return NotImplemented
+    reduced = {d % x.dim() for d in dim}
+    sizes = enumerate(x.shape)
+    return new(x, [1 if d in reduced else n for d, n in sizes if keepdim or d not in reduced])
+
+
+# ---- pooling -------------------------------------------------------------------------------------
+
+
+@rule(aten.max_pool2d_with_indices.default)
+def max_pool2d(
+    x: Tensor,
+    kernel_size: Sequence[int],
+    stride: Sequence[int] = (),
+    padding: Sequence[int] = (0, 0),
+    dilation: Sequence[int] = (1, 1),
+    ceil_mode: bool = False,
+) -> Any:
+    """N, C, H, W -> N, C, H', W' and the positions of the maxima."""
+    out = _pooled(x, kernel_size, stride, padding, dilation, ceil_mode)
+    return out if out is NotImplemented else (out, new(out, out.shape, torch.int64))
+
+
+@rule(aten.avg_pool2d.default)
+def avg_pool2d(
+    x: Tensor,
+    kernel_size: Sequence[int],
+    stride: Sequence[int] = (),
+    padding: Sequence[int] = (0, 0),
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Any:
+    """N, C, H, W -> N, C, H', W'."""
+    return _pooled(x, kernel_size, stride, padding, (1, 1), ceil_mode)
+
+
+def _pooled(
+    x: Tensor,
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    ceil: bool,
+) -> Any:
+    if x.dim() != 4 or not plain(x) or ceil:
+        return NotImplemented
+    k, s, p, d = (_each(v, 2) for v in (kernel_size, stride or kernel_size, padding, dilation))
+    sizes = [(x.shape[2 + i] + 2 * p[i] - d[i] * (k[i] - 1) - 1) // s[i] + 1 for i in (0, 1)]
+    if min(sizes) < 1 or any(2 * p[i] > k[i] for i in (0, 1)):
+        return NotImplemented
+    return new(x, (x.shape[0], x.shape[1], *sizes))
+
+
+@rule(aten._adaptive_avg_pool2d.default)
+def adaptive_avg_pool2d(x: Tensor, output_size: Sequence[int]) -> Any:
+    """..., H, W -> ..., H', W' as asked."""
+    if x.dim() != 4 or not plain(x) or min(output_size) < 1:
+        return NotImplemented
+    return new(x, (*x.shape[:2], *output_size))
+
+
+# ---- movement ------------------------------------------------------------------------------------
+
+
+@rule(aten.cat.default)
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Any:
+    """Sizes add up along one dimension and agree in the others."""
+    first = tensors[0]
+    dim = dim % first.dim() if first.dim() else 0
+    if not first.dim() or not plain(*tensors):
+        return NotImplemented
+    rest = [n for d, n in enumerate(first.shape) if d != dim]
+    for t in tensors:
+        if t.dtype != first.dtype or t.dim() != first.dim() or [n for d, n in enumerate(t.shape) if d != dim] != rest:
+            return NotImplemented
+    return new(first, [*first.shape[:dim], sum(t.shape[dim] for t in tensors), *first.shape[dim + 1 :]])
+
+
+@rule(aten.embedding.default)
+def embedding(weight: Tensor, indices: Tensor, *args: Any) -> Any:
+    """Indices of any shape -> that shape and the embedding's width."""
+    if weight.dim() != 2 or not plain(weight, indices) or indices.dtype not in (torch.int64, torch.int32):
+        return NotImplemented
+    return new(weight, (*indices.shape, weight.shape[1]))
+
+
+@rule(aten.constant_pad_nd.default)
+def constant_pad_nd(x: Tensor, pad: Sequence[int], value: Any = 0) -> Any:
+    """The last dimensions grow by their pads."""
+    if not plain(x) or len(pad) > 2 * x.dim():
+        return NotImplemented
+    sizes = list(x.shape)
+    for i in range(len(pad) // 2):
+        sizes[-1 - i] += pad[2 * i] + pad[2 * i + 1]
+    return new(x, sizes) if min(sizes, default=1) >= 0 else NotImplemented

@@ -1,0 +1,71 @@
+"""Modules whose parameters and buffers have shapes and no elements (torch's meta device)."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_parameter_registration_hook,
+)
+from torch.nn.parameter import is_lazy
+
+
+@contextmanager
+def without_data() -> Iterator[None]:
+    """Modules built inside keep no weights: each parameter and buffer loses its elements when it is registered.
+
+    Constructors still compute on real tensors where they must (`torch.linspace(...).tolist()`), so they run as written.
+    """
+    hooks = [
+        register_module_parameter_registration_hook(lambda module, name, parameter: emptied(parameter)),
+        register_module_buffer_registration_hook(lambda module, name, buffer: emptied(buffer)),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextmanager
+def same_random_state() -> Iterator[None]:
+    """Leave the random states of torch and Python as they were."""
+    torch_state, python_state = torch.get_rng_state(), random.getstate()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(torch_state)
+        random.setstate(python_state)
+
+
+def emptied(tensor: Any) -> Any:
+    """The same parameter or tensor on the meta device; what is there already, or is no tensor, as it is."""
+    if not isinstance(tensor, Tensor) or tensor.is_meta or is_lazy(tensor):
+        return tensor
+    empty = tensor.detach().to("meta")
+    if isinstance(tensor, nn.Parameter):
+        return nn.Parameter(empty, requires_grad=tensor.requires_grad)
+    return empty
+
+
+def copy_without_data(module: nn.Module) -> nn.Module:
+    """A copy of the module without elements; the module itself is only read, and ties stay ties."""
+    memo: dict[int, Any] = {}
+    for member in module.modules():
+        for tensor in (*member._parameters.values(), *member._buffers.values()):
+            if tensor is not None and id(tensor) not in memo:
+                memo[id(tensor)] = emptied(tensor) if not tensor.is_meta else _another(tensor)
+    return copy.deepcopy(module, memo)
+
+
+def _another(tensor: Tensor) -> Tensor:
+    """A second meta tensor like this one, so that changes to the copy do not reach the original."""
+    twin = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+    return nn.Parameter(twin, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else twin

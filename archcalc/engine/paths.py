@@ -1,0 +1,58 @@
+"""Where a module stands: the tree of dotted paths, and which path a call of a shared module belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from archcalc.trace import Module
+
+
+class Paths:
+    """All modules of a tree by path. A module registered under several paths has them all."""
+
+    def __init__(self, root: nn.Module) -> None:
+        self.root = root
+        self.modules: list[Module] = []
+        self._of: dict[int, list[int]] = {}
+        self._calls: list[int] = []
+        self._times: dict[int, int] = {}
+        for path, module in self.walk():
+            self._of.setdefault(id(module), []).append(len(self.modules))
+            self.modules.append(Module(path, type(module).__name__, _extra(module)))
+
+    def walk(self) -> Iterator[tuple[str, nn.Module]]:
+        """Every path and its module, parents before children, the root ('') first; a cycle is entered once."""
+        yield from self._walk("", self.root, ())
+
+    def _walk(self, path: str, module: nn.Module, above: tuple[int, ...]) -> Iterator[tuple[str, nn.Module]]:
+        if id(module) in above:
+            return
+        yield path, module
+        for name, child in module._modules.items():
+            if child is not None:
+                yield from self._walk(f"{path}.{name}" if path else name, child, (*above, id(module)))
+
+    def index(self, module: nn.Module, parent_call: int | None) -> int:
+        """The path of this call: below the caller's where the module is there, the paths taking turns."""
+        candidates = self._of[id(module)]
+        if len(candidates) == 1 or parent_call is None:
+            return candidates[0]
+        prefix = self.modules[self._calls[parent_call]].path
+        near = [c for c in candidates if not prefix or self.modules[c].path.startswith(f"{prefix}.")] or candidates
+        turn = self._times.get(id(module), 0)
+        self._times[id(module)] = turn + 1
+        return near[turn % len(near)]
+
+    def entered(self, index: int) -> None:
+        """Note the path of the module call that begins."""
+        self._calls.append(index)
+
+
+def _extra(module: nn.Module) -> str:
+    """A module's own description of its settings; a broken one is left out."""
+    try:
+        return str(module.extra_repr())
+    except Exception as error:  # the user's code: the trace does not depend on it
+        return f"({type(error).__name__} in extra_repr)"

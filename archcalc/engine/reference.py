@@ -1,0 +1,106 @@
+"""Model references: what the user types, read by its form and never by trial. No torch here.
+
+NAME                    a network of the catalogue
+package.module:EXPR     EXPR = dotted attributes, called or not with literals: mynet:make(width=2)
+path/to/file.py:EXPR    the same, from a file
+path/to/trace.json      a stored trace
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from archcalc.errors import BadReference
+
+
+@dataclass(frozen=True)
+class BuiltIn:
+    """A name of the catalogue."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Expression:
+    """Dotted attributes, called with literals unless `call` is false."""
+
+    attributes: tuple[str, ...]
+    call: bool
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Code:
+    """An expression in a module (by its import name) or in a file (by its path)."""
+
+    text: str
+    where: str
+    is_file: bool
+    expression: Expression
+
+
+@dataclass(frozen=True)
+class StoredTrace:
+    """A file that holds a trace."""
+
+    path: str
+
+
+Reference = BuiltIn | Code | StoredTrace
+
+
+def parse(text: str) -> Reference:
+    """Read a reference; BadReference says what is wrong with anything else.
+
+    >>> parse("resnet-50")
+    BuiltIn(name='resnet-50')
+    >>> parse("mynet:make(width=2)").expression.kwargs
+    {'width': 2}
+    """
+    text = text.strip()
+    if text.endswith(".json"):
+        return StoredTrace(text)
+    head, colon, expression = _split(text)
+    if colon:
+        return Code(text, head, head.endswith(".py"), _expression(text, expression))
+    if text.endswith(".py"):
+        raise BadReference(text, "it names a file and no model in it", f"type  {text}:NameOfTheModel")
+    if not text or "/" in text or "\\" in text:
+        raise BadReference(text, "no network has a name like that")
+    return BuiltIn(text)
+
+
+def _split(text: str) -> tuple[str, str, str]:
+    """Cut at the colon behind the file or module; a colon inside the call's literals is not one."""
+    if ".py:" in text:
+        head, _, expression = text.partition(".py:")
+        return f"{head}.py", ":", expression
+    return text.partition(":")
+
+
+def _expression(text: str, expression: str) -> Expression:
+    try:
+        node = ast.parse(expression.strip(), mode="eval").body
+    except SyntaxError:
+        raise BadReference(text, f"'{expression}' is not an expression") from None
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = {}
+    call = isinstance(node, ast.Call)
+    if isinstance(node, ast.Call):
+        try:
+            args = tuple(ast.literal_eval(argument) for argument in node.args)
+            kwargs = {k.arg or "**": ast.literal_eval(k.value) for k in node.keywords}
+        except ValueError:
+            raise BadReference(text, "the arguments of the call must be plain values") from None
+        node = node.func
+    attributes: list[str] = []
+    while isinstance(node, ast.Attribute):
+        attributes.insert(0, node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name) or "**" in kwargs:
+        raise BadReference(text, f"'{expression}' is more than attributes and one call with plain values")
+    return Expression((node.id, *attributes), call, args, kwargs)

@@ -1,0 +1,140 @@
+"""One run from a loaded reference to a trace, and the user's own errors on the way told as theirs."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from archcalc.engine import Setup, tracer
+from archcalc.engine.inputs import (
+    FLOATS,
+    Inputs,
+    build,
+    dtype_named,
+    from_declared,
+    from_options,
+    from_values,
+    needs_input,
+)
+from archcalc.engine.load import Loaded, load
+from archcalc.engine.nodata import same_random_state
+from archcalc.engine.reference import BuiltIn, Code
+from archcalc.errors import ArchcalcError, BadInput, ForwardFailed, NeedsData
+from archcalc.trace import Trace
+from archcalc.units import shape
+from archcalc.version import __version__
+
+HOMES = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+"""Frames of torch and of this room say nothing about where the user's model fails."""
+
+
+def run(reference: BuiltIn | Code | nn.Module, setup: Setup, values: Any = None) -> Trace:
+    """Load, build the inputs (from `values` where a caller has them), run once, and return the trace."""
+    return run_loaded(load(reference, setup.knobs), setup, values)
+
+
+def run_loaded(loaded: Loaded, setup: Setup, values: Any = None) -> Trace:
+    """The same for a module that is loaded already."""
+    dtype = dtype_named(setup.dtype, FLOATS)
+    module = loaded.module.eval()
+    if dtype != torch.float32:
+        module = module.to(dtype)
+    inputs = _inputs(loaded, setup, values)
+    _check(inputs)
+    recorder = tracer.Recorder(module)
+    parameters = tracer.parameters_of(recorder)
+    given = tuple(recorder.tensor(tensor, "input") for tensor in inputs.tensors)
+    outputs = _forward(module, inputs, recorder)
+    return Trace(
+        model=loaded.model,
+        inputs=inputs.described,
+        assumptions={
+            "mode": "eval",
+            "gradients": False,
+            "dtype": setup.dtype,
+            "batch": _batch(inputs),
+            "kernels": "composite ops decomposed; attention unfused",
+        },
+        versions={"archcalc": __version__, "torch": torch.__version__},
+        modules=tuple(recorder.paths.modules),
+        module_calls=tuple(recorder.module_calls),
+        parameters=parameters,
+        tensors=tuple(recorder.tensors),
+        storages=recorder.finished_storages(),
+        calls=tuple(recorder.calls),
+        input_tensors=given,
+        output_tensors=outputs,
+        notes=loaded.notes,
+    )
+
+
+def _inputs(loaded: Loaded, setup: Setup, values: Any) -> Inputs:
+    """What the caller gave, else the -i options, else the definition's own."""
+    forward, reference = loaded.module.forward, loaded.model.reference
+    if values is not None:
+        return from_values(values, forward)
+    if setup.inputs:
+        return build(from_options(setup), forward, reference)
+    if not loaded.inputs:
+        raise needs_input(reference, forward)
+    return build(from_declared(loaded.inputs, setup), forward, reference)
+
+
+def _check(inputs: Inputs) -> None:
+    for one in inputs.described:
+        if any(size < 1 for size in one.shape):
+            raise BadInput(f"input {one.name} of shape {shape(one.shape)} is empty.", "every size must be at least 1")
+
+
+def _batch(inputs: Inputs) -> int | None:
+    first = inputs.described[0].shape if inputs.described else ()
+    return first[0] if first else None
+
+
+def _forward(module: nn.Module, inputs: Inputs, recorder: tracer.Recorder) -> tuple[int, ...]:
+    try:
+        with same_random_state(), _no_collection(), contextlib.redirect_stdout(sys.stderr):
+            return tracer.forward(module, inputs, recorder)
+    except ArchcalcError:
+        raise
+    except Exception as error:
+        raise _explained(error, inputs, recorder) from error
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """No garbage collection during the run: tensors die where their last reference goes, the same in every run."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _explained(error: Exception, inputs: Inputs, recorder: tracer.Recorder) -> ArchcalcError:
+    """The user's error with its own message and line, and the module that was running."""
+    layer = recorder.failed[1] if recorder.failed and recorder.failed[0] is error else ""
+    place = _place(error) + (f", in layer {layer}" if layer else "")
+    text = " ".join(str(error).split("\n\n")[0].split())
+    if isinstance(error, NotImplementedError | RuntimeError) and "meta" in text and "data" in text:
+        return NeedsData(place, text)
+    shown = ", ".join(f"{one.name}={shape(one.shape)} {one.dtype}" for one in inputs.described)
+    return ForwardFailed(place, f"{type(error).__name__}: {text}" if text else type(error).__name__, shown)
+
+
+def _place(error: Exception) -> str:
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(HOMES)]
+    frame = (frames or traceback.extract_tb(error.__traceback__))[-1]
+    relative = os.path.relpath(frame.filename) if os.path.isabs(frame.filename) else frame.filename
+    return f"{min(relative, frame.filename, key=len)}:{frame.lineno} in {frame.name}"

@@ -1,0 +1,230 @@
+"""Run a module once and record everything: a mode for the ops, hooks for the modules, weak references for storages.
+
+Nothing of the user's is changed: the module traced is a copy without data, and the mode ends with the run.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from math import isfinite
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from archcalc.engine.inputs import Inputs
+from archcalc.engine.kernels import RULES
+from archcalc.engine.nodata import emptied
+from archcalc.engine.paths import Paths
+from archcalc.trace import Call, ModuleCall, Parameter, Storage, Value
+from archcalc.trace import Tensor as TraceTensor
+
+OPEN = -1
+"""The last op of a module call that has not returned yet, and the time of everything that was there before the run."""
+
+
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """The growing record of a run; as a mode it sees every op below autograd."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.module = module
+        self.paths = Paths(module)
+        self.phase = "forward"
+        self.tensors: list[TraceTensor] = []
+        self.storages: list[Storage] = []
+        self.calls: list[Call] = []
+        self.module_calls: list[ModuleCall] = []
+        self.stack: list[int] = []
+        self.failed: tuple[BaseException, str] | None = None
+        self._ids: dict[int, tuple[weakref.ref[Tensor], int]] = {}
+        self._storage_ids: dict[int, int] = {}
+        self._deaths: dict[int, int] = {}
+        self._watch: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False: torch._dynamo, which takes a second to import, stays out of it."""
+        return False
+
+    # ---- ops ----
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if any(t.is_meta for t in tensors_in((args, kwargs))):
+            args, kwargs = _all_empty(args), _all_empty(kwargs)
+        shape_rule = RULES.get(func)
+        out = NotImplemented if shape_rule is None else shape_rule(*args, **kwargs)
+        if out is NotImplemented:
+            out = func(*args, **kwargs)
+        self._record(func, args, kwargs, out)
+        return out
+
+    def _record(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any) -> None:
+        inputs: dict[str, int | tuple[int, ...]] = {}
+        attributes: dict[str, Value] = {}
+        for name, value in _arguments(func, args, kwargs):
+            if isinstance(value, Tensor):
+                inputs[name] = self.tensor(value, "constant")
+            elif isinstance(value, list | tuple) and any(isinstance(v, Tensor) for v in value):
+                inputs[name] = tuple(self.tensor(v, "constant") for v in value if isinstance(v, Tensor))
+            else:
+                attributes[name] = plain(value)
+        outputs = tuple(self.tensor(t, "activation", born=len(self.calls)) for t in tensors_in(out))
+        module_call = self.stack[-1] if self.stack else 0
+        self.calls.append(Call(_op_name(func), module_call, self.phase, inputs, outputs, attributes))
+
+    # ---- tensors and storages ----
+
+    def tensor(self, tensor: Tensor, role: str, born: int = OPEN) -> int:
+        """The id of a tensor; one not seen before is entered, and its storage with it."""
+        known = self._ids.get(id(tensor))
+        if known is not None and known[0]() is tensor:
+            return known[1]
+        storage = self._storage(tensor, role, born)
+        number = len(self.tensors)
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        self.tensors.append(TraceTensor(tuple(tensor.shape), dtype, storage))
+        self._ids[id(tensor)] = (weakref.ref(tensor), number)
+        return number
+
+    def _storage(self, tensor: Tensor, role: str, born: int) -> int:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self._storage_ids:
+            return self._storage_ids[key]
+        number = len(self.storages)
+        self.storages.append(Storage(storage.nbytes(), role, born, None))
+        self._storage_ids[key] = number
+        self._watch[number] = weakref.ref(storage, self._on_death(number, key))
+        return number
+
+    def _on_death(self, number: int, key: int) -> Callable[[Any], None]:
+        def died(_: Any) -> None:
+            self._deaths[number] = len(self.calls)
+            del self._storage_ids[key]
+
+        return died
+
+    def finished_storages(self) -> tuple[Storage, ...]:
+        """The storages with their deaths; those alive now have none. Nothing is watched any more."""
+        deaths = dict(self._deaths)
+        self._watch.clear()
+        return tuple(Storage(s.bytes, s.role, s.birth, deaths.get(number)) for number, s in enumerate(self.storages))
+
+    # ---- modules ----
+
+    def enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        """A module's forward begins."""
+        index = self.paths.index(module, self.stack[-1] if self.stack else None)
+        parent = self.stack[-1] if self.stack else None
+        inputs = tuple(self.tensor(t, "constant") for t in tensors_in((args, kwargs)))
+        self.stack.append(len(self.module_calls))
+        self.paths.entered(index)
+        self.module_calls.append(ModuleCall(index, parent, inputs, (), len(self.calls), OPEN))
+
+    def leave(self, module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
+        """A module's forward ends; when it raised, the innermost path of that error is kept."""
+        error = sys.exc_info()[1]
+        if error is not None and (self.failed is None or self.failed[0] is not error):
+            self.failed = (error, self.here())
+        number = self.stack.pop()
+        call = self.module_calls[number]
+        outputs = tuple(self.tensor(t, "constant") for t in tensors_in(out))
+        self.module_calls[number] = ModuleCall(
+            call.module, call.parent, call.inputs, outputs, call.first, len(self.calls)
+        )
+
+    def here(self) -> str:
+        """Path of the module that is running."""
+        return self.paths.modules[self.module_calls[self.stack[-1]].module].path if self.stack else ""
+
+
+def parameters_of(recorder: Recorder) -> tuple[Parameter, ...]:
+    """Enter all parameters and buffers; tied ones once, with every name."""
+    names: dict[int, list[str]] = {}
+    found: dict[int, tuple[Tensor, str]] = {}
+    for prefix, module in recorder.paths.walk():
+        for kind, tensors in (("parameter", module._parameters), ("buffer", module._buffers)):
+            for name, tensor in tensors.items():
+                if tensor is not None:
+                    names.setdefault(id(tensor), []).append(f"{prefix}.{name}" if prefix else name)
+                    found[id(tensor)] = (tensor, kind)
+    return tuple(
+        Parameter(tuple(names[key]), recorder.tensor(tensor, kind), kind, kind == "parameter" and tensor.requires_grad)
+        for key, (tensor, kind) in found.items()
+    )
+
+
+def forward(module: nn.Module, inputs: Inputs, recorder: Recorder) -> tuple[int, ...]:
+    """Run forward under the recorder, without gradients; the ids of the outputs."""
+    for prefix_module in {id(m): m for _, m in recorder.paths.walk()}.values():
+        prefix_module.register_forward_pre_hook(recorder.enter, with_kwargs=True)
+        prefix_module.register_forward_hook(recorder.leave, with_kwargs=True, always_call=True)
+    with torch.no_grad(), recorder:
+        out = module(*inputs.args, **inputs.kwargs)
+    return tuple(recorder.tensor(t, "constant") for t in tensors_in(out))
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Every tensor in nested tuples, lists, dicts and dataclasses, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from tensors_in(item)
+    elif isinstance(value, list | tuple | set):
+        for item in value:
+            yield from tensors_in(item)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for one in fields(value):
+            yield from tensors_in(getattr(value, one.name))
+
+
+def plain(value: Any) -> Value:
+    """An op's argument as trace data: numbers, words and tuples of them."""
+    if isinstance(value, list | tuple):
+        return tuple(plain(item) for item in value)
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)
+    return value if isinstance(value, int | float | bool | str | None) else str(value).removeprefix("torch.")
+
+
+def _all_empty(value: Any) -> Any:
+    """Real tensors that meet tensors without data lose their own; a number in a tensor stays a number."""
+    if isinstance(value, Tensor):
+        return value if value.dim() == 0 else emptied(value)
+    if isinstance(value, list | tuple):
+        return type(value)(_all_empty(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _all_empty(item) for key, item in value.items()}
+    return value
+
+
+_SCHEMAS: dict[Any, list[tuple[str, bool, Any]]] = {}
+
+
+def _arguments(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every argument of the call by its name in the op's schema, those left out by their default."""
+    schema = _SCHEMAS.get(func)
+    if schema is None:
+        schema = [(a.name, a.has_default_value(), a.default_value) for a in func._schema.arguments]
+        _SCHEMAS[func] = schema
+    for position, (name, has_default, default) in enumerate(schema):
+        if position < len(args):
+            yield name, args[position]
+        elif name in kwargs:
+            yield name, kwargs[name]
+        elif has_default:
+            yield name, default
+
+
+def _op_name(func: Any) -> str:
+    """'aten.add.Tensor' -> 'aten.add.Tensor'; the default overload has no suffix: 'aten.mm'."""
+    return str(func).removesuffix(".default")

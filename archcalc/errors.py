@@ -1,0 +1,189 @@
+"""Every error a user can meet: what was seen, why it stops, what to type next, and the exit code.
+
+Exit codes: 1 the answer is "no", 2 wrong use, 3 the model could not be analysed, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+
+class ArchcalcError(Exception):
+    """One sentence for the user and the next thing to type.
+
+    `kind` is the stable machine name under --json, `exit_code` what the process returns.
+    """
+
+    kind = "error"
+    exit_code = 2
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+# ---- exit code 2: wrong use ----------------------------------------------------------------------
+
+
+class WrongUse(ArchcalcError):
+    """An option or argument that the command line itself refuses."""
+
+    kind = "wrong_use"
+
+
+class UnknownNetwork(ArchcalcError):
+    """A name that the catalogue does not have."""
+
+    kind = "unknown_network"
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        names = list(known)
+        normal = {_normal(n): n for n in names}
+        close = [normal[n] for n in get_close_matches(_normal(name), list(normal), 4, 0.6)]
+        lines = [f"did you mean  {'  '.join(close)} ?"] if close else []
+        stem = (close or [name])[0].split("-")[0]
+        glob = f"'{stem}*'" if any(n.startswith(stem) for n in names) else ""
+        lines.append(f"catalogue     archcalc list {glob}".rstrip())
+        super().__init__(f"'{name}' is not a built-in network.", "\n".join(lines))
+
+
+class BadReference(ArchcalcError):
+    """A model reference of a form that archcalc does not read."""
+
+    kind = "bad_reference"
+
+    def __init__(self, reference: str, reason: str, hint: str = "") -> None:
+        super().__init__(
+            f"'{reference}' is not a model reference: {reason}.",
+            hint or "write a built-in NAME, package.module:EXPR, path/to/file.py:EXPR or a stored trace.json",
+        )
+
+
+class UnknownKnob(ArchcalcError):
+    """A --set KNOB that the definition does not have."""
+
+    kind = "unknown_knob"
+
+    def __init__(self, knob: str, model: str, known: Sequence[str]) -> None:
+        if not known:
+            hint = f"{model} takes no --set"
+        else:
+            close = get_close_matches(knob, known, 1)
+            hint = (f"did you mean  {close[0]} ?\n" if close else "") + f"knobs  {', '.join(known)}"
+        super().__init__(f"{model} has no knob '{knob}'.", hint)
+
+
+class BadKnob(ArchcalcError):
+    """A knob with a value that the definition cannot be built with."""
+
+    kind = "bad_knob"
+
+    def __init__(self, knob: str, value: object, reason: str, hint: str = "") -> None:
+        super().__init__(f"{knob}={_spelled(value)} cannot be built: {reason}.", hint)
+
+
+class BadInput(ArchcalcError):
+    """An input specification or shorthand that cannot be read or does not fit the model."""
+
+    kind = "bad_input"
+
+
+class NeedsInput(ArchcalcError):
+    """A model whose input nobody knows."""
+
+    kind = "needs_input"
+
+    def __init__(self, reference: str, signature: str, example: str) -> None:
+        super().__init__(f"{reference} needs an input: forward{signature}.", f"try  {example}")
+
+
+class MissingExtra(ArchcalcError):
+    """A package that only some commands need and that is not installed or does not import."""
+
+    kind = "missing_extra"
+
+    def __init__(self, package: str, purpose: str, reason: str) -> None:
+        super().__init__(
+            f"{purpose} needs {package}, which does not import: {reason}.",
+            f"type  pip install {package}",
+        )
+
+
+class NotATrace(ArchcalcError):
+    """A JSON file that is not a stored trace."""
+
+    kind = "not_a_trace"
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            f"{path} is not a stored trace: {reason}.",
+            'make one with  python -c "import archcalc; '
+            "print(archcalc.trace('resnet-18').to_json())\" > resnet-18.json",
+        )
+
+
+class CannotWrite(ArchcalcError):
+    """An output file that cannot be written; nothing was left behind."""
+
+    kind = "cannot_write"
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"cannot write {path}: {reason}.", "choose another file with  -o FILE")
+
+
+class NoSuchLayer(ArchcalcError):
+    """A --layer pattern that matches nothing."""
+
+    kind = "no_such_layer"
+
+    def __init__(self, pattern: str, paths: Sequence[str]) -> None:
+        close = get_close_matches(pattern, paths, 3, 0.5) or list(paths[:3])
+        super().__init__(f"no layer matches '{pattern}'.", f"layers look like  {'  '.join(close)}" if close else "")
+
+
+# ---- exit code 3: the model could not be analysed -------------------------------------------------
+
+
+class CannotImport(ArchcalcError):
+    """A model reference whose module, file or expression cannot be imported or built."""
+
+    kind = "cannot_import"
+    exit_code = 3
+
+
+class ForwardFailed(ArchcalcError):
+    """The model's own forward raised; its message and its line are shown."""
+
+    kind = "forward_failed"
+    exit_code = 3
+
+    def __init__(self, where: str, message: str, inputs: str) -> None:
+        super().__init__(f"the model's forward raised {message}", f"at      {where}\ninputs  {inputs}")
+
+
+class NeedsData(ArchcalcError):
+    """A forward whose path or shapes depend on the values of tensors, which do not exist here."""
+
+    kind = "needs_data"
+    exit_code = 3
+
+    def __init__(self, where: str, operation: str) -> None:
+        super().__init__(
+            f"the model asks for a tensor's values ({operation}), and there are no data here.",
+            f"at    {where}\nhint  give the value as a plain number, or branch on shapes instead",
+        )
+
+
+def _normal(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
+
+
+def _spelled(value: object) -> str:
+    if isinstance(value, tuple | list):
+        return ",".join(map(str, value))
+    return str(value)

@@ -1,0 +1,323 @@
+"""ResNet and ResNeXt for ImageNet: y = F(x) + x.
+
+A block learns the residual F; where the shape changes, the shortcut is a 1x1 projection (option B). ResNeXt splits
+F's 3x3 convolution into groups, wide ResNets widen it; both are the same definition with other numbers.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from archcalc.errors import BadKnob
+from archcalc.networks.network import (
+    Family,
+    Network,
+    Paper,
+    Published,
+    at_least,
+    image,
+    one_of,
+    register,
+)
+
+LAYERS = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+}
+"""Table 1 of the paper: blocks in each of the four stages; basic blocks up to 34 layers, bottlenecks from 50."""
+
+
+def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential | None:
+    """Option B: identity where the shape stays, a 1x1 projection with BN where it does not."""
+    if stride == 1 and in_channels == out_channels:
+        return None
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),  # N, C', H/s, W/s
+        nn.BatchNorm2d(out_channels),
+    )
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions: N, C, H, W -> N, C', H/s, W/s."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(out_channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.downsample = shortcut(in_channels, out_channels, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        F = self.relu(self.bn1(self.conv1(x)))  # N, C', H/s, W/s
+        F = self.bn2(self.conv2(F))  # N, C', H/s, W/s
+        x = x if self.downsample is None else self.downsample(x)  # N, C', H/s, W/s
+        F += x
+        return self.relu(F)
+
+
+class Bottleneck(nn.Module):
+    """1x1 to the inner width, 3x3 in groups, 1x1 to C' = 4 times the stage's width.
+
+    N, C, H, W -> N, C', H/s, W/s. The stride sits in the 3x3 convolution (v1.5), or in the first 1x1 as the paper
+    has it (v1).
+    """
+
+    def __init__(self, in_channels: int, width: int, out_channels: int, stride: int, groups: int, version: str) -> None:
+        super().__init__()
+        stride1, stride2 = (stride, 1) if version == "1" else (1, stride)
+        self.conv1 = nn.Conv2d(in_channels, width, 1, stride1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride2, padding=1, groups=groups, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = shortcut(in_channels, out_channels, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        F = self.relu(self.bn1(self.conv1(x)))  # N, width, H, W (H/s, W/s in v1)
+        F = self.relu(self.bn2(self.conv2(F)))  # N, width, H/s, W/s
+        F = self.bn3(self.conv3(F))  # N, C', H/s, W/s
+        x = x if self.downsample is None else self.downsample(x)  # N, C', H/s, W/s
+        F += x
+        return self.relu(F)
+
+
+class ResNet(nn.Module):
+    """7x7 stem, four stages of residual blocks, global average pooling, classifier."""
+
+    def __init__(self, stages: list[nn.Sequential], channels: int, num_classes: int, conv1_bias: bool) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=conv1_bias)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten()
+        self.fc = nn.Linear(channels, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.bn1(self.conv1(x)))  # N, 64, H/2, W/2
+        x = self.maxpool(x)  # N, 64, H/4, W/4
+        x = self.layer1(x)  # N, C, H/4, W/4
+        x = self.layer2(x)  # N, 2C, H/8, W/8
+        x = self.layer3(x)  # N, 4C, H/16, W/16
+        x = self.layer4(x)  # N, 8C, H/32, W/32
+        x = self.flatten(self.avgpool(x))  # N, 8C
+        return self.fc(x)  # N, num_classes
+
+
+def resnet(
+    depth: int = 50,
+    version: str = "1.5",
+    groups: int = 1,
+    width_per_group: int = 64,
+    widen_factor: float = 1.0,
+    conv1_bias: bool = False,
+    num_classes: int = 1000,
+) -> ResNet:
+    """A member of Table 1, or of its kin.
+
+    `version` 1 puts a bottleneck's stride in its first 1x1, 1.5 in its 3x3. `groups` and `width_per_group` are
+    ResNeXt's cardinality and width. `widen_factor` widens basic blocks as a whole and bottlenecks in their 3x3
+    (Zagoruyko and Komodakis 2016); conv1 keeps its 64 channels.
+    """
+    one_of("depth", depth, LAYERS)
+    one_of("version", version, ("1", "1.5"))
+    at_least("groups", groups, 1)
+    at_least("width_per_group", width_per_group, 1)
+    at_least("num_classes", num_classes, 1)
+    basic = depth < 50
+    if basic and (groups, width_per_group) != (1, 64):
+        hint = "use depth 50, 101 or 152"
+        raise BadKnob("groups", groups, "the basic blocks of 18 and 34 layers have no groups", hint)
+    channels = 64
+    stages = []
+    for stage, layers in enumerate(LAYERS[depth]):
+        blocks: list[nn.Module] = []
+        for index in range(layers):
+            stride = 2 if stage and not index else 1
+            width = _width(width_per_group * widen_factor * 2**stage, groups, widen_factor)
+            if basic:
+                blocks.append(BasicBlock(channels, width, stride))
+                channels = width
+            else:
+                out = 256 * 2**stage
+                blocks.append(Bottleneck(channels, width * groups, out, stride, groups, version))
+                channels = out
+        stages.append(nn.Sequential(*blocks))
+    return ResNet(stages, channels, num_classes, conv1_bias)
+
+
+def _width(exact: float, groups: int, widen_factor: float) -> int:
+    """A width as an integer of at least one channel."""
+    if exact < 1 or exact != int(exact):
+        raise BadKnob("widen_factor", widen_factor, f"a stage would be {exact:g} channels wide")
+    return int(exact)
+
+
+RESNET = Family(
+    name="resnet",
+    default="resnet-50",
+    title="ResNet",
+    idea=(
+        "A block computes F(x) + x: the identity shortcut carries the signal and the gradient past the convolutions, "
+        "so that nets of 20 to 1,202 layers train. Identity shortcuts cost nothing; only where the shape changes does a "
+        "1x1 projection (option B) or a strided copy padded with zeros (option A, CIFAR) stand in."
+    ),
+    paper=Paper("Deep Residual Learning for Image Recognition", "He, Zhang, Ren, Sun", 2015, "arXiv:1512.03385"),
+)
+RESNEXT = Paper(
+    "Aggregated Residual Transformations for Deep Neural Networks",
+    "Xie, Girshick, Dollár, Tu, He",
+    2016,
+    "arXiv:1611.05431",
+)
+WIDE = Paper("Wide Residual Networks", "Zagoruyko, Komodakis", 2016, "arXiv:1605.07146")
+TORCHVISION = "torchvision 0.28.0"
+TABLE1 = "ResNet paper, Table 1"
+CAFFE = "KaimingHe/deep-residual-networks prototxt"
+PYCLS = "facebookresearch/pycls MODEL_ZOO"
+V1_ABOUT = "The paper's own: stride 2 in the first 1x1 of a stage, which skips three quarters of its inputs."
+V15_ABOUT = "v1.5, what the field runs: stride 2 in the 3x3 convolution instead of the paper's first 1x1."
+
+
+def _exact(params: str, macs: str, where: str = TORCHVISION, **settings: bool) -> tuple[Published, Published]:
+    return (
+        Published("params", params, where, knobs=settings),
+        Published("macs", macs, where, knobs=settings),
+    )
+
+
+def _printed(figure: str, printed: str, where: str, note: str = "") -> Published:
+    return Published(figure, printed, where, called="FLOPs" if figure == "macs" else "", note=note)
+
+
+def _member(name: str, *published: Published, about: str = "", paper: Paper | None = None, **knobs: object) -> None:
+    register(
+        Network(
+            name=name,
+            family=RESNET,
+            build=resnet,
+            inputs=(image(224),),
+            knobs=knobs,
+            published=published,
+            about=about,
+            paper=paper,
+        )
+    )
+
+
+_member(
+    "resnet-18",
+    *_exact("11,689,512", "1,814,073,344"),
+    _printed("macs", "1.8G", TABLE1),
+    depth=18,
+)
+_member(
+    "resnet-34",
+    *_exact("21,797,672", "3,663,761,408"),
+    _printed("macs", "3.6G", TABLE1, "3.66 cut to one decimal, not rounded"),
+    depth=34,
+)
+_member(
+    "resnet-50",
+    *_exact("25,557,032", "4,089,184,256"),
+    _printed("params", "25.6M", "WRN paper, Table 8"),
+    _printed("macs", "4.1G", PYCLS),
+    _printed("macs", "3.8G", TABLE1, "the paper's net has the stride in the first 1x1: resnet-50-v1"),
+    _printed("params", "25.5M", "ResNeXt paper, Table 1", "fits a count without BN's scale and shift (25,503,912)"),
+    about=V15_ABOUT,
+    depth=50,
+)
+_member(
+    "resnet-101",
+    *_exact("44,549,160", "7,801,405,440"),
+    _printed("params", "44.5M", "WRN paper, Table 8"),
+    _printed("macs", "7.8G", PYCLS),
+    _printed("macs", "7.6G", TABLE1, "the paper's net has the stride in the first 1x1: resnet-101-v1"),
+    about=V15_ABOUT,
+    depth=101,
+)
+_member(
+    "resnet-152",
+    *_exact("60,192,808", "11,513,626,624"),
+    _printed("params", "60.2M", "WRN paper, Table 8"),
+    _printed("macs", "11.5G", PYCLS),
+    _printed("macs", "11.3G", TABLE1, "the paper's net has the stride in the first 1x1: resnet-152-v1"),
+    about=V15_ABOUT,
+    depth=152,
+)
+_member(
+    "resnet-50-v1",
+    *_exact("25,557,096", "3,857,973,248", CAFFE, conv1_bias=True),
+    _printed("macs", "3.8G", TABLE1, "3.86 cut to one decimal, not rounded; SENet's Table 2 prints 3.86"),
+    _printed("macs", "3.86G", "SENet paper, Table 2"),
+    about=V1_ABOUT + " The authors' Caffe net also has a bias in conv1: +64 (--set conv1_bias=true).",
+    depth=50,
+    version="1",
+)
+_member(
+    "resnet-101-v1",
+    *_exact("44,549,160", "7,570,194,432", CAFFE),
+    _printed("macs", "7.6G", TABLE1),
+    _printed("macs", "7.58G", "SENet paper, Table 2", "7.57 by contractions alone"),
+    about=V1_ABOUT,
+    depth=101,
+    version="1",
+)
+_member(
+    "resnet-152-v1",
+    *_exact("60,192,808", "11,282,415,616", CAFFE),
+    _printed("macs", "11.3G", TABLE1),
+    _printed("macs", "11.30G", "SENet paper, Table 2", "11.28 by contractions alone"),
+    about=V1_ABOUT,
+    depth=152,
+    version="1",
+)
+_member(
+    "resnext-50-32x4d",
+    *_exact("25,028,904", "4,230,479,872"),
+    _printed("params", "25.0M", "ResNeXt paper, Table 1"),
+    _printed("macs", "4.2G", "ResNeXt paper, Table 1"),
+    _printed("macs", "4.24G", "SENet paper, Table 2", "4.23 by contractions alone"),
+    about="Cardinality 32: the 3x3 convolution in 32 groups of 4 channels.",
+    paper=RESNEXT,
+    groups=32,
+    width_per_group=4,
+)
+_member(
+    "resnext-101-32x4d",
+    *_exact("44,177,704", "7,969,996,800", "timm 1.0.31"),
+    _printed("macs", "7.99G", "SENet paper, Table 2", "7.97 by contractions alone"),
+    about="Cardinality 32: the 3x3 convolution in 32 groups of 4 channels.",
+    paper=RESNEXT,
+    depth=101,
+    groups=32,
+    width_per_group=4,
+)
+_member(
+    "resnext-101-64x4d",
+    Published("params", "83,455,272", TORCHVISION),
+    _printed("params", "84M", "EfficientNet paper, Table 2", "83.46 M rounded up"),
+    _printed("macs", "32B", "EfficientNet paper, Table 2", "at 320x320 (31.55 G with --size 320)"),
+    about="Cardinality 64: the 3x3 convolution in 64 groups of 4 channels.",
+    paper=RESNEXT,
+    depth=101,
+    groups=64,
+    width_per_group=4,
+)
+_member(
+    "wrn-50-2",
+    *_exact("68,883,240", "11,398,021,120"),
+    _printed("params", "68.9M", "WRN paper, Table 8"),
+    about="ResNet-50 with its 3x3 convolutions twice as wide.",
+    paper=WIDE,
+    widen_factor=2.0,
+)

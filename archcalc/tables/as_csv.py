@@ -1,0 +1,30 @@
+"""CSV: the rows with every key and every digit, shapes as 1x3x224x224."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from archcalc.tables.table import Document, shapes_text
+
+
+def as_csv(documents: Sequence[Document]) -> str:
+    """A line a row; with several documents the first column says which model."""
+    named = len(documents) > 1
+    keys = list(dict.fromkeys(key for document in documents for row in document.rows for key in row))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["model", *keys] if named else keys)
+    for document in documents:
+        model = [document.envelope.get("model", {}).get("name", "")] if named else []
+        writer.writerows([*model, *(_cell(row.get(key)) for key in keys)] for row in document.rows)
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        numbers = all(isinstance(item, int) or (item and isinstance(item, list | tuple)) for item in value)
+        return shapes_text(value) if numbers and value else "x".join("all" if v is None else f"{v:g}" for v in value)
+    return value

@@ -1,0 +1,125 @@
+"""Layers as rows: which modules are shown, how deep, in which order; the rows add up to the report's total."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from archcalc.analyses.report import Layer, Report
+from archcalc.errors import NoSuchLayer, WrongUse
+
+ENOUGH_ROWS = 6
+"""Without --depth a table folds at the first depth that has this many rows."""
+ALL = 1_000_000
+"""A depth that folds nothing."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the reader wants to see: `depth` None chooses one, `zeros` keeps rows whose main figure is 0."""
+
+    depth: int | None = None
+    layer: str = ""
+    top: int | None = None
+    sort: str = ""
+    zeros: bool = False
+
+
+def layer_rows(
+    report: Report, selection: Selection, keys: Sequence[str], main: str
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Rows of the selected layers with the figures `keys`, and their total; `main` is the one that folding looks at.
+
+    A row is a module with everything below it, or, where its children have rows, only what it does itself.
+    """
+    roots = _roots(report, selection.layer)
+    depth = selection.depth
+    if depth is None:
+        depth = _chosen_depth(roots, keys)
+    rows = [row for root in roots for row in _fold(root, depth, keys)]
+    total: dict[str, Any] = {key: sum(row[key] for row in rows) for key in keys}
+    total |= {"path": "selected" if selection.layer else "total", "modules": sum(r["modules"] for r in rows)}
+    total["output_shape"] = None if selection.layer else _shape(report.root)
+    rows = _ordered(rows, selection.sort)
+    if not selection.zeros:
+        rows = _folded(rows, keys, [row for row in rows if row[main]])
+    if selection.top is not None:
+        largest = sorted(rows, key=lambda row: row[main], reverse=True)[: selection.top]
+        rows = _folded(rows, keys, [row for row in rows if row in largest])
+    return rows, total
+
+
+def _roots(report: Report, glob: str) -> list[Layer]:
+    """The outermost layers that match."""
+    if not glob:
+        return [report.root]
+    found: list[Layer] = []
+    for layer in report.root.walk():
+        inside = any(layer.path.startswith(f"{outer.path}.") for outer in found)
+        if layer.path and fnmatchcase(layer.path, glob) and not inside:
+            found.append(layer)
+    if not found:
+        raise NoSuchLayer(glob, [path for path in report.layers if path])
+    return found
+
+
+def _chosen_depth(roots: Sequence[Layer], keys: Sequence[str]) -> int:
+    if len(roots) > 1:
+        return 0
+    depth, rows = 1, 0
+    while True:
+        now = sum(1 for root in roots for _ in _fold(root, depth, keys))
+        if now >= ENOUGH_ROWS or now == rows:
+            return depth
+        depth, rows = depth + 1, now
+
+
+def _fold(layer: Layer, depth: int, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
+    if not layer.children or depth == 0:
+        yield _row(layer, {key: layer.total[key] for key in keys}, sum(1 for _ in layer.walk()))
+        return
+    own = {key: layer.own[key] for key in keys}
+    if any(own.values()):
+        yield _row(layer, own, 1, itself=True)
+    for child in layer.children:
+        yield from _fold(child, depth - 1, keys)
+
+
+def _row(layer: Layer, figures: Mapping[str, int], modules: int, itself: bool = False) -> dict[str, Any]:
+    return {
+        "path": layer.path,
+        "type": layer.type,
+        "modules": modules,
+        "itself": itself,
+        "calls": layer.calls,
+        "output_shape": _shape(layer),
+        **figures,
+    }
+
+
+def _shape(layer: Layer) -> list[Any] | None:
+    shapes = [list(shape) for shape in layer.output_shapes]
+    return None if not shapes else shapes[0] if len(shapes) == 1 else shapes
+
+
+def _ordered(rows: list[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
+    if not sort or not rows:
+        return rows
+    if sort not in rows[0] or sort == "output_shape":
+        known = ", ".join(key for key in rows[0] if key != "output_shape")
+        raise WrongUse(f"cannot sort by '{sort}'.", f"sort by one of  {known}")
+    numeric = isinstance(rows[0][sort], int)
+    return sorted(rows, key=lambda row: row[sort], reverse=numeric)
+
+
+def _folded(rows: list[dict[str, Any]], keys: Sequence[str], kept: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """`kept`, and one row for all others."""
+    others = [row for row in rows if not any(row is one for one in kept)]
+    if len(others) < 2:
+        return rows
+    folded = {key: sum(row[key] for row in others) for key in keys}
+    modules, calls = (sum(row[key] for row in others) for key in ("modules", "calls"))
+    head = {"path": f"[{len(others)} others]", "type": "", "modules": modules, "itself": False}
+    return [*kept, {**head, "calls": calls, "output_shape": None, **folded}]

@@ -1,0 +1,190 @@
+"""The record of one run of a network on tensors without data: plain frozen data, no torch inside.
+
+A trace knows what happened and nothing about what it costs: every op call with its arguments, every tensor, every
+storage with its birth and death, every module call, every parameter. Time is counted in op calls: a storage
+born at `b` and dead at `d` was live during the calls b, b+1, ..., d-1. Positions in the tuples are the ids.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from archcalc.errors import NotATrace
+
+Shape = tuple[int, ...]
+Value = int | float | bool | str | None | tuple["Value", ...]
+"""What an op attribute may be; floats that JSON cannot write (inf, nan) are kept as text."""
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What was traced: the reference as typed, the name it resolved to, where from, and its knobs."""
+
+    reference: str
+    name: str
+    source: str
+    config: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input of forward; `origin` says who chose it (default, option, argument)."""
+
+    name: str
+    dtype: str
+    shape: Shape
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One module of the tree; `extra` is its own description, such as '64, 128, kernel_size=(3, 3)'."""
+
+    path: str
+    type: str
+    extra: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleCall:
+    """One call of a module: who called it, its tensors, and the op calls [first, last) it spans."""
+
+    module: int
+    parent: int | None
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter or buffer: its dotted names (several when tied), tensor and kind."""
+
+    names: tuple[str, ...]
+    tensor: int
+    kind: str
+    trainable: bool
+
+    @property
+    def owner(self) -> str:
+        """Path of the module that registered it first."""
+        return self.names[0].rpartition(".")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """Shape and dtype of a tensor, and the storage its elements live in."""
+
+    shape: Shape
+    dtype: str
+    storage: int
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """A block of memory: `birth` is the op call that made it (-1: there before), `death` the first without it."""
+
+    bytes: int
+    role: str
+    birth: int
+    death: int | None
+
+    def live_at(self, call: int) -> bool:
+        """Whether it exists while the op call `call` runs."""
+        return self.birth <= call and (self.death is None or call < self.death)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One op call: ATen name, the module call it ran in, its tensors by argument name, its other arguments."""
+
+    op: str
+    module_call: int
+    phase: str
+    inputs: Mapping[str, int | tuple[int, ...]]
+    outputs: tuple[int, ...]
+    attributes: Mapping[str, Value]
+
+    def tensors(self) -> Iterator[int]:
+        """The ids of the input tensors, in the order of the arguments."""
+        for argument in self.inputs.values():
+            if isinstance(argument, tuple):
+                yield from argument
+            else:
+                yield argument
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One run. `modules` holds the whole tree, called or not, parents before children, the root ('') first."""
+
+    model: Model
+    inputs: tuple[Input, ...]
+    assumptions: Mapping[str, Value]
+    versions: Mapping[str, str]
+    modules: tuple[Module, ...]
+    module_calls: tuple[ModuleCall, ...]
+    parameters: tuple[Parameter, ...]
+    tensors: tuple[Tensor, ...]
+    storages: tuple[Storage, ...]
+    calls: tuple[Call, ...]
+    input_tensors: tuple[int, ...]
+    output_tensors: tuple[int, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    def shape(self, tensor: int) -> Shape:
+        """Shape of the tensor with this id."""
+        return self.tensors[tensor].shape
+
+    def path(self, call: Call) -> str:
+        """Path of the module that an op call ran in."""
+        return self.modules[self.module_calls[call.module_call].module].path
+
+    def to_json(self) -> str:
+        """The trace as one JSON document; `from_json` reads it back unchanged."""
+        return json.dumps({"schema_version": SCHEMA_VERSION, "trace": asdict(self)}, allow_nan=False)
+
+    @staticmethod
+    def from_json(text: str, path: str = "the text") -> Trace:
+        """Read what `to_json` wrote; NotATrace names `path` and says what is wrong with anything else."""
+        try:
+            document = json.loads(text)
+        except ValueError as error:
+            raise NotATrace(path, f"it is not JSON ({error})") from None
+        if not isinstance(document, dict) or "trace" not in document:
+            raise NotATrace(path, "it has no 'trace'")
+        if document.get("schema_version") != SCHEMA_VERSION:
+            raise NotATrace(path, f"its schema_version is not {SCHEMA_VERSION}")
+        try:
+            return _trace(_frozen(document["trace"]))
+        except (AttributeError, KeyError, TypeError) as error:
+            raise NotATrace(path, f"it is incomplete ({error})") from None
+
+
+def _frozen(value: Any) -> Any:
+    """JSON's lists as tuples, all the way down."""
+    if isinstance(value, list):
+        return tuple(map(_frozen, value))
+    if isinstance(value, dict):
+        return {key: _frozen(item) for key, item in value.items()}
+    return value
+
+
+def _trace(fields: dict[str, Any]) -> Trace:
+    records = {
+        "inputs": Input,
+        "modules": Module,
+        "module_calls": ModuleCall,
+        "parameters": Parameter,
+        "tensors": Tensor,
+        "storages": Storage,
+        "calls": Call,
+    }
+    read = {name: tuple(kind(**item) for item in fields[name]) for name, kind in records.items()}
+    return Trace(**{**fields, **read, "model": Model(**fields["model"])})
