@@ -135,10 +135,8 @@ def _scaled(value: int, base: int, units: Sequence[str]) -> str:
     """`value` in the largest unit that keeps it below `base` once rounded; whole numbers stay whole."""
     if abs(value) < base:
         return f"{value} {units[0]}"
-    scaled = ((_divided(value, base**power), unit) for power, unit in enumerate(units[1:], start=1))
-    number, unit = next(
-        ((n, u) for n, u in scaled if abs(n) < base), (_divided(value, base ** (len(units) - 1)), units[-1])
-    )
+    scaled = [(_divided(value, base**power), unit) for power, unit in enumerate(units[1:], start=1)]
+    number, unit = next(((number, unit) for number, unit in scaled if abs(number) < base), scaled[-1])
     decimals = max(0, 3 - number.adjusted())
     return f"{number:,.{decimals}f} {unit}"
 

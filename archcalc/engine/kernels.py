@@ -38,7 +38,7 @@ def new(like: Tensor, shape: Sequence[int], dtype: torch.dtype | None = None) ->
 
 
 def plain(*tensors: Any) -> bool:
-    """Whether all are contiguous meta tensors (None counts as absent)."""
+    """Whether all are contiguous meta tensors (None counts as absent); the stride of a dimension of size 1 means nothing."""
     return all(t is None or (t.is_meta and t.is_contiguous()) for t in tensors)
 
 
@@ -49,11 +49,11 @@ UNARY_FLOAT = (
     aten.sqrt.default, aten.rsqrt.default, aten.neg.default, aten.sin.default, aten.cos.default, aten.erf.default,
     aten.log.default, aten.hardtanh.default, aten.hardswish.default, aten.hardsigmoid.default, aten.leaky_relu.default,
     aten.elu.default, aten.softplus.default, aten.abs.default, aten.square.default, aten.mish.default,
-    aten.pow.Tensor_Scalar, aten.clamp.default, aten.mul.Scalar, aten.reciprocal.default,
+    aten.pow.Tensor_Scalar, aten.mul.Scalar, aten.reciprocal.default,
 )  # fmt: skip
 IN_PLACE = (
     aten.relu_.default, aten.sigmoid_.default, aten.tanh_.default, aten.silu_.default, aten.hardtanh_.default,
-    aten.hardswish_.default, aten.leaky_relu_.default, aten.elu_.default, aten.clamp_.default,
+    aten.hardswish_.default, aten.leaky_relu_.default, aten.elu_.default,
 )  # fmt: skip
 BINARY = (
     aten.add.Tensor,
@@ -94,7 +94,7 @@ def binary(a: Tensor, b: Any, *, alpha: Any = 1) -> Any:
     if a.dtype != b.dtype or not plain(b):
         return NotImplemented
     shape = broadcast(a.shape, b.shape)
-    return NotImplemented if shape is None else new(a, shape)
+    return new(a, shape) if shape in (tuple(a.shape), tuple(b.shape)) else NotImplemented
 
 
 @rule(*BINARY_IN_PLACE)
@@ -139,9 +139,11 @@ def convolution(
 
     More parameters than eight: they are the op's own.
     """
-    if transposed or x.dim() != weight.dim() or not plain(x, weight, bias):
-        return NotImplemented
     dims = x.dim() - 2
+    if transposed or dims < 1 or x.dim() != weight.dim() or not plain(x, weight, bias):
+        return NotImplemented
+    if not _windows(dims, positive=(stride, dilation), others=(padding,)):
+        return NotImplemented
     s, p, d = (_each(v, dims) for v in (stride, padding, dilation))
     if (
         x.dtype != weight.dtype
@@ -172,6 +174,12 @@ def _convolution_mismatch(x: Tensor, weight: Tensor, bias: Tensor | None, groups
         )
     assert bias is not None
     return f"Given weight of size {w}, expected bias of {weight.shape[0]} elements, but got {tuple(bias.shape)}"
+
+
+def _windows(dims: int, positive: Sequence[Sequence[int]], others: Sequence[Sequence[int]]) -> bool:
+    """Whether these settings of a window are whole: one number or one for each dimension, none of them too small."""
+    right = all(len(value) in (1, dims) for value in (*positive, *others))
+    return right and all(min(v) > 0 for v in positive) and all(min(v) >= 0 for v in others)
 
 
 def _each(value: Sequence[int], dims: int) -> Sequence[int]:
@@ -212,8 +220,10 @@ def bmm(a: Tensor, b: Tensor) -> Any:
 def native_batch_norm(
     x: Tensor, weight: Any, bias: Any, mean: Any, var: Any, training: bool, momentum: float, eps: float
 ) -> Any:
-    """N, C, ... -> the same, with the C means and inverse deviations that training saves."""
+    """N, C, ... -> the same, with the C means and inverse deviations that training saves; evaluation saves none."""
     channels = x.shape[1] if x.dim() > 1 else 0
+    if not training and (mean is None or var is None):
+        return NotImplemented
     if not channels or not plain(x, weight, bias, mean, var) or not x.is_floating_point():
         return NotImplemented
     if any(t is not None and (tuple(t.shape) != (channels,) or t.dtype != x.dtype) for t in (weight, bias, mean, var)):
@@ -241,21 +251,25 @@ def native_layer_norm(x: Tensor, normalized_shape: Sequence[int], weight: Any, b
 @rule(aten._softmax.default, aten._log_softmax.default)
 def softmax(x: Tensor, dim: int, half_to_float: bool) -> Any:
     """The same shape."""
-    return new(x, x.shape) if plain(x) and x.is_floating_point() and not half_to_float else NotImplemented
+    simple = plain(x) and x.is_floating_point() and -x.dim() <= dim < x.dim() and not half_to_float
+    return new(x, x.shape) if simple else NotImplemented
 
 
 @rule(aten._safe_softmax.default)
 def safe_softmax(x: Tensor, dim: int, dtype: torch.dtype | None = None) -> Any:
     """The same shape."""
-    return new(x, x.shape) if plain(x) and x.is_floating_point() and dtype is None else NotImplemented
+    simple = plain(x) and x.is_floating_point() and -x.dim() <= dim < x.dim() and dtype is None
+    return new(x, x.shape) if simple else NotImplemented
 
 
 @rule(aten.mean.dim, aten.sum.dim_IntList)
 def reduction(x: Tensor, dim: Any, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
     """The reduced dimensions become 1 or go."""
-    if not dim or not plain(x) or not x.is_floating_point() or dtype is not None:
+    if not dim or not x.dim() or not plain(x) or not x.is_floating_point() or dtype is not None:
         return NotImplemented
     reduced = {d % x.dim() for d in dim}
+    if len(reduced) < len(dim) or not all(-x.dim() <= d < x.dim() for d in dim):
+        return NotImplemented
     sizes = enumerate(x.shape)
     return new(x, [1 if d in reduced else n for d, n in sizes if keepdim or d not in reduced])
 
@@ -288,6 +302,8 @@ def avg_pool2d(
     divisor_override: int | None = None,
 ) -> Any:
     """N, C, H, W -> N, C, H', W'."""
+    if divisor_override == 0:
+        return NotImplemented
     return _pooled(x, kernel_size, stride, padding, (1, 1), ceil_mode)
 
 
@@ -299,7 +315,8 @@ def _pooled(
     dilation: Sequence[int],
     ceil: bool,
 ) -> Any:
-    if x.dim() != 4 or not plain(x) or ceil:
+    whole = _windows(2, positive=(kernel_size, stride or kernel_size, dilation), others=(padding,))
+    if x.dim() != 4 or not plain(x) or ceil or not whole:
         return NotImplemented
     k, s, p, d = (_each(v, 2) for v in (kernel_size, stride or kernel_size, padding, dilation))
     sizes = [(x.shape[2 + i] + 2 * p[i] - d[i] * (k[i] - 1) - 1) // s[i] + 1 for i in (0, 1)]
@@ -323,9 +340,9 @@ def adaptive_avg_pool2d(x: Tensor, output_size: Sequence[int]) -> Any:
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Any:
     """Sizes add up along one dimension and agree in the others."""
     first = tensors[0]
-    dim = dim % first.dim() if first.dim() else 0
-    if not first.dim() or not plain(*tensors):
+    if not -first.dim() <= dim < first.dim() or not plain(*tensors):
         return NotImplemented
+    dim %= first.dim()
     rest = [n for d, n in enumerate(first.shape) if d != dim]
     for t in tensors:
         if t.dtype != first.dtype or t.dim() != first.dim() or [n for d, n in enumerate(t.shape) if d != dim] != rest:
@@ -339,14 +356,3 @@ def embedding(weight: Tensor, indices: Tensor, *args: Any) -> Any:
     if weight.dim() != 2 or not plain(weight, indices) or indices.dtype not in (torch.int64, torch.int32):
         return NotImplemented
     return new(weight, (*indices.shape, weight.shape[1]))
-
-
-@rule(aten.constant_pad_nd.default)
-def constant_pad_nd(x: Tensor, pad: Sequence[int], value: Any = 0) -> Any:
-    """The last dimensions grow by their pads."""
-    if not plain(x) or len(pad) > 2 * x.dim():
-        return NotImplemented
-    sizes = list(x.shape)
-    for i in range(len(pad) // 2):
-        sizes[-1 - i] += pad[2 * i] + pad[2 * i + 1]
-    return new(x, sizes) if min(sizes, default=1) >= 0 else NotImplemented

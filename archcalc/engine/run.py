@@ -69,7 +69,7 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None) -> Trace:
         module_calls=tuple(recorder.module_calls),
         parameters=parameters,
         tensors=tuple(recorder.tensors),
-        storages=recorder.finished_storages(),
+        storages=tuple(recorder.storages),
         calls=tuple(recorder.calls),
         input_tensors=given,
         output_tensors=outputs,
@@ -127,7 +127,7 @@ def _explained(error: Exception, inputs: Inputs, recorder: tracer.Recorder) -> A
     layer = recorder.failed[1] if recorder.failed and recorder.failed[0] is error else ""
     place = _place(error) + (f", in layer {layer}" if layer else "")
     text = " ".join(str(error).split("\n\n")[0].split())
-    if isinstance(error, NotImplementedError | RuntimeError) and "meta" in text and "data" in text:
+    if isinstance(error, tracer.NeedsValues):
         return NeedsData(place, text)
     shown = ", ".join(f"{one.name}={shape(one.shape)} {one.dtype}" for one in inputs.described)
     return ForwardFailed(place, f"{type(error).__name__}: {text}" if text else type(error).__name__, shown)

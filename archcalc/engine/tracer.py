@@ -27,6 +27,14 @@ OPEN = -1
 """The last op of a module call that has not returned yet, and the time of everything that was there before the run."""
 
 
+VALUES = frozenset((torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape))
+"""Ops whose result, or its shape, is in the values of their inputs."""
+
+
+class NeedsValues(Exception):
+    """An op was asked for values that are not there."""
+
+
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """The growing record of a run; as a mode it sees every op below autograd."""
 
@@ -62,6 +70,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         shape_rule = RULES.get(func)
         out = NotImplemented if shape_rule is None else shape_rule(*args, **kwargs)
         if out is NotImplemented:
+            if not VALUES.isdisjoint(func.tags) and any(t.is_meta for t in tensors_in((args, kwargs))):
+                raise NeedsValues(_op_name(func))
             out = func(*args, **kwargs)
         self._record(func, args, kwargs, out)
         return out
@@ -112,11 +122,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
         return died
 
-    def finished_storages(self) -> tuple[Storage, ...]:
-        """The storages with their deaths; those alive now have none. Nothing is watched any more."""
-        deaths = dict(self._deaths)
+    def close(self) -> None:
+        """Write the deaths into the storages; what is alive now has none, and nothing is watched any more."""
         self._watch.clear()
-        return tuple(Storage(s.bytes, s.role, s.birth, deaths.get(number)) for number, s in enumerate(self.storages))
+        self.storages = [
+            Storage(s.bytes, s.role, s.birth, self._deaths.get(number)) for number, s in enumerate(self.storages)
+        ]
 
     # ---- modules ----
 
@@ -163,13 +174,15 @@ def parameters_of(recorder: Recorder) -> tuple[Parameter, ...]:
 
 
 def forward(module: nn.Module, inputs: Inputs, recorder: Recorder) -> tuple[int, ...]:
-    """Run forward under the recorder, without gradients; the ids of the outputs."""
+    """Run forward under the recorder, without gradients, and close the record; the ids of the outputs."""
     for prefix_module in {id(m): m for _, m in recorder.paths.walk()}.values():
         prefix_module.register_forward_pre_hook(recorder.enter, with_kwargs=True)
         prefix_module.register_forward_hook(recorder.leave, with_kwargs=True, always_call=True)
     with torch.no_grad(), recorder:
         out = module(*inputs.args, **inputs.kwargs)
-    return tuple(recorder.tensor(t, "constant") for t in tensors_in(out))
+    outputs = tuple(recorder.tensor(t, "constant") for t in tensors_in(out))
+    recorder.close()
+    return outputs
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:

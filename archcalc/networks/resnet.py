@@ -168,8 +168,8 @@ RESNET = Family(
     title="ResNet",
     idea=(
         "A block computes F(x) + x: the identity shortcut carries the signal and the gradient past the convolutions, "
-        "so that nets of 20 to 1,202 layers train. Identity shortcuts cost nothing; only where the shape changes does a "
-        "1x1 projection (option B) or a strided copy padded with zeros (option A, CIFAR) stand in."
+        "so that nets of 20 to 1,202 layers train. Identity shortcuts cost nothing; only where the shape changes does "
+        "a 1x1 projection (option B) or a strided copy padded with zeros (option A, CIFAR) stand in."
     ),
     paper=Paper("Deep Residual Learning for Image Recognition", "He, Zhang, Ren, Sun", 2015, "arXiv:1512.03385"),
 )

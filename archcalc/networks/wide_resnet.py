@@ -105,7 +105,7 @@ register(
         paper=WIDE,
         about="Wide ResNet for CIFAR of any depth = 6n + 4 and any widen_factor.",
         published=(
-            *_wrn(40, 1, "0.6M", "564,186"),
+            *_wrn(40, 1, "0.6M", "563,930"),
             *_wrn(40, 2, "2.2M", "2,243,546"),
             *_wrn(40, 8, "35.7M", "35,748,314", "5,172,024,320"),
             *_wrn(28, 12, "52.5M", "52,517,850"),

@@ -1,0 +1,83 @@
+"""Independent counters agree: torch's FlopCounterMode to the last MAC, fvcore on convolutions and linears."""
+
+import warnings
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from archcalc.networks.network import Network
+from tests.helpers import report
+from tests.regenerate import all_networks
+
+NETWORKS = all_networks()
+
+
+def on_meta(network: Network) -> tuple[torch.nn.Module, list[torch.Tensor]]:
+    """The definition and its input, built by torch's own means."""
+    with torch.device("meta"):
+        module = network.build(**network.config).eval()
+        return module, [torch.empty(one.shape) for one in network.inputs]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_torch_counts_the_same(name: str) -> None:
+    """Total and every module: torch's formulas are its own, its count walks its own modes."""
+    module, inputs = on_meta(NETWORKS[name])
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        module(*inputs)
+    made = report(name)
+    assert made.flops == counter.get_total_flops()
+    counts = counter.get_flop_counts()
+    root = type(module).__name__
+    for path, layer in made.layers.items():
+        theirs = counts.get(f"{root}.{path}" if path else "Global", {})
+        assert layer.flops == sum(theirs.values()), path
+
+
+@pytest.mark.parametrize("name", ["resnet-18", "densenet-121", "shufflenet-v2-0.5x", "resnet-20", "densenet-bc-cifar"])
+def test_fvcore_counts_the_same_convolutions_and_linears(name: str) -> None:
+    """fvcore follows a jit trace of a real run on CPU."""
+    network = NETWORKS[name]
+    module = network.build(**network.config).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from fvcore.nn import FlopCountAnalysis
+
+        analysis = FlopCountAnalysis(module, tuple(torch.zeros(one.shape) for one in network.inputs))
+        by_operator = analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).by_operator()
+    assert by_operator["conv"] + by_operator["linear"] == report(name).macs
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_parameters_are_the_sum_over_the_module(name: str) -> None:
+    module, _ = on_meta(NETWORKS[name])
+    made = report(name)
+    assert made.params == sum(p.numel() for p in module.parameters())
+    assert made.totals["buffers"] == sum(b.numel() for b in module.buffers())
+
+
+@pytest.mark.parametrize("name", ["resnet-20", "shufflenet-v2-0.5x", "densenet-cifar"])
+def test_a_batch_of_two_costs_twice(name: str) -> None:
+    one, two = report(name), report(name, batch=2)
+    assert two.macs == 2 * one.macs
+    assert two.totals["elementwise_flops"] == 2 * one.totals["elementwise_flops"]
+    assert two.params == one.params
+
+
+@pytest.mark.parametrize("name", ["resnet-20", "shufflenet-v2-0.5x", "densenet-bc-cifar"])
+def test_shapes_are_those_of_a_real_run(name: str) -> None:
+    """The smallest member of each family on CPU: every module's outputs."""
+    network = NETWORKS[name]
+    module = network.build(**network.config).eval()
+    seen: dict[str, list[tuple[int, ...]]] = {}
+    for path, one in module.named_modules():
+        one.register_forward_hook(lambda m, i, out, path=path: seen.setdefault(path, []).append(tuple(out.shape)))
+    with torch.no_grad():
+        module(*(torch.zeros(one.shape) for one in network.inputs))
+    made = report(name)
+    assert seen
+    for path, shapes in seen.items():
+        assert made.layers[path].calls == len(shapes), path
+        assert made.layers[path].output_shape == shapes[-1], path
