@@ -2,7 +2,7 @@
 
 import sys
 
-from archcalc.cli import main
+from archcalc.cli import process
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(process())

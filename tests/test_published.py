@@ -85,7 +85,9 @@ def test_published_figures_round_or_are_explained(name: str) -> None:
     for published in network.published:
         made = report(name, knobs=dict(published.knobs))
         ours = made.totals[published.figure]
-        assert published.agrees(ours) or published.note, f"{name}: {published.printed} is not {ours} and nobody says why"
+        assert published.agrees(ours) or published.note, (
+            f"{name}: {published.printed} is not {ours} and nobody says why"
+        )
         if "," in published.printed and not published.note.startswith("torchvision halves"):
             assert published.agrees(ours), f"{name}: an exact figure is missed: {published.printed} is not {ours}"
 

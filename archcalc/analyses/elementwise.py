@@ -91,7 +91,7 @@ WINDOWS = frozenset("avg_pool1d avg_pool2d avg_pool3d max_pool2d_with_indices ma
 
 MOVEMENT = frozenset(
     """
-    _chunk_cat _conj _copy_from _efficientzerotensor _fw_primal _index_put_impl _lazy_clone
+    _chunk_cat _conj _copy_from _efficientzerotensor _fw_primal _index_put_impl _lazy_clone _linalg_check_errors
     _local_scalar_dense _neg_view _new_zeros_with_same_feature_meta _pack_padded_sequence _pin_memory _reshape_alias
     _resize_output _stack _to_copy _unsafe_index _unsafe_index_put _unsafe_masked_index _unsafe_view
     affine_grid_generator alias arange as_strided as_strided_scatter bartlett_window bernoulli blackman_window

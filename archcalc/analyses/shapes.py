@@ -60,7 +60,7 @@ def _steps(trace: Trace, found: list[Field]) -> Iterator[Step]:
         call = trace.calls[index]
         module_call = trace.module_calls[call.module_call]
         module = trace.modules[module_call.module]
-        if module.path not in parents and module_call.inputs and module_call.outputs:
+        if module.path and module.path not in parents and module_call.inputs and module_call.outputs:
             calls = trace.calls[module_call.first : module_call.last]
             inputs, outputs = module_call.inputs, module_call.outputs
             reason = module_rule(module.type, trace.shape(outputs[0])) or _reason(trace, calls)

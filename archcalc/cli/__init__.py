@@ -9,10 +9,14 @@ from archcalc.cli.output import drop_stdout, report_error
 from archcalc.errors import ArchcalcError
 
 
+def process() -> int:
+    """The command line as a process of its own."""
+    gc.disable()  # it is short: collecting while torch imports would cost a sixth of its time
+    return main()
+
+
 def main(args: list[str] | None = None) -> int:
     """Run one command line and return its exit code; every error becomes one sentence and the next step."""
-    gc.disable()  # a short process: collecting while torch imports would cost a sixth of its time
-
     import typer
 
     from archcalc.cli.app import app

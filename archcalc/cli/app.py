@@ -210,7 +210,8 @@ def _answer(references: Sequence[str], options: Options, view: View, analyses: S
         trace = engine.trace(reference, options.setup)
         traced = time.perf_counter()
         report = analyze(trace, analyses)
-        published = _published(report, figure) if figure else []
+        stored = isinstance(engine.parse(reference), engine.StoredTrace)  # its figures do not need torch
+        published = _published(report, figure) if figure and not stored else []
         documents.append(view(report, selection, published))
         if options.verbose:
             spent = time.perf_counter() - traced

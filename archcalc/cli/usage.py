@@ -16,14 +16,13 @@ def as_wrong_use(error: Exception, arguments: Sequence[str]) -> WrongUse:
         close = get_close_matches(command, commands(), 1)
         hint = f"did you mean  archcalc {close[0]} ?" if close else f"commands  {', '.join(commands())}"
         return WrongUse(f"there is no command '{command}'.", hint)
-    known = command if command in commands() else ""
-    return WrongUse(
-        message if message.endswith(".") else f"{message}.", f"see  archcalc {known} --help".replace("  --", " --")
-    )
+    known = [command] if command in commands() else []
+    sentence = message if message.endswith(".") else f"{message}."
+    return WrongUse(sentence, f"see  {' '.join(('archcalc', *known, '--help'))}")
 
 
 def commands() -> list[str]:
     """The names of all commands."""
     from archcalc.cli.app import app
 
-    return [command.name or "" for command in app.registered_commands]
+    return [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archcalc.engine.reference import StoredTrace, parse
+from archcalc.engine.reference import BuiltIn, StoredTrace, parse
 from archcalc.errors import BadReference, WrongUse
+from archcalc.networks import catalogue
 from archcalc.trace import Trace
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def trace(model: str | nn.Module, setup: Setup | None = None, inputs: Any = None
                 "trace the model again with the new settings",
             )
         return read(reference.path)
+    if isinstance(reference, BuiltIn):
+        catalogue.resolve(reference.name)  # a misspelt name need not wait for torch
     from archcalc.engine.run import run
 
     return run(reference, setup, inputs)

@@ -38,8 +38,23 @@ def new(like: Tensor, shape: Sequence[int], dtype: torch.dtype | None = None) ->
 
 
 def plain(*tensors: Any) -> bool:
-    """Whether all are contiguous meta tensors (None counts as absent); the stride of a dimension of size 1 means nothing."""
-    return all(t is None or (t.is_meta and t.is_contiguous()) for t in tensors)
+    """Whether all are meta tensors in the usual order, or halves of such along dimension 1 (None counts as absent).
+
+    What is computed from them is contiguous. The stride of a dimension of size 1 means nothing.
+    """
+    return all(t is None or (t.is_meta and (t.is_contiguous() or _rows(t))) for t in tensors)
+
+
+def _rows(tensor: Tensor) -> bool:
+    """Whether the elements of each entry of dimension 0 lie in the usual order, with gaps only between the entries."""
+    if tensor.dim() < 2:
+        return False
+    usual = 1
+    for size, stride in zip(reversed(tensor.shape[1:]), reversed(tensor.stride()[1:]), strict=True):
+        if size > 1 and stride != usual:
+            return False
+        usual *= size
+    return tensor.stride(0) >= usual
 
 
 # ---- elementwise ---------------------------------------------------------------------------------
@@ -69,11 +84,9 @@ BINARY_IN_PLACE = (aten.add_.Tensor, aten.sub_.Tensor, aten.mul_.Tensor, aten.di
 @rule(*UNARY_FLOAT)
 def unary(x: Tensor, *args: Any, **kwargs: Any) -> Any:
     """One output element for each input element; a dense layout is kept."""
-    if not x.is_meta or not x.is_floating_point() or any(isinstance(a, Tensor | complex) for a in args):
+    if not x.is_floating_point() or any(isinstance(a, Tensor | complex) for a in args):
         return NotImplemented
-    if x.is_contiguous():
-        return new(x, x.shape)
-    return NotImplemented
+    return new(x, x.shape) if plain(x) else NotImplemented
 
 
 @rule(*IN_PLACE)
@@ -328,7 +341,7 @@ def _pooled(
 @rule(aten._adaptive_avg_pool2d.default)
 def adaptive_avg_pool2d(x: Tensor, output_size: Sequence[int]) -> Any:
     """..., H, W -> ..., H', W' as asked."""
-    if x.dim() != 4 or not plain(x) or min(output_size) < 1:
+    if x.dim() != 4 or not plain(x) or len(output_size) != 2 or min(output_size) < 1:
         return NotImplemented
     return new(x, (*x.shape[:2], *output_size))
 

@@ -112,12 +112,20 @@ def _forward(module: nn.Module, inputs: Inputs, recorder: tracer.Recorder) -> tu
 
 @contextlib.contextmanager
 def _no_collection() -> Iterator[None]:
-    """No garbage collection during the run: tensors die where their last reference goes, the same in every run."""
+    """No garbage collection of its own accord: tensors die where their last reference goes, the same in every run.
+
+    The tracer collects young objects itself; where collection was off before, the old ones are put out of its sight.
+    """
     was_on = gc.isenabled()
+    freezes = not was_on and gc.get_freeze_count() == 0
     gc.disable()
+    if freezes:
+        gc.freeze()
     try:
         yield
     finally:
+        if freezes:
+            gc.unfreeze()
         if was_on:
             gc.enable()
 

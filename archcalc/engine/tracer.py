@@ -5,6 +5,7 @@ Nothing of the user's is changed: the module traced is a copy without data, and 
 
 from __future__ import annotations
 
+import gc
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -73,6 +74,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if not VALUES.isdisjoint(func.tags) and any(t.is_meta for t in tensors_in((args, kwargs))):
                 raise NeedsValues(_op_name(func))
             out = func(*args, **kwargs)
+            gc.collect(0)  # torch's kernels in Python leave cycles that would keep their arguments alive
         self._record(func, args, kwargs, out)
         return out
 

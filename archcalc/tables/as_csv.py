@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,7 +25,12 @@ def as_csv(documents: Sequence[Document]) -> str:
 
 
 def _cell(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        numbers = all(isinstance(item, int) or (item and isinstance(item, list | tuple)) for item in value)
-        return shapes_text(value) if numbers and value else "x".join("all" if v is None else f"{v:g}" for v in value)
-    return value
+    """Shapes and fields in one word, names with spaces between, settings as JSON."""
+    if isinstance(value, dict):
+        return json.dumps(value)
+    if not isinstance(value, list | tuple) or not value:
+        return "" if value == [] else value
+    if isinstance(value[0], str):
+        return " ".join(value)
+    whole = isinstance(value[0], list | tuple) or all(isinstance(item, int) for item in value)
+    return shapes_text(value) if whole else "x".join("all" if v is None else f"{v:g}" for v in value)

@@ -43,12 +43,10 @@ def layer_rows(
     total |= {"path": "selected" if selection.layer else "total", "modules": sum(r["modules"] for r in rows)}
     total["output_shape"] = None if selection.layer else _shape(report.root)
     rows = _ordered(rows, selection.sort)
-    if not selection.zeros:
-        rows = _folded(rows, keys, [row for row in rows if row[main]])
+    kept = rows if selection.zeros else [row for row in rows if row[main]]
     if selection.top is not None:
-        largest = sorted(rows, key=lambda row: row[main], reverse=True)[: selection.top]
-        rows = _folded(rows, keys, [row for row in rows if row in largest])
-    return rows, total
+        kept = sorted(kept, key=lambda row: row[main], reverse=True)[: selection.top]
+    return _folded(rows, keys, {id(row) for row in kept}), total
 
 
 def _roots(report: Report, glob: str) -> list[Layer]:
@@ -114,12 +112,12 @@ def _ordered(rows: list[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row[sort], reverse=numeric)
 
 
-def _folded(rows: list[dict[str, Any]], keys: Sequence[str], kept: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """`kept`, and one row for all others."""
-    others = [row for row in rows if not any(row is one for one in kept)]
+def _folded(rows: list[dict[str, Any]], keys: Sequence[str], kept: set[int]) -> list[dict[str, Any]]:
+    """The rows whose id is in `kept`, in their order, and one row for all others."""
+    others = [row for row in rows if id(row) not in kept]
     if len(others) < 2:
         return rows
     folded = {key: sum(row[key] for row in others) for key in keys}
     modules, calls = (sum(row[key] for row in others) for key in ("modules", "calls"))
     head = {"path": f"[{len(others)} others]", "type": "", "modules": modules, "itself": False}
-    return [*kept, {**head, "calls": calls, "output_shape": None, **folded}]
+    return [*(row for row in rows if id(row) in kept), {**head, "calls": calls, "output_shape": None, **folded}]
