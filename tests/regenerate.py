@@ -5,13 +5,20 @@ python -m tests.regenerate          write
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import pkgutil
+import re
+import shlex
+import subprocess
+import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from archcalc import networks, units
-from archcalc.analyses import analyze
+from archcalc.analyses import analyze, elementwise
 from archcalc.engine import Setup
 from archcalc.engine.load import Loaded
 from archcalc.engine.nodata import without_data
@@ -19,6 +26,10 @@ from archcalc.engine.run import run_loaded
 from archcalc.networks import catalogue
 from archcalc.networks.network import NETWORKS, Network
 from archcalc.trace import Model
+from tests.helpers import ROOT, run
+
+EXAMPLES = ROOT / "docs" / "examples"
+"""Where the documentation's commands run: the models of its examples are here."""
 
 
 def all_networks() -> dict[str, Network]:
@@ -64,9 +75,56 @@ def _member(network: Network) -> dict[str, Any]:
     }
 
 
+BLOCK = re.compile(r"(?<=```console\n)(\$ .*?)(?=```)", re.DOTALL)
+"""A console block: a command behind '$ ', its output, perhaps more commands."""
+RULES = re.compile(r"(?<=<!-- rules -->\n).*?(?=<!-- end of rules -->)", re.DOTALL)
+
+
+def pages() -> list[Path]:
+    """Every page that shows output."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def regenerated(page: str) -> str:
+    """The page with the output of each command in it, and the table of elementwise rules, as they are now."""
+    page = BLOCK.sub(lambda block: _console(block[0]), page)
+    return RULES.sub(lambda _: elementwise_rules(), page)
+
+
+def _console(block: str) -> str:
+    commands = [line for line in block.splitlines() if line.startswith("$ ")]
+    return "".join(f"{command}\n{output(command[2:])}" for command in commands)
+
+
+def output(command: str) -> str:
+    """What a command prints; a pipe or another program runs in a shell, in the folder of the examples."""
+    words = shlex.split(command)
+    if words[0] == "archcalc" and "|" not in words:
+        with contextlib.chdir(EXAMPLES):
+            ran = run(*words[1:])
+        return ran.out + ran.err
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-c", command.replace("archcalc ", "python -m archcalc ")],
+        capture_output=True, text=True, check=False, env=environment, cwd=EXAMPLES,
+    )  # fmt: skip
+    return done.stdout + done.stderr
+
+
+def elementwise_rules() -> str:
+    """The ops of each elementwise rule, as a list."""
+    by_rule: dict[str, list[str]] = {}
+    for op, rule in elementwise.rules().items():
+        by_rule.setdefault(rule, []).append(op)
+    lines = [f"* **{rule}**: {', '.join(f'`{op}`' for op in ops)}" for rule, ops in sorted(by_rule.items())]
+    return "\n".join(["", *lines, "", ""])
+
+
 def main() -> None:
     """Write everything."""
     catalogue.FILE.write_text(catalogue_json(), encoding="utf-8")
+    for page in pages():
+        page.write_text(regenerated(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

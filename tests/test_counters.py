@@ -38,7 +38,7 @@ def test_torch_counts_the_same(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["resnet-18", "densenet-121", "shufflenet-v2-0.5x", "resnet-20", "densenet-bc-cifar"])
 def test_fvcore_counts_the_same_convolutions_and_linears(name: str) -> None:
-    """fvcore follows a jit trace of a real run on CPU."""
+    """Here fvcore follows a jit trace of a real run on CPU."""
     network = NETWORKS[name]
     module = network.build(**network.config).eval()
     with warnings.catch_warnings():

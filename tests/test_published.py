@@ -13,7 +13,8 @@ from tests.regenerate import all_networks
 FIGURES = Path(__file__).with_name("data") / "published.csv"
 ROWS = list(csv.DictReader(FIGURES.read_text(encoding="utf-8").splitlines()))
 
-WRN_CIFAR = {f"WRN-{d}-{k} (CIFAR-10)": (d, k) for d, k in ((40, 1), (40, 2), (40, 4), (40, 8), (28, 10), (28, 12), (22, 8), (16, 10), (40, 10))}  # fmt: skip
+WRN_SIZES = ((40, 1), (40, 2), (40, 4), (40, 8), (28, 10), (28, 12), (22, 8), (16, 10), (40, 10))
+WRN_CIFAR = {f"WRN-{d}-{k} (CIFAR-10)": (d, k) for d, k in WRN_SIZES}
 MEMBERS: dict[str, tuple[str, dict[str, Any]]] = {
     "ResNet-18": ("resnet-18", {}),
     "ResNet-34": ("resnet-34", {}),
@@ -93,7 +94,7 @@ def test_published_figures_round_or_are_explained(name: str) -> None:
 
 
 def test_the_share_of_1x1_convolutions() -> None:
-    """ResNeXt, 93.4 %: exact for an identity unit, more over all blocks with projections (ShuffleNet v1 paper, section 1)."""
+    """ResNeXt, 93.4 % (ShuffleNet v1 paper, section 1): exact for an identity unit, more with projections."""
     unit = report("resnext-50-32x4d").layers["layer1.1"]
     pointwise = sum(unit_child.macs for unit_child in unit.children if unit_child.path[-5:] in ("conv1", "conv3"))
     c, m = 256, 128  # c = 2m: 2cm of c·m·2 + 9m²/32

@@ -25,4 +25,4 @@ def commands() -> list[str]:
     """The names of all commands."""
     from archcalc.cli.app import app
 
-    return [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
+    return [str(command.name or getattr(command.callback, "__name__", "")) for command in app.registered_commands]

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+__all__ = ["Setup", "StoredTrace", "parse", "read", "trace"]
+
+
 @dataclass(frozen=True)
 class Setup:
     """How to build and run: knobs, inputs and their shorthands, dtype. The defaults are the network's own.

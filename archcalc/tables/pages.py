@@ -91,9 +91,7 @@ def compare(reports: Sequence[Report]) -> Document:
         Column("contractions", "convolutions and matmuls", EXACT),
     ]
     smaller = [column.key for column in columns[1:7]]
-    stars = frozenset(
-        (index, key) for key in smaller for index, row in enumerate(rows) if row[key] == min(r[key] for r in rows)
-    )
+    stars = frozenset(star for column in smaller for star in _stars(rows, column))
     lines = [f"input of {report.trace.model.name}: {head(report)[0].split(' · input ')[1]}" for report in reports]
     same = {line.partition(": ")[2] for line in lines}
     title = [f"input {same.pop()} · ★ smallest"] if len(same) == 1 else ["★ smallest", *lines]
@@ -108,6 +106,12 @@ def compare(reports: Sequence[Report]) -> Document:
     }
     table = Table(columns, rows, stars=stars, transposed=True)
     return Document("compare", [*title, *notes], [table], foot, around)
+
+
+def _stars(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[int, str]]:
+    """The smallest of a column; none where all are equal."""
+    smallest, largest = min(row[key] for row in rows), max(row[key] for row in rows)
+    return [(n, key) for n, row in enumerate(rows) if row[key] == smallest] if smallest < largest else []
 
 
 def _compared(report: Report) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -27,7 +28,7 @@ from archcalc.tables.table import (
     Table,
     field_text,
 )
-from archcalc.trace import Trace
+from archcalc.trace import Input, Trace
 
 LAYER_COLUMN = Column("path", "layer", LAYER)
 TYPE_COLUMN = Column("type", "type", TYPE)
@@ -239,10 +240,16 @@ def _next(report: Report, first: str, *others: str) -> list[str]:
         return []
     command, _, options = first.partition(" ")
     own = model.source == "builtin"
-    inputs = "" if own else "".join(f" -i {one.dtype}:{units.shape(one.shape)}" for one in report.trace.inputs)
-    commands = [f"archcalc {command} {model.reference}{inputs} {options}".rstrip()]
-    commands += [f"archcalc {other} {model.reference}{inputs}" for other in others if own or other != "show"]
+    typed = shlex.quote(model.reference) + ("" if own else "".join(_option(one) for one in report.trace.inputs))
+    commands = [f"archcalc {command} {typed} {options}".rstrip()]
+    commands += [f"archcalc {other} {typed}" for other in others if own or other != "show"]
     return [f"next: {' · '.join(commands)}"]
+
+
+def _option(one: Input) -> str:
+    """An input as it is typed."""
+    dtype = "" if one.dtype == "float32" else f"{one.dtype}:"
+    return f" -i {one.name}={dtype}{units.shape(one.shape)}"
 
 
 def _ratio(part: int, whole: int) -> float:

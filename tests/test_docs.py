@@ -1,0 +1,47 @@
+"""The documentation is what the tool prints, and what is generated is up to date."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from archcalc.networks import catalogue
+from tests.helpers import ROOT
+from tests.regenerate import all_networks, catalogue_json, pages, regenerated
+
+STALE = "is out of date: run  python -m tests.regenerate"
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_shows_what_the_tool_prints(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert regenerated(text) == text, f"{page.name} {STALE}"
+
+
+def test_the_catalogue_file_is_what_the_definitions_give() -> None:
+    assert catalogue.FILE.read_text(encoding="utf-8") == catalogue_json(), f"catalogue.json {STALE}"
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_names_are_kebab_case_and_distinct() -> None:
+    """docs/add-a-network.md: names are kebab-case, and stay apart without case, '-' and '_'."""
+    names = catalogue.names()
+    assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9.]+)*", name) for name in names), "see docs/add-a-network.md"
+    assert len({catalogue.normal(name) for name in names}) == len(names)
+
+
+@pytest.mark.parametrize("name", all_networks())
+def test_a_definition_says_where_it_comes_from(name: str) -> None:
+    """docs/add-a-network.md: a paper, a default member, and a docstring on every module class of its file."""
+    network = all_networks()[name]
+    assert network.source.year > 1980
+    assert network.family.default in all_networks()
+    assert network.build.__doc__, "see docs/add-a-network.md"
+    for module in network.build(**network.config).modules():
+        if type(module).__module__.startswith("archcalc"):
+            assert type(module).__doc__, f"{type(module).__name__}: see docs/add-a-network.md"
