@@ -10,11 +10,46 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import init
 from torch.nn.modules.module import (
     register_module_buffer_registration_hook,
     register_module_parameter_registration_hook,
 )
 from torch.nn.parameter import is_lazy
+from torch.overrides import TorchFunctionMode
+
+FILLINGS = frozenset(
+    (init.kaiming_uniform_, init.kaiming_normal_, init.uniform_, init.normal_, init.constant_)
+    + tuple(
+        getattr(Tensor, name)
+        for name in (
+            "uniform_",
+            "normal_",
+            "fill_",
+            "zero_",
+            "erfinv_",
+            "mul_",
+            "add_",
+            "clamp_",
+            "copy_",
+            "bernoulli_",
+        )
+    )
+)
+"""What initialisation does to a tensor: nothing, where there are no elements."""
+
+
+class _Uninitialised(TorchFunctionMode):
+    """New tensors of torch.empty have no elements from the start, and filling such tensors takes no time."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.empty:
+            return func(*args, **{**kwargs, "device": kwargs.get("device") or "meta"})
+        if func in FILLINGS:
+            filled = args[0] if args else kwargs["tensor"]
+            return filled if filled.is_meta else func(*args, **kwargs)
+        return func(*args, **kwargs)
 
 
 @contextmanager
@@ -28,7 +63,8 @@ def without_data() -> Iterator[None]:
         register_module_buffer_registration_hook(lambda module, name, buffer: emptied(buffer)),
     ]
     try:
-        yield
+        with _Uninitialised():
+            yield
     finally:
         for hook in hooks:
             hook.remove()

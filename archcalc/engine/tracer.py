@@ -10,6 +10,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from functools import cache
 from math import isfinite
 from typing import Any
 
@@ -30,6 +31,13 @@ OPEN = -1
 
 VALUES = frozenset((torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape))
 """Ops whose result, or its shape, is in the values of their inputs."""
+
+
+COMPILED = frozenset(
+    "view _unsafe_view t transpose permute expand slice select split unsqueeze squeeze clone detach alias empty".split()
+)
+"""Ops whose meta kernels are compiled. Those in Python leave cycles behind, which keep their arguments alive until they
+are collected; real kernels leave none."""
 
 
 class NeedsValues(Exception):
@@ -66,15 +74,17 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if any(t.is_meta for t in tensors_in((args, kwargs))):
+        empty = [t.is_meta for t in tensors_in((args, kwargs))]
+        if any(empty) and not all(empty):
             args, kwargs = _all_empty(args), _all_empty(kwargs)
         shape_rule = RULES.get(func)
         out = NotImplemented if shape_rule is None else shape_rule(*args, **kwargs)
         if out is NotImplemented:
-            if not VALUES.isdisjoint(func.tags) and any(t.is_meta for t in tensors_in((args, kwargs))):
-                raise NeedsValues(_op_name(func))
+            if any(empty) and not VALUES.isdisjoint(func.tags):
+                raise NeedsValues(_signature(func)[0])
             out = func(*args, **kwargs)
-            gc.collect(0)  # torch's kernels in Python leave cycles that would keep their arguments alive
+            if func._opname not in COMPILED:
+                gc.collect(0)
         self._record(func, args, kwargs, out)
         return out
 
@@ -90,7 +100,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 attributes[name] = plain(value)
         outputs = tuple(self.tensor(t, "activation", born=len(self.calls)) for t in tensors_in(out))
         module_call = self.stack[-1] if self.stack else 0
-        self.calls.append(Call(_op_name(func), module_call, self.phase, inputs, outputs, attributes))
+        self.calls.append(Call(_signature(func)[0], module_call, self.phase, inputs, outputs, attributes))
 
     # ---- tensors and storages ----
 
@@ -101,8 +111,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return known[1]
         storage = self._storage(tensor, role, born)
         number = len(self.tensors)
-        dtype = str(tensor.dtype).removeprefix("torch.")
-        self.tensors.append(TraceTensor(tuple(tensor.shape), dtype, storage))
+        self.tensors.append(TraceTensor(tuple(tensor.shape), _dtype_name(tensor.dtype), storage))
         self._ids[id(tensor)] = (weakref.ref(tensor), number)
         return number
 
@@ -222,24 +231,24 @@ def _all_empty(value: Any) -> Any:
     return value
 
 
-_SCHEMAS: dict[Any, list[tuple[str, bool, Any]]] = {}
+@cache
+def _signature(func: Any) -> tuple[str, tuple[tuple[str, bool, Any], ...]]:
+    """An op's name, 'aten.add.Tensor', or 'aten.mm' for a default overload; its arguments, each with its default."""
+    arguments = ((a.name, a.has_default_value(), a.default_value) for a in func._schema.arguments)
+    return str(func).removesuffix(".default"), tuple(arguments)
+
+
+@cache
+def _dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _arguments(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Every argument of the call by its name in the op's schema, those left out by their default."""
-    schema = _SCHEMAS.get(func)
-    if schema is None:
-        schema = [(a.name, a.has_default_value(), a.default_value) for a in func._schema.arguments]
-        _SCHEMAS[func] = schema
-    for position, (name, has_default, default) in enumerate(schema):
+    for position, (name, has_default, default) in enumerate(_signature(func)[1]):
         if position < len(args):
             yield name, args[position]
         elif name in kwargs:
             yield name, kwargs[name]
         elif has_default:
             yield name, default
-
-
-def _op_name(func: Any) -> str:
-    """'aten.add.Tensor' -> 'aten.add.Tensor'; the default overload has no suffix: 'aten.mm'."""
-    return str(func).removesuffix(".default")

@@ -1,0 +1,64 @@
+"""The models that every tool counts: ours by our definitions, ViT-H/14 by torchvision."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+OURS = {
+    "resnet-50": ("resnet", "resnet-50", (1, 3, 224, 224)),
+    "densenet-121": ("densenet", "densenet-121", (1, 3, 224, 224)),
+    "densenet-264": ("densenet", "densenet-264", (1, 3, 224, 224)),
+    "resnet-1202": ("cifar_resnet", "resnet-1202", (1, 3, 32, 32)),
+}
+VIT = "ViT-H/14"
+MODELS = (*OURS, VIT)
+
+
+def build(name: str) -> tuple[nn.Module, tuple[int, ...]]:
+    """A module and the shape of its input."""
+    if name == VIT:
+        return vit_h_14(), (1, 3, 224, 224)
+    file, member, shape = OURS[name]
+    import_module(f"archcalc.networks.{file}")
+    from archcalc.networks.network import NETWORKS
+
+    network = NETWORKS[member]
+    return network.build(**network.config), shape
+
+
+def vit_h_14() -> nn.Module:
+    """Torchvision's ViT-H/14 of torchvision, 632 million parameters."""
+    torchvision_ops()
+    from torchvision.models import vit_h_14
+
+    return vit_h_14()
+
+
+def torchvision_ops() -> None:
+    """Declare the compiled ops of torchvision, so that it imports beside a torch it was not compiled for.
+
+    None of the classification models calls them.
+    """
+    import torch
+
+    ops = {
+        "nms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+        "qnms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+        "roi_align": "(Tensor input, Tensor rois, float spatial_scale, SymInt pooled_height, SymInt pooled_width, int sampling_ratio, bool aligned) -> Tensor",
+        "_roi_align_backward": "(Tensor grad, Tensor rois, float spatial_scale, SymInt pooled_height, SymInt pooled_width, SymInt batch_size, SymInt channels, SymInt height, SymInt width, int sampling_ratio, bool aligned) -> Tensor",
+        "roi_pool": "(Tensor input, Tensor rois, float spatial_scale, SymInt pooled_height, SymInt pooled_width) -> (Tensor, Tensor)",
+        "_roi_pool_backward": "(Tensor grad, Tensor rois, Tensor argmax, float spatial_scale, SymInt pooled_height, SymInt pooled_width, SymInt batch_size, SymInt channels, SymInt height, SymInt width) -> Tensor",
+        "ps_roi_align": "(Tensor input, Tensor rois, float spatial_scale, SymInt pooled_height, SymInt pooled_width, int sampling_ratio) -> (Tensor, Tensor)",
+        "_ps_roi_align_backward": "(Tensor grad, Tensor rois, Tensor channel_mapping, float spatial_scale, SymInt pooled_height, SymInt pooled_width, int sampling_ratio, SymInt batch_size, SymInt channels, SymInt height, SymInt width) -> Tensor",
+        "ps_roi_pool": "(Tensor input, Tensor rois, float spatial_scale, SymInt pooled_height, SymInt pooled_width) -> (Tensor, Tensor)",
+        "_ps_roi_pool_backward": "(Tensor grad, Tensor rois, Tensor channel_mapping, float spatial_scale, SymInt pooled_height, SymInt pooled_width, SymInt batch_size, SymInt channels, SymInt height, SymInt width) -> Tensor",
+        "deform_conv2d": "(Tensor input, Tensor weight, Tensor offset, Tensor mask, Tensor bias, SymInt stride_h, SymInt stride_w, SymInt pad_h, SymInt pad_w, SymInt dilation_h, SymInt dilation_w, SymInt groups, SymInt offset_groups, bool use_mask) -> Tensor",
+        "_deform_conv2d_backward": "(Tensor grad, Tensor input, Tensor weight, Tensor offset, Tensor mask, Tensor bias, SymInt stride_h, SymInt stride_w, SymInt pad_h, SymInt pad_w, SymInt dilation_h, SymInt dilation_w, SymInt groups, SymInt offset_groups, bool use_mask) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    }  # fmt: skip
+    for name, schema in ops.items():
+        if not hasattr(torch.ops.torchvision, name):
+            torch.library.define(f"torchvision::{name}", schema)

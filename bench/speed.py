@@ -1,0 +1,138 @@
+"""Time and memory of counting multiply-adds, each tool as a whole process, side by side in one run.
+
+    pip install -c constraints.txt -e '.[bench]' && pip install --no-deps torchvision && pip install pillow
+    python bench/speed.py            # writes docs/benchmarks.md
+    python bench/speed.py --runs 1 --models resnet-50
+
+Machines are noisy: every round runs every tool once, so that they meet the same noise, and what is reported are ratios
+to `python -c "import torch"` in the same rounds (medians).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+import models  # noqa: E402
+import peers  # noqa: E402
+
+OUT = HERE.parent / "docs" / "benchmarks.md"
+IMPORT, ARCHCALC = "import torch", "archcalc flops"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One process: seconds, peak resident bytes, and the MACs it printed (None: it failed)."""
+
+    seconds: float
+    bytes: int
+    macs: int | None
+
+
+def command(tool: str, model: str) -> list[str]:
+    """What is run."""
+    if tool == IMPORT:
+        return [sys.executable, "-c", "import torch"]
+    if tool == ARCHCALC:
+        given = ["bench/models.py:vit_h_14", "-i", "1x3x224x224"] if model == models.VIT else [model]
+        return [sys.executable, "-m", "archcalc", "flops", *given, "-f", "csv", "--depth", "0"]
+    return [sys.executable, str(HERE / "peers.py"), tool, model]
+
+
+def measured(words: list[str]) -> Run:
+    """Run a process to its end; time from outside, memory from the kernel."""
+    with tempfile.TemporaryFile() as out:
+        start = time.perf_counter()
+        process = subprocess.Popen(words, stdout=out, stderr=subprocess.DEVNULL, cwd=HERE.parent)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        return Run(seconds, usage.ru_maxrss * 1024, _macs(out.read().decode()) if status == 0 else None)
+
+
+def _macs(text: str) -> int | None:
+    """The MACs in what a tool printed: a number, or the column of archcalc's CSV."""
+    lines = text.strip().splitlines()
+    if len(lines) > 1 and "macs" in lines[0]:
+        import csv
+
+        return sum(int(row["macs"]) for row in csv.DictReader(lines))
+    return int(lines[-1]) if lines and lines[-1].isdigit() else None
+
+
+def rounds(model: str, tools: list[str], runs: int) -> dict[str, list[Run]]:
+    """Every tool once in each round, after one round that warms the disk's cache."""
+    found: dict[str, list[Run]] = {tool: [] for tool in tools}
+    for number in range(runs + 1):
+        for tool in tools:
+            run = measured(command(tool, model))
+            if number:
+                found[tool].append(run)
+            said = f"{run.seconds:6.2f} s {run.bytes / 2**20:7.0f} MiB {run.macs}"
+            print(f"{model:14} round {number} {tool:14} {said}", file=sys.stderr)
+    return found
+
+
+def row(model: str, tool: str, runs: list[Run], base: list[Run], ours: int | None) -> str:
+    """A line of the table."""
+    time_ratio = median(r.seconds for r in runs) / median(r.seconds for r in base)
+    peak = median(r.bytes for r in runs)
+    macs = runs[0].macs
+    counted = "–" if tool == IMPORT else "fails" if macs is None else f"{macs:,}"
+    note = f" ({100 * (macs - ours) / ours:+.1f} %)" if macs and ours and macs != ours else ""
+    return f"| {model} | {tool} | {time_ratio:.2f} | {peak / 2**20:,.0f} | {counted}{note} |"
+
+
+def main() -> None:
+    """Measure and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--models", nargs="*", default=list(models.MODELS))
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args()
+    tools = [IMPORT, ARCHCALC, *peers.TOOLS]
+    lines = []
+    for model in options.models:
+        found = rounds(model, tools, options.runs)
+        ours = found[ARCHCALC][0].macs
+        lines += [row(model, tool, found[tool], found[IMPORT], ours) for tool in tools]
+    options.out.write_text(PAGE.format(runs=options.runs, machine=machine(), rows="\n".join(lines)), encoding="utf-8")
+
+
+def machine() -> str:
+    """Where it was measured."""
+    import torch
+
+    return f"Python {platform.python_version()}, torch {torch.__version__}, {os.cpu_count()} cores"
+
+
+PAGE = """\
+# 6. Benchmarks
+
+Counting the multiply-adds of a model, each tool as one process from start to printed answer. Time is the ratio to
+`python -c "import torch"`, memory the peak of the process. Medians of {runs} interleaved rounds; {machine}.
+Repeat it with `python bench/speed.py`; what it needs stands at its top.
+
+| model | tool | time, ÷ import torch | peak MiB | MACs (difference from ours) |
+| :-- | :-- | --: | --: | --: |
+{rows}
+
+Differences in the last column are conventions and gaps: thop, ptflops and torchinfo count normalisation, activation,
+pooling or bias among the MACs; module hooks and torch on CPU miss attention products, where a fused kernel has no
+formula.
+"""
+
+if __name__ == "__main__":
+    main()
