@@ -31,7 +31,7 @@ def build(name: str) -> tuple[nn.Module, tuple[int, ...]]:
 
 
 def vit_h_14() -> nn.Module:
-    """Torchvision's ViT-H/14 of torchvision, 632 million parameters."""
+    """ViT-H/14 of torchvision, 632 million parameters."""
     torchvision_ops()
     from torchvision.models import vit_h_14
 

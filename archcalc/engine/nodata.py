@@ -18,24 +18,9 @@ from torch.nn.modules.module import (
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
-FILLINGS = frozenset(
-    (init.kaiming_uniform_, init.kaiming_normal_, init.uniform_, init.normal_, init.constant_)
-    + tuple(
-        getattr(Tensor, name)
-        for name in (
-            "uniform_",
-            "normal_",
-            "fill_",
-            "zero_",
-            "erfinv_",
-            "mul_",
-            "add_",
-            "clamp_",
-            "copy_",
-            "bernoulli_",
-        )
-    )
-)
+IN_PLACE = ("uniform_", "normal_", "fill_", "zero_", "erfinv_", "mul_", "add_", "clamp_", "copy_", "bernoulli_")
+INITS = (init.kaiming_uniform_, init.kaiming_normal_, init.uniform_, init.normal_, init.constant_)
+FILLINGS = frozenset((*INITS, *(getattr(Tensor, name) for name in IN_PLACE)))
 """What initialisation does to a tensor: nothing, where there are no elements."""
 
 
