@@ -62,13 +62,13 @@ def catalogue_json() -> str:
 def _member(network: Network) -> dict[str, Any]:
     with without_data():
         module = network.build(**network.config)
-    loaded = Loaded(module, Model(network.name, network.name, "builtin", {}), network.inputs)
+    loaded = Loaded(module, Model(network.name, network.name, "builtin", {}), network.inputs_for(network.config))
     report = analyze(run_loaded(loaded, Setup()), ("params", "flops"))
     return {
         "name": network.name,
         "file": network.build.__module__.rpartition(".")[2],
         "year": network.source.year,
-        "input": ", ".join(units.shape(one.shape) for one in network.inputs),
+        "input": ", ".join(units.shape(one.shape) for one in network.inputs_for(network.config)),
         "knobs": dict(network.config),
         "params": report.params,
         "macs": report.macs,

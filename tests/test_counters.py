@@ -17,7 +17,9 @@ def on_meta(network: Network) -> tuple[torch.nn.Module, list[torch.Tensor]]:
     """The definition and its input, built by torch's own means."""
     with torch.device("meta"):
         module = network.build(**network.config).eval()
-        return module, [torch.empty(one.shape) for one in network.inputs]
+        return module, [
+            torch.empty(one.shape, dtype=getattr(torch, one.dtype)) for one in network.inputs_for(network.config)
+        ]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -45,7 +47,12 @@ def test_fvcore_counts_the_same_convolutions_and_linears(name: str) -> None:
         warnings.simplefilter("ignore")
         from fvcore.nn import FlopCountAnalysis
 
-        analysis = FlopCountAnalysis(module, tuple(torch.zeros(one.shape) for one in network.inputs))
+        analysis = FlopCountAnalysis(
+            module,
+            tuple(
+                torch.zeros(one.shape, dtype=getattr(torch, one.dtype)) for one in network.inputs_for(network.config)
+            ),
+        )
         by_operator = analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).by_operator()
     assert by_operator["conv"] + by_operator["linear"] == report(name).macs
 
@@ -75,7 +82,7 @@ def test_shapes_are_those_of_a_real_run(name: str) -> None:
     for path, one in module.named_modules():
         one.register_forward_hook(lambda m, i, out, path=path: seen.setdefault(path, []).append(tuple(out.shape)))
     with torch.no_grad():
-        module(*(torch.zeros(one.shape) for one in network.inputs))
+        module(*(torch.zeros(one.shape, dtype=getattr(torch, one.dtype)) for one in network.inputs_for(network.config)))
     made = report(name)
     assert seen
     for path, shapes in seen.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -42,12 +42,13 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Spec:
-    """A parsed specification; a name of '' means the next positional argument."""
+    """A parsed specification; given by `keyword`, or as the next positional argument."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     origin: str = "option"
+    keyword: bool = False
 
 
 def dtype_named(name: str, among: Sequence[str] = DTYPES) -> torch.dtype:
@@ -63,7 +64,7 @@ def parse_spec(text: str, default_dtype: str = "float32") -> Spec:
     """Read '[name=][dtype:]2x3x224x224'; BadInput shows the form.
 
     >>> parse_spec("tokens=int64:1x77")
-    Spec(name='tokens', dtype='int64', shape=(1, 77), origin='option')
+    Spec(name='tokens', dtype='int64', shape=(1, 77), origin='option', keyword=True)
     """
     match = re.fullmatch(r"(?:([A-Za-z_]\w*)=)?(?:(\w+):)?([^:=]+)", text.strip())
     form = "write  [name=][dtype:]2x3x224x224, for example  -i tokens=int64:1x77"
@@ -72,7 +73,7 @@ def parse_spec(text: str, default_dtype: str = "float32") -> Spec:
     name, dtype, dimensions = match.groups()
     dtype_named(dtype or default_dtype)
     try:
-        return Spec(name or "", dtype or default_dtype, parse_shape(dimensions))
+        return Spec(name or "", dtype or default_dtype, parse_shape(dimensions), keyword=bool(name))
     except ValueError as error:
         raise BadInput(f"{error}.", form) from None
 
@@ -93,7 +94,7 @@ def from_declared(declared: Sequence[Declared], setup: Setup) -> list[Spec]:
     specs = []
     for one in declared:
         sizes = [values.get(axis) or size for axis, size in zip(one.axes, one.shape, strict=True)]
-        changed = tuple(sizes) != one.shape
+        changed = any(values.get(axis) for axis in one.axes)
         dtype = setup.dtype if one.dtype in FLOATS else one.dtype
         specs.append(Spec(one.name, dtype, tuple(sizes), "option" if changed else "default"))
     return specs
@@ -108,7 +109,7 @@ def from_options(setup: Setup) -> list[Spec]:
         return specs
     if not all(spec.shape for spec in specs):
         raise BadInput("--batch does not apply to a scalar input.", "write the shape into  -i")
-    return [Spec(s.name, s.dtype, (setup.batch, *s.shape[1:]), s.origin) for s in specs]
+    return [replace(spec, shape=(setup.batch, *spec.shape[1:])) for spec in specs]
 
 
 def build(specs: Sequence[Spec], forward: Any, reference: str) -> Inputs:
@@ -122,7 +123,7 @@ def build(specs: Sequence[Spec], forward: Any, reference: str) -> Inputs:
     for index, spec in enumerate(specs):
         tensor = torch.empty(spec.shape, dtype=dtype_named(spec.dtype), device="meta")
         name = spec.name or next(positional, f"input{index}")
-        if spec.name and spec.origin == "option":
+        if spec.keyword:
             if spec.name not in parameters and not takes_any:
                 raise BadInput(f"forward has no argument '{spec.name}'.", f"its arguments are  {', '.join(parameters)}")
             kwargs[spec.name] = tensor

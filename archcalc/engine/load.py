@@ -17,6 +17,7 @@ from typing import Any
 
 from torch import nn
 
+from archcalc.engine import Setup
 from archcalc.engine.nodata import copy_without_data, same_random_state, without_data
 from archcalc.engine.reference import BuiltIn, Code, Expression
 from archcalc.errors import ArchcalcError, BadReference, CannotImport, MissingExtra
@@ -35,25 +36,26 @@ class Loaded:
     notes: tuple[str, ...] = ()
 
 
-def load(reference: BuiltIn | Code | nn.Module, knobs: Mapping[str, Any]) -> Loaded:
+def load(reference: BuiltIn | Code | nn.Module, setup: Setup) -> Loaded:
     """Build what a reference means; the errors of exit code 2 for wrong names and knobs, 3 for code that raises."""
     with same_random_state():
         if isinstance(reference, BuiltIn):
-            return _built_in(reference, knobs)
+            return _built_in(reference, setup)
         if isinstance(reference, Code):
-            return _code(reference, knobs)
+            return _code(reference, setup.knobs)
         name = type(reference).__name__
         return Loaded(copy_without_data(reference), Model(name, name, "module", {}))
 
 
-def _built_in(reference: BuiltIn, knobs: Mapping[str, Any]) -> Loaded:
+def _built_in(reference: BuiltIn, setup: Setup) -> Loaded:
     entry, note = catalogue.resolve(reference.name)
     network = catalogue.load(entry)
-    config = network.configured(knobs)
+    length = {"seq_len": setup.seq_len} if setup.seq_len and "seq_len" in network.config else {}
+    config = network.configured({**setup.knobs, **length})
     with without_data():
         module = network.build(**config)
     model = Model(reference.name, network.name, "builtin", {k: _plain(v) for k, v in config.items()})
-    return Loaded(module, model, network.inputs, (note,) if note else ())
+    return Loaded(module, model, network.inputs_for(config), (note,) if note else ())
 
 
 def _code(reference: Code, knobs: Mapping[str, Any]) -> Loaded:

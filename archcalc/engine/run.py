@@ -39,7 +39,7 @@ HOMES = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
 
 def run(reference: BuiltIn | Code | nn.Module, setup: Setup, values: Any = None) -> Trace:
     """Load, build the inputs (from `values` where a caller has them), run once, and return the trace."""
-    return run_loaded(load(reference, setup.knobs), setup, values)
+    return run_loaded(load(reference, setup), setup, values)
 
 
 def run_loaded(loaded: Loaded, setup: Setup, values: Any = None) -> Trace:

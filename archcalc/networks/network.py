@@ -96,13 +96,14 @@ class Family:
 class Network:
     """A definition: `build` makes the module from knobs, `knobs` are this member's own values of them.
 
-    Knobs named in `either` say the same thing in two ways: setting one of them unsets the other.
+    `inputs` are what forward receives, or a function that gives them for the knobs. Knobs named in `either` say the
+    same thing in two ways: setting one of them unsets the other.
     """
 
     name: str
     family: Family
     build: Callable[..., nn.Module]
-    inputs: tuple[Input, ...]
+    inputs: tuple[Input, ...] | Callable[[Mapping[str, Any]], tuple[Input, ...]]
     knobs: Mapping[str, Any] = field(default_factory=dict)
     published: tuple[Published, ...] = ()
     about: str = ""
@@ -119,6 +120,10 @@ class Network:
         """Every knob with the value this member gives it."""
         parameters = inspect.signature(self.build).parameters
         return {name: self.knobs.get(name, p.default) for name, p in parameters.items()}
+
+    def inputs_for(self, config: Mapping[str, Any]) -> tuple[Input, ...]:
+        """The inputs of the network with these knobs."""
+        return self.inputs(config) if callable(self.inputs) else self.inputs
 
     def configured(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """The knobs with `settings` in place; UnknownKnob or BadKnob for what does not fit."""

@@ -6,6 +6,8 @@ F's 3x3 convolution into groups, wide ResNets widen it; both are the same defini
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from torch import Tensor, nn
 
 from archcalc.errors import BadKnob
@@ -52,11 +54,13 @@ class BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(out_channels)
         self.downsample = shortcut(in_channels, out_channels, stride)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def residual(self, x: Tensor) -> Tensor:
         F = self.relu(self.bn1(self.conv1(x)))  # N, C', H/s, W/s
-        F = self.bn2(self.conv2(F))  # N, C', H/s, W/s
-        x = x if self.downsample is None else self.downsample(x)  # N, C', H/s, W/s
-        F += x
+        return self.bn2(self.conv2(F))  # N, C', H/s, W/s
+
+    def forward(self, x: Tensor) -> Tensor:
+        F = self.residual(x)  # N, C', H/s, W/s
+        F += x if self.downsample is None else self.downsample(x)
         return self.relu(F)
 
 
@@ -79,12 +83,14 @@ class Bottleneck(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.downsample = shortcut(in_channels, out_channels, stride)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def residual(self, x: Tensor) -> Tensor:
         F = self.relu(self.bn1(self.conv1(x)))  # N, width, H, W (H/s, W/s in v1)
         F = self.relu(self.bn2(self.conv2(F)))  # N, width, H/s, W/s
-        F = self.bn3(self.conv3(F))  # N, C', H/s, W/s
-        x = x if self.downsample is None else self.downsample(x)  # N, C', H/s, W/s
-        F += x
+        return self.bn3(self.conv3(F))  # N, C', H/s, W/s
+
+    def forward(self, x: Tensor) -> Tensor:
+        F = self.residual(x)  # N, C', H/s, W/s
+        F += x if self.downsample is None else self.downsample(x)
         return self.relu(F)
 
 
@@ -133,29 +139,47 @@ def resnet(
     at_least("groups", groups, 1)
     at_least("width_per_group", width_per_group, 1)
     at_least("num_classes", num_classes, 1)
-    basic = depth < 50
-    if basic and (groups, width_per_group) != (1, 64):
+    if depth < 50 and (groups, width_per_group) != (1, 64):
         hint = "use depth 50, 101 or 152"
         raise BadKnob("groups", groups, "the basic blocks of 18 and 34 layers have no groups", hint)
-    channels = 64
-    stages = []
-    for stage, layers in enumerate(LAYERS[depth]):
-        blocks: list[nn.Module] = []
-        for index in range(layers):
-            stride = 2 if stage and not index else 1
-            width = _width(width_per_group * widen_factor * 2**stage, groups, widen_factor)
-            if basic:
-                blocks.append(BasicBlock(channels, width, stride))
-                channels = width
-            else:
-                out = 256 * 2**stage
-                blocks.append(Bottleneck(channels, width * groups, out, stride, groups, version))
-                channels = out
-        stages.append(nn.Sequential(*blocks))
+    widths = [_width(width_per_group * widen_factor * 2**stage, widen_factor) for stage in range(4)]
+    stages, channels = residual_stages(
+        depth,
+        widths,
+        BasicBlock,
+        lambda C, width, out, stride: Bottleneck(C, width * groups, out, stride, groups, version),
+    )
     return ResNet(stages, channels, num_classes, conv1_bias)
 
 
-def _width(exact: float, groups: int, widen_factor: float) -> int:
+def residual_stages(
+    depth: int,
+    widths: Sequence[int],
+    basic: Callable[[int, int, int], nn.Module],
+    bottleneck: Callable[[int, int, int, int], nn.Module],
+) -> tuple[list[nn.Sequential], int]:
+    """The four stages of Table 1 and the channels they end with.
+
+    `basic` makes a block from input channels, output channels and stride; `bottleneck` from input channels, inner
+    width, output channels and stride.
+    """
+    channels = 64
+    stages = []
+    for stage, (layers, width) in enumerate(zip(LAYERS[depth], widths, strict=True)):
+        blocks: list[nn.Module] = []
+        for index in range(layers):
+            stride = 2 if stage and not index else 1
+            if depth < 50:
+                blocks.append(basic(channels, width, stride))
+                channels = width
+            else:
+                blocks.append(bottleneck(channels, width, 256 * 2**stage, stride))
+                channels = 256 * 2**stage
+        stages.append(nn.Sequential(*blocks))
+    return stages, channels
+
+
+def _width(exact: float, widen_factor: float) -> int:
     """A width as an integer of at least one channel."""
     if exact < 1 or exact != int(exact):
         raise BadKnob("widen_factor", widen_factor, f"a stage would be {exact:g} channels wide")
