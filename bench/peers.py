@@ -93,6 +93,7 @@ def main() -> None:
     import models
     import torch
 
+    models.torchvision_ops()  # ptflops and calflops import torchvision where it is installed
     tool, model = sys.argv[1:]
     with torch.device("meta" if tool == "torch, meta" else "cpu"):
         module, shape = models.build(model)

@@ -5,7 +5,7 @@
     python bench/speed.py --runs 1 --models resnet-50
 
 Machines are noisy: every round runs every tool once, so that they meet the same noise, and what is reported are ratios
-to `python -c "import torch"` in the same rounds (medians).
+to `python -c "import torch"` in the same round (the median over rounds).
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def rounds(model: str, tools: list[str], runs: int) -> dict[str, list[Run]]:
 
 def row(model: str, tool: str, runs: list[Run], base: list[Run], ours: int | None) -> str:
     """A line of the table."""
-    time_ratio = median(r.seconds for r in runs) / median(r.seconds for r in base)
+    time_ratio = median(run.seconds / same.seconds for run, same in zip(runs, base, strict=True))
     peak = median(r.bytes for r in runs)
     macs = runs[0].macs
     counted = "–" if tool == IMPORT else "fails" if macs is None else f"{macs:,}"

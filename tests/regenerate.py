@@ -66,6 +66,7 @@ def _member(network: Network) -> dict[str, Any]:
     report = analyze(run_loaded(loaded, Setup()), ("params", "flops"))
     return {
         "name": network.name,
+        "aliases": list(network.aliases),
         "file": network.build.__module__.rpartition(".")[2],
         "year": network.source.year,
         "input": ", ".join(units.shape(one.shape) for one in network.inputs_for(network.config)),

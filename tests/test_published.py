@@ -10,7 +10,7 @@ from archcalc.networks.network import Published
 from tests.helpers import report
 from tests.regenerate import all_networks
 
-ANOTHER_NET = ("torchvision halves", "one bias a gate", "the widths of 2012")
+ANOTHER_NET = ("torchvision halves", "one bias a gate", "the widths of 2012", "another definition")
 """How the notes of exact figures begin that belong to another definition."""
 FIGURES = Path(__file__).with_name("data") / "published.csv"
 ROWS = list(csv.DictReader(FIGURES.read_text(encoding="utf-8").splitlines()))
@@ -97,7 +97,21 @@ MEMBERS: dict[str, tuple[str, dict[str, Any]]] = {
     "medium": ("gpt2-medium", {}),
     "xl": ("gpt2-xl", {}),
 }
+MEMBERS |= {
+    "GoogLeNet, Table 1 column sums": ("googlenet", {}),
+    "BN-Inception (v2, Ioffe&Szegedy)": ("inception-v2", {}),
+    "SE-BN-Inception": ("se-inception-v2", {}),
+    "Inception-v3": ("inception-v3", {}),
+    "Inception-v3 + aux": ("inception-v3", {"aux_heads": True}),
+    "Inception-ResNet-v2": ("inception-resnet-v2", {}),
+    "Inception-ResNet-v2 (SENet re-implementation)": ("inception-resnet-v2", {}),
+    "Xception": ("xception", {}),
+}
 ELSEWHERE = {
+    "GoogLeNet torchvision, no aux": "another net: 3x3 in place of 5x5, BN in place of biases",
+    "GoogLeNet torchvision, with aux": "another net: 3x3 in place of 5x5, BN in place of biases",
+    "Inception-v3 (Xception paper Table 3)": "BN without scale: test_inception_v3_without_bn_scale",
+    "SE-Inception-ResNet-v2": "no integers are published",
     "WRN-40-1 (CIFAR-10)": "test_wrn_40_1_has_no_projection_where_the_shape_stays",
     "1x1 share of MACs in an identity residual unit, C=32": "a share: test_the_share_of_1x1_convolutions",
     "1.0x torchvision": "another unit, explained in the definition",
@@ -190,6 +204,13 @@ def test_se_in_one_stage(stage: int, expected: int) -> None:
     blocks = made.layers[f"layer{stage}"].children
     gates = sum(made.layers[f"{block.path}.se"].params for block in blocks)
     assert report("resnet-50").params + gates == expected
+
+
+def test_inception_v3_without_bn_scale() -> None:
+    """Keras drops the scale of BN: 23,817,352 are ours less one parameter a channel."""
+    made = report("inception-v3")
+    scales = sum(layer.own["params"] // 2 for layer in made.root.walk() if layer.type == "BatchNorm2d")
+    assert made.params - scales == 23_817_352
 
 
 def test_both_stride_placements_have_the_same_parameters() -> None:

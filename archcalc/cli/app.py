@@ -240,7 +240,7 @@ def _member_rows(family: catalogue.FamilyEntry) -> list[dict[str, object]]:
             "family": family.name,
             "name": member.name,
             "default": member.name == family.default,
-            "aliases": [family.name, *family.aliases] if member.name == family.default else [],
+            "aliases": [*member.aliases, *((family.name, *family.aliases) if member.name == family.default else ())],
             "year": member.year,
             "input": member.input,
             "params": member.params,

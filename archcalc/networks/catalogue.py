@@ -7,7 +7,7 @@ compared with them by a test.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
@@ -28,6 +28,7 @@ class Entry:
     """One member: where its definition is, and its figures as stored (batch 1, default knobs)."""
 
     name: str
+    aliases: Sequence[str]
     family: str
     file: str
     year: int
@@ -77,7 +78,8 @@ def aliases() -> Mapping[str, FamilyEntry]:
 
 def names() -> list[str]:
     """Everything that can be typed as a NAME: members, families, aliases."""
-    return [*entries(), *(alias for alias in aliases() if alias not in entries())]
+    own = [name for entry in entries().values() for name in (entry.name, *entry.aliases)]
+    return [*own, *(alias for alias in aliases() if alias not in own)]
 
 
 def resolve(name: str) -> tuple[Entry, str]:
@@ -87,7 +89,7 @@ def resolve(name: str) -> tuple[Entry, str]:
     """
     wanted = normal(name)
     for entry in entries().values():
-        if normal(entry.name) == wanted:
+        if wanted in map(normal, (entry.name, *entry.aliases)):
             return entry, ""
     for alias, family in aliases().items():
         if normal(alias) == wanted:
@@ -104,7 +106,11 @@ def matching(glob: str) -> list[FamilyEntry]:
     found = []
     for family in families():
         whole = any(fnmatchcase(normal(name), pattern) for name in (family.name, *family.aliases))
-        members = [m for m in family.members if whole or fnmatchcase(normal(m.name), pattern)]
+        members = [
+            member
+            for member in family.members
+            if whole or any(fnmatchcase(normal(name), pattern) for name in (member.name, *member.aliases))
+        ]
         if members:
             found.append(FamilyEntry(family.name, family.title, family.default, family.aliases, tuple(members)))
     return found

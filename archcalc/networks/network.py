@@ -109,6 +109,7 @@ class Network:
     about: str = ""
     paper: Paper | None = None
     either: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
 
     @property
     def source(self) -> Paper:

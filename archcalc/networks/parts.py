@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 
@@ -25,3 +26,38 @@ class ChannelShuffle(nn.Module):
 
     def extra_repr(self) -> str:
         return f"groups={self.groups}"
+
+
+class ConvBNReLU(nn.Sequential):
+    """Convolution without bias, BN, ReLU: N, C, H, W -> N, C', H', W'. `kernel` is one size or (height, width).
+
+    `padding` "same" keeps the size at stride 1, "valid" pads nothing.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int | tuple[int, int],
+        stride: int = 1,
+        padding: str = "same",
+        bias: bool = False,
+    ) -> None:
+        h, w = (kernel, kernel) if isinstance(kernel, int) else kernel
+        around = (h // 2, w // 2) if padding == "same" else (0, 0)
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, (h, w), stride, around, bias=bias)
+        self.bn = nn.BatchNorm2d(out_channels, eps=1e-3)
+        self.relu = nn.ReLU(inplace=True)
+
+
+class Branches(nn.Module):
+    """Branches over one input, concatenated: N, C, H, W -> N, sum of the branches' channels, H', W'."""
+
+    def __init__(self, **branches: nn.Module) -> None:
+        super().__init__()
+        for name, branch in branches.items():
+            self.add_module(name, branch)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([branch(x) for branch in self.children()], 1)
