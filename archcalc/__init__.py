@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from archcalc.analyses.report import Layer, Report
@@ -20,7 +21,16 @@ if TYPE_CHECKING:
 __all__ = ["ArchcalcError", "Layer", "Report", "Trace", "__version__", "analyze", "trace"]
 
 
-def trace(model: str | nn.Module, inputs: Any = None, **setup: Any) -> Trace:
+def trace(
+    model: str | nn.Module,
+    inputs: Any = None,
+    *,
+    knobs: Mapping[str, Any] | None = None,
+    batch: int | None = None,
+    size: tuple[int, int] | None = None,
+    seq_len: int | None = None,
+    dtype: str = "float32",
+) -> Trace:
     """Run a model once on tensors without data and record every op, tensor and storage.
 
     `model` is a reference ("densenet-121", "mynet:Net", "net.py:make(width=2)", "trace.json") or a module, which is
@@ -31,7 +41,8 @@ def trace(model: str | nn.Module, inputs: Any = None, **setup: Any) -> Trace:
     """
     from archcalc import engine
 
-    return engine.trace(model, engine.Setup(**setup), inputs)
+    setup = engine.Setup(knobs or {}, batch=batch, size=size, seq_len=seq_len, dtype=dtype)
+    return engine.trace(model, setup, inputs)
 
 
 def analyze(model: str | nn.Module | Trace, inputs: Any = None, **setup: Any) -> Report:

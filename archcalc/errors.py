@@ -179,6 +179,20 @@ class NeedsData(ArchcalcError):
         )
 
 
+class Bug(ArchcalcError):
+    """An error of archcalc's own."""
+
+    kind = "bug"
+    exit_code = 3
+
+    def __init__(self, error: Exception) -> None:
+        said = " ".join(str(error).split())[:200]
+        super().__init__(
+            f"archcalc failed with {type(error).__name__}: {said}; this is a bug of archcalc's.",
+            "add  -v  for the traceback, and report it with the command",
+        )
+
+
 def _normal(name: str) -> str:
     return name.lower().replace("-", "").replace("_", "")
 

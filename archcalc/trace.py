@@ -23,12 +23,13 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What was traced: the reference as typed, the name it resolved to, where from, and its knobs."""
+    """What was traced: the reference as typed, the name it resolved to, where from, all its knobs, and those set."""
 
     reference: str
     name: str
     source: str
     config: Mapping[str, Value]
+    settings: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +44,12 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One module of the tree; `extra` is its own description, such as '64, 128, kernel_size=(3, 3)'."""
+    """One module of the tree; `extra` is its own description, `parent` the position of the module above it."""
 
     path: str
     type: str
     extra: str
+    parent: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ class Call:
                 yield argument
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Trace:
     """One run. `modules` holds the whole tree, called or not, parents before children, the root ('') first."""
 
@@ -138,6 +140,10 @@ class Trace:
     output_tensors: tuple[int, ...]
     notes: tuple[str, ...] = field(default=())
 
+    def __repr__(self) -> str:
+        """A line instead of the whole record."""
+        return f"<Trace of {self.model.name}: {len(self.calls)} op calls, {len(self.modules)} modules>"
+
     def shape(self, tensor: int) -> Shape:
         """Shape of the tensor with this id."""
         return self.tensors[tensor].shape
@@ -153,18 +159,22 @@ class Trace:
     @staticmethod
     def from_json(text: str, path: str = "the text") -> Trace:
         """Read what `to_json` wrote; NotATrace names `path` and says what is wrong with anything else."""
+        from archcalc.trace_check import validate
+
         try:
             document = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise NotATrace(path, f"it is not JSON ({error})") from None
         if not isinstance(document, dict) or "trace" not in document:
             raise NotATrace(path, "it has no 'trace'")
         if document.get("schema_version") != SCHEMA_VERSION:
             raise NotATrace(path, f"its schema_version is not {SCHEMA_VERSION}")
         try:
-            return _trace(_frozen(document["trace"]))
-        except (AttributeError, KeyError, TypeError) as error:
-            raise NotATrace(path, f"it is incomplete ({error})") from None
+            trace = _trace(_frozen(document["trace"]))
+            validate(trace)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise NotATrace(path, f"it is damaged ({error})") from None
+        return trace
 
 
 def _frozen(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The unrolled cells and the Transformer are torch's own nets, with other wiring in sight: equal numbers, equal results."""
+"""The unrolled cells and the Transformer are torch's own nets with the wiring in sight: equal counts, equal results."""
 
 import pytest
 import torch

@@ -142,6 +142,32 @@ def test_global_pooling_sees_everything() -> None:
     assert [step.field for step in made.details["steps"]] == [(3, 3), (None, None), (None, None)]
 
 
+def test_a_gate_sees_everything_and_so_does_what_it_scales() -> None:
+    """Squeeze and excitation: global pooling, flattened, through linears, back onto the map."""
+    made = analyze(archcalc.trace("se-resnet-50"), ("shapes",))
+    by_path = {(step.path, step.type): step.field for step in made.details["steps"]}
+    assert by_path["maxpool", "MaxPool2d"] == (11, 11)
+    assert by_path["layer1.0.se.fc2", "Linear"] == (None,)
+    assert by_path["layer1.0.se", "mul"] == (None, None)
+    assert made.totals["receptive_field"] == [None, None]
+
+
+def test_pooling_without_keeping_the_dimensions_sees_everything() -> None:
+    class Net(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.mean((2, 3))
+
+    made = analyze(archcalc.trace(Net(), (1, 2, 5, 5)), ("shapes",))
+    assert made.details["steps"][0].field == (None,)
+
+
+def test_tokens_have_no_receptive_field() -> None:
+    layer = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True)
+    made = analyze(archcalc.trace(layer, (2, 10, 16)), ("shapes",))
+    assert made.totals["receptive_field"] == []
+    assert not any(step.field for step in made.details["steps"])
+
+
 def test_only_changes_and_layers() -> None:
     every, changing = (
         run("shapes", "resnet-18", "-f", "csv").out,

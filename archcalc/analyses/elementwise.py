@@ -94,7 +94,7 @@ MOVEMENT = frozenset(
     _chunk_cat _conj _copy_from _efficientzerotensor _fw_primal _index_put_impl _lazy_clone _linalg_check_errors
     _local_scalar_dense _neg_view _new_zeros_with_same_feature_meta _pack_padded_sequence _pin_memory _reshape_alias
     _resize_output _stack _to_copy _unsafe_index _unsafe_index_put _unsafe_masked_index _unsafe_view
-    affine_grid_generator alias arange as_strided as_strided_scatter bartlett_window bernoulli blackman_window
+    alias arange as_strided as_strided_scatter bartlett_window bernoulli blackman_window
     block_diag broadcast_to cat cauchy channel_shuffle chunk clone col2im constant_pad_nd contiguous copy
     detach diag diag_embed diagonal diagonal_scatter embedding empty empty_like empty_permuted empty_strided expand
     expand_as exponential eye fill flatten flip full full_like gather geometric hamming_window hann_window im2col
@@ -126,7 +126,7 @@ def operations(trace: Trace, call: Call) -> int | None:
     if name in POINTWISE:
         return prod(output)
     if name in REDUCTIONS:
-        return prod(_first_input(trace, call))
+        return _reduced(trace, call)
     if name in WINDOWS:
         return prod(output) * prod(_window(call, len(output) - 2))
     if name in PASSES:
@@ -159,6 +159,16 @@ def base_name(op: str) -> str | None:
 
 def _first_input(trace: Trace, call: Call) -> Shape:
     return trace.shape(next(iter(call.tensors())))
+
+
+def _reduced(trace: Trace, call: Call) -> int:
+    """Elements that a reduction reads: what is scattered, the rows that are looked up, or else the first input."""
+    if "indices" in call.inputs and "weight" in call.inputs:
+        indices, weight = (call.inputs[name] for name in ("indices", "weight"))
+        if isinstance(indices, int) and isinstance(weight, int):
+            return prod(trace.shape(indices)) * trace.shape(weight)[-1]
+    source = call.inputs.get("src", call.inputs.get("source"))
+    return prod(trace.shape(source) if isinstance(source, int) else _first_input(trace, call))
 
 
 def _window(call: Call, dims: int) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from math import inf
 
 from archcalc.analyses.elementwise import base_name
 from archcalc.analyses.rules import Numbers, integers, swapped_dims
-from archcalc.trace import Shape, Trace
+from archcalc.trace import Call, Shape, Trace
 
 WHOLE = inf
 
@@ -38,29 +38,49 @@ class Axis:
 Field = tuple[Axis | None, ...]
 """One entry for each dimension of a tensor; None for dimensions without a place in space (batch, channels)."""
 
-LOST: Field = ()
-"""A tensor whose dimensions have no tracked place any more, such as after flattening."""
+NEUTRAL: Field = ()
+"""A tensor that does not depend on the input: parameters and constants join as if they were not there."""
+LOST: Field = (None,) * 99
+"""A tensor whose dimensions have no place in space any more, such as after flattening."""
+GLOBAL: Field = (Axis(WHOLE, Fraction(1)),) * 99
+"""A tensor without a place in space of which every element sees the whole input, such as after global pooling."""
 
 
 def fields(trace: Trace) -> list[Field]:
     """For each tensor its field when it was last written, in the order of the trace's tensors.
 
-    Inputs of rank 3, 4 or 5 are N, C, then space; parameters and constants see nothing and join as neutral (LOST).
+    Inputs of rank 4 and 5 are N, C, then space; of rank 3 where a convolution or pooling reads them. Others have no
+    place in space.
     """
-    found: list[Field] = [LOST] * len(trace.tensors)
+    found: list[Field] = [NEUTRAL] * len(trace.tensors)
+    read = {t for call in trace.calls if "conv" in call.op or "pool" in call.op for t in call.tensors()}
     for tensor in trace.input_tensors:
         rank = len(trace.shape(tensor))
-        if 3 <= rank <= 5:
-            found[tensor] = (None, None, *(Axis(1, Fraction(1)) for _ in range(rank - 2)))
+        spatial = rank in (4, 5) or (rank == 3 and tensor in read)
+        found[tensor] = (None, None, *(Axis(1, Fraction(1)) for _ in range(rank - 2))) if spatial else LOST
     for call in trace.calls:
         numbers = Numbers(trace, call)
-        inputs = [(found[t], trace.shape(t)) for t in call.tensors()]
-        seen = [(field, shape) for field, shape in inputs if field]
-        step = STEPS.get(base_name(call.op) or "", aligned)
+        seen = [(found[t], trace.shape(t)) for t in call.tensors() if found[t] is not NEUTRAL]
         for tensor in call.outputs:
-            shape = trace.shape(tensor)
-            found[tensor] = step(numbers, seen, shape) if seen else LOST
+            found[tensor] = _after(call, numbers, seen, trace.shape(tensor))
     return found
+
+
+def _after(call: Call, numbers: Numbers, seen: Sequence[tuple[Field, Shape]], shape: Shape) -> Field:
+    """The field of an output: by the op's rule where all inputs have a place in space, else what they come to."""
+    if not seen:
+        return NEUTRAL
+    placed = [(field, before) for field, before in seen if field is not LOST and field is not GLOBAL]
+    everywhere = any(field is GLOBAL for field, _ in seen)
+    if not placed:
+        return GLOBAL if everywhere else LOST
+    field = STEPS.get(base_name(call.op) or "", aligned)(numbers, placed, shape)
+    if field is LOST:
+        whole = any(axis is not None and axis.size == WHOLE for one, _ in placed for axis in one)
+        return GLOBAL if whole or everywhere else LOST
+    if everywhere:
+        return tuple(axis and axis.whole() for axis in field)
+    return field if len(placed) == len(seen) else LOST
 
 
 Step = Callable[[Numbers, Sequence[tuple[Field, Shape]], Shape], Field]
@@ -88,7 +108,7 @@ def aligned(n: Numbers, seen: Sequence[tuple[Field, Shape]], shape: Shape) -> Fi
             axis = field[-back]
             if axis is None:
                 continue
-            if back > len(shape) or (before[-back] != shape[-back] and before[-back] != 1):
+            if back > len(shape) or (shape[-back] not in (before[-back], 1) and before[-back] != 1):
                 return LOST
             joined[-back] = _join(joined[-back], axis)
     return tuple(joined)
@@ -96,6 +116,16 @@ def aligned(n: Numbers, seen: Sequence[tuple[Field, Shape]], shape: Shape) -> Fi
 
 def _join(a: Axis | None, b: Axis) -> Axis:
     return b if a is None else Axis(max(a.size, b.size), max(a.jump, b.jump))
+
+
+@step("view", "_unsafe_view", "reshape", "flatten", "unflatten")
+def view(n: Numbers, seen: Sequence[tuple[Field, Shape]], shape: Shape) -> Field:
+    """Axes that stay the last dimensions, size for size, keep their place; merged or split ones lose it."""
+    field, before = seen[0]
+    tracked = [back for back in range(1, len(field) + 1) if field[-back] is not None]
+    if any(back > len(shape) or before[-back] != shape[-back] for back in tracked):
+        return LOST
+    return tuple(field[-back] if back in tracked else None for back in range(len(shape), 0, -1))
 
 
 @step("convolution", "_convolution")
@@ -152,9 +182,10 @@ def reduction(n: Numbers, seen: Sequence[tuple[Field, Shape]], shape: Shape) -> 
     reduced = {d % len(before) for d in integers(n.attributes.get("dim"))} or set(range(len(before)))
     if len(shape) == len(before):
         return tuple(a.whole() if a and d in reduced else a for d, a in enumerate(field))
+    kept = tuple(axis for d, axis in enumerate(field) if d not in reduced)
     if any(field[d] is not None for d in reduced):
-        return LOST
-    return tuple(axis for d, axis in enumerate(field) if d not in reduced)
+        return LOST if any(kept) else GLOBAL
+    return kept
 
 
 @step("_softmax", "_log_softmax", "_safe_softmax", "cumsum")

@@ -141,6 +141,16 @@ def grouped_mm(self: Shape, mat2: Shape) -> int:
     return prod(self[-2:] if len(mat2) == 2 else self) * mat2[-1]
 
 
+@contraction("aten.affine_grid_generator")
+def affine_grid_generator(output: Shape, theta: Shape) -> int:
+    """Each place of the grid is a product with the n x (n+1) matrix: N·H·W·n·(n+1).
+
+    >>> affine_grid_generator((2, 5, 7, 2), (2, 2, 3))  # 2·5·7·2·3
+    420
+    """
+    return prod(output) * theta[-1]
+
+
 @contraction("aten._trilinear")
 def trilinear(
     i1: Shape,

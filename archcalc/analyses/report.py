@@ -67,7 +67,7 @@ class Layer:
             yield from child.walk()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """Figures of one trace, as a tree (`root`), by path (`layers`) and in sum (`totals`)."""
 
@@ -76,6 +76,13 @@ class Report:
     totals: Mapping[str, Any]
     notes: tuple[str, ...]
     details: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        """A line instead of the whole tree."""
+        figures = ", ".join(
+            f"{key}={self.totals[key]:,}" for key in ("params", "macs", "peak_bytes") if key in self.totals
+        )
+        return f"<Report of {self.trace.model.name}: {figures}, {len(self.trace.modules)} modules>"
 
     @cached_property
     def layers(self) -> Mapping[str, Layer]:
@@ -128,18 +135,18 @@ def assemble(trace: Trace, analyses: Sequence[Analysis]) -> Report:
 
 def _tree(trace: Trace, own: Mapping[str, Figures], keys: Sequence[str]) -> Layer:
     """Layers from the leaves up: modules come parents first, so each list of children is complete in reverse."""
-    below: dict[str, list[Layer]] = {module.path: [] for module in trace.modules}
+    below: list[list[Layer]] = [[] for _ in trace.modules]
     calls = _calls(trace)
     layer = None
     for index in reversed(range(len(trace.modules))):
         module = trace.modules[index]
-        children = tuple(reversed(below[module.path]))
+        children = tuple(reversed(below[index]))
         figures = own[module.path]
         total = {key: figures[key] + sum(child.total[key] for child in children) for key in keys}
         times, inputs, outputs = calls.get(index, (0, (), ()))
         layer = Layer(module.path, module.type, module.extra, figures, total, children, times, inputs, outputs)
-        if module.path:
-            below[module.path.rpartition(".")[0]].append(layer)
+        if module.parent is not None:
+            below[module.parent].append(layer)
     assert layer is not None, "a trace has a root module"
     return layer
 

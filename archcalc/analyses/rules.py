@@ -44,6 +44,10 @@ def why(trace: Trace, call: Call) -> str:
 
 def module_rule(type_: str, output: Shape) -> str:
     """The rule of modules that say more than their ops do: adaptive pooling of size 1 runs as a mean."""
+    if type_ in ("RNN", "LSTM", "GRU"):
+        return f"hidden state of {output[-1]} at every step"
+    if type_ == "MultiheadAttention":
+        return f"queries' length, embed_dim = {output[-1]}"
     dims = 3 if type_.endswith("3d") else 2 if type_.endswith("2d") else 1
     return f"adaptive: output {'x'.join(map(str, output[-dims:]))}" if type_.startswith("Adaptive") else ""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from archcalc.analyses.fields import WHOLE, Axis, Field, fields
+from archcalc.analyses.fields import GLOBAL, WHOLE, Axis, Field, fields
 from archcalc.analyses.report import Analysis
 from archcalc.analyses.rules import module_rule, why
 from archcalc.trace import Call, Shape, Trace
@@ -39,28 +39,27 @@ class Step:
 def shapes(trace: Trace) -> Analysis:
     """The steps of the run as details.
 
-    Totals: the `receptive_field` and `total_stride` of the last step that does
-    not see
-    the whole input, [] where no step has a place in space.
+    Totals: the `receptive_field` and `total_stride` of the last map, which is the last output with a place in space
+    and more than one position; None for an axis seen as a whole, [] where there is no map.
     """
     found = fields(trace)
     steps = list(_steps(trace, found))
-    finite = [s for s in steps if s.field and None not in s.field]
+    maps = [s for s in steps if s.field and any(size > 1 for size in s.outputs[0][-len(s.field) :]) and s.stride]
     totals = {
-        "receptive_field": list(finite[-1].field) if finite else [],
-        "total_stride": list(finite[-1].stride) if finite else [],
+        "receptive_field": list(maps[-1].field) if maps else [],
+        "total_stride": list(maps[-1].stride) if maps else [],
     }
-    return Analysis((), {}, totals, details={"steps": steps, "field_at": finite[-1].path if finite else ""})
+    return Analysis((), {}, totals, details={"steps": steps, "field_at": maps[-1].path if maps else ""})
 
 
 def _steps(trace: Trace, found: list[Field]) -> Iterator[Step]:
-    parents = {trace.modules[call.module].path.rpartition(".")[0] for call in trace.module_calls if call.module}
+    parents = {trace.modules[call.module].parent for call in trace.module_calls}
     index = 0
     while index < len(trace.calls):
         call = trace.calls[index]
         module_call = trace.module_calls[call.module_call]
         module = trace.modules[module_call.module]
-        if module.path and module.path not in parents and module_call.inputs and module_call.outputs:
+        if module.path and module_call.module not in parents and module_call.inputs and module_call.outputs:
             calls = trace.calls[module_call.first : module_call.last]
             inputs, outputs = module_call.inputs, module_call.outputs
             reason = module_rule(module.type, trace.shape(outputs[0])) or _reason(trace, calls)
@@ -83,7 +82,8 @@ def _step(
     outputs: tuple[int, ...],
     reason: str,
 ) -> Step:
-    axes = [axis for axis in found[outputs[0]] if axis is not None]
+    field = found[outputs[0]]
+    axes = [field[0]] if field is GLOBAL else [axis for axis in field if axis is not None]
     before, after = tuple(map(trace.shape, inputs)), tuple(map(trace.shape, outputs))
     unchanged = before and before[0] == after[0]
     return Step(
@@ -92,8 +92,8 @@ def _step(
         before,
         after,
         reason or ("same shape" if unchanged else ""),
-        tuple(_whole_or(axis) for axis in axes),
-        tuple(_number(axis.jump) for axis in axes),
+        tuple(_whole_or(axis) for axis in axes if axis is not None),
+        tuple(_number(axis.jump) for axis in axes if axis is not None and field is not GLOBAL),
     )
 
 

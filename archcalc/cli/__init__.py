@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gc
 import sys
+import traceback
 
 from archcalc.cli.output import drop_stdout, report_error
-from archcalc.errors import ArchcalcError
+from archcalc.errors import ArchcalcError, Bug, CannotWrite
 
 
 def process() -> int:
@@ -33,7 +34,15 @@ def main(args: list[str] | None = None) -> int:
         return 130
     except ArchcalcError as error:
         return report_error(error, arguments)
+    except typer.Abort:
+        return 130
     except typer.TyperException as error:
         from archcalc.cli.usage import as_wrong_use
 
         return report_error(as_wrong_use(error, arguments), arguments)
+    except OSError as error:
+        return report_error(CannotWrite("to stdout", error.strerror or str(error)), arguments)
+    except Exception as error:  # ours, and a bug; nobody should have to read a traceback to learn that
+        if "-v" in arguments or "--verbose" in arguments:
+            traceback.print_exc()
+        return report_error(Bug(error), arguments)

@@ -15,6 +15,7 @@ from archcalc.analyses.report import Report
 from archcalc.cli.complete import complete_model
 from archcalc.cli.options import BUILDING, CHOOSING, PRINTING, Options, shared
 from archcalc.cli.output import choose_format, emit
+from archcalc.errors import WrongUse
 from archcalc.networks import catalogue
 from archcalc.tables import FOR_MACHINES, pages, views
 from archcalc.tables.layers import Selection
@@ -103,6 +104,9 @@ def show(model: Models, *, options: Options) -> None:
 
     documents = []
     for reference in model:
+        if not isinstance(engine.parse(reference), engine.BuiltIn):
+            hint = f"type  archcalc summary {reference}"
+            raise WrongUse(f"{reference} is not of the catalogue, and show has a page for its networks only.", hint)
         report = analyze(engine.trace(reference, options.setup), ("params", "flops"))
         documents.append(pages.show(report, about(report, options.setup)))
     _emit(documents, options)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -34,8 +36,7 @@ def emit(documents: Sequence[Document], *, format_: str, file: str, as_json: boo
     if chosen in FOR_MACHINES and not quiet:
         for note in dict.fromkeys(n for d in documents for n in d.envelope.get("notes", ())):
             print(encodable(f"note: {note}", sys.stderr.encoding), file=sys.stderr)
-    sys.stdout.write(encodable(text, sys.stdout.encoding))
-    sys.stdout.flush()
+    _say(text)
 
 
 def choose_format(format_: str, file: str, as_json: bool) -> str:
@@ -53,10 +54,16 @@ def choose_format(format_: str, file: str, as_json: bool) -> str:
 
 def write_file(file: str, text: str) -> None:
     """Write all of the text or nothing; CannotWrite says why."""
-    path = Path(file)
+    text = encodable(text, "utf-8")
     try:
+        path = Path(file).resolve()  # a link is followed, not replaced
         if path.is_dir():
             raise IsADirectoryError(None, "it is a folder")
+        if path.exists() and not os.access(path, os.W_OK):
+            raise PermissionError(None, "it is read-only")
+        if path.exists() and not path.is_file():  # a pipe or a device
+            path.write_text(text, encoding="utf-8")
+            return
         with tempfile.NamedTemporaryFile(
             "w", encoding="utf-8", newline="\n", dir=path.parent, prefix=f".{path.name}.", delete=False
         ) as part:
@@ -68,7 +75,9 @@ def write_file(file: str, text: str) -> None:
             except BaseException:
                 os.unlink(part.name)
                 raise
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        if isinstance(error, ValueError):
+            raise CannotWrite(file, "it is no name for a file") from None
         raise CannotWrite(file, (error.strerror or str(error)).lower()) from None
 
 
@@ -77,16 +86,31 @@ def report_error(error: ArchcalcError, arguments: Sequence[str]) -> int:
     if _wants_json(arguments):
         from archcalc.tables.as_json import error_as_json
 
-        sys.stdout.write(error_as_json(error.kind, error.message, error.hint))
+        with contextlib.suppress(BrokenPipeError, CannotWrite):
+            _say(error_as_json(error.kind, error.message, error.hint))
     hint = "".join(f"\n       {line}" for line in error.hint.splitlines())
-    print(encodable(f"error: {error.message}{hint}", sys.stderr.encoding), file=sys.stderr)
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody listens on stderr
+        print(encodable(f"error: {error.message}{hint}", sys.stderr.encoding), file=sys.stderr)
     return error.exit_code
+
+
+def _say(text: str) -> None:
+    """Write to stdout; CannotWrite where it is closed or full, BrokenPipeError where the reader has gone."""
+    try:
+        sys.stdout.write(encodable(text, sys.stdout.encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except (OSError, ValueError, AttributeError) as error:
+        drop_stdout()
+        reason = getattr(error, "strerror", None) or "it is closed"
+        raise CannotWrite("to stdout", reason.lower()) from None
 
 
 def _wants_json(arguments: Sequence[str]) -> bool:
     pairs = zip(arguments, [*arguments[1:], ""], strict=True)
     named = any(option in ("-f", "--format") and value == "json" for option, value in pairs)
-    return named or any(a in ("--json", "-fjson", "--format=json") for a in arguments)
+    return named or any(re.fullmatch(r"--json|--format=json|-[a-z]*f=?json", a) for a in arguments)
 
 
 def encodable(text: str, encoding: str | None) -> str:
@@ -113,12 +137,17 @@ def _encodable(character: str, encoding: str) -> str:
 
 def drop_stdout() -> None:
     """Send what is left of stdout nowhere, so that the interpreter's last flush finds a place."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _on_a_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def _columns() -> int | None:
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    return shutil.get_terminal_size().columns if _on_a_terminal() else None
 
 
 def _in_colour() -> bool:
-    return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    return _on_a_terminal() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-__all__ = ["Setup", "StoredTrace", "parse", "read", "trace"]
+__all__ = ["BuiltIn", "Setup", "StoredTrace", "parse", "read", "trace"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ def trace(model: str | nn.Module, setup: Setup | None = None, inputs: Any = None
                 "trace the model again with the new settings",
             )
         return read(reference.path)
+    if not isinstance(model, str) and not hasattr(model, "forward"):
+        raise BadReference(repr(model)[:80], "it is neither text nor a torch.nn.Module")
     if isinstance(reference, BuiltIn):
         catalogue.resolve(reference.name)  # a misspelt name need not wait for torch
     from archcalc.engine.run import run

@@ -121,11 +121,13 @@ def build(specs: Sequence[Spec], forward: Any, reference: str) -> Inputs:
     kwargs: dict[str, Tensor] = {}
     described = []
     for index, spec in enumerate(specs):
-        tensor = torch.empty(spec.shape, dtype=dtype_named(spec.dtype), device="meta")
+        tensor = _empty(spec.shape, spec.dtype)
         name = spec.name or next(positional, f"input{index}")
         if spec.keyword:
             if spec.name not in parameters and not takes_any:
                 raise BadInput(f"forward has no argument '{spec.name}'.", f"its arguments are  {', '.join(parameters)}")
+            if spec.name in kwargs:
+                raise BadInput(f"input {spec.name} is given twice.", "give each input once")
             kwargs[spec.name] = tensor
         else:
             args.append(tensor)
@@ -155,14 +157,41 @@ def from_values(values: Any, forward: Any) -> Inputs:
     return Inputs(args, kwargs, described)
 
 
+def takes_nothing(forward: Any) -> bool:
+    """Whether forward can be called without arguments."""
+    try:
+        inspect.signature(forward).bind()
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 def needs_input(reference: str, forward: Any) -> NeedsInput:
     """The error for a model whose inputs are unknown, with forward's own arguments and a line to paste."""
     parameters = _parameters(forward)
     required = [n for n, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
     signature = f"({', '.join(n if p.default is p.empty else f'{n}={p.default!r}' for n, p in parameters.items())})"
     names = [f"{name}=" for name in required] if len(required) > 1 else [""]
-    example = " ".join(f"-i {name}1x3x224x224" for name in names)
+    example = " ".join(f"-i {name}{_guess(name or ''.join(required))}" for name in names)
     return NeedsInput(reference, signature, f"archcalc summary {reference} {example}")
+
+
+TOKENS, MASKS = ("token", "word", "ids", "text", "indices"), ("mask",)
+
+
+def _guess(name: str) -> str:
+    """A specification for the sake of example: by the argument's name token numbers, a mask, or else an image."""
+    if any(word in name.lower() for word in MASKS):
+        return "bool:1x128"
+    return "int64:1x128" if any(word in name.lower() for word in TOKENS) else "1x3x224x224"
+
+
+def _empty(shape_: Sequence[int], dtype: str) -> Tensor:
+    """A tensor without data; BadInput where torch cannot even count its elements."""
+    try:
+        return torch.empty(tuple(shape_), dtype=dtype_named(dtype), device="meta")
+    except (RuntimeError, OverflowError, TypeError) as error:
+        raise BadInput(f"no tensor has the shape {shape(shape_)}.", "choose smaller sizes") from error
 
 
 def _tensor(value: Any) -> Any:
@@ -170,9 +199,9 @@ def _tensor(value: Any) -> Any:
         return value if value.is_meta else value.detach().to("meta")
     if isinstance(value, str):
         spec = parse_spec(value)
-        return torch.empty(spec.shape, dtype=dtype_named(spec.dtype), device="meta")
+        return _empty(spec.shape, spec.dtype)
     if isinstance(value, tuple | list) and all(isinstance(v, int) for v in value):
-        return torch.empty(tuple(value), device="meta")
+        return _empty(value, "float32")
     return value
 
 

@@ -153,9 +153,7 @@ def convolution(
     More parameters than eight: they are the op's own.
     """
     dims = x.dim() - 2
-    if transposed or dims < 1 or x.dim() != weight.dim() or not plain(x, weight, bias):
-        return NotImplemented
-    if not _windows(dims, positive=(stride, dilation), others=(padding,)):
+    if transposed or dims < 1 or x.dim() != weight.dim():
         return NotImplemented
     s, p, d = (_each(v, dims) for v in (stride, padding, dilation))
     if (
@@ -165,6 +163,8 @@ def convolution(
         or (bias is not None and tuple(bias.shape) != (weight.shape[0],))
     ):
         raise RuntimeError(_convolution_mismatch(x, weight, bias, groups))
+    if not plain(x, weight, bias) or not _windows(dims, positive=(stride, dilation), others=(padding,)):
+        return NotImplemented
     sizes = [
         (h + 2 * p[i] - d[i] * (k - 1) - 1) // s[i] + 1
         for i, (h, k) in enumerate(zip(x.shape[2:], weight.shape[2:], strict=True))

@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,7 +21,7 @@ from torch import nn
 from archcalc.engine import Setup
 from archcalc.engine.nodata import copy_without_data, same_random_state, without_data
 from archcalc.engine.reference import BuiltIn, Code, Expression
-from archcalc.errors import ArchcalcError, BadReference, CannotImport, MissingExtra
+from archcalc.errors import ArchcalcError, BadReference, CannotImport, MissingExtra, WrongUse
 from archcalc.networks import catalogue
 from archcalc.networks.network import Input
 from archcalc.trace import Model, Value
@@ -44,7 +45,7 @@ def load(reference: BuiltIn | Code | nn.Module, setup: Setup) -> Loaded:
         if isinstance(reference, Code):
             return _code(reference, setup.knobs)
         name = type(reference).__name__
-        return Loaded(copy_without_data(reference), Model(name, name, "module", {}))
+        return Loaded(_copied(reference, name), Model(name, name, "module", {}))
 
 
 def _built_in(reference: BuiltIn, setup: Setup) -> Loaded:
@@ -52,25 +53,37 @@ def _built_in(reference: BuiltIn, setup: Setup) -> Loaded:
     network = catalogue.load(entry)
     length = {"seq_len": setup.seq_len} if setup.seq_len and "seq_len" in network.config else {}
     config = network.configured({**setup.knobs, **length})
-    with without_data():
-        module = network.build(**config)
-    model = Model(reference.name, network.name, "builtin", {k: _plain(v) for k, v in config.items()})
+    try:
+        with without_data():
+            module = network.build(**config)
+    except ArchcalcError:
+        raise
+    except Exception as error:  # the knobs are right in kind and wrong in size, such as 10^18 classes
+        raise WrongUse(f"{network.name} cannot be built so: {one_line(error)}.", "try smaller knobs") from error
+    settings = {knob: _plain(value) for knob, value in setup.knobs.items()}
+    model = Model(reference.name, network.name, "builtin", {k: _plain(v) for k, v in config.items()}, settings)
     return Loaded(module, model, network.inputs_for(config), (note,) if note else ())
 
 
 def _code(reference: Code, knobs: Mapping[str, Any]) -> Loaded:
-    with _prints_on_stderr(), _here_first(), without_data():
-        source = _import_file(reference) if reference.is_file else _import_module(reference)
-        made = _evaluate(reference, source, knobs)
+    with _here_first():
+        with without_data():
+            source = _import_file(reference) if reference.is_file else _import_module(reference)
+        try:
+            with without_data():
+                made, new = _evaluate(reference, source, knobs)
+        except CannotImport:  # it may have needed the values of its weights: once more, with them
+            made, new = _evaluate(reference, source, knobs)
     if not isinstance(made, nn.Module):
         raise BadReference(
             reference.text,
             f"it gives a {type(made).__name__} and not a torch.nn.Module",
             "name a module, its class, or a function that makes one",
         )
-    module = copy_without_data(made)
+    module = made if new and all(p.is_meta for p in made.parameters()) else _copied(made, reference.text)
     config = {k: _plain(v) for k, v in {**reference.expression.kwargs, **knobs}.items()}
-    return Loaded(module, Model(reference.text, ".".join(reference.expression.attributes), "python", config))
+    settings = {knob: _plain(value) for knob, value in knobs.items()}
+    return Loaded(module, Model(reference.text, ".".join(reference.expression.attributes), "python", config, settings))
 
 
 def _import_module(reference: Code) -> ModuleType:
@@ -84,7 +97,9 @@ def _import_module(reference: Code) -> ModuleType:
                 "run archcalc where your project imports, or give the file: path/to/file.py:EXPR",
             ) from None
         raise MissingExtra(missing, reference.where, f"no module named '{missing}'") from None
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit() at import, too
         raise _cannot(f"importing {reference.where}", error) from error
 
 
@@ -100,18 +115,31 @@ def _import_file(reference: Code) -> ModuleType:
     sys.modules[path.stem] = source
     try:
         spec.loader.exec_module(source)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit() at import, too
         raise _cannot(f"importing {path}", error) from error
     finally:
         if before is None:
-            del sys.modules[path.stem]
+            sys.modules.pop(path.stem, None)
         else:
             sys.modules[path.stem] = before
     return source
 
 
-def _evaluate(reference: Code, source: ModuleType, knobs: Mapping[str, Any]) -> Any:
-    """Follow the attributes and call what they name, where the expression or its kind asks for it."""
+def _copied(module: nn.Module, name: str) -> nn.Module:
+    try:
+        return copy_without_data(module)
+    except Exception as error:
+        hint = "name a function that makes the model, so that it can be built afresh: package.module:make"
+        raise CannotImport(f"{name} cannot be copied: {one_line(error)}.", hint) from error
+
+
+def _evaluate(reference: Code, source: ModuleType, knobs: Mapping[str, Any]) -> tuple[Any, bool]:
+    """Follow the attributes and call what they name, where the expression or its kind asks for it.
+
+    The value, and whether it was made by this call.
+    """
     expression: Expression = reference.expression
     value: Any = source
     for attribute in expression.attributes:
@@ -121,26 +149,41 @@ def _evaluate(reference: Code, source: ModuleType, knobs: Mapping[str, Any]) -> 
             names = [n for n, v in vars(source).items() if _makes_modules(v)]
             hint = f"it has  {', '.join(names[:8])}" if names else ""
             raise BadReference(reference.text, f"{reference.where} has no '{attribute}'", hint) from None
-    if isinstance(value, nn.Module) and not expression.call:
-        return value
-    if not callable(value):
-        return value
+    if (isinstance(value, nn.Module) and not expression.call) or not callable(value):
+        if knobs:
+            hint = "leave --set out, or name the class or a function"
+            raise WrongUse(f"{reference.text} is a module at hand and takes no --set.", hint)
+        return value, False
     try:
-        return value(*expression.args, **{**expression.kwargs, **knobs})
-    except ArchcalcError:
+        return value(*expression.args, **{**expression.kwargs, **knobs}), True
+    except (ArchcalcError, KeyboardInterrupt):
         raise
-    except Exception as error:
-        raise _cannot(f"building {reference.text}", error) from error
+    except BaseException as error:
+        raise _cannot(f"building {reference.text}", error, value) from error
 
 
 def _makes_modules(value: Any) -> bool:
     return isinstance(value, nn.Module) or (inspect.isclass(value) and issubclass(value, nn.Module))
 
 
-def _cannot(doing: str, error: Exception) -> CannotImport:
+def one_line(error: BaseException) -> str:
+    """An error's kind and message in one line, also where its message cannot be had."""
+    try:
+        message = " ".join(str(error).split())
+    except Exception:  # the user's own __str__
+        message = ""
+    kind = type(error).__name__
+    return f"{kind}: {message.rstrip('.')}" if message else kind
+
+
+def _cannot(doing: str, error: BaseException, called: Any = None) -> CannotImport:
+    """The user's error with its place; where the call itself did not fit, the signature of what was called."""
     last = traceback.extract_tb(error.__traceback__)[-1]
-    message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return CannotImport(f"{doing} raised {message}.", f"at  {_shown(last.filename)}:{last.lineno} in {last.name}")
+    hint = f"at  {_shown(last.filename)}:{last.lineno} in {last.name}"
+    if last.filename == __file__ and called is not None:
+        with contextlib.suppress(TypeError, ValueError):
+            hint = f"it takes  {getattr(called, '__name__', 'it')}{inspect.signature(called)}"
+    return CannotImport(f"{doing} raised {one_line(error)}.", hint)
 
 
 def _shown(filename: str) -> str:
@@ -154,14 +197,9 @@ def _shown(filename: str) -> str:
 def _plain(value: Any) -> Value:
     if isinstance(value, tuple | list):
         return tuple(_plain(item) for item in value)
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)
     return value if isinstance(value, int | float | str | bool | None) else repr(value)
-
-
-@contextlib.contextmanager
-def _prints_on_stderr() -> Iterator[None]:
-    """What the user's code prints goes to stderr: stdout is the answer and nothing else."""
-    with contextlib.redirect_stdout(sys.stderr):
-        yield
 
 
 @contextlib.contextmanager

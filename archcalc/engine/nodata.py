@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -43,10 +44,20 @@ def without_data() -> Iterator[None]:
 
     Constructors still compute on real tensors where they must (`torch.linspace(...).tolist()`), so they run as written.
     """
-    hooks = [
-        register_module_parameter_registration_hook(lambda module, name, parameter: emptied(parameter)),
-        register_module_buffer_registration_hook(lambda module, name, buffer: emptied(buffer)),
-    ]
+    emptied_before: dict[int, tuple[weakref.ref[Tensor], Tensor]] = {}
+
+    def once(module: nn.Module, name: str, tensor: Tensor) -> Tensor:
+        """The same empty tensor for the same tensor, so that what is tied stays tied."""
+        known = emptied_before.get(id(tensor))
+        if known is not None and known[0]() is tensor:
+            return known[1]
+        empty: Tensor = emptied(tensor)
+        emptied_before[id(tensor)] = weakref.ref(tensor), empty
+        return empty
+
+    on_parameter: Any = register_module_parameter_registration_hook
+    on_buffer: Any = register_module_buffer_registration_hook
+    hooks = [on_parameter(once), on_buffer(once)]
     try:
         with _Uninitialised():
             yield
@@ -77,9 +88,15 @@ def emptied(tensor: Any) -> Any:
 
 
 def copy_without_data(module: nn.Module) -> nn.Module:
-    """A copy of the module without elements; the module itself is only read, and ties stay ties."""
+    """A copy of the module without elements; the module itself is only read, and ties stay ties.
+
+    Raises what copy.deepcopy raises on modules that hold locks, generators and the like.
+    """
     memo: dict[int, Any] = {}
     for member in module.modules():
+        for value in vars(member).values():
+            if isinstance(value, Tensor) and not value.is_leaf:  # deepcopy refuses these; a weight norm leaves one
+                memo[id(value)] = value.detach().clone()
         for tensor in (*member._parameters.values(), *member._buffers.values()):
             if tensor is not None and id(tensor) not in memo:
                 memo[id(tensor)] = emptied(tensor) if not tensor.is_meta else _another(tensor)

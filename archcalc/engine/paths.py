@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from torch import nn
 
 from archcalc.trace import Module
@@ -18,21 +16,31 @@ class Paths:
         self._of: dict[int, list[int]] = {}
         self._calls: list[int] = []
         self._times: dict[int, int] = {}
-        for path, module in self.walk():
-            self._of.setdefault(id(module), []).append(len(self.modules))
-            self.modules.append(Module(path, type(module).__name__, _extra(module)))
+        self._known: set[str] = set()
+        self._walked: list[tuple[str, nn.Module]] = []
+        self._enter("", root, None, ())
 
-    def walk(self) -> Iterator[tuple[str, nn.Module]]:
+    def walk(self) -> list[tuple[str, nn.Module]]:
         """Every path and its module, parents before children, the root ('') first; a cycle is entered once."""
-        yield from self._walk("", self.root, ())
+        return self._walked
 
-    def _walk(self, path: str, module: nn.Module, above: tuple[int, ...]) -> Iterator[tuple[str, nn.Module]]:
+    def _enter(self, path: str, module: nn.Module, parent: int | None, above: tuple[int, ...]) -> None:
         if id(module) in above:
             return
-        yield path, module
+        number = len(self.modules)
+        self._of.setdefault(id(module), []).append(number)
+        self._walked.append((path, module))
+        self._known.add(path)
+        self.modules.append(Module(path, type(module).__name__, _extra(module), parent))
         for name, child in module._modules.items():
             if child is not None:
-                yield from self._walk(f"{path}.{name}" if path else name, child, (*above, id(module)))
+                self._enter(self._unused(f"{path}.{name}" if path else name), child, number, (*above, id(module)))
+
+    def _unused(self, path: str) -> str:
+        """The path, or with a mark behind it where a name with a dot in it has taken it already."""
+        while path in self._known:
+            path += "'"
+        return path
 
     def index(self, module: nn.Module, parent_call: int | None) -> int:
         """The path of this call: below the caller's where the module is there, the paths taking turns."""

@@ -85,8 +85,8 @@ def _split(text: str) -> tuple[str, str, str]:
 def _expression(text: str, expression: str) -> Expression:
     try:
         node = ast.parse(expression.strip(), mode="eval").body
-    except SyntaxError:
-        raise BadReference(text, f"'{expression}' is not an expression") from None
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        raise BadReference(text, f"'{expression[:80]}' is not an expression") from None
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = {}
     call = isinstance(node, ast.Call)
@@ -94,7 +94,7 @@ def _expression(text: str, expression: str) -> Expression:
         try:
             args = tuple(ast.literal_eval(argument) for argument in node.args)
             kwargs = {k.arg or "**": ast.literal_eval(k.value) for k in node.keywords}
-        except ValueError:
+        except (ValueError, TypeError, MemoryError, RecursionError):
             raise BadReference(text, "the arguments of the call must be plain values") from None
         node = node.func
     attributes: list[str] = []

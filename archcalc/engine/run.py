@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from archcalc.engine import Setup, tracer
 from archcalc.engine.inputs import (
@@ -24,11 +25,12 @@ from archcalc.engine.inputs import (
     from_options,
     from_values,
     needs_input,
+    takes_nothing,
 )
-from archcalc.engine.load import Loaded, load
+from archcalc.engine.load import Loaded, load, one_line
 from archcalc.engine.nodata import same_random_state
 from archcalc.engine.reference import BuiltIn, Code
-from archcalc.errors import ArchcalcError, BadInput, ForwardFailed, NeedsData
+from archcalc.errors import ArchcalcError, BadInput, CannotImport, ForwardFailed, NeedsData
 from archcalc.trace import Trace
 from archcalc.units import shape
 from archcalc.version import __version__
@@ -39,12 +41,17 @@ HOMES = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
 
 def run(reference: BuiltIn | Code | nn.Module, setup: Setup, values: Any = None) -> Trace:
     """Load, build the inputs (from `values` where a caller has them), run once, and return the trace."""
-    return run_loaded(load(reference, setup), setup, values)
+    with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints is not the answer
+        return run_loaded(load(reference, setup), setup, values)
 
 
 def run_loaded(loaded: Loaded, setup: Setup, values: Any = None) -> Trace:
     """The same for a module that is loaded already."""
     dtype = dtype_named(setup.dtype, FLOATS)
+    lazy = [name for name, p in loaded.module.named_parameters() if is_lazy(p)]
+    if lazy:
+        hint = "build it with its sizes: Linear in place of LazyLinear, and so on"
+        raise CannotImport(f"{lazy[0]} is lazy: its shape is only known after a first run.", hint)
     module = loaded.module.eval()
     if dtype != torch.float32:
         module = module.to(dtype)
@@ -85,6 +92,8 @@ def _inputs(loaded: Loaded, setup: Setup, values: Any) -> Inputs:
     if setup.inputs:
         return build(from_options(setup), forward, reference)
     if not loaded.inputs:
+        if takes_nothing(forward):
+            return Inputs((), {}, ())
         raise needs_input(reference, forward)
     return build(from_declared(loaded.inputs, setup), forward, reference)
 
@@ -102,11 +111,11 @@ def _batch(inputs: Inputs) -> int | None:
 
 def _forward(module: nn.Module, inputs: Inputs, recorder: tracer.Recorder) -> tuple[int, ...]:
     try:
-        with same_random_state(), _no_collection(), contextlib.redirect_stdout(sys.stderr):
+        with same_random_state(), _no_collection():
             return tracer.forward(module, inputs, recorder)
-    except ArchcalcError:
+    except (ArchcalcError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # sys.exit() in forward, too
         raise _explained(error, inputs, recorder) from error
 
 
@@ -130,18 +139,17 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _explained(error: Exception, inputs: Inputs, recorder: tracer.Recorder) -> ArchcalcError:
+def _explained(error: BaseException, inputs: Inputs, recorder: tracer.Recorder) -> ArchcalcError:
     """The user's error with its own message and line, and the module that was running."""
     layer = recorder.failed[1] if recorder.failed and recorder.failed[0] is error else ""
     place = _place(error) + (f", in layer {layer}" if layer else "")
-    text = " ".join(str(error).split("\n\n")[0].split())
     if isinstance(error, tracer.NeedsValues):
-        return NeedsData(place, text)
+        return NeedsData(place, str(error))
     shown = ", ".join(f"{one.name}={shape(one.shape)} {one.dtype}" for one in inputs.described)
-    return ForwardFailed(place, f"{type(error).__name__}: {text}" if text else type(error).__name__, shown)
+    return ForwardFailed(place, one_line(error), shown)
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(HOMES)]
     frame = (frames or traceback.extract_tb(error.__traceback__))[-1]
     relative = os.path.relpath(frame.filename) if os.path.isabs(frame.filename) else frame.filename

@@ -58,6 +58,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.module_calls: list[ModuleCall] = []
         self.stack: list[int] = []
         self.failed: tuple[BaseException, str] | None = None
+        self._overwritten: dict[int, torch.UntypedStorage] = {}
         self._ids: dict[int, tuple[weakref.ref[Tensor], int]] = {}
         self._storage_ids: dict[int, int] = {}
         self._deaths: dict[int, int] = {}
@@ -74,9 +75,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        empty = [t.is_meta for t in tensors_in((args, kwargs))]
-        if any(empty) and not all(empty):
-            args, kwargs = _all_empty(args), _all_empty(kwargs)
+        empty = [t.is_meta or t.untyped_storage()._cdata in self._overwritten for t in tensors_in((args, kwargs))]
+        if any(empty) and not all(t.is_meta for t in tensors_in((args, kwargs))):
+            self._note_overwritten(func, args)
+            args, kwargs = self._all_empty(args), self._all_empty(kwargs)
         shape_rule = RULES.get(func)
         out = NotImplemented if shape_rule is None else shape_rule(*args, **kwargs)
         if out is NotImplemented:
@@ -87,6 +89,23 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 gc.collect(0)
         self._record(func, args, kwargs, out)
         return out
+
+    def _note_overwritten(self, func: Any, args: tuple[Any, ...]) -> None:
+        """A real tensor that is written to from tensors without data has no values to trust any more."""
+        if func._schema.is_mutable and args and isinstance(args[0], Tensor) and not args[0].is_meta:
+            storage = args[0].untyped_storage()
+            self._overwritten[storage._cdata] = storage
+
+    def _all_empty(self, value: Any) -> Any:
+        """Real tensors that meet tensors without data lose their own; a number in a tensor stays a number."""
+        if isinstance(value, Tensor):
+            number = value.dim() == 0 and value.untyped_storage()._cdata not in self._overwritten
+            return value if number else emptied(value)
+        if isinstance(value, list | tuple):
+            return type(value)(self._all_empty(item) for item in value)
+        if isinstance(value, dict):
+            return {key: self._all_empty(item) for key, item in value.items()}
+        return value
 
     def _record(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any) -> None:
         inputs: dict[str, int | tuple[int, ...]] = {}
@@ -186,11 +205,14 @@ def parameters_of(recorder: Recorder) -> tuple[Parameter, ...]:
 
 def forward(module: nn.Module, inputs: Inputs, recorder: Recorder) -> tuple[int, ...]:
     """Run forward under the recorder, without gradients, and close the record; the ids of the outputs."""
-    for prefix_module in {id(m): m for _, m in recorder.paths.walk()}.values():
-        prefix_module.register_forward_pre_hook(recorder.enter, with_kwargs=True)
-        prefix_module.register_forward_hook(recorder.leave, with_kwargs=True, always_call=True)
+    for one in {id(m): m for path, m in recorder.paths.walk() if path}.values():
+        if not isinstance(one, torch.jit.ScriptModule):  # takes no hooks: its ops belong to whoever calls it
+            one.register_forward_pre_hook(recorder.enter, with_kwargs=True)
+            one.register_forward_hook(recorder.leave, with_kwargs=True, always_call=True)
+    recorder.enter(module, inputs.args, inputs.kwargs)
     with torch.no_grad(), recorder:
         out = module(*inputs.args, **inputs.kwargs)
+    recorder.leave(module, inputs.args, inputs.kwargs, out)
     outputs = tuple(recorder.tensor(t, "constant") for t in tensors_in(out))
     recorder.close()
     return outputs
@@ -218,17 +240,6 @@ def plain(value: Any) -> Value:
     if isinstance(value, float) and not isfinite(value):
         return str(value)
     return value if isinstance(value, int | float | bool | str | None) else str(value).removeprefix("torch.")
-
-
-def _all_empty(value: Any) -> Any:
-    """Real tensors that meet tensors without data lose their own; a number in a tensor stays a number."""
-    if isinstance(value, Tensor):
-        return value if value.dim() == 0 else emptied(value)
-    if isinstance(value, list | tuple):
-        return type(value)(_all_empty(item) for item in value)
-    if isinstance(value, dict):
-        return {key: _all_empty(item) for key, item in value.items()}
-    return value
 
 
 @cache

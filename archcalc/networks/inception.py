@@ -62,7 +62,7 @@ class AuxiliaryClassifier(nn.Module):
 
 
 class GoogLeNet(nn.Module):
-    """Stem with response norm, nine inception modules, global pooling, classifier; two auxiliary classifiers if asked."""
+    """Stem with response norm, nine inception modules, pooling, classifier; two auxiliary classifiers if asked."""
 
     def __init__(self, aux_heads: bool, num_classes: int) -> None:
         super().__init__()
@@ -191,9 +191,9 @@ INCEPTION = Family(
     default="googlenet",
     title="Inception",
     idea=(
-        "Which kernel size is right? All of them: an inception module runs 1x1, 3x3 and larger kernels and a pooling side "
-        "by side and concatenates what they find. 1x1 convolutions reduce the channels first. Later versions add batch "
-        "normalisation (v2), factor large kernels into small and flat ones (v3), and residual connections."
+        "Which kernel size is right? All of them: an inception module runs 1x1, 3x3 and larger kernels and a pooling "
+        "side by side and concatenates what they find; 1x1 convolutions reduce the channels first. Later versions add "
+        "batch normalisation (v2), factor large kernels into small and flat ones (v3), and add residual connections."
     ),
     paper=Paper(
         "Going Deeper with Convolutions",
@@ -218,7 +218,7 @@ register(
         family=INCEPTION,
         build=googlenet,
         inputs=(image(224),),
-        about="The paper's own net; torchvision's has 3x3 in place of 5x5 and BN in place of biases (6,624,904 parameters).",
+        about="The paper's net; torchvision's has 3x3 in place of 5x5, BN in place of biases and 6,624,904 parameters.",
         published=(
             Published("params", "6,998,552", CAFFE),
             Published("macs", "1,582,671,872", CAFFE),

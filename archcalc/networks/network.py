@@ -154,12 +154,19 @@ def _like(knob: str, value: Any, default: Any, kind: str) -> Any:
     if value is None and "None" in kind:
         return None
     if not isinstance(value, accepted[wanted]) or (wanted != "bool" and isinstance(value, bool)):
-        example = ",".join(map(str, default)) if isinstance(default, tuple) else default
-        hint = f"for example  --set {knob}={example}" if default is not None else ""
-        raise BadKnob(knob, value, f"it is not {_ARTICLE[wanted]}", hint)
+        raise BadKnob(knob, value, f"it is not {_ARTICLE[wanted]}", hint_for(knob, default))
     if wanted == "tuple":
-        return tuple(value) if isinstance(value, tuple | list) else (value,)
+        numbers = tuple(value) if isinstance(value, tuple | list) else (value,)
+        if not numbers or not all(type(number) is int for number in numbers):
+            raise BadKnob(knob, value, f"it is not {_ARTICLE[wanted]}", hint_for(knob, default))
+        return numbers
     return {"float": float, "str": str}.get(wanted, lambda same: same)(value)
+
+
+def hint_for(knob: str, default: Any) -> str:
+    """A setting to copy."""
+    example = ",".join(map(str, default)) if isinstance(default, tuple) else default
+    return f"for example  --set {knob}={example}" if default is not None else f"leave {knob} out"
 
 
 _ARTICLE = {
@@ -174,13 +181,13 @@ _ARTICLE = {
 def at_least(knob: str, value: float, least: float) -> None:
     """Refuse a knob below `least` with a sentence."""
     if value < least:
-        raise BadKnob(knob, value, f"it must be at least {least}")
+        raise BadKnob(knob, value, f"it must be at least {least}", f"for example  --set {knob}={max(least, 1)}")
 
 
 def one_of(knob: str, value: Any, choices: Mapping[Any, Any] | tuple[Any, ...]) -> None:
     """Refuse a knob outside `choices` with the list of them."""
     if value not in choices:
-        raise BadKnob(knob, value, f"choose one of {', '.join(map(str, choices))}")
+        raise BadKnob(knob, value, "it is not among the choices", f"choose one of  {', '.join(map(str, choices))}")
 
 
 NETWORKS: dict[str, Network] = {}

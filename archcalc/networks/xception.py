@@ -1,6 +1,8 @@
-"""Xception: inception taken to its end, every channel convolved alone (depthwise) and 1x1 convolutions between channels."""
+"""Xception: inception taken to its end, every channel convolved alone and 1x1 convolutions between channels."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -27,7 +29,7 @@ class Block(nn.Module):
     def __init__(self, widths: tuple[int, ...], stride: int, first_relu: bool = True) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for index, (before, after) in enumerate(zip(widths, widths[1:], strict=False)):
+        for index, (before, after) in enumerate(pairwise(widths)):
             if index or first_relu:
                 layers.append(nn.ReLU(inplace=False))
             layers.append(SeparableConv(before, after))

@@ -23,7 +23,7 @@ SPECIAL = {
     "×": r"$\times$",
     "→": r"$\to$",
     "²": r"\textsuperscript{2}",
-    "½": r"$\frac{1}{2}$",
+    "★": r"$\star$",
 }
 
 
@@ -33,8 +33,8 @@ def as_latex(documents: Sequence[Document]) -> str:
 
 
 def _document(document: Document) -> str:
-    comments = "\n".join(f"% {line}" for line in (*document.head, *document.foot))
-    return "\n".join([comments, *map(_table, document.printed)]) + "\n"
+    comments = "\n".join(f"% {line}" for line in (*document.head, *document.foot, r"needs \usepackage{booktabs}"))
+    return "\n\n".join([comments, *map(_table, document.printed)]) + "\n"
 
 
 def _table(table: Table) -> str:

@@ -71,7 +71,7 @@ def _drawn(table: Table, width: int | None) -> RichTable:
 
 
 def _bars(table: Table) -> list[str]:
-    shares = [row.get("share") or 0.0 for row in table.rows]
+    shares = [0.0 if row["path" if "path" in row else "part"][:1] == "[" else row["share"] for row in table.rows]
     largest = max(shares, default=0.0) or 1.0
     return [bar(share / largest) for share in shares]
 
@@ -87,8 +87,9 @@ def bar(fraction: float) -> str:
 
 
 def _widths(lines: Sequence[Sequence[str]], kinds: Sequence[str], width: int | None) -> list[int]:
-    """How wide each column may be: names give way first, then texts; numbers and shapes never."""
-    widths = [max(len(line[column]) for line in lines) for column in range(len(kinds))]
+    """How wide each column may be: names give way, all else never; nothing gives way where that would not be enough."""
+    natural = [max(len(line[column]) for line in lines) for column in range(len(kinds))]
+    widths = list(natural)
     if width is None:
         return widths
     bars = BAR + GAP if SHARE in kinds else 0
@@ -98,7 +99,7 @@ def _widths(lines: Sequence[Sequence[str]], kinds: Sequence[str], width: int | N
             shorter = max(SHORTEST_NAME, widths[column] - excess)
             excess -= max(0, widths[column] - shorter)
             widths[column] = min(widths[column], shorter)
-    return widths
+    return widths if excess <= 0 else natural
 
 
 def _shortened(cell: str, limit: int) -> str:

@@ -42,10 +42,12 @@ def layer_rows(
     total: dict[str, Any] = {key: sum(row[key] for row in rows) for key in keys}
     total |= {"path": "selected" if selection.layer else "total", "modules": sum(r["modules"] for r in rows)}
     total["output_shape"] = None if selection.layer else _shape(report.root)
-    rows = _ordered(rows, selection.sort)
+    key = _sort_key(rows, selection.sort)
+    rows = _ordered(rows, key)
     kept = rows if selection.zeros else [row for row in rows if row[main]]
     if selection.top is not None:
-        kept = sorted(kept, key=lambda row: row[main], reverse=True)[: selection.top]
+        largest = key if key and isinstance(rows[0][key], int) else main
+        kept = sorted(kept, key=lambda row: row[largest], reverse=True)[: selection.top]
     return _folded(rows, keys, {id(row) for row in kept}), total
 
 
@@ -102,14 +104,23 @@ def _shape(layer: Layer) -> list[Any] | None:
     return None if not shapes else shapes[0] if len(shapes) == 1 else shapes
 
 
-def _ordered(rows: list[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
+def _sort_key(rows: Sequence[Mapping[str, Any]], sort: str) -> str:
+    """The key that --sort means: its own name in any case, or the beginning of one; '' for none."""
     if not sort or not rows:
+        return ""
+    known = [key for key in rows[0] if key not in ("output_shape", "itself")]
+    wanted = sort.lower().replace(" ", "_").replace("parameters", "params")
+    found = [key for key in known if key == wanted] or [key for key in known if key.startswith(wanted)]
+    if not found:
+        raise WrongUse(f"cannot sort by '{sort}'.", f"sort by one of  {', '.join(known)}")
+    return found[0]
+
+
+def _ordered(rows: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+    """Rows by a key, numbers from the largest down."""
+    if not key:
         return rows
-    if sort not in rows[0] or sort == "output_shape":
-        known = ", ".join(key for key in rows[0] if key != "output_shape")
-        raise WrongUse(f"cannot sort by '{sort}'.", f"sort by one of  {known}")
-    numeric = isinstance(rows[0][sort], int)
-    return sorted(rows, key=lambda row: row[sort], reverse=numeric)
+    return sorted(rows, key=lambda row: row[key], reverse=isinstance(rows[0][key], int))
 
 
 def _folded(rows: list[dict[str, Any]], keys: Sequence[str], kept: set[int]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 from archcalc import units
 from archcalc.analyses.report import Report
 from archcalc.tables.table import BYTES, EXACT, GROUP, NAME, NUMBER, SI, TEXT, Column, Document, Table
-from archcalc.tables.views import CONVENTION, envelope, head
+from archcalc.tables.views import CONVENTION, as_typed, envelope, head
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class About:
 def show(report: Report, about: About) -> Document:
     """One page: what it is, its paper, its figures, the published ones beside them, its knobs."""
     totals = report.totals
-    name = report.trace.model.reference
+    typed = as_typed(report.trace)
     lines = [*head(report), "", *_wrapped(f"{about.title}: {about.idea}"), *_wrapped(about.about), "", about.paper]
     figures = Table(
         [Column("figure", "figure", TEXT), Column("value", "ours", EXACT)],
@@ -49,18 +49,27 @@ def show(report: Report, about: About) -> Document:
             Column("ours", "ours", EXACT),
             Column("difference", "difference", TEXT),
             Column("where", "where", TEXT),
-            Column("note", "note", TEXT),
         ],
         about.published,
     )
     foot = [
         f"convention: {CONVENTION}",
         "difference: = where our figure rounds to the printed one",
-        f"next: archcalc summary {name} · archcalc flops {name} · archcalc shapes {name} --only-changes",
+        *_reasons(about.published),
+        f"next: archcalc summary {typed} · archcalc flops {typed} · archcalc shapes {typed} --only-changes",
     ]
     tables = [figures, knobs, published]
     shown = {key: totals[key] for key in ("params", "macs", "flops", "output_shape")}
     return Document("show", lines, tables, foot, {**envelope(report, shown), "about": _about_envelope(about)})
+
+
+def _reasons(published: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What is to be said of published figures, one line a reason."""
+    by_note: dict[str, list[str]] = {}
+    for row in published:
+        if row["note"]:
+            by_note.setdefault(row["note"], []).append(row["printed"])
+    return [f"{' and '.join(printed)}: {note}" for note, printed in by_note.items()]
 
 
 def published_row(figure: str, printed: str, ours: int, agrees: bool, said: Mapping[str, str]) -> dict[str, Any]:
@@ -87,7 +96,7 @@ def compare(reports: Sequence[Report]) -> Document:
         Column("elementwise_flops", "elementwise operations", SI),
         Column("param_bytes", "bytes of parameters", BYTES),
         Column("peak_bytes", "peak of a forward pass", BYTES),
-        Column("macs_per_param", "MACs per parameter", NUMBER),
+        Column("macs_per_param", "MACs per parameter", EXACT),
         Column("contractions", "convolutions and matmuls", EXACT),
     ]
     smaller = [column.key for column in columns[1:7]]
@@ -96,7 +105,7 @@ def compare(reports: Sequence[Report]) -> Document:
     same = {line.partition(": ")[2] for line in lines}
     title = [f"input {same.pop()} · ★ smallest"] if len(same) == 1 else ["★ smallest", *lines]
     notes = [note for report in reports for note in report.notes]
-    foot = [f"convention: {CONVENTION}", f"next: archcalc summary {reports[0].trace.model.reference}"]
+    foot = [f"convention: {CONVENTION}", f"next: archcalc summary {as_typed(reports[0].trace)}"]
     around = {
         "models": [envelope(report, {})["model"] for report in reports],
         "inputs": [envelope(report, {})["inputs"] for report in reports],
@@ -118,7 +127,7 @@ def _compared(report: Report) -> dict[str, Any]:
     totals = report.totals
     keys = ("params", "macs", "flops", "elementwise_flops", "param_bytes", "peak_bytes")
     calls = report.details["contraction_calls"]
-    ratio = round(totals["macs"] / totals["params"], 1) if totals["params"] else None
+    ratio = round(totals["macs"] / totals["params"]) if totals["params"] else None
     figures = {key: totals[key] for key in keys}
     return {"model": report.trace.model.name, **figures, "macs_per_param": ratio, "contractions": calls}
 
@@ -139,7 +148,9 @@ def catalogue(families: Sequence[tuple[str, str, Sequence[Mapping[str, Any]]]]) 
         f"figures at batch 1 with the default knobs · {CONVENTION}",
         "next: archcalc show NAME · archcalc params NAME · archcalc flops NAME",
     ]
-    count = f"{len(rows)} networks in {len(families)} families"
+    count = (
+        f"{len(rows)} network{'s' * (len(rows) != 1)} in {len(families)} famil{'y' if len(families) == 1 else 'ies'}"
+    )
     totals = {"networks": len(rows), "families": len(families)}
     return Document("list", [count], [Table(columns, rows)], foot, {"totals": totals, "notes": []})
 

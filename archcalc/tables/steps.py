@@ -10,7 +10,7 @@ from archcalc.analyses.report import Report
 from archcalc.analyses.shapes import Step
 from archcalc.errors import NoSuchLayer, WrongUse
 from archcalc.tables.layers import Selection
-from archcalc.tables.table import FIELD, NAME, SHAPE, TEXT, Column, Table
+from archcalc.tables.table import FIELD, LAYER, SHAPE, TEXT, Column, Table
 
 
 def step_table(report: Report, selection: Selection, only_changes: bool) -> Table:
@@ -24,7 +24,7 @@ def step_table(report: Report, selection: Selection, only_changes: bool) -> Tabl
             raise NoSuchLayer(selection.layer, [path for path in report.layers if path])
     rows = [_row(step) for step in steps if step.changes or not only_changes]
     columns = [
-        Column("path", "layer", NAME),
+        Column("path", "layer", LAYER),
         Column("type", "type", TEXT),
         Column("input_shapes", "in", SHAPE),
         Column("output_shapes", "out", SHAPE),

@@ -31,11 +31,13 @@ class Column:
         if value is None:
             return ""
         if self.kind == LAYER:
-            return f"{value or 'the model'} (itself)" if row.get("itself") else value or "(all)"
+            return f"{value or 'the model'} (itself)" if row.get("itself") else value or "the model"
         if self.kind == NAME:
             return f"{value}*" if row.get("default") else str(value)
         if self.kind == TYPE:
-            return f"{value} ({row['modules']})" if value and row.get("modules", 1) > 1 else value
+            inside, calls = row.get("modules", 1) - 1, row.get("calls", 1)
+            text = f"{value} ({inside})" if value and inside else value
+            return f"{text}, {calls} calls" if value and calls > 1 and not inside else text
         if self.kind == SHAPE:
             return shapes_text(value)
         if self.kind == FIELD:

@@ -56,9 +56,9 @@ def summary(report: Report, selection: Selection, published: Sequence[str] = ())
         "new tensors: what a layer's ops allocate; in-place results and views allocate none",
         f"convention: {CONVENTION}",
         *_unknown(report),
-        *_next(report, "summary --depth 2", "shapes", "flops"),
     ]
     table = Table(columns, rows, total, _at_least(report))
+    foot += _next(report, *_deeper("summary", selection, table), "shapes", "flops")
     keys = ("params", "trainable_params", "buffers", "param_bytes", "macs", "flops", "elementwise_flops", "uncounted")
     shown = {key: totals[key] for key in (*keys, "peak_bytes", "output_shape")}
     return _document("summary", report, [table], foot, shown)
@@ -75,10 +75,10 @@ def params(report: Report, selection: Selection, published: Sequence[str] = ()) 
         f"buffers {units.exact(totals['buffers'])} (not parameters)",
         " · ".join(f"{name} {units.size(totals['params'] * size)}" for name, size in WIDTHS),
         *published,
-        *_next(report, "params --depth 2", "flops", "show"),
     ]
     keys = ("params", "trainable_params", "buffers", "param_bytes")
     table = Table(columns, _shares(rows, "params", total), _share_of_all(total, "params", report))
+    foot += _next(report, *_deeper("params", selection, table), "flops", "show")
     return _document("params", report, [table], foot, {key: totals[key] for key in keys})
 
 
@@ -98,15 +98,15 @@ def flops(report: Report, selection: Selection, published: Sequence[str] = ()) -
     ]
     totals = report.totals
     foot = [
-        _macs_and_flops(report),
+        ("the whole network: " if selection.layer else "") + _macs_and_flops(report),
         f"convention: {CONVENTION}",
         "elementwise: bias, normalisation, activation, pooling, softmax, adds; never part of MACs",
         *(_unknown(report) or ["complete: every op of the run has a rule"]),
         *published,
-        *_next(report, "flops --depth 2", "memory", "show"),
     ]
     keys = ("macs", "flops", "elementwise_flops", "uncounted")
     table = Table(columns, _shares(rows, "macs", total), _share_of_all(total, "macs", report), _at_least(report))
+    foot += _next(report, *_deeper("flops", selection, table), "memory", "show")
     return _document("flops", report, [table], foot, {key: totals[key] for key in keys})
 
 
@@ -180,15 +180,16 @@ def head(report: Report) -> list[str]:
     trace = report.trace
     inputs = ", ".join(_input_text(trace, index) for index in range(len(trace.inputs)))
     source = {"builtin": "built-in"}.get(trace.model.source, trace.model.source)
-    line = f"{trace.model.name} · {source} · input {inputs or 'none'} · {trace.assumptions['mode']}"
+    settings = "".join(f" · {knob}={_setting(value)}" for knob, value in trace.model.settings.items())
+    line = f"{trace.model.name} · {source}{settings} · input {inputs or 'none'} · {trace.assumptions['mode']}"
     return [line, *_field_line(report), *report.notes]
 
 
 def _input_text(trace: Trace, index: int) -> str:
     one = trace.inputs[index]
     name = f"{one.name}=" if len(trace.inputs) > 1 else ""
-    origin = "" if one.origin == "default" else f" ({one.origin})"
-    return f"{name}{units.shape(one.shape)} {one.dtype}{origin}"
+    origin = "default" if one.origin == "default" else "given"
+    return f"{name}{units.shape(one.shape)} {one.dtype} ({origin})"
 
 
 def _field_line(report: Report) -> list[str]:
@@ -196,7 +197,9 @@ def _field_line(report: Report) -> list[str]:
         return []
     where = report.details["field_at"]
     field = field_text(report.totals["receptive_field"])
-    return [f"total stride {field_text(report.totals['total_stride'])} · receptive field {field} px at {where}"]
+    stride = field_text(report.totals["total_stride"])
+    seen = "the whole input" if field == "all" else f"{field} px"
+    return [f"total stride {stride} · receptive field {seen} at {where or 'the model itself'}"]
 
 
 def envelope(report: Report, totals: Mapping[str, Any]) -> dict[str, Any]:
@@ -233,23 +236,42 @@ def _unknown(report: Report) -> list[str]:
     return [f"≥: lower bounds, no rule for {', '.join(names)}"] if names else []
 
 
-def _next(report: Report, first: str, *others: str) -> list[str]:
-    """The commands to try next, ready to paste; none for a module that has no name to type."""
+def _next(report: Report, *commands: str) -> list[str]:
+    """The commands to try next, ready to paste, with the settings of this one; none for a module without a name."""
     model = report.trace.model
     if model.source == "module":
         return []
-    command, _, options = first.partition(" ")
-    own = model.source == "builtin"
-    typed = shlex.quote(model.reference) + ("" if own else "".join(_option(one) for one in report.trace.inputs))
-    commands = [f"archcalc {command} {typed} {options}".rstrip()]
-    commands += [f"archcalc {other} {typed}" for other in others if own or other != "show"]
-    return [f"next: {' · '.join(commands)}"]
+    typed = as_typed(report.trace)
+    own = [command for command in commands if model.source == "builtin" or command != "show"]
+    return [f"next: {' · '.join(f'archcalc {command} {typed}' for command in own)}"]
 
 
-def _option(one: Input) -> str:
+def _deeper(command: str, selection: Selection, table: Table) -> list[str]:
+    """The same command one level deeper, where the table has folded something and nobody chose a depth."""
+    folded = any(row.get("modules", 1) > 1 and row["path"][:1] != "[" for row in table.rows)
+    return [f"{command} --depth 2"] if folded and selection.depth is None and not selection.layer else []
+
+
+def as_typed(trace: Trace) -> str:
+    """The model and its settings as they are typed behind a command."""
+    model = trace.model
+    parts = [shlex.quote(model.reference)]
+    parts += [f"--set {shlex.quote(f'{knob}={_setting(value)}')}" for knob, value in model.settings.items()]
+    dtype = str(trace.assumptions["dtype"])
+    parts += [f"-i {_option(one, dtype)}" for one in trace.inputs if one.origin != "default"]
+    return " ".join([*parts, *([f"--dtype {dtype}"] if dtype != "float32" else [])])
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _option(one: Input, default: str) -> str:
     """An input as it is typed."""
-    dtype = "" if one.dtype == "float32" else f"{one.dtype}:"
-    return f" -i {one.name}={dtype}{units.shape(one.shape)}"
+    dtype = "" if one.dtype == default else f"{one.dtype}:"
+    return f"{one.name}={dtype}{units.shape(one.shape)}"
 
 
 def _ratio(part: int, whole: int) -> float:
