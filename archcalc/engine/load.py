@@ -67,8 +67,7 @@ def _built_in(reference: BuiltIn, setup: Setup) -> Loaded:
 
 def _code(reference: Code, knobs: Mapping[str, Any]) -> Loaded:
     with _here_first():
-        with without_data():
-            source = _import_file(reference) if reference.is_file else _import_module(reference)
+        source = _import_file(reference) if reference.is_file else _import_module(reference)
         try:
             with without_data():
                 made, new = _evaluate(reference, source, knobs)

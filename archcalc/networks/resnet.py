@@ -1,4 +1,4 @@
-"""ResNet and ResNeXt for ImageNet: y = F(x) + x.
+"""ResNet for ImageNet, and the definition that ResNeXt and wide ResNets share: y = F(x) + x.
 
 A block learns the residual F; where the shape changes, the shortcut is a 1x1 projection (option B). ResNeXt splits
 F's 3x3 convolution into groups, wide ResNets widen it; both are the same definition with other numbers.
@@ -197,12 +197,6 @@ RESNET = Family(
     ),
     paper=Paper("Deep Residual Learning for Image Recognition", "He, Zhang, Ren, Sun", 2015, "arXiv:1512.03385"),
 )
-RESNEXT = Paper(
-    "Aggregated Residual Transformations for Deep Neural Networks",
-    "Xie, Girshick, Dollár, Tu, He",
-    2016,
-    "arXiv:1611.05431",
-)
 WIDE = Paper("Wide Residual Networks", "Zagoruyko, Komodakis", 2016, "arXiv:1605.07146")
 TORCHVISION = "torchvision 0.28.0"
 TABLE1 = "ResNet paper, Table 1"
@@ -212,18 +206,21 @@ V1_ABOUT = "The paper's own: stride 2 in the first 1x1 of a stage, which skips t
 V15_ABOUT = "v1.5, what the field runs: stride 2 in the 3x3 convolution instead of the paper's first 1x1."
 
 
-def _exact(params: str, macs: str, where: str = TORCHVISION, **settings: bool) -> tuple[Published, Published]:
+def exact(params: str, macs: str, where: str = TORCHVISION, **settings: bool) -> tuple[Published, Published]:
+    """Exact integers of an implementation."""
     return (
         Published("params", params, where, knobs=settings),
         Published("macs", macs, where, knobs=settings),
     )
 
 
-def _printed(figure: str, printed: str, where: str, note: str = "") -> Published:
-    return Published(figure, printed, where, called="FLOPs" if figure == "macs" else "", note=note)
+def printed(figure: str, text: str, where: str, note: str = "") -> Published:
+    """A figure as a paper prints it; its "FLOPs" are MACs."""
+    return Published(figure, text, where, called="FLOPs" if figure == "macs" else "", note=note)
 
 
-def _member(name: str, *published: Published, about: str = "", paper: Paper | None = None, **knobs: object) -> None:
+def member(name: str, *published: Published, about: str = "", paper: Paper | None = None, **knobs: object) -> None:
+    """Register a member by what it sets of the definition's knobs."""
     register(
         Network(
             name=name,
@@ -238,109 +235,77 @@ def _member(name: str, *published: Published, about: str = "", paper: Paper | No
     )
 
 
-_member(
+member(
     "resnet-18",
-    *_exact("11,689,512", "1,814,073,344"),
-    _printed("macs", "1.8G", TABLE1),
+    *exact("11,689,512", "1,814,073,344"),
+    printed("macs", "1.8G", TABLE1),
     depth=18,
 )
-_member(
+member(
     "resnet-34",
-    *_exact("21,797,672", "3,663,761,408"),
-    _printed("macs", "3.6G", TABLE1, "3.66 cut to one decimal, not rounded"),
+    *exact("21,797,672", "3,663,761,408"),
+    printed("macs", "3.6G", TABLE1, "3.66 cut to one decimal, not rounded"),
     depth=34,
 )
-_member(
+member(
     "resnet-50",
-    *_exact("25,557,032", "4,089,184,256"),
-    _printed("params", "25.6M", "WRN paper, Table 8"),
-    _printed("macs", "4.1G", PYCLS),
-    _printed("macs", "3.8G", TABLE1, "the paper's net has the stride in the first 1x1: resnet-50-v1"),
-    _printed("params", "25.5M", "ResNeXt paper, Table 1", "fits a count without BN's scale and shift (25,503,912)"),
+    *exact("25,557,032", "4,089,184,256"),
+    printed("params", "25.6M", "WRN paper, Table 8"),
+    printed("macs", "4.1G", PYCLS),
+    printed("macs", "3.8G", TABLE1, "the paper's net has the stride in the first 1x1: resnet-50-v1"),
+    printed("params", "25.5M", "ResNeXt paper, Table 1", "fits a count without BN's scale and shift (25,503,912)"),
     about=V15_ABOUT,
     depth=50,
 )
-_member(
+member(
     "resnet-101",
-    *_exact("44,549,160", "7,801,405,440"),
-    _printed("params", "44.5M", "WRN paper, Table 8"),
-    _printed("macs", "7.8G", PYCLS),
-    _printed("macs", "7.6G", TABLE1, "the paper's net has the stride in the first 1x1: resnet-101-v1"),
+    *exact("44,549,160", "7,801,405,440"),
+    printed("params", "44.5M", "WRN paper, Table 8"),
+    printed("macs", "7.8G", PYCLS),
+    printed("macs", "7.6G", TABLE1, "the paper's net has the stride in the first 1x1: resnet-101-v1"),
     about=V15_ABOUT,
     depth=101,
 )
-_member(
+member(
     "resnet-152",
-    *_exact("60,192,808", "11,513,626,624"),
-    _printed("params", "60.2M", "WRN paper, Table 8"),
-    _printed("macs", "11.5G", PYCLS),
-    _printed("macs", "11.3G", TABLE1, "the paper's net has the stride in the first 1x1: resnet-152-v1"),
+    *exact("60,192,808", "11,513,626,624"),
+    printed("params", "60.2M", "WRN paper, Table 8"),
+    printed("macs", "11.5G", PYCLS),
+    printed("macs", "11.3G", TABLE1, "the paper's net has the stride in the first 1x1: resnet-152-v1"),
     about=V15_ABOUT,
     depth=152,
 )
-_member(
+member(
     "resnet-50-v1",
-    *_exact("25,557,096", "3,857,973,248", CAFFE, conv1_bias=True),
-    _printed("macs", "3.8G", TABLE1, "3.86 cut to one decimal, not rounded; SENet's Table 2 prints 3.86"),
-    _printed("macs", "3.86G", "SENet paper, Table 2"),
+    *exact("25,557,096", "3,857,973,248", CAFFE, conv1_bias=True),
+    printed("macs", "3.8G", TABLE1, "3.86 cut to one decimal, not rounded; SENet's Table 2 prints 3.86"),
+    printed("macs", "3.86G", "SENet paper, Table 2"),
     about=V1_ABOUT + " The authors' Caffe net also has a bias in conv1: +64 (--set conv1_bias=true).",
     depth=50,
     version="1",
 )
-_member(
+member(
     "resnet-101-v1",
-    *_exact("44,549,160", "7,570,194,432", CAFFE),
-    _printed("macs", "7.6G", TABLE1),
-    _printed("macs", "7.58G", "SENet paper, Table 2", "7.57 by contractions alone"),
+    *exact("44,549,160", "7,570,194,432", CAFFE),
+    printed("macs", "7.6G", TABLE1),
+    printed("macs", "7.58G", "SENet paper, Table 2", "7.57 by contractions alone"),
     about=V1_ABOUT,
     depth=101,
     version="1",
 )
-_member(
+member(
     "resnet-152-v1",
-    *_exact("60,192,808", "11,282,415,616", CAFFE),
-    _printed("macs", "11.3G", TABLE1),
-    _printed("macs", "11.30G", "SENet paper, Table 2", "11.28 by contractions alone"),
+    *exact("60,192,808", "11,282,415,616", CAFFE),
+    printed("macs", "11.3G", TABLE1),
+    printed("macs", "11.30G", "SENet paper, Table 2", "11.28 by contractions alone"),
     about=V1_ABOUT,
     depth=152,
     version="1",
 )
-_member(
-    "resnext-50-32x4d",
-    *_exact("25,028,904", "4,230,479,872"),
-    _printed("params", "25.0M", "ResNeXt paper, Table 1"),
-    _printed("macs", "4.2G", "ResNeXt paper, Table 1"),
-    _printed("macs", "4.24G", "SENet paper, Table 2", "4.23 by contractions alone"),
-    about="Cardinality 32: the 3x3 convolution in 32 groups of 4 channels.",
-    paper=RESNEXT,
-    groups=32,
-    width_per_group=4,
-)
-_member(
-    "resnext-101-32x4d",
-    *_exact("44,177,704", "7,969,996,800", "timm 1.0.31"),
-    _printed("macs", "7.99G", "SENet paper, Table 2", "7.97 by contractions alone"),
-    about="Cardinality 32: the 3x3 convolution in 32 groups of 4 channels.",
-    paper=RESNEXT,
-    depth=101,
-    groups=32,
-    width_per_group=4,
-)
-_member(
-    "resnext-101-64x4d",
-    Published("params", "83,455,272", TORCHVISION),
-    _printed("params", "84M", "EfficientNet paper, Table 2", "83.46 M rounded up"),
-    _printed("macs", "32B", "EfficientNet paper, Table 2", "at 320x320 (31.55 G with --size 320)"),
-    about="Cardinality 64: the 3x3 convolution in 64 groups of 4 channels.",
-    paper=RESNEXT,
-    depth=101,
-    groups=64,
-    width_per_group=4,
-)
-_member(
+member(
     "wrn-50-2",
-    *_exact("68,883,240", "11,398,021,120"),
-    _printed("params", "68.9M", "WRN paper, Table 8"),
+    *exact("68,883,240", "11,398,021,120"),
+    printed("params", "68.9M", "WRN paper, Table 8"),
     about="ResNet-50 with its 3x3 convolutions twice as wide.",
     paper=WIDE,
     widen_factor=2.0,

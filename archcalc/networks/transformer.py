@@ -1,4 +1,4 @@
-"""The Transformer, and its two halves: BERT (encoder) and GPT-2 (decoder).
+"""The Transformer: encoder, decoder and the attention that both are made of.
 
 Attention(Q, K, V) = softmax(Q Kᵀ / √d_k) V, in h heads, in three uses: encoder self-attention, masked decoder
 self-attention, encoder-decoder attention.
@@ -157,73 +157,6 @@ class Transformer(nn.Module):
         return functional.linear(x, self.embedding.weight)  # N, T, V
 
 
-class BERT(nn.Module):
-    """The encoder alone, over two segments, with a pooler on the first token: N, n -> N, n, d_model and N, d_model."""
-
-    def __init__(
-        self, layers: int, d_model: int, heads: int, d_k: int, d_ff: int, vocab_size: int, length: int
-    ) -> None:
-        super().__init__()
-        self.words = nn.Embedding(vocab_size, d_model)
-        self.positions = nn.Embedding(length, d_model)
-        self.segments = nn.Embedding(2, d_model)
-        self.norm = nn.LayerNorm(d_model, eps=1e-12)
-        self.dropout = nn.Dropout(0.1)
-        self.encoder = nn.ModuleList(
-            EncoderLayer(d_model, heads, d_k, d_ff, True, nn.GELU(), 0.1) for _ in range(layers)
-        )
-        self.pooler = nn.Linear(d_model, d_model)
-
-    def forward(self, tokens: Tensor, segments: Tensor, padding_mask: Tensor) -> tuple[Tensor, Tensor]:
-        places = torch.arange(tokens.shape[1], device=tokens.device)  # n
-        x = self.words(tokens) + self.positions(places) + self.segments(segments)  # N, n, d_model
-        x = self.dropout(self.norm(x))
-        for layer in self.encoder:
-            x = layer(x, padding_mask)  # N, n, d_model
-        return x, torch.tanh(self.pooler(x[:, 0]))  # N, n, d_model and N, d_model
-
-
-class GPT2Block(nn.Module):
-    """Pre-norm: x + Attention(LN(x)), then x + FeedForward(LN(x)): N, n, d_model -> N, n, d_model."""
-
-    def __init__(self, d_model: int, heads: int, d_k: int, d_ff: int) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(d_model)
-        self.self_attention = MultiHeadAttention(d_model, heads, d_k, True, 0.1)
-        self.norm2 = nn.LayerNorm(d_model)
-        self.feed_forward = FeedForward(d_model, d_ff, nn.GELU(approximate="tanh"), 0.0)
-        self.dropout = nn.Dropout(0.1)
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        y = self.norm1(x)
-        x = x + self.dropout(self.self_attention(y, y, mask))
-        return x + self.dropout(self.feed_forward(self.norm2(x)))
-
-
-class GPT2(nn.Module):
-    """The decoder alone; the word embedding is the output matrix too: N, n -> N, n, V.
-
-    `sequence_mask` (1, 1, n, n) hides the words still to come.
-    """
-
-    def __init__(
-        self, layers: int, d_model: int, heads: int, d_k: int, d_ff: int, vocab_size: int, length: int
-    ) -> None:
-        super().__init__()
-        self.words = nn.Embedding(vocab_size, d_model)
-        self.positions = nn.Embedding(length, d_model)
-        self.dropout = nn.Dropout(0.1)
-        self.blocks = nn.ModuleList(GPT2Block(d_model, heads, d_k, d_ff) for _ in range(layers))
-        self.norm = nn.LayerNorm(d_model)
-
-    def forward(self, tokens: Tensor, sequence_mask: Tensor) -> Tensor:
-        places = torch.arange(tokens.shape[1], device=tokens.device)  # n
-        x = self.dropout(self.words(tokens) + self.positions(places))  # N, n, d_model
-        for block in self.blocks:
-            x = block(x, sequence_mask)  # N, n, d_model
-        return functional.linear(self.norm(x), self.words.weight)  # N, n, V
-
-
 def transformer(
     layers: int = 6,
     d_model: int = 512,
@@ -236,45 +169,13 @@ def transformer(
     tgt_len: int = 128,
 ) -> Transformer:
     """The encoder-decoder of the paper; `d_k` 0 means d_model / heads, which d_v always is (Table 3, row B)."""
-    d_k = _checked(layers, d_model, heads, d_k, d_ff, vocab_size)
+    d_k = checked(layers, d_model, heads, d_k, d_ff, vocab_size)
     for knob, value in (("src_len", src_len), ("tgt_len", tgt_len)):
         at_least(knob, value, 1)
     return Transformer(layers, d_model, heads, d_k, d_ff, vocab_size, max(src_len, tgt_len, 512), dropout)
 
 
-def bert(
-    layers: int = 12,
-    d_model: int = 768,
-    heads: int = 12,
-    d_k: int = 0,
-    d_ff: int = 3072,
-    vocab_size: int = 30_522,
-    seq_len: int = 512,
-    max_len: int = 512,
-) -> BERT:
-    """BERT with its pooler, without the heads of pre-training."""
-    d_k = _checked(layers, d_model, heads, d_k, d_ff, vocab_size)
-    _within(seq_len, max_len)
-    return BERT(layers, d_model, heads, d_k, d_ff, vocab_size, max_len)
-
-
-def gpt2(
-    layers: int = 12,
-    d_model: int = 768,
-    heads: int = 12,
-    d_k: int = 0,
-    d_ff: int = 0,
-    vocab_size: int = 50_257,
-    seq_len: int = 1024,
-    max_len: int = 1024,
-) -> GPT2:
-    """GPT-2 with its language-model head, tied to the embedding; `d_ff` 0 means 4 d_model."""
-    d_k = _checked(layers, d_model, heads, d_k, d_ff or 1, vocab_size)
-    _within(seq_len, max_len)
-    return GPT2(layers, d_model, heads, d_k, d_ff or 4 * d_model, vocab_size, max_len)
-
-
-def _checked(layers: int, d_model: int, heads: int, d_k: int, d_ff: int, vocab_size: int) -> int:
+def checked(layers: int, d_model: int, heads: int, d_k: int, d_ff: int, vocab_size: int) -> int:
     """Refuse what cannot be built; the d_k that is meant."""
     sizes = (("layers", layers), ("d_model", d_model), ("heads", heads), ("d_ff", d_ff), ("vocab_size", vocab_size))
     for knob, value in sizes:
@@ -287,7 +188,8 @@ def _checked(layers: int, d_model: int, heads: int, d_k: int, d_ff: int, vocab_s
     return d_k or d_model // heads
 
 
-def _within(seq_len: int, max_len: int) -> None:
+def within(seq_len: int, max_len: int) -> None:
+    """Refuse a text that is longer than there are learnt positions."""
     at_least("seq_len", seq_len, 1)
     if seq_len > max_len:
         raise BadKnob("seq_len", seq_len, f"there are {max_len} positions", f"add  --set max_len={seq_len}")
@@ -301,25 +203,6 @@ def two_texts(config: Mapping[str, Any]) -> tuple[Input, ...]:
         Input("target", ("batch", "tgt_len"), (1, T), "int64"),
         Input("padding_mask", ("batch", "one", "one", "src_len"), (1, 1, 1, S), "bool"),
         Input("sequence_mask", ("one", "one", "tgt_len", "tgt_len"), (1, 1, T, T), "bool"),
-    )
-
-
-def padded_text(config: Mapping[str, Any]) -> tuple[Input, ...]:
-    """A text of two segments and its padding mask."""
-    n = config["seq_len"]
-    return (
-        Input("tokens", ("batch", "seq_len"), (1, n), "int64"),
-        Input("segments", ("batch", "seq_len"), (1, n), "int64"),
-        Input("padding_mask", ("batch", "one", "one", "seq_len"), (1, 1, 1, n), "bool"),
-    )
-
-
-def text(config: Mapping[str, Any]) -> tuple[Input, ...]:
-    """A text and its sequence mask."""
-    n = config["seq_len"]
-    return (
-        Input("tokens", ("batch", "seq_len"), (1, n), "int64"),
-        Input("sequence_mask", ("one", "one", "seq_len", "seq_len"), (1, 1, n, n), "bool"),
     )
 
 
@@ -339,19 +222,9 @@ TRANSFORMER = Family(
         "arXiv:1706.03762",
     ),
 )
-BERT_PAPER = Paper(
-    "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding",
-    "Devlin, Chang, Lee, Toutanova",
-    2018,
-    "arXiv:1810.04805",
-)
-GPT2_PAPER = Paper(
-    "Language Models are Unsupervised Multitask Learners", "Radford, Wu, Child, Luan, Amodei, Sutskever", 2019, "OpenAI"
-)
 TABLE3 = "Transformer paper, Table 3"
 CLOSED_FORM = "closed form: no attention bias, one tied matrix, V = 37,000"
 VOCABULARY = "no one vocabulary gives both 65M and 213M; this is V = 37,000"
-HF = "transformers 5.23.0"
 
 
 def _row(printed: str, exact: str, note: str = "", **knobs: int) -> tuple[Published, Published]:
@@ -389,58 +262,4 @@ register(
         about="Encoder and decoder of 6 layers each, d_model 1024, 16 heads.",
         published=_row("213M", "214,171,648"),
     ),
-    Network(
-        name="bert-base",
-        family=TRANSFORMER,
-        build=bert,
-        inputs=padded_text,
-        paper=BERT_PAPER,
-        about="The encoder alone, both directions at once; pooler included, heads of pre-training not.",
-        published=(
-            Published(
-                "params", "110M", "BERT paper, section 3", note="109.48 M with the pooler; 110.1 M with both heads"
-            ),
-            Published("params", "109,482,240", HF),
-        ),
-    ),
-    Network(
-        name="bert-large",
-        family=TRANSFORMER,
-        build=bert,
-        inputs=padded_text,
-        paper=BERT_PAPER,
-        knobs={"layers": 24, "d_model": 1024, "heads": 16, "d_ff": 4096},
-        about="The encoder alone, both directions at once; pooler included, heads of pre-training not.",
-        published=(
-            Published(
-                "params", "340M", "BERT paper, section 3", note="335.14 M with the pooler, 336.2 M with both heads"
-            ),
-            Published("params", "335,141,888", HF),
-        ),
-    ),
 )
-CORRECTED = "the paper's count was wrong; OpenAI's README corrects it to"
-for name, layers, d_model, heads, paper_says, readme, exact in (
-    ("gpt2", 12, 768, 12, "117M", "124M", "124,439,808"),
-    ("gpt2-medium", 24, 1024, 16, "345M", "355M", "354,823,168"),
-    ("gpt2-large", 36, 1280, 20, "762M", "774M", ""),
-    ("gpt2-xl", 48, 1600, 25, "1542M", "1558M", "1,557,611,200"),
-):
-    flops = (Published("macs", "145,824,153,600", "291,648,307,200 FLOPs at 1,024 tokens, counted by hand"),)
-    register(
-        Network(
-            name=name,
-            family=TRANSFORMER,
-            build=gpt2,
-            inputs=text,
-            paper=GPT2_PAPER,
-            knobs={"layers": layers, "d_model": d_model, "heads": heads},
-            about="The decoder alone: every word sees those before it.",
-            published=(
-                Published("params", paper_says, "GPT-2 paper, Table 2", note=f"{CORRECTED} {readme}"),
-                Published("params", readme, "openai/gpt-2 README"),
-                *((Published("params", exact, HF),) if exact else ()),
-                *(flops if name == "gpt2" else ()),
-            ),
-        )
-    )
