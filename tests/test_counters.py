@@ -34,6 +34,8 @@ def test_torch_counts_the_same(name: str) -> None:
     counts = counter.get_flop_counts()
     root = type(module).__name__
     for path, layer in made.layers.items():
+        if path and not layer.calls:
+            continue  # a list of modules, which torch's counter does not see
         theirs = counts.get(f"{root}.{path}" if path else "Global", {})
         assert layer.flops == sum(theirs.values()), path
 

@@ -306,8 +306,8 @@ BLOCKS = Family(
     default="conv",
     title="Blocks",
     idea=(
-        "The parts by themselves, at the sizes of their papers' first stage. What a block costs depends on few numbers, "
-        "and each of them is a knob here."
+        "The parts by themselves, at the sizes of their papers' first stage. What a block costs depends on few "
+        "numbers, and each of them is a knob here."
     ),
     paper=Paper(
         "Gradient-Based Learning Applied to Document Recognition",
