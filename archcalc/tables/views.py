@@ -243,7 +243,8 @@ def _next(report: Report, *commands: str) -> list[str]:
         return []
     typed = as_typed(report.trace)
     own = [command for command in commands if model.source == "builtin" or command != "show"]
-    return [f"next: {' · '.join(f'archcalc {command} {typed}' for command in own)}"]
+    told = (command.partition(" ") for command in own)
+    return [f"next: {' · '.join(f'archcalc {name} {typed} {options}'.rstrip() for name, _, options in told)}"]
 
 
 def _deeper(command: str, selection: Selection, table: Table) -> list[str]:
