@@ -200,6 +200,13 @@ def test_wrong_convolutions_are_refused_in_any_memory_format() -> None:
         archcalc.trace(net, x)
 
 
+@pytest.mark.parametrize(("spec", "bias"), [("int64:2x4", True), ("float64:2x4", False), ("bool:2x4", True)])
+def test_a_linear_of_another_dtype_is_refused(spec: str, bias: bool) -> None:
+    """As torch refuses it on CPU."""
+    with pytest.raises(ForwardFailed, match="must have the same dtype"):
+        archcalc.trace(nn.Linear(4, 5, bias=bias), spec)
+
+
 def test_a_damaged_trace_is_refused_whatever_is_wrong(tmp_path: Path) -> None:
     """Each field of a stored trace in turn replaced by something else: an answer or a sentence, never a traceback."""
     document = json.loads(archcalc.trace(nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU()), (1, 3, 2, 2)).to_json())

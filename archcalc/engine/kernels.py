@@ -199,9 +199,16 @@ def _each(value: Sequence[int], dims: int) -> Sequence[int]:
     return value if len(value) == dims else [value[0]] * dims
 
 
+def _one_dtype(name: str, a: Tensor, other: str, b: Tensor) -> None:
+    """Real kernels refuse a product of two types, which torch's meta kernels let pass."""
+    if a.dtype != b.dtype:
+        raise RuntimeError(f"{name} and {other} must have the same dtype, but got {a.dtype} and {b.dtype}")
+
+
 @rule(aten.mm.default)
 def mm(a: Tensor, b: Tensor) -> Any:
     """[n, m] @ [m, p] -> [n, p]."""
+    _one_dtype("mat1", a, "mat2", b)
     if a.dim() != 2 or b.dim() != 2 or a.dtype != b.dtype or a.shape[1] != b.shape[0] or not (a.is_meta and b.is_meta):
         return NotImplemented
     return new(a, (a.shape[0], b.shape[1]))
@@ -210,6 +217,7 @@ def mm(a: Tensor, b: Tensor) -> Any:
 @rule(aten.addmm.default)
 def addmm(bias: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Any:
     """A bias + [n, m] @ [m, p] -> [n, p]."""
+    _one_dtype("bias", bias, "mat2", b)
     out = mm(a, b)
     if out is NotImplemented or bias.dtype != a.dtype or broadcast(bias.shape, out.shape) != tuple(out.shape):
         return NotImplemented
@@ -219,6 +227,7 @@ def addmm(bias: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) 
 @rule(aten.bmm.default)
 def bmm(a: Tensor, b: Tensor) -> Any:
     """[b, n, m] @ [b, m, p] -> [b, n, p]."""
+    _one_dtype("batch1", a, "batch2", b)
     if a.dim() != 3 or b.dim() != 3 or a.dtype != b.dtype or not (a.is_meta and b.is_meta):
         return NotImplemented
     if a.shape[0] != b.shape[0] or a.shape[2] != b.shape[1]:

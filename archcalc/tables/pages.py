@@ -54,7 +54,7 @@ def show(report: Report, about: About) -> Document:
     )
     foot = [
         f"convention: {CONVENTION}",
-        "difference: = where our figure rounds to the printed one",
+        *(["difference: = where our figure rounds to the printed one"] if about.published else []),
         *_reasons(about.published),
         f"next: archcalc summary {typed} · archcalc flops {typed} · archcalc shapes {typed} --only-changes",
     ]
