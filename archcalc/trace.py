@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from archcalc.errors import NotATrace
+from archcalc.trace_check import validate
 
 Shape = tuple[int, ...]
 Value = int | float | bool | str | None | tuple["Value", ...]
@@ -159,8 +160,6 @@ class Trace:
     @staticmethod
     def from_json(text: str, path: str = "the text") -> Trace:
         """Read what `to_json` wrote; NotATrace names `path` and says what is wrong with anything else."""
-        from archcalc.trace_check import validate
-
         try:
             document = json.loads(text)
         except (ValueError, RecursionError) as error:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from archcalc.trace import Trace
+if TYPE_CHECKING:
+    from archcalc.trace import Trace
 
 ROLES = ("parameter", "buffer", "constant", "input", "activation")
 

@@ -361,8 +361,10 @@ def test_poor_encodings_get_stand_ins(command: str, encoding: str) -> None:
     assert ran.out.isascii() or encoding != "ascii"
 
 
-def test_a_reader_that_stops_early_is_no_error() -> None:
-    command = f"{sys.executable} -m archcalc shapes resnet-1202 -f plain | head -1"
+@pytest.mark.parametrize("arguments", ["shapes resnet-1202 -f plain", "params resnet-20 --json", "--help"])
+@pytest.mark.parametrize("reader", ["true", "head -1"])
+def test_a_reader_that_stops_early_is_no_error(arguments: str, reader: str) -> None:
+    command = f"{sys.executable} -m archcalc {arguments} | {reader}"
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False, cwd=ROOT
     )

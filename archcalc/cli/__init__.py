@@ -6,7 +6,7 @@ import gc
 import sys
 import traceback
 
-from archcalc.cli.output import drop_stdout, report_error
+from archcalc.cli.output import ReaderGone, drop_stdout, report_error
 from archcalc.errors import ArchcalcError, Bug, CannotWrite
 
 
@@ -27,8 +27,10 @@ def main(args: list[str] | None = None) -> int:
         code = app(arguments, standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
-    except BrokenPipeError:  # the reader has seen enough, as `| head` does
+    except (ReaderGone, BrokenPipeError):
         drop_stdout()
+        return 0
+    except SystemExit:  # typer's own: after completion, or where the reader of its help has gone
         return 0
     except KeyboardInterrupt:
         return 130

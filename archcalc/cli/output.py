@@ -22,6 +22,10 @@ STAND_INS = {
 """What to print where the screen's encoding lacks a character."""
 
 
+class ReaderGone(Exception):
+    """Whoever read stdout has seen enough, as `| head` does. Not an OSError: typer would make exit code 1 of that."""
+
+
 def emit(documents: Sequence[Document], *, format_: str, file: str, as_json: bool, quiet: bool) -> None:
     """Print the documents, or write them to a file; notes go to stderr where the format has no place for them."""
     from archcalc.tables import FOR_MACHINES, Screen, render
@@ -86,7 +90,7 @@ def report_error(error: ArchcalcError, arguments: Sequence[str]) -> int:
     if _wants_json(arguments):
         from archcalc.tables.as_json import error_as_json
 
-        with contextlib.suppress(BrokenPipeError, CannotWrite):
+        with contextlib.suppress(ReaderGone, CannotWrite):
             _say(error_as_json(error.kind, error.message, error.hint))
     hint = "".join(f"\n       {line}" for line in error.hint.splitlines())
     with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody listens on stderr
@@ -95,12 +99,13 @@ def report_error(error: ArchcalcError, arguments: Sequence[str]) -> int:
 
 
 def _say(text: str) -> None:
-    """Write to stdout; CannotWrite where it is closed or full, BrokenPipeError where the reader has gone."""
+    """Write to stdout; CannotWrite where it is closed or full, ReaderGone where nobody reads on."""
     try:
         sys.stdout.write(encodable(text, sys.stdout.encoding))
         sys.stdout.flush()
     except BrokenPipeError:
-        raise
+        drop_stdout()
+        raise ReaderGone from None
     except (OSError, ValueError, AttributeError) as error:
         drop_stdout()
         reason = getattr(error, "strerror", None) or "it is closed"

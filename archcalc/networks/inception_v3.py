@@ -9,6 +9,19 @@ from archcalc.networks.network import Network, Paper, Published, at_least, image
 from archcalc.networks.parts import Branches, ConvBNReLU
 
 
+def stem_v3() -> nn.Sequential:
+    """The layers before the first module: N, 3, 299, 299 -> N, 192, 35, 35."""
+    return nn.Sequential(
+        ConvBNReLU(3, 32, 3, 2, "valid"),  # N, 32, 149, 149
+        ConvBNReLU(32, 32, 3, 1, "valid"),  # N, 32, 147, 147
+        ConvBNReLU(32, 64, 3),  # N, 64, 147, 147
+        nn.MaxPool2d(3, stride=2),  # N, 64, 73, 73
+        ConvBNReLU(64, 80, 1),  # N, 80, 73, 73
+        ConvBNReLU(80, 192, 3, 1, "valid"),  # N, 192, 71, 71
+        nn.MaxPool2d(3, stride=2),  # N, 192, 35, 35
+    )
+
+
 def average_pool(in_channels: int, out_channels: int) -> nn.Sequential:
     """3x3 average and a 1x1 projection."""
     return nn.Sequential(nn.AvgPool2d(3, stride=1, padding=1), ConvBNReLU(in_channels, out_channels, 1))
@@ -101,15 +114,7 @@ class InceptionV3(nn.Module):
 
     def __init__(self, aux_heads: bool, num_classes: int) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            ConvBNReLU(3, 32, 3, 2, "valid"),  # N, 32, 149, 149
-            ConvBNReLU(32, 32, 3, 1, "valid"),  # N, 32, 147, 147
-            ConvBNReLU(32, 64, 3),  # N, 64, 147, 147
-            nn.MaxPool2d(3, stride=2),  # N, 64, 73, 73
-            ConvBNReLU(64, 80, 1),  # N, 80, 73, 73
-            ConvBNReLU(80, 192, 3, 1, "valid"),  # N, 192, 71, 71
-            nn.MaxPool2d(3, stride=2),  # N, 192, 35, 35
-        )
+        self.stem = stem_v3()
         self.mixed5 = nn.Sequential(inception_a(192, 32), inception_a(256, 64), inception_a(288, 64))
         self.reduction6 = reduction_a(288)
         self.mixed6 = nn.Sequential(*(inception_b(768, c7) for c7 in (128, 160, 160, 192)))

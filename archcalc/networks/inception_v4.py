@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from archcalc.networks.inception import INCEPTION
-from archcalc.networks.inception_v3 import average_pool, expanded
+from archcalc.networks.inception_v3 import average_pool, expanded, stem_v3
 from archcalc.networks.network import Network, Paper, Published, at_least, image, register
 from archcalc.networks.parts import Branches, ConvBNReLU
 
@@ -161,15 +161,7 @@ class InceptionResNetV2(nn.Module):
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            ConvBNReLU(3, 32, 3, 2, "valid"),  # N, 32, 149, 149
-            ConvBNReLU(32, 32, 3, 1, "valid"),  # N, 32, 147, 147
-            ConvBNReLU(32, 64, 3),  # N, 64, 147, 147
-            nn.MaxPool2d(3, stride=2),  # N, 64, 73, 73
-            ConvBNReLU(64, 80, 1),  # N, 80, 73, 73
-            ConvBNReLU(80, 192, 3, 1, "valid"),  # N, 192, 71, 71
-            nn.MaxPool2d(3, stride=2),  # N, 192, 35, 35
-        )
+        self.stem = stem_v3()
         self.mixed5 = Branches(
             branch1x1=ConvBNReLU(192, 96, 1),
             branch5x5=nn.Sequential(ConvBNReLU(192, 48, 1), ConvBNReLU(48, 64, 5)),
