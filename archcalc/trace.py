@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 from typing import Any
 
 from archcalc.errors import NotATrace
@@ -174,6 +175,19 @@ class Trace:
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise NotATrace(path, f"it is damaged ({error})") from None
         return trace
+
+
+def plain(value: Any) -> Value:
+    """An argument as trace data: numbers, words and tuples of them; anything else by its text.
+
+    >>> plain([1, float("inf"), None])
+    (1, 'inf', None)
+    """
+    if isinstance(value, list | tuple):
+        return tuple(plain(item) for item in value)
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)
+    return value if isinstance(value, int | float | bool | str | None) else str(value).removeprefix("torch.")
 
 
 def _frozen(value: Any) -> Any:

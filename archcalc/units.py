@@ -126,7 +126,7 @@ def _parsed(text: str, match: re.Match[str] | None, wanted: str, factor: Callabl
         raise ValueError(f"'{text}' is not {wanted}")
     number, unit = match.groups()
     try:
-        return int(Decimal(number.replace(",", "").replace("_", "")) * factor(unit))
+        return int(EXACT.multiply(Decimal(number.replace(",", "").replace("_", "")), Decimal(factor(unit))))
     except ArithmeticError:
         raise ValueError(f"'{text}' is not {wanted}") from None
 

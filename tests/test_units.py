@@ -1,7 +1,7 @@
 """Units: what is printed can be read back, keeps its order and never shows a fifth figure."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from archcalc import units
@@ -54,6 +54,7 @@ def test_shapes_read_back(dimensions: list[int]) -> None:
 
 
 @given(COUNTS)
+@example(10**28 + 1)
 def test_exact_counts_read_back_exactly(value: int) -> None:
     assert units.parse_count(units.exact(value)) == value
 

@@ -209,7 +209,7 @@ def _one_dtype(name: str, a: Tensor, other: str, b: Tensor) -> None:
 def mm(a: Tensor, b: Tensor) -> Any:
     """[n, m] @ [m, p] -> [n, p]."""
     _one_dtype("mat1", a, "mat2", b)
-    if a.dim() != 2 or b.dim() != 2 or a.dtype != b.dtype or a.shape[1] != b.shape[0] or not (a.is_meta and b.is_meta):
+    if a.dim() != 2 or b.dim() != 2 or a.shape[1] != b.shape[0] or not (a.is_meta and b.is_meta):
         return NotImplemented
     return new(a, (a.shape[0], b.shape[1]))
 
@@ -219,7 +219,7 @@ def addmm(bias: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) 
     """A bias + [n, m] @ [m, p] -> [n, p]."""
     _one_dtype("bias", bias, "mat2", b)
     out = mm(a, b)
-    if out is NotImplemented or bias.dtype != a.dtype or broadcast(bias.shape, out.shape) != tuple(out.shape):
+    if out is NotImplemented or broadcast(bias.shape, out.shape) != tuple(out.shape):
         return NotImplemented
     return out
 
@@ -228,7 +228,7 @@ def addmm(bias: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) 
 def bmm(a: Tensor, b: Tensor) -> Any:
     """[b, n, m] @ [b, m, p] -> [b, n, p]."""
     _one_dtype("batch1", a, "batch2", b)
-    if a.dim() != 3 or b.dim() != 3 or a.dtype != b.dtype or not (a.is_meta and b.is_meta):
+    if a.dim() != 3 or b.dim() != 3 or not (a.is_meta and b.is_meta):
         return NotImplemented
     if a.shape[0] != b.shape[0] or a.shape[2] != b.shape[1]:
         return NotImplemented

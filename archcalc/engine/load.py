@@ -11,7 +11,6 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,7 +23,7 @@ from archcalc.engine.reference import BuiltIn, Code, Expression
 from archcalc.errors import ArchcalcError, BadReference, CannotImport, MissingExtra, WrongUse
 from archcalc.networks import catalogue
 from archcalc.networks.network import Input
-from archcalc.trace import Model, Value
+from archcalc.trace import Model, plain
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,8 @@ def _built_in(reference: BuiltIn, setup: Setup) -> Loaded:
         raise
     except Exception as error:  # the knobs are right in kind and wrong in size, such as 10^18 classes
         raise WrongUse(f"{network.name} cannot be built so: {one_line(error)}.", "try smaller knobs") from error
-    settings = {knob: _plain(value) for knob, value in setup.knobs.items()}
-    model = Model(reference.name, network.name, "builtin", {k: _plain(v) for k, v in config.items()}, settings)
+    settings = {knob: plain(value) for knob, value in setup.knobs.items()}
+    model = Model(reference.name, network.name, "builtin", {k: plain(v) for k, v in config.items()}, settings)
     return Loaded(module, model, network.inputs_for(config), (note,) if note else ())
 
 
@@ -80,8 +79,8 @@ def _code(reference: Code, knobs: Mapping[str, Any]) -> Loaded:
             "name a module, its class, or a function that makes one",
         )
     module = made if new and all(p.is_meta for p in made.parameters()) else _copied(made, reference.text)
-    config = {k: _plain(v) for k, v in {**reference.expression.kwargs, **knobs}.items()}
-    settings = {knob: _plain(value) for knob, value in knobs.items()}
+    config = {k: plain(v) for k, v in {**reference.expression.kwargs, **knobs}.items()}
+    settings = {knob: plain(value) for knob, value in knobs.items()}
     return Loaded(module, Model(reference.text, ".".join(reference.expression.attributes), "python", config, settings))
 
 
@@ -178,27 +177,19 @@ def one_line(error: BaseException) -> str:
 def _cannot(doing: str, error: BaseException, called: Any = None) -> CannotImport:
     """The user's error with its place; where the call itself did not fit, the signature of what was called."""
     last = traceback.extract_tb(error.__traceback__)[-1]
-    hint = f"at  {_shown(last.filename)}:{last.lineno} in {last.name}"
+    hint = f"at  {shown(last.filename)}:{last.lineno} in {last.name}"
     if last.filename == __file__ and called is not None:
         with contextlib.suppress(TypeError, ValueError):
             hint = f"it takes  {getattr(called, '__name__', 'it')}{inspect.signature(called)}"
     return CannotImport(f"{doing} raised {one_line(error)}.", hint)
 
 
-def _shown(filename: str) -> str:
+def shown(filename: str) -> str:
     """A file's path as short as it can be typed."""
     with contextlib.suppress(ValueError):
         relative = os.path.relpath(filename)
         return relative if len(relative) < len(filename) else filename
     return filename
-
-
-def _plain(value: Any) -> Value:
-    if isinstance(value, tuple | list):
-        return tuple(_plain(item) for item in value)
-    if isinstance(value, float) and not isfinite(value):
-        return str(value)
-    return value if isinstance(value, int | float | str | bool | None) else repr(value)
 
 
 @contextlib.contextmanager

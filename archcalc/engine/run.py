@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -27,7 +26,7 @@ from archcalc.engine.inputs import (
     needs_input,
     takes_nothing,
 )
-from archcalc.engine.load import Loaded, load, one_line
+from archcalc.engine.load import Loaded, load, one_line, shown
 from archcalc.engine.nodata import same_random_state
 from archcalc.engine.reference import BuiltIn, Code
 from archcalc.errors import ArchcalcError, BadInput, CannotImport, ForwardFailed, NeedsData
@@ -152,5 +151,4 @@ def _explained(error: BaseException, inputs: Inputs, recorder: tracer.Recorder) 
 def _place(error: BaseException) -> str:
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(HOMES)]
     frame = (frames or traceback.extract_tb(error.__traceback__))[-1]
-    relative = os.path.relpath(frame.filename) if os.path.isabs(frame.filename) else frame.filename
-    return f"{min(relative, frame.filename, key=len)}:{frame.lineno} in {frame.name}"
+    return f"{shown(frame.filename)}:{frame.lineno} in {frame.name}"

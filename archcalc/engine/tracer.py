@@ -11,7 +11,6 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
-from math import isfinite
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ from archcalc.engine.inputs import Inputs
 from archcalc.engine.kernels import RULES
 from archcalc.engine.nodata import emptied
 from archcalc.engine.paths import Paths
-from archcalc.trace import Call, ModuleCall, Parameter, Storage, Value
+from archcalc.trace import Call, ModuleCall, Parameter, Storage, Value, plain
 from archcalc.trace import Tensor as TraceTensor
 
 OPEN = -1
@@ -75,14 +74,15 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        empty = [t.is_meta or t.untyped_storage()._cdata in self._overwritten for t in tensors_in((args, kwargs))]
-        if any(empty) and not all(t.is_meta for t in tensors_in((args, kwargs))):
+        tensors = list(tensors_in((args, kwargs)))
+        empty = any(t.is_meta or t.untyped_storage()._cdata in self._overwritten for t in tensors)
+        if empty and not all(t.is_meta for t in tensors):
             self._note_overwritten(func, args)
             args, kwargs = self._all_empty(args), self._all_empty(kwargs)
         shape_rule = RULES.get(func)
         out = NotImplemented if shape_rule is None else shape_rule(*args, **kwargs)
         if out is NotImplemented:
-            if any(empty) and not VALUES.isdisjoint(func.tags):
+            if empty and not VALUES.isdisjoint(func.tags):
                 raise NeedsValues(_signature(func)[0])
             out = func(*args, **kwargs)
             if func._opname not in COMPILED:
@@ -231,15 +231,6 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
     elif is_dataclass(value) and not isinstance(value, type):
         for one in fields(value):
             yield from tensors_in(getattr(value, one.name))
-
-
-def plain(value: Any) -> Value:
-    """An op's argument as trace data: numbers, words and tuples of them."""
-    if isinstance(value, list | tuple):
-        return tuple(plain(item) for item in value)
-    if isinstance(value, float) and not isfinite(value):
-        return str(value)
-    return value if isinstance(value, int | float | bool | str | None) else str(value).removeprefix("torch.")
 
 
 @cache

@@ -10,7 +10,7 @@ from typing import Any
 from archcalc import units
 from archcalc.analyses.report import Report
 from archcalc.tables.table import BYTES, EXACT, GROUP, NAME, NUMBER, SI, TEXT, Column, Document, Table
-from archcalc.tables.views import CONVENTION, as_typed, envelope, head
+from archcalc.tables.views import CONVENTION, as_typed, envelope, head, setting
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,10 @@ def show(report: Report, about: About) -> Document:
     )
     knobs = Table(
         [Column("knob", "knob (--set)", NAME), Column("value", "value", TEXT)],
-        [{"knob": knob, "value": _spelled(value)} for knob, value in about.knobs.items()],
+        [
+            {"knob": knob, "value": "not set" if value is None else setting(value)}
+            for knob, value in about.knobs.items()
+        ],
     )
     published = Table(
         [
@@ -157,12 +160,6 @@ def catalogue(families: Sequence[tuple[str, str, Sequence[Mapping[str, Any]]]]) 
 
 def _about_envelope(about: About) -> dict[str, Any]:
     return {"title": about.title, "idea": about.idea, "about": about.about, "paper": about.paper}
-
-
-def _spelled(value: Any) -> str:
-    if isinstance(value, tuple | list):
-        return ",".join(map(str, value))
-    return "not set" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _wrapped(text: str, width: int = 100) -> list[str]:

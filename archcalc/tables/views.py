@@ -180,7 +180,7 @@ def head(report: Report) -> list[str]:
     trace = report.trace
     inputs = ", ".join(_input_text(trace, index) for index in range(len(trace.inputs)))
     source = {"builtin": "built-in"}.get(trace.model.source, trace.model.source)
-    settings = "".join(f" · {knob}={_setting(value)}" for knob, value in trace.model.settings.items())
+    settings = "".join(f" · {knob}={setting(value)}" for knob, value in trace.model.settings.items())
     line = f"{trace.model.name} · {source}{settings} · input {inputs or 'none'} · {trace.assumptions['mode']}"
     return [line, *_field_line(report), *report.notes]
 
@@ -257,13 +257,14 @@ def as_typed(trace: Trace) -> str:
     """The model and its settings as they are typed behind a command."""
     model = trace.model
     parts = [shlex.quote(model.reference)]
-    parts += [f"--set {shlex.quote(f'{knob}={_setting(value)}')}" for knob, value in model.settings.items()]
+    parts += [f"--set {shlex.quote(f'{knob}={setting(value)}')}" for knob, value in model.settings.items()]
     dtype = str(trace.assumptions["dtype"])
     parts += [f"-i {_option(one, dtype)}" for one in trace.inputs if one.origin != "default"]
     return " ".join([*parts, *([f"--dtype {dtype}"] if dtype != "float32" else [])])
 
 
-def _setting(value: Any) -> str:
+def setting(value: Any) -> str:
+    """A knob's value as it is typed."""
     if isinstance(value, tuple | list):
         return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
