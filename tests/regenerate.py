@@ -24,7 +24,7 @@ from archcalc.engine.load import Loaded
 from archcalc.engine.nodata import without_data
 from archcalc.engine.run import run_loaded
 from archcalc.networks import catalogue
-from archcalc.networks.network import NETWORKS, Network
+from archcalc.networks.network import NETWORKS, REGISTERED_IN, Network
 from archcalc.trace import Model
 from tests.helpers import ROOT, run
 
@@ -67,7 +67,7 @@ def _member(network: Network) -> dict[str, Any]:
     return {
         "name": network.name,
         "aliases": list(network.aliases),
-        "file": network.build.__module__.rpartition(".")[2],
+        "file": REGISTERED_IN[network.name].rpartition(".")[2],
         "year": network.source.year,
         "input": ", ".join(units.shape(one.shape) for one in network.inputs_for(network.config)),
         "knobs": dict(network.config),

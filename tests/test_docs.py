@@ -7,7 +7,7 @@ import pytest
 
 from archcalc.engine.nodata import without_data
 from archcalc.networks import catalogue
-from tests.helpers import ROOT
+from tests.helpers import ROOT, run_fresh
 from tests.regenerate import all_networks, catalogue_json, pages, regenerated
 
 STALE = "is out of date: run  python -m tests.regenerate"
@@ -27,6 +27,15 @@ def test_the_catalogue_file_is_what_the_definitions_give() -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("file", sorted({entry.file for entry in catalogue.entries().values()}))
+def test_the_file_of_a_member_registers_it(file: str) -> None:
+    """A command imports that file and no other."""
+    members = [entry.name for entry in catalogue.entries().values() if entry.file == file]
+    code = f"from archcalc.networks import catalogue; [catalogue.load(catalogue.entries()[n]) for n in {members}]"
+    ran = run_fresh(code=code)
+    assert ran.code == 0, ran.err
 
 
 def test_names_are_kebab_case_and_distinct() -> None:

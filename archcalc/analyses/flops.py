@@ -24,12 +24,12 @@ def flops(trace: Trace) -> Analysis:
     contractions = 0
     for call in trace.calls:
         path = trace.path(call)
-        contraction = _contraction(trace, call)
-        elementwise = operations(trace, call) if contraction is None else beside_contraction(trace, call)
-        if contraction is not None:
-            own[path]["macs"] += contraction
-            own[path]["flops"] += 2 * contraction
-            by_op[call.op] += contraction
+        products = contraction(trace, call)
+        elementwise = operations(trace, call) if products is None else beside_contraction(trace, call)
+        if products is not None:
+            own[path]["macs"] += products
+            own[path]["flops"] += 2 * products
+            by_op[call.op] += products
             contractions += 1
         if elementwise is None:
             uncounted[call.op, path] += 1
@@ -56,7 +56,8 @@ def formula_of(op: str) -> str | None:
     return next((name for name in (op, packet, packet.removesuffix("_")) if name in FORMULAS), None)
 
 
-def _contraction(trace: Trace, call: Call) -> int | None:
+def contraction(trace: Trace, call: Call) -> int | None:
+    """MACs of one op call; None where it is no contraction, or one whose count shapes do not tell."""
     name = formula_of(call.op)
     return None if name is None else macs(FORMULAS[name], trace, call)
 

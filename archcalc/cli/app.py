@@ -18,7 +18,7 @@ from archcalc.cli.output import choose_format, emit
 from archcalc.errors import WrongUse
 from archcalc.networks import catalogue
 from archcalc.tables import FOR_MACHINES, pages, views
-from archcalc.tables.layers import Selection
+from archcalc.tables.layers import Selection, matching_layers
 from archcalc.tables.table import Document
 from archcalc.version import __version__
 
@@ -30,6 +30,7 @@ Examples:
   archcalc flops shufflenet-v2          multiply-adds and FLOPs
   archcalc memory resnet-50 --batch 32  peak of a forward pass
   archcalc shapes resnet-18             every shape and the rule that made it
+  archcalc explain resnet-18 conv1      the formulas, in letters and in numbers
   archcalc compare resnet-50 densenet   side by side
   archcalc list                         the catalogue
   archcalc summary mynet.py:Net -i 1x3x224x224
@@ -188,6 +189,33 @@ def shapes(
         return views.shapes(report, chosen, only_changes)
 
     _answer(model, options, view, ("shapes",))
+
+
+@app.command()
+@shared(BUILDING, PRINTING)
+def explain(
+    model: Annotated[str, typer.Argument(metavar="MODEL|KIND", help="A model reference, or a kind such as conv2d.")],
+    layer: Annotated[str, typer.Argument(metavar="[LAYER]", help="Path of a layer, or a pattern.")] = "",
+    *,
+    options: Options,
+) -> None:
+    """The formulas of a layer's output, parameters and MACs: in letters, then with its numbers.
+
+    \b
+    Examples:
+      archcalc explain resnet-18 layer2.0.conv1
+      archcalc explain se-block --set channels=512
+      archcalc explain conv2d
+    """
+    from archcalc.analyses.explain import kind_named
+    from archcalc.tables.explanations import explanation, kind_page
+
+    kind = kind_named(model)
+    if kind is not None and not layer and catalogue.normal(model) not in map(catalogue.normal, catalogue.names()):
+        _emit([kind_page(kind)], options)
+        return
+    report = analyze(engine.trace(model, options.setup), ("params", "flops"))
+    _emit([explanation(report, one) for one in matching_layers(report, layer)], options)
 
 
 @app.command()

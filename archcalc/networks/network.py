@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -191,6 +192,8 @@ def one_of(knob: str, value: Any, choices: Mapping[Any, Any] | tuple[Any, ...]) 
 
 
 NETWORKS: dict[str, Network] = {}
+REGISTERED_IN: dict[str, str] = {}
+"""The file, by its import name, that has to be imported for a network to be there."""
 
 
 def register(*networks: Network) -> None:
@@ -199,3 +202,4 @@ def register(*networks: Network) -> None:
         if network.name in NETWORKS:
             raise ValueError(f"{network.name} is registered twice")
         NETWORKS[network.name] = network
+        REGISTERED_IN[network.name] = sys._getframe(1).f_globals["__name__"]

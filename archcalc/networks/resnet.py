@@ -219,94 +219,94 @@ def printed(figure: str, text: str, where: str, note: str = "") -> Published:
     return Published(figure, text, where, called="FLOPs" if figure == "macs" else "", note=note)
 
 
-def member(name: str, *published: Published, about: str = "", paper: Paper | None = None, **knobs: object) -> None:
-    """Register a member by what it sets of the definition's knobs."""
-    register(
-        Network(
-            name=name,
-            family=RESNET,
-            build=resnet,
-            inputs=(image(224),),
-            knobs=knobs,
-            published=published,
-            about=about,
-            paper=paper,
-        )
+def member(name: str, *published: Published, about: str = "", paper: Paper | None = None, **knobs: object) -> Network:
+    """A member by what it sets of the definition's knobs."""
+    return Network(
+        name=name,
+        family=RESNET,
+        build=resnet,
+        inputs=(image(224),),
+        knobs=knobs,
+        published=published,
+        about=about,
+        paper=paper,
     )
 
 
-member(
-    "resnet-18",
-    *exact("11,689,512", "1,814,073,344"),
-    printed("macs", "1.8G", TABLE1),
-    depth=18,
-)
-member(
-    "resnet-34",
-    *exact("21,797,672", "3,663,761,408"),
-    printed("macs", "3.6G", TABLE1, "3.66 cut to one decimal, not rounded"),
-    depth=34,
-)
-member(
-    "resnet-50",
-    *exact("25,557,032", "4,089,184,256"),
-    printed("params", "25.6M", "WRN paper, Table 8"),
-    printed("macs", "4.1G", PYCLS),
-    printed("macs", "3.8G", TABLE1, "the paper's net has the stride in the first 1x1: resnet-50-v1"),
-    printed("params", "25.5M", "ResNeXt paper, Table 1", "fits a count without BN's scale and shift (25,503,912)"),
-    about=V15_ABOUT,
-    depth=50,
-)
-member(
-    "resnet-101",
-    *exact("44,549,160", "7,801,405,440"),
-    printed("params", "44.5M", "WRN paper, Table 8"),
-    printed("macs", "7.8G", PYCLS),
-    printed("macs", "7.6G", TABLE1, "the paper's net has the stride in the first 1x1: resnet-101-v1"),
-    about=V15_ABOUT,
-    depth=101,
-)
-member(
-    "resnet-152",
-    *exact("60,192,808", "11,513,626,624"),
-    printed("params", "60.2M", "WRN paper, Table 8"),
-    printed("macs", "11.5G", PYCLS),
-    printed("macs", "11.3G", TABLE1, "the paper's net has the stride in the first 1x1: resnet-152-v1"),
-    about=V15_ABOUT,
-    depth=152,
-)
-member(
-    "resnet-50-v1",
-    *exact("25,557,096", "3,857,973,248", CAFFE, conv1_bias=True),
-    printed("macs", "3.8G", TABLE1, "3.86 cut to one decimal, not rounded; SENet's Table 2 prints 3.86"),
-    printed("macs", "3.86G", "SENet paper, Table 2"),
-    about=V1_ABOUT + " The authors' Caffe net also has a bias in conv1: +64 (--set conv1_bias=true).",
-    depth=50,
-    version="1",
-)
-member(
-    "resnet-101-v1",
-    *exact("44,549,160", "7,570,194,432", CAFFE),
-    printed("macs", "7.6G", TABLE1),
-    printed("macs", "7.58G", "SENet paper, Table 2", "7.57 by contractions alone"),
-    about=V1_ABOUT,
-    depth=101,
-    version="1",
-)
-member(
-    "resnet-152-v1",
-    *exact("60,192,808", "11,282,415,616", CAFFE),
-    printed("macs", "11.3G", TABLE1),
-    printed("macs", "11.30G", "SENet paper, Table 2", "11.28 by contractions alone"),
-    about=V1_ABOUT,
-    depth=152,
-    version="1",
-)
-member(
-    "wrn-50-2",
-    *exact("68,883,240", "11,398,021,120"),
-    printed("params", "68.9M", "WRN paper, Table 8"),
-    about="ResNet-50 with its 3x3 convolutions twice as wide.",
-    paper=WIDE,
-    widen_factor=2.0,
+register(
+    member(
+        "resnet-18",
+        *exact("11,689,512", "1,814,073,344"),
+        printed("macs", "1.8G", TABLE1),
+        depth=18,
+    ),
+    member(
+        "resnet-34",
+        *exact("21,797,672", "3,663,761,408"),
+        printed("macs", "3.6G", TABLE1, "3.66 cut to one decimal, not rounded"),
+        depth=34,
+    ),
+    member(
+        "resnet-50",
+        *exact("25,557,032", "4,089,184,256"),
+        printed("params", "25.6M", "WRN paper, Table 8"),
+        printed("macs", "4.1G", PYCLS),
+        printed("macs", "3.8G", TABLE1, "the paper's net has the stride in the first 1x1: resnet-50-v1"),
+        printed("params", "25.5M", "ResNeXt paper, Table 1", "fits a count without BN's scale and shift (25,503,912)"),
+        about=V15_ABOUT,
+        depth=50,
+    ),
+    member(
+        "resnet-101",
+        *exact("44,549,160", "7,801,405,440"),
+        printed("params", "44.5M", "WRN paper, Table 8"),
+        printed("macs", "7.8G", PYCLS),
+        printed("macs", "7.6G", TABLE1, "the paper's net has the stride in the first 1x1: resnet-101-v1"),
+        about=V15_ABOUT,
+        depth=101,
+    ),
+    member(
+        "resnet-152",
+        *exact("60,192,808", "11,513,626,624"),
+        printed("params", "60.2M", "WRN paper, Table 8"),
+        printed("macs", "11.5G", PYCLS),
+        printed("macs", "11.3G", TABLE1, "the paper's net has the stride in the first 1x1: resnet-152-v1"),
+        about=V15_ABOUT,
+        depth=152,
+    ),
+    member(
+        "resnet-50-v1",
+        *exact("25,557,096", "3,857,973,248", CAFFE, conv1_bias=True),
+        printed("macs", "3.8G", TABLE1, "3.86 cut to one decimal, not rounded; SENet's Table 2 prints 3.86"),
+        printed("macs", "3.86G", "SENet paper, Table 2"),
+        about=V1_ABOUT + " The authors' Caffe net also has a bias in conv1: +64 (--set conv1_bias=true).",
+        depth=50,
+        version="1",
+    ),
+    member(
+        "resnet-101-v1",
+        *exact("44,549,160", "7,570,194,432", CAFFE),
+        printed("macs", "7.6G", TABLE1),
+        printed("macs", "7.58G", "SENet paper, Table 2", "7.57 by contractions alone"),
+        about=V1_ABOUT,
+        depth=101,
+        version="1",
+    ),
+    member(
+        "resnet-152-v1",
+        *exact("60,192,808", "11,282,415,616", CAFFE),
+        printed("macs", "11.3G", TABLE1),
+        printed("macs", "11.30G", "SENet paper, Table 2", "11.28 by contractions alone"),
+        about=V1_ABOUT,
+        depth=152,
+        version="1",
+    ),
+    member(
+        "wrn-50-2",
+        *exact("68,883,240", "11,398,021,120"),
+        printed("params", "68.9M", "WRN paper, Table 8"),
+        about="ResNet-50 with its 3x3 convolutions twice as wide.",
+        paper=WIDE,
+        widen_factor=2.0,
+    ),
 )

@@ -34,7 +34,7 @@ def layer_rows(
 
     A row is a module with everything below it, or, where its children have rows, only what it does itself.
     """
-    roots = _roots(report, selection.layer)
+    roots = matching_layers(report, selection.layer)
     depth = selection.depth
     if depth is None:
         depth = _chosen_depth(roots, keys)
@@ -51,10 +51,12 @@ def layer_rows(
     return _folded(rows, keys, {id(row) for row in kept}), total
 
 
-def _roots(report: Report, glob: str) -> list[Layer]:
-    """The outermost layers that match."""
+def matching_layers(report: Report, glob: str) -> list[Layer]:
+    """The outermost layers whose path is, or matches, the pattern; the model itself without one."""
     if not glob:
         return [report.root]
+    if glob in report.layers:
+        return [report.layers[glob]]
     found: list[Layer] = []
     for layer in report.root.walk():
         inside = any(layer.path.startswith(f"{outer.path}.") for outer in found)

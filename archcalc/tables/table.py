@@ -101,13 +101,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Document:
-    """An answer: lines before, tables, lines after, and what machine formats say around the rows of the last table."""
+    """An answer: lines before, tables, lines after, and what machine formats say around the rows.
+
+    The rows are those of the last table, or `records` where machines want them in another form than people.
+    """
 
     command: str
     head: Sequence[str]
     tables: Sequence[Table]
     foot: Sequence[str] = ()
     envelope: Mapping[str, Any] = field(default_factory=dict)
+    records: Sequence[Mapping[str, Any]] | None = None
 
     @property
     def printed(self) -> list[Table]:
@@ -116,7 +120,9 @@ class Document:
 
     @property
     def rows(self) -> Sequence[Mapping[str, Any]]:
-        """The rows that machine formats give: those of the last table, the most detailed one."""
+        """The rows that machine formats give."""
+        if self.records is not None:
+            return self.records
         return self.tables[-1].rows if self.tables else ()
 
 
