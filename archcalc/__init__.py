@@ -30,18 +30,19 @@ def trace(
     size: tuple[int, int] | None = None,
     seq_len: int | None = None,
     dtype: str = "float32",
+    mode: str = "eval",
 ) -> Trace:
     """Run a model once on tensors without data and record every op, tensor and storage.
 
     `model` is a reference ("densenet-121", "mynet:Net", "net.py:make(width=2)", "trace.json") or a module, which is
     only read. `inputs` are what forward receives: tensors (their values are not used), shapes such as (2, 3, 224,
     224), or texts such as "int64:2x77"; one alone, several in a list, or a dict by argument name. `setup` takes
-    `knobs`, `batch`, `size` (height, width), `seq_len` and `dtype`, as archcalc.engine.Setup says. Raises
+    `knobs`, `batch`, `size` (height, width), `seq_len`, `dtype` and `mode`, as archcalc.engine.Setup says. Raises
     ArchcalcError, which has an exit code and a hint.
     """
     from archcalc import engine
 
-    setup = engine.Setup(knobs or {}, batch=batch, size=size, seq_len=seq_len, dtype=dtype)
+    setup = engine.Setup(knobs or {}, batch=batch, size=size, seq_len=seq_len, dtype=dtype, mode=mode)
     return engine.trace(model, setup, inputs)
 
 

@@ -10,8 +10,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from archcalc.analyses import elementwise, formulas
-from archcalc.analyses.flops import formula_of
-from archcalc.analyses.formulas import FORMULAS, contraction
+from archcalc.analyses.formulas import FORMULAS, contraction, formula_of
 from tests.helpers import report
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from archcalc.analyses.flops import flops
 from archcalc.analyses.memory import memory
@@ -19,6 +20,7 @@ ANALYSES: dict[str, Callable[[Trace], Analysis]] = {
 }
 
 
-def analyze(trace: Trace, names: Sequence[str] = tuple(ANALYSES)) -> Report:
-    """The report of the named analyses (all of them by default) on one trace."""
-    return assemble(trace, [ANALYSES[name](trace) for name in names])
+def analyze(trace: Trace, names: Sequence[str] = tuple(ANALYSES), convention: str = "archcalc") -> Report:
+    """The report of the named analyses (all of them by default) on one trace; `convention` is how MACs are counted."""
+    chosen: dict[str, Callable[[Trace], Analysis]] = {**ANALYSES, "flops": partial(flops, convention=convention)}
+    return assemble(trace, [chosen[name](trace) for name in names])

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import prod
 
+from archcalc.analyses.conventions import contraction
 from archcalc.analyses.elementwise import base_name, beside_contraction, operations
-from archcalc.analyses.flops import contraction, formula_of
-from archcalc.analyses.formulas import FORMULAS
+from archcalc.analyses.formulas import FORMULAS, formula_of
 from archcalc.analyses.kind import Kind, Reading, Seen
 from archcalc.analyses.kinds import BY_TYPE, KINDS
 from archcalc.analyses.letters import in_letters, in_numbers, value

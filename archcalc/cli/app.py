@@ -11,6 +11,7 @@ import typer
 
 from archcalc import engine
 from archcalc.analyses import analyze
+from archcalc.analyses.conventions import CONVENTIONS
 from archcalc.analyses.report import Report
 from archcalc.cli.complete import complete_model
 from archcalc.cli.options import BUILDING, CHOOSING, PRINTING, Options, shared
@@ -50,6 +51,7 @@ Models = Annotated[
     list[str],
     typer.Argument(metavar="MODEL...", help="One or several model references.", autocompletion=complete_model),
 ]
+COUNTING = f"How MACs are counted: {', '.join(CONVENTIONS)}."
 View = Callable[[Report, Selection, Sequence[str]], Document]
 
 
@@ -143,7 +145,12 @@ def params(model: Models, *, options: Options) -> None:
 
 @app.command()
 @shared(BUILDING, CHOOSING, PRINTING)
-def flops(model: Models, *, options: Options) -> None:
+def flops(
+    model: Models,
+    convention: Annotated[str, typer.Option("--convention", metavar="NAME", help=COUNTING)] = "archcalc",
+    *,
+    options: Options,
+) -> None:
     """Multiply-accumulates (MACs) and FLOPs = 2 x MACs by layer; elementwise work in a column of its own.
 
     \b
@@ -151,8 +158,10 @@ def flops(model: Models, *, options: Options) -> None:
       archcalc flops shufflenet-v2
       archcalc flops resnet-50 --size 320 --depth 2
       archcalc flops resnet-18 --layer 'layer4*'
+    archcalc flops gpt2 --convention half-causal
     """
-    _answer(model, options, views.flops, ("flops",), figure="macs")
+    figure = "macs" if convention == "archcalc" else ""
+    _answer(model, options, views.flops, ("flops",), figure=figure, convention=convention)
 
 
 @app.command()
@@ -233,7 +242,15 @@ def compare(model: Models, *, options: Options) -> None:
     _emit([pages.compare(reports)], options)
 
 
-def _answer(references: Sequence[str], options: Options, view: View, analyses: Sequence[str], figure: str = "") -> None:
+def _answer(
+    references: Sequence[str],
+    options: Options,
+    view: View,
+    analyses: Sequence[str],
+    *,
+    figure: str = "",
+    convention: str = "archcalc",
+) -> None:
     """Trace, analyse and show each reference; nothing is printed before all of them are done."""
     selection = options.selection(_format(options) in FOR_MACHINES)
     documents = []
@@ -241,7 +258,7 @@ def _answer(references: Sequence[str], options: Options, view: View, analyses: S
         start = time.perf_counter()
         trace = engine.trace(reference, options.setup)
         traced = time.perf_counter()
-        report = analyze(trace, analyses)
+        report = analyze(trace, analyses, convention)
         stored = isinstance(engine.parse(reference), engine.StoredTrace)  # its figures do not need torch
         published = _published(report, figure) if figure and not stored else []
         documents.append(view(report, selection, published))

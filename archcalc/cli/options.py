@@ -30,6 +30,7 @@ class Options:
     size: Annotated[str, typer.Option("--size", metavar="N|HxW", help="Height and width of the image.")]
     seq_len: Annotated[int | None, typer.Option("--seq-len", min=1, metavar="N", help="Length of the sequence.")]
     dtype: Annotated[str, typer.Option("--dtype", metavar="DTYPE", help="Floating type of weights and inputs.")]
+    mode: Annotated[str, typer.Option("--mode", metavar="eval|train", help="train: dropout acts, auxiliary heads run.")]
     depth: Annotated[int | None, typer.Option("--depth", min=0, metavar="N", help="Fold below this depth.")]
     layer: Annotated[str, typer.Option("--layer", metavar="GLOB", help="Only layers whose path matches.")]
     top: Annotated[int | None, typer.Option("--top", min=1, metavar="N", help="Only the N largest rows.")]
@@ -52,6 +53,7 @@ class Options:
             size=parse_image_size(self.size),
             seq_len=self.seq_len,
             dtype=self.dtype,
+            mode=self.mode,
         )
 
     def selection(self, for_machine: bool) -> Selection:
@@ -61,11 +63,11 @@ class Options:
 
 
 DEFAULTS: dict[str, Any] = {
-    "set_": [], "input_": [], "batch": None, "size": "", "seq_len": None, "dtype": "float32", "depth": None,
-    "layer": "", "top": None, "sort": "", "json_": False, "format_": "", "output": "", "quiet": False,
+    "set_": [], "input_": [], "batch": None, "size": "", "seq_len": None, "dtype": "float32", "mode": "eval",
+    "depth": None, "layer": "", "top": None, "sort": "", "json_": False, "format_": "", "output": "", "quiet": False,
     "verbose": False,
 }  # fmt: skip
-BUILDING = ("set_", "input_", "batch", "size", "seq_len", "dtype")
+BUILDING = ("set_", "input_", "batch", "size", "seq_len", "dtype", "mode")
 CHOOSING = ("depth", "layer", "top", "sort")
 PRINTING = ("json_", "format_", "output", "quiet", "verbose")
 

@@ -24,10 +24,11 @@ __all__ = ["BuiltIn", "Setup", "StoredTrace", "parse", "read", "trace"]
 
 @dataclass(frozen=True)
 class Setup:
-    """How to build and run: knobs, inputs and their shorthands, dtype. The defaults are the network's own.
+    """How to build and run: knobs, inputs and their shorthands, dtype, mode. The defaults are the network's own.
 
     `inputs` are specifications such as "2x3x224x224" or "tokens=int64:1x77"; `batch`, `size` (height, width) and
-    `seq_len` replace one axis of the default inputs.
+    `seq_len` replace one axis of the default inputs. `mode` is eval or train: in a training forward pass dropout acts,
+    batch norm takes its own statistics, and auxiliary heads run.
     """
 
     knobs: Mapping[str, Any] = field(default_factory=dict)
@@ -36,6 +37,7 @@ class Setup:
     size: tuple[int, int] | None = None
     seq_len: int | None = None
     dtype: str = "float32"
+    mode: str = "eval"
 
 
 def trace(model: str | nn.Module, setup: Setup | None = None, inputs: Any = None) -> Trace:

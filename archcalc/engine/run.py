@@ -29,7 +29,7 @@ from archcalc.engine.inputs import (
 from archcalc.engine.load import Loaded, load, one_line, shown
 from archcalc.engine.nodata import same_random_state
 from archcalc.engine.reference import BuiltIn, Code
-from archcalc.errors import ArchcalcError, BadInput, CannotImport, ForwardFailed, NeedsData
+from archcalc.errors import ArchcalcError, BadInput, CannotImport, ForwardFailed, NeedsData, WrongUse
 from archcalc.trace import Trace
 from archcalc.units import shape
 from archcalc.version import __version__
@@ -51,7 +51,9 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None) -> Trace:
     if lazy:
         hint = "build it with its sizes: Linear in place of LazyLinear, and so on"
         raise CannotImport(f"{lazy[0]} is lazy: its shape is only known after a first run.", hint)
-    module = loaded.module.eval()
+    if setup.mode not in ("eval", "train"):
+        raise WrongUse(f"there is no mode '{setup.mode}'.", "choose one of  eval, train")
+    module = loaded.module.train(setup.mode == "train")
     if dtype != torch.float32:
         module = module.to(dtype)
     inputs = _inputs(loaded, setup, values)
@@ -64,7 +66,7 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None) -> Trace:
         model=loaded.model,
         inputs=inputs.described,
         assumptions={
-            "mode": "eval",
+            "mode": setup.mode,
             "gradients": False,
             "dtype": setup.dtype,
             "batch": _batch(inputs),

@@ -62,6 +62,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._storage_ids: dict[int, int] = {}
         self._deaths: dict[int, int] = {}
         self._watch: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self._twins: dict[int, weakref.ref[torch.UntypedStorage]] = {}
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -100,12 +101,26 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Real tensors that meet tensors without data lose their own; a number in a tensor stays a number."""
         if isinstance(value, Tensor):
             number = value.dim() == 0 and value.untyped_storage()._cdata not in self._overwritten
-            return value if number else emptied(value)
+            return value if number or value.is_meta else self._twin(value)
         if isinstance(value, list | tuple):
             return type(value)(self._all_empty(item) for item in value)
         if isinstance(value, dict):
             return {key: self._all_empty(item) for key, item in value.items()}
         return value
+
+    def _twin(self, real: Tensor) -> Tensor:
+        """A real tensor without its values: another object, and the same tensor and storage in the record."""
+        twin: Tensor = emptied(real)
+        number = self.tensor(real, "constant")
+        self._ids[id(twin)] = (weakref.ref(twin), number)
+        storage = twin.untyped_storage()
+        key = storage._cdata
+        self._storage_ids[key] = self.tensors[number].storage
+        self._twins[key] = weakref.ref(storage, lambda _: self._forget(key))
+        return twin
+
+    def _forget(self, key: int) -> None:
+        del self._storage_ids[key], self._twins[key]
 
     def _record(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any) -> None:
         inputs: dict[str, int | tuple[int, ...]] = {}
@@ -155,6 +170,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def close(self) -> None:
         """Write the deaths into the storages; what is alive now has none, and nothing is watched any more."""
         self._watch.clear()
+        self._twins.clear()
         self.storages = [
             Storage(s.bytes, s.role, s.birth, self._deaths.get(number)) for number, s in enumerate(self.storages)
         ]

@@ -7,11 +7,12 @@ from typing import Any
 
 from archcalc import units
 from archcalc.analyses import explain
+from archcalc.analyses.conventions import OURS
 from archcalc.analyses.explain import Line
 from archcalc.analyses.kind import Kind
 from archcalc.analyses.report import Layer, Report
 from archcalc.tables.table import EXACT, GROUP, NAME, NUMBER, SI, TEXT, Column, Document, Table
-from archcalc.tables.views import CONVENTION, as_typed, envelope, head
+from archcalc.tables.views import as_typed, envelope, head
 
 
 def explanation(report: Report, layer: Layer) -> Document:
@@ -28,7 +29,7 @@ def explanation(report: Report, layer: Layer) -> Document:
     totals = {"params": layer.total["params"], "macs": layer.total["macs"]}
     foot = [
         *(_all_calls(layer) if layer.calls > 1 else []),
-        f"convention: {CONVENTION}",
+        f"convention: {OURS}",
         f"next: {' · '.join(_next(report, layer, kind))}",
     ]
     records = [{"path": layer.path, "type": layer.type, **_record(line)} for line in lines]
@@ -65,7 +66,7 @@ def _contents(report: Report, layer: Layer) -> Document:
     example = next((one for one in inside if not one.children and one.total["params"]), inside[0] if inside else None)
     path = f" {example.path}" if example else ""
     foot = [
-        f"convention: {CONVENTION}",
+        f"convention: {OURS}",
         f"next: archcalc explain {typed}{path} · archcalc summary {typed} --depth 2",
     ]
     said = [head(report)[0], "", f"{layer.path or 'the model'}: {layer.type}, {len(inside)} modules inside"]
@@ -78,7 +79,7 @@ def kind_page(kind: Kind) -> Document:
     rows = [{"figure": _WORDS.get(line.figure, line.figure), "formula": line.letters} for line in lines]
     table = Table([Column("figure", "figure", GROUP), Column("formula", "formula", TEXT)], rows)
     title = [kind.name, "", f"torch: {', '.join(kind.types)}", f"letters: {kind.letters}"]
-    foot = [f"convention: {CONVENTION}", f"next: archcalc explain {_EXAMPLES.get(kind.name, 'resnet-18')}"]
+    foot = [f"convention: {OURS}", f"next: archcalc explain {_EXAMPLES.get(kind.name, 'resnet-18')}"]
     records = [{"kind": kind.name, "figure": line.figure, "formula": line.letters} for line in lines]
     around = {"kind": kind.name, "totals": {}, "notes": []}
     return Document("explain", [*title, *([kind.says] if kind.says else [])], [table], foot, around, records)

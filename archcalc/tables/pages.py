@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from archcalc import units
+from archcalc.analyses.conventions import OURS
 from archcalc.analyses.report import Report
 from archcalc.tables.table import BYTES, EXACT, GROUP, NAME, NUMBER, SI, TEXT, Column, Document, Table
-from archcalc.tables.views import CONVENTION, as_typed, envelope, head, setting
+from archcalc.tables.views import as_typed, envelope, head, setting
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def show(report: Report, about: About) -> Document:
         about.published,
     )
     foot = [
-        f"convention: {CONVENTION}",
+        f"convention: {OURS}",
         *(["difference: = where our figure rounds to the printed one"] if about.published else []),
         *_reasons(about.published),
         f"next: archcalc summary {typed} · archcalc flops {typed} · archcalc shapes {typed} --only-changes",
@@ -108,7 +109,7 @@ def compare(reports: Sequence[Report]) -> Document:
     same = {line.partition(": ")[2] for line in lines}
     title = [f"input {same.pop()} · ★ smallest"] if len(same) == 1 else ["★ smallest", *lines]
     notes = [note for report in reports for note in report.notes]
-    foot = [f"convention: {CONVENTION}", f"next: archcalc summary {as_typed(reports[0].trace)}"]
+    foot = [f"convention: {OURS}", f"next: archcalc summary {as_typed(reports[0].trace)}"]
     around = {
         "models": [envelope(report, {})["model"] for report in reports],
         "inputs": [envelope(report, {})["inputs"] for report in reports],
@@ -148,7 +149,7 @@ def catalogue(families: Sequence[tuple[str, str, Sequence[Mapping[str, Any]]]]) 
     ]
     foot = [
         "* the default of its family: its name alone means this member · case, - and _ do not matter",
-        f"figures at batch 1 with the default knobs · {CONVENTION}",
+        f"figures at batch 1 with the default knobs · {OURS}",
         "next: archcalc show NAME · archcalc params NAME · archcalc flops NAME",
     ]
     count = (

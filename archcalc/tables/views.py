@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from archcalc import units
+from archcalc.analyses.conventions import OURS
 from archcalc.analyses.flops import KEYS as FLOP_KEYS
 from archcalc.analyses.memory import KEYS as MEMORY_KEYS
 from archcalc.analyses.params import KEYS as PARAM_KEYS
@@ -34,7 +35,6 @@ LAYER_COLUMN = Column("path", "layer", LAYER)
 TYPE_COLUMN = Column("type", "type", TYPE)
 OUTPUT_COLUMN = Column("output_shape", "output", SHAPE)
 SHARE_COLUMN = Column("share", "share", SHARE)
-CONVENTION = "1 MAC = 2 FLOPs; contractions only (convolution, linear, matmul, attention)"
 
 
 def summary(report: Report, selection: Selection, published: Sequence[str] = ()) -> Document:
@@ -54,7 +54,7 @@ def summary(report: Report, selection: Selection, published: Sequence[str] = ())
         f"{units.size(totals['param_bytes'])} of parameters · {_macs_and_flops(report)}",
         f"peak of a forward pass {units.size(totals['peak_bytes'])}",
         "new tensors: what a layer's ops allocate; in-place results and views allocate none",
-        f"convention: {CONVENTION}",
+        f"convention: {OURS}",
         *_unknown(report),
     ]
     table = Table(columns, rows, total, _at_least(report))
@@ -99,12 +99,13 @@ def flops(report: Report, selection: Selection, published: Sequence[str] = ()) -
     totals = report.totals
     foot = [
         ("the whole network: " if selection.layer else "") + _macs_and_flops(report),
-        f"convention: {CONVENTION}",
+        f"convention: {report.details['convention'].words}",
+        *_causal(report),
         "elementwise: bias, normalisation, activation, pooling, softmax, adds; never part of MACs",
         *(_unknown(report) or ["complete: every op of the run has a rule"]),
         *published,
     ]
-    keys = ("macs", "flops", "elementwise_flops", "uncounted")
+    keys = ("macs", "flops", "elementwise_flops", "uncounted", "causal_hidden_macs")
     table = Table(columns, _shares(rows, "macs", total), _share_of_all(total, "macs", report), _at_least(report))
     foot += _next(report, *_deeper("flops", selection, table), "memory", "show")
     return _document("flops", report, [table], foot, {key: totals[key] for key in keys})
@@ -227,6 +228,18 @@ def _macs_and_flops(report: Report) -> str:
     return f"{sign}{units.exact(report.macs)} MACs · {sign}{units.exact(report.flops)} FLOPs"
 
 
+def _causal(report: Report) -> list[str]:
+    """How causal attention was counted, and what the other way would give."""
+    hidden = report.totals["causal_hidden_macs"]
+    if not hidden or report.details["convention"].name not in ("archcalc", "half-causal"):
+        return []
+    if report.details["convention"].name == "half-causal":
+        full = units.exact(report.macs + hidden)
+        return [f"causal attention: {units.exact(hidden)} MACs of hidden keys left out; in full {full}"]
+    rest = units.exact(report.macs - hidden)
+    return [f"causal attention: counted in full; without the keys its mask hides {rest} (--convention half-causal)"]
+
+
 def _at_least(report: Report) -> frozenset[str]:
     return frozenset(("macs", "flops", "elementwise_flops") if report.totals["uncounted"] else ())
 
@@ -260,7 +273,8 @@ def as_typed(trace: Trace) -> str:
     parts += [f"--set {shlex.quote(f'{knob}={setting(value)}')}" for knob, value in model.settings.items()]
     dtype = str(trace.assumptions["dtype"])
     parts += [f"-i {_option(one, dtype)}" for one in trace.inputs if one.origin != "default"]
-    return " ".join([*parts, *([f"--dtype {dtype}"] if dtype != "float32" else [])])
+    parts += [f"--dtype {dtype}"] if dtype != "float32" else []
+    return " ".join([*parts, *(["--mode train"] if trace.assumptions["mode"] == "train" else [])])
 
 
 def setting(value: Any) -> str:

@@ -1,0 +1,64 @@
+"""What is counted as a MAC: our own convention, and the habits of other tools.
+
+A convention is a function from a trace to the MACs of its op calls, by their numbers; a call it leaves out is no
+contraction to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from archcalc.analyses import formulas_of_sequences  # noqa: F401 (registers its formulas)
+from archcalc.analyses.causal import hidden_macs
+from archcalc.analyses.formulas import FORMULAS, formula_of, macs
+from archcalc.errors import WrongUse
+from archcalc.trace import Call, Trace
+
+
+@dataclass(frozen=True)
+class Convention:
+    """A way of counting: its name, the words under the table, and the count of every op call."""
+
+    name: str
+    words: str
+    count: Callable[[Trace], Mapping[int, int]]
+
+
+def contraction(trace: Trace, call: Call) -> int | None:
+    """MACs of one op call; None where it is no contraction, or one whose count shapes do not tell."""
+    name = formula_of(call.op)
+    return None if name is None else macs(FORMULAS[name], trace, call)
+
+
+def contractions(trace: Trace) -> dict[int, int]:
+    """Every contraction in full."""
+    counted = ((number, contraction(trace, call)) for number, call in enumerate(trace.calls))
+    return {number: count for number, count in counted if count is not None}
+
+
+def half_causal(trace: Trace) -> dict[int, int]:
+    """Every contraction, without the products that a causal mask hides."""
+    hidden = hidden_macs(trace)
+    return {
+        number: int(count * (1 - hidden[number])) if number in hidden else count
+        for number, count in contractions(trace).items()
+    }
+
+
+OURS = "1 MAC = 2 FLOPs; contractions only (convolution, linear, matmul, attention)"
+
+CONVENTIONS = {
+    convention.name: convention
+    for convention in (
+        Convention("archcalc", OURS, contractions),
+        Convention("half-causal", f"{OURS}; products that a causal mask hides are left out", half_causal),
+    )
+}
+
+
+def convention_named(name: str) -> Convention:
+    """The convention of that name; WrongUse lists them."""
+    if name not in CONVENTIONS:
+        raise WrongUse(f"there is no convention '{name}'.", f"choose one of  {', '.join(CONVENTIONS)}")
+    return CONVENTIONS[name]
