@@ -78,6 +78,13 @@ def kind_of(report: Report, layer: Layer) -> Kind | None:
     return BY_TYPE[layer.type] if seen is not None and _by_kind(report, layer, seen) else None
 
 
+def unwrapped(layer: Layer) -> Layer:
+    """The one layer inside a layer that does nothing itself; any other layer as it is."""
+    while len(layer.children) == 1 and layer.type not in BY_TYPE and not any(layer.own.values()):
+        layer = layer.children[0]
+    return layer
+
+
 def parts(report: Report, layer: Layer) -> list[Part]:
     """What a larger module is made of, one entry a type, which add up to it."""
     found: dict[str, Part] = {}

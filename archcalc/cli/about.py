@@ -13,6 +13,7 @@ from archcalc.errors import WrongUse
 from archcalc.networks import catalogue
 from archcalc.networks.network import Network, Published
 from archcalc.tables.pages import About, published_row
+from archcalc.tables.views import setting
 from archcalc.units import difference
 
 
@@ -30,6 +31,7 @@ def about(report: Report, setup: Setup) -> About:
         str(network.source),
         dict(report.trace.model.config),
         rows,
+        network.drawing,
     )
 
 
@@ -64,7 +66,7 @@ def _row(report: Report, network: Network, published: Published, setup: Setup) -
         knobs = {**setup.knobs, **published.knobs}
         report = analyze(engine.trace(network.name, replace(setup, knobs=knobs)), ("params", "flops"))
     ours = int(report.totals[published.figure])
-    settings = " ".join(f"--set {knob}={value}" for knob, value in published.knobs.items())
-    note = "; ".join(part for part in (published.note, settings.replace("True", "true")) if part)
+    settings = " ".join(f"--set {knob}={setting(value)}" for knob, value in published.knobs.items())
+    note = "; ".join(part for part in (published.note, settings) if part)
     said = {"where": published.where, "called": published.called, "note": note}
     return published_row(published.figure, published.printed, ours, published.agrees(ours), said)

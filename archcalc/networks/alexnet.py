@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from archcalc.networks import diagrams
 from archcalc.networks.network import Family, Network, Paper, Published, at_least, image, register
 
 
@@ -97,6 +98,7 @@ ALEXNET = Family(
     name="alexnet",
     default="alexnet",
     title="AlexNet",
+    diagram=diagrams.ALEXNET,
     idea=(
         "The network that made GPUs and ReLU the way to go: five convolutions with shrinking kernels, then three fully "
         "connected layers with dropout that hold 58 of its 61 million parameters. Two GPUs of 3 GB each made the first "

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from archcalc.networks import diagrams
 from archcalc.networks.network import Input, Network, Paper, Published, register
 from archcalc.networks.transformer import TRANSFORMER, EncoderLayer, checked, within
 
@@ -75,6 +76,7 @@ HF = "transformers 5.23.0"
 register(
     Network(
         name="bert-base",
+        diagram=diagrams.ENCODER_LAYER,
         family=TRANSFORMER,
         build=bert,
         inputs=padded_text,
@@ -89,6 +91,7 @@ register(
     ),
     Network(
         name="bert-large",
+        diagram=diagrams.ENCODER_LAYER,
         family=TRANSFORMER,
         build=bert,
         inputs=padded_text,

@@ -5,15 +5,21 @@ Knobs are named as the blocks' papers name them; the input follows the knobs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
 from torch import Tensor, nn
 
 from archcalc.errors import BadKnob
+from archcalc.networks import diagrams
+from archcalc.networks.block_inputs import (
+    decoder_inputs,
+    maps,
+    positions,
+    positions_with_mask,
+    queries_keys_values,
+    step_of,
+)
 from archcalc.networks.densenet import DENSENET, BottleneckDenseLayer, DenseBlock, Transition
 from archcalc.networks.inception import BN_PAPER, INCEPTION, InceptionModule
-from archcalc.networks.network import Family, Input, Network, Paper, at_least, one_of, register
+from archcalc.networks.network import Family, Network, Paper, at_least, one_of, register
 from archcalc.networks.parts import ChannelShuffle
 from archcalc.networks.recurrent import LSTM, RECURRENT, LSTMCell, RNNCell
 from archcalc.networks.resnet import RESNET, BasicBlock, Bottleneck
@@ -242,65 +248,6 @@ def lstm_cell(input_size: int = 64, hidden_size: int = 128) -> Step:
     return Step(LSTMCell(input_size, hidden_size, 0))
 
 
-# ---- inputs --------------------------------------------------------------------------------------
-
-Inputs = Callable[[Mapping[str, Any]], tuple[Input, ...]]
-
-
-def maps(size: int, knob: str = "in_channels") -> Inputs:
-    """One feature map, N x C x H x W, with the channels of a knob."""
-
-    def inputs(config: Mapping[str, Any]) -> tuple[Input, ...]:
-        return (Input("x", ("batch", "channels", "height", "width"), (1, config[knob], size, size)),)
-
-    return inputs
-
-
-def positions(config: Mapping[str, Any]) -> tuple[Input, ...]:
-    """One sequence of features, N x n x d_model."""
-    return (Input("x", ("batch", "seq_len", "d_model"), (1, config["seq_len"], config["d_model"])),)
-
-
-def positions_with_mask(config: Mapping[str, Any]) -> tuple[Input, ...]:
-    """The same, and a padding mask."""
-    n = config["seq_len"]
-    return (*positions(config), Input("mask", ("batch", "one", "one", "seq_len"), (1, 1, 1, n), "bool"))
-
-
-def decoder_inputs(config: Mapping[str, Any]) -> tuple[Input, ...]:
-    """The target so far, the encoder's output, and both masks."""
-    S, T, d = config["src_len"], config["tgt_len"], config["d_model"]
-    return (
-        Input("x", ("batch", "tgt_len", "d_model"), (1, T, d)),
-        Input("memory", ("batch", "src_len", "d_model"), (1, S, d)),
-        Input("sequence_mask", ("one", "one", "tgt_len", "tgt_len"), (1, 1, T, T), "bool"),
-        Input("padding_mask", ("batch", "one", "one", "src_len"), (1, 1, 1, S), "bool"),
-    )
-
-
-def queries_keys_values(config: Mapping[str, Any]) -> tuple[Input, ...]:
-    """Q, K and V of all heads, and a mask."""
-    h, n, m = config["heads"], config["n"], config["m"]
-    axes = ("batch", "heads", "positions", "features")
-    return (
-        Input("Q", axes, (1, h, n, config["d_k"])),
-        Input("K", axes, (1, h, m, config["d_k"])),
-        Input("V", axes, (1, h, m, config["d_v"])),
-        Input("mask", ("batch", "one", "queries", "keys"), (1, 1, n, m), "bool"),
-    )
-
-
-def step_of(states: int) -> Inputs:
-    """One vector of a sequence and the state before it."""
-
-    def inputs(config: Mapping[str, Any]) -> tuple[Input, ...]:
-        H = config["hidden_size"]
-        state = tuple(Input(name, ("batch", "hidden_size"), (1, H)) for name in ("h", "c")[:states])
-        return (Input("x", ("batch", "input_size"), (1, config["input_size"])), *state)
-
-    return inputs
-
-
 BLOCKS = Family(
     name="blocks",
     default="conv",
@@ -325,28 +272,28 @@ FACTORED = Paper(
     "arXiv:1512.00567",
 )
 
-for name, build, inputs, paper in (
-    ("conv", conv, maps(56), BLOCKS.paper),
-    ("separable-conv", separable_conv, maps(56), XCEPTION),
-    ("low-rank-conv", low_rank_conv, maps(56), FACTORED),
-    ("batch-norm", batch_norm, maps(56, "channels"), BN_PAPER),
-    ("layer-norm", layer_norm, positions, LAYER_NORM),
-    ("inception-module", inception_module, maps(28), INCEPTION.paper),
-    ("residual-block", residual_block, maps(56), RESNET.paper),
-    ("bottleneck-block", bottleneck_block, maps(56), RESNET.paper),
-    ("se-block", se_block, maps(56, "channels"), SENET.paper),
-    ("dense-layer", dense_layer, maps(56), DENSENET.paper),
-    ("dense-block", dense_block, maps(56), DENSENET.paper),
-    ("transition", transition, maps(56), DENSENET.paper),
-    ("channel-shuffle", channel_shuffle, maps(28, "channels"), SHUFFLENET_V1.paper),
-    ("shuffle-unit-v1", shuffle_unit_v1, maps(28), SHUFFLENET_V1.paper),
-    ("shuffle-unit-v2", shuffle_unit_v2, maps(28), SHUFFLENET_V2.paper),
-    ("attention", attention, queries_keys_values, TRANSFORMER.paper),
-    ("multi-head-attention", multi_head_attention, positions, TRANSFORMER.paper),
-    ("encoder-layer", encoder_layer, positions_with_mask, TRANSFORMER.paper),
-    ("decoder-layer", decoder_layer, decoder_inputs, TRANSFORMER.paper),
-    ("rnn-cell", rnn_cell, step_of(1), RECURRENT.paper),
-    ("lstm-cell", lstm_cell, step_of(2), LSTM),
+for name, build, inputs, paper, diagram in (
+    ("conv", conv, maps(56), BLOCKS.paper, diagrams.CONV),
+    ("separable-conv", separable_conv, maps(56), XCEPTION, diagrams.SEPARABLE),
+    ("low-rank-conv", low_rank_conv, maps(56), FACTORED, diagrams.LOW_RANK),
+    ("batch-norm", batch_norm, maps(56, "channels"), BN_PAPER, diagrams.NORMS),
+    ("layer-norm", layer_norm, positions, LAYER_NORM, diagrams.NORMS),
+    ("inception-module", inception_module, maps(28), INCEPTION.paper, diagrams.INCEPTION_MODULE),
+    ("residual-block", residual_block, maps(56), RESNET.paper, diagrams.RESIDUAL),
+    ("bottleneck-block", bottleneck_block, maps(56), RESNET.paper, diagrams.RESIDUAL),
+    ("se-block", se_block, maps(56, "channels"), SENET.paper, diagrams.SE_BLOCK),
+    ("dense-layer", dense_layer, maps(56), DENSENET.paper, diagrams.DENSE_LAYER),
+    ("dense-block", dense_block, maps(56), DENSENET.paper, diagrams.DENSE_BLOCK),
+    ("transition", transition, maps(56), DENSENET.paper, diagrams.TRANSITION),
+    ("channel-shuffle", channel_shuffle, maps(28, "channels"), SHUFFLENET_V1.paper, diagrams.CHANNEL_SHUFFLE),
+    ("shuffle-unit-v1", shuffle_unit_v1, maps(28), SHUFFLENET_V1.paper, diagrams.SHUFFLE_UNIT_V1),
+    ("shuffle-unit-v2", shuffle_unit_v2, maps(28), SHUFFLENET_V2.paper, diagrams.SHUFFLE_UNIT_V2),
+    ("attention", attention, queries_keys_values, TRANSFORMER.paper, diagrams.ATTENTION),
+    ("multi-head-attention", multi_head_attention, positions, TRANSFORMER.paper, diagrams.MULTI_HEAD_ATTENTION),
+    ("encoder-layer", encoder_layer, positions_with_mask, TRANSFORMER.paper, diagrams.ENCODER_LAYER),
+    ("decoder-layer", decoder_layer, decoder_inputs, TRANSFORMER.paper, diagrams.DECODER_LAYER),
+    ("rnn-cell", rnn_cell, step_of(1), RECURRENT.paper, diagrams.RNN),
+    ("lstm-cell", lstm_cell, step_of(2), LSTM, diagrams.LSTM),
 ):
     about = (build.__doc__ or "").strip()
-    register(Network(name=name, family=BLOCKS, build=build, inputs=inputs, paper=paper, about=about))
+    register(Network(name=name, family=BLOCKS, build=build, inputs=inputs, paper=paper, about=about, diagram=diagram))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from archcalc.errors import BadKnob
+from archcalc.networks import diagrams
 from archcalc.networks.network import (
     Family,
     Network,
@@ -258,6 +259,7 @@ DENSENET = Family(
     name="densenet",
     default="densenet-121",
     title="DenseNet",
+    diagram=diagrams.DENSE_BLOCK,
     idea=(
         "Each layer is fed the concatenation of all feature maps before it in its block, and adds only k (the growth "
         "rate) channels of its own. Features are reused instead of learned again, so few parameters go far; the price "

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from archcalc.networks import diagrams
 from archcalc.networks.network import Input, Network, Paper, Published, register
 from archcalc.networks.transformer import TRANSFORMER, FeedForward, MultiHeadAttention, checked, within
 
@@ -95,6 +96,7 @@ for name, layers, d_model, heads, paper_says, readme, exact in (
         Network(
             name=name,
             family=TRANSFORMER,
+            diagram=diagrams.GPT2_BLOCK,
             build=gpt2,
             inputs=text,
             paper=PAPER,

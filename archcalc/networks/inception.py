@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from archcalc.networks import diagrams
 from archcalc.networks.network import Family, Network, Paper, Published, at_least, image, register
 from archcalc.networks.parts import Branches, ConvBNReLU
 from archcalc.networks.senet import SENET, SEBlock
@@ -190,6 +191,7 @@ INCEPTION = Family(
     name="inception",
     default="googlenet",
     title="Inception",
+    diagram=diagrams.INCEPTION_MODULE,
     idea=(
         "Which kernel size is right? All of them: an inception module runs 1x1, 3x3 and larger kernels and a pooling "
         "side by side and concatenates what they find; 1x1 convolutions reduce the channels first. Later versions add "

@@ -91,6 +91,7 @@ class Family:
     idea: str
     paper: Paper
     aliases: tuple[str, ...] = ()
+    diagram: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,12 @@ class Network:
     paper: Paper | None = None
     either: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+    diagram: str = ""
+
+    @property
+    def drawing(self) -> str:
+        """The member's own diagram, or its family's."""
+        return self.diagram or self.family.diagram
 
     @property
     def source(self) -> Paper:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from archcalc.errors import BadKnob
+from archcalc.networks import diagrams
 from archcalc.networks.network import Family, Input, Network, Paper, Published, at_least, register
 
 
@@ -227,6 +228,7 @@ RECURRENT = Family(
     name="recurrent",
     default="rnn",
     title="Recurrent networks",
+    diagram=diagrams.RNN,
     idea=(
         "One cell with one set of weights is applied at every step of a sequence and hands its state to the next. The "
         "parameters do not depend on the sequence's length; the steps cannot run side by side. Gates decide what the "
@@ -261,6 +263,7 @@ register(
     ),
     Network(
         name="gru",
+        diagram=diagrams.GRU,
         family=RECURRENT,
         build=gru,
         inputs=sequence,
@@ -273,6 +276,7 @@ register(
     ),
     Network(
         name="lstm",
+        diagram=diagrams.LSTM,
         family=RECURRENT,
         build=lstm,
         inputs=sequence,
@@ -308,6 +312,7 @@ for name, hidden, dropout, steps, published in (
             name=f"lstm-ptb-{name}",
             family=RECURRENT,
             build=lstm_ptb,
+            diagram=diagrams.LSTM,
             inputs=words,
             paper=ZAREMBA,
             knobs={"hidden_size": hidden, "dropout": dropout, "seq_len": steps},

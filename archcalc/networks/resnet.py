@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor, nn
 
 from archcalc.errors import BadKnob
+from archcalc.networks import diagrams
 from archcalc.networks.network import (
     Family,
     Network,
@@ -190,6 +191,7 @@ RESNET = Family(
     name="resnet",
     default="resnet-50",
     title="ResNet",
+    diagram=diagrams.RESIDUAL,
     idea=(
         "A block computes F(x) + x: the identity shortcut carries the signal and the gradient past the convolutions, "
         "so that nets of 20 to 1,202 layers train. Identity shortcuts cost nothing; only where the shape changes does "

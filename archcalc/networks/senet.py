@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from archcalc.networks import diagrams
 from archcalc.networks.network import Family, Network, Paper, Published, at_least, image, one_of, register
 from archcalc.networks.resnet import LAYERS, BasicBlock, Bottleneck, ResNet, residual_stages
 
@@ -157,6 +158,7 @@ SENET = Family(
     name="senet",
     default="se-resnet-50",
     title="SENet",
+    diagram=diagrams.SE_BLOCK,
     idea=(
         "A convolution mixes channels within its window only. The SE block lets each block look at its whole map: one "
         "number a channel (squeeze), two small fully connected layers (excitation, C -> C/r -> C), and a gate between "

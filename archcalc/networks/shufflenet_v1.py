@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from archcalc.errors import BadKnob
+from archcalc.networks import diagrams
 from archcalc.networks.network import Family, Network, Paper, Published, at_least, image, one_of, register
 from archcalc.networks.parts import ChannelShuffle
 
@@ -107,6 +108,7 @@ SHUFFLENET_V1 = Family(
     name="shufflenet-v1",
     default="shufflenet-v1-1.0x-g3",
     title="ShuffleNet v1",
+    diagram=diagrams.SHUFFLE_UNIT_V1,
     idea=(
         "In small residual nets the 1x1 convolutions are nearly all of the cost (93.4 % of a ResNeXt unit). Grouping "
         "them saves most of it but shuts the groups off from each other; the channel shuffle, which costs nothing, "

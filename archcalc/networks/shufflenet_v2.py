@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from archcalc.networks import diagrams
 from archcalc.networks.network import (
     Family,
     Network,
@@ -138,6 +139,7 @@ SHUFFLENET_V2 = Family(
     name="shufflenet-v2",
     default="shufflenet-v2-1.0x",
     title="ShuffleNet v2",
+    diagram=diagrams.SHUFFLE_UNIT_V2,
     idea=(
         "Designed by measured speed instead of MACs alone. Half of the channels of a unit pass untouched (feature "
         "reuse, as in DenseNet but thinning with distance), the other half sees three convolutions of one constant "

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from archcalc.errors import BadKnob
+from archcalc.networks import diagrams
 from archcalc.networks.network import Family, Input, Network, Paper, Published, at_least, register
 
 
@@ -210,6 +211,7 @@ TRANSFORMER = Family(
     name="transformer",
     default="transformer-base",
     title="Transformer",
+    diagram=diagrams.TRANSFORMER,
     idea=(
         "Every position looks at every other in one step: queries meet keys, and the softmax of their products weighs "
         "the values. No recurrence, so all positions run side by side; the price is the n x n products of attention. "

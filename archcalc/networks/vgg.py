@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
+from archcalc.networks import diagrams
 from archcalc.networks.network import Family, Network, Paper, Published, at_least, image, one_of, register
 
 CONFIGURATIONS = {
@@ -62,6 +63,7 @@ VGG_FAMILY = Family(
     name="vgg",
     default="vgg-16",
     title="VGG",
+    diagram=diagrams.VGG,
     idea=(
         "Depth from the smallest kernel that knows left from right: stacks of 3x3 convolutions, widths that double "
         "when the map halves, and three fully connected layers that hold nine tenths of the parameters and almost none "

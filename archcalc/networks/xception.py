@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from archcalc.networks import diagrams
 from archcalc.networks.inception import INCEPTION
 from archcalc.networks.network import Network, Paper, Published, at_least, image, register
 
@@ -89,6 +90,7 @@ def xception(num_classes: int = 1000) -> Xception:
 register(
     Network(
         name="xception",
+        diagram=diagrams.SEPARABLE,
         family=INCEPTION,
         build=xception,
         inputs=(image(299),),

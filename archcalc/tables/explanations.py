@@ -17,6 +17,7 @@ from archcalc.tables.views import as_typed, envelope, head
 
 def explanation(report: Report, layer: Layer) -> Document:
     """One layer: each figure in letters, then in numbers; or, where it is made of others, what they are."""
+    layer = explain.unwrapped(layer)
     kind = explain.kind_of(report, layer)
     if kind is None and layer.children:
         return _contents(report, layer)
@@ -128,6 +129,6 @@ def _next(report: Report, layer: Layer, kind: Kind | None) -> list[str]:
     typed = as_typed(report.trace)
     above = layer.path.rpartition(".")[0]
     commands = [f"archcalc explain {typed}{' ' + above if above else ''}"] if layer.path else []
-    if kind and layer.path:
+    if kind and layer.path and report.trace.model.name != kind.name:
         commands.append(f"archcalc explain {kind.name}")
     return [*commands, f"archcalc shapes {typed}"]

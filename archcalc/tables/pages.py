@@ -24,13 +24,15 @@ class About:
     paper: str
     knobs: Mapping[str, Any]
     published: Sequence[Mapping[str, Any]]
+    diagram: str = ""
 
 
 def show(report: Report, about: About) -> Document:
     """One page: what it is, its paper, its figures, the published ones beside them, its knobs."""
     totals = report.totals
     typed = as_typed(report.trace)
-    lines = [*head(report), "", *_wrapped(f"{about.title}: {about.idea}"), *_wrapped(about.about), "", about.paper]
+    lines = [*head(report), "", *_wrapped(f"{about.title}: {about.idea}"), *_wrapped(about.about)]
+    lines += ["", *about.diagram.strip("\n").splitlines(), "", about.paper]
     figures = Table(
         [Column("figure", "figure", TEXT), Column("value", "ours", EXACT)],
         [
@@ -60,7 +62,7 @@ def show(report: Report, about: About) -> Document:
         f"convention: {OURS}",
         *(["difference: = where our figure rounds to the printed one"] if about.published else []),
         *_reasons(about.published),
-        f"next: archcalc summary {typed} · archcalc flops {typed} · archcalc shapes {typed} --only-changes",
+        f"next: archcalc summary {typed} · archcalc explain {typed} · archcalc shapes {typed} --only-changes",
     ]
     tables = [figures, knobs, published]
     shown = {key: totals[key] for key in ("params", "macs", "flops", "output_shape")}
@@ -160,7 +162,13 @@ def catalogue(families: Sequence[tuple[str, str, Sequence[Mapping[str, Any]]]]) 
 
 
 def _about_envelope(about: About) -> dict[str, Any]:
-    return {"title": about.title, "idea": about.idea, "about": about.about, "paper": about.paper}
+    return {
+        "title": about.title,
+        "idea": about.idea,
+        "about": about.about,
+        "paper": about.paper,
+        "diagram": about.diagram,
+    }
 
 
 def _wrapped(text: str, width: int = 100) -> list[str]:
