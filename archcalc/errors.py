@@ -162,8 +162,9 @@ class ForwardFailed(ArchcalcError):
     kind = "forward_failed"
     exit_code = 3
 
-    def __init__(self, where: str, message: str, inputs: str) -> None:
-        super().__init__(f"the model's forward raised {message}", f"at      {where}\ninputs  {inputs}")
+    def __init__(self, where: str, message: str, inputs: str, advice: str = "") -> None:
+        lines = [f"at      {where}", f"inputs  {inputs}", *([f"try     {advice}"] if advice else [])]
+        super().__init__(f"the model's forward raised {message}", "\n".join(lines))
 
 
 class NeedsData(ArchcalcError):

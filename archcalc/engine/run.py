@@ -147,7 +147,9 @@ def _explained(error: BaseException, inputs: Inputs, recorder: tracer.Recorder) 
     if isinstance(error, tracer.NeedsValues):
         return NeedsData(place, str(error))
     shown = ", ".join(f"{one.name}={shape(one.shape)} {one.dtype}" for one in inputs.described)
-    return ForwardFailed(place, one_line(error), shown)
+    said = one_line(error)
+    advice = "--batch 2" if "more than 1 value per channel when training" in said else ""
+    return ForwardFailed(place, said, shown, advice)
 
 
 def _place(error: BaseException) -> str:

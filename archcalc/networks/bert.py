@@ -23,7 +23,7 @@ class BERT(nn.Module):
         self.words = nn.Embedding(vocab_size, d_model)
         self.positions = nn.Embedding(length, d_model)
         self.segments = nn.Embedding(2, d_model)
-        self.norm = nn.LayerNorm(d_model, eps=1e-12)
+        self.norm = nn.LayerNorm(d_model)
         self.dropout = nn.Dropout(0.1)
         self.encoder = nn.ModuleList(
             EncoderLayer(d_model, heads, d_k, d_ff, True, nn.GELU(), 0.1) for _ in range(layers)

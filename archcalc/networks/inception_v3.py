@@ -22,9 +22,10 @@ def stem_v3() -> nn.Sequential:
     )
 
 
-def average_pool(in_channels: int, out_channels: int) -> nn.Sequential:
-    """3x3 average and a 1x1 projection."""
-    return nn.Sequential(nn.AvgPool2d(3, stride=1, padding=1), ConvBNReLU(in_channels, out_channels, 1))
+def average_pool(in_channels: int, out_channels: int, count_include_pad: bool = True) -> nn.Sequential:
+    """3x3 average, over the padding's zeros too or over places alone, and a 1x1 projection."""
+    average = nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=count_include_pad)
+    return nn.Sequential(average, ConvBNReLU(in_channels, out_channels, 1))
 
 
 def inception_a(C: int, pool: int) -> Branches:

@@ -33,10 +33,10 @@ def stem_v4() -> nn.Sequential:
 def inception_a() -> Branches:
     """Figure 4: N, 384, 35, 35 -> the same."""
     return Branches(
-        branch_pool=average_pool(384, 96),
         branch1x1=ConvBNReLU(384, 96, 1),
         branch3x3=nn.Sequential(ConvBNReLU(384, 64, 1), ConvBNReLU(64, 96, 3)),
         branch_double=nn.Sequential(ConvBNReLU(384, 64, 1), ConvBNReLU(64, 96, 3), ConvBNReLU(96, 96, 3)),
+        branch_pool=average_pool(384, 96, count_include_pad=False),
     )
 
 
@@ -52,7 +52,6 @@ def reduction_a(C: int, k: int, l: int, m: int, n: int) -> Branches:  # noqa: E7
 def inception_b() -> Branches:
     """Figure 5: N, 1024, 17, 17 -> the same."""
     return Branches(
-        branch_pool=average_pool(1024, 128),
         branch1x1=ConvBNReLU(1024, 384, 1),
         branch7x7=nn.Sequential(ConvBNReLU(1024, 192, 1), ConvBNReLU(192, 224, (1, 7)), ConvBNReLU(224, 256, (7, 1))),
         branch_double=nn.Sequential(
@@ -62,6 +61,7 @@ def inception_b() -> Branches:
             ConvBNReLU(224, 224, (1, 7)),
             ConvBNReLU(224, 256, (7, 1)),
         ),
+        branch_pool=average_pool(1024, 128, count_include_pad=False),
     )
 
 
@@ -82,12 +82,12 @@ def reduction_b() -> Branches:
 def inception_c() -> Branches:
     """Figure 6: N, 1536, 8, 8 -> the same."""
     return Branches(
-        branch_pool=average_pool(1536, 256),
         branch1x1=ConvBNReLU(1536, 256, 1),
         branch3x3=nn.Sequential(ConvBNReLU(1536, 384, 1), expanded(384, 256)),
         branch_double=nn.Sequential(
             ConvBNReLU(1536, 384, 1), ConvBNReLU(384, 448, (1, 3)), ConvBNReLU(448, 512, (3, 1)), expanded(512, 256)
         ),
+        branch_pool=average_pool(1536, 256, count_include_pad=False),
     )
 
 
@@ -166,7 +166,7 @@ class InceptionResNetV2(nn.Module):
             branch1x1=ConvBNReLU(192, 96, 1),
             branch5x5=nn.Sequential(ConvBNReLU(192, 48, 1), ConvBNReLU(48, 64, 5)),
             branch3x3=nn.Sequential(ConvBNReLU(192, 64, 1), ConvBNReLU(64, 96, 3), ConvBNReLU(96, 96, 3)),
-            branch_pool=average_pool(192, 64),
+            branch_pool=average_pool(192, 64, count_include_pad=False),
         )  # N, 320, 35, 35
         self.blocks35 = nn.Sequential(*(block_35() for _ in range(10)))
         self.reduction_a = reduction_a(320, 256, 256, 384, 384)  # N, 1088, 17, 17
