@@ -52,6 +52,18 @@ class UnknownNetwork(ArchcalcError):
         super().__init__(f"'{name}' is not a built-in network.", "\n".join(lines))
 
 
+class UnknownModel(ArchcalcError):
+    """A name that a library does not have."""
+
+    kind = "unknown_network"
+
+    def __init__(self, name: str, library: str, prefix: str, known: Iterable[str]) -> None:
+        names = list(known)
+        close = [f"{prefix}:{n}" for n in get_close_matches(name, names, 4, 0.6)]
+        has = f"{library} has  {'  '.join(names[:6])}  and {len(names) - 6:,} others"
+        super().__init__(f"{library} has no model '{name}'.", f"did you mean  {'  '.join(close)} ?" if close else has)
+
+
 class BadReference(ArchcalcError):
     """A model reference of a form that archcalc does not read."""
 
@@ -60,7 +72,8 @@ class BadReference(ArchcalcError):
     def __init__(self, reference: str, reason: str, hint: str = "") -> None:
         super().__init__(
             f"'{reference}' is not a model reference: {reason}.",
-            hint or "write a built-in NAME, package.module:EXPR, path/to/file.py:EXPR or a stored trace.json",
+            hint
+            or "write a built-in NAME, timm:NAME, hf:NAME, package.module:EXPR, path/to/file.py:EXPR or a trace.json",
         )
 
 
@@ -180,6 +193,21 @@ class NeedsData(ArchcalcError):
         )
 
 
+class Incomplete(ArchcalcError):
+    """Under --strict: ops without a rule, so that the totals are lower bounds."""
+
+    kind = "incomplete"
+    exit_code = 3
+
+    def __init__(self, model: str, notes: Sequence[str]) -> None:
+        super().__init__(
+            f"{model} has ops without a rule, and --strict wants every op counted.",
+            "\n".join(
+                [*notes, "leave --strict out for a lower bound, or give the op a formula: docs/add-a-formula.md"]
+            ),
+        )
+
+
 class Bug(ArchcalcError):
     """An error of archcalc's own."""
 
@@ -192,6 +220,16 @@ class Bug(ArchcalcError):
             f"archcalc failed with {type(error).__name__}: {said}; this is a bug of archcalc's.",
             "add  -v  for the traceback, and report it with the command",
         )
+
+
+def one_line(error: BaseException) -> str:
+    """An error's kind and message in one line, also where its message cannot be had."""
+    try:
+        message = " ".join(str(error).split())
+    except Exception:  # the user's own __str__
+        message = ""
+    kind = type(error).__name__
+    return f"{kind}: {message.rstrip('.')}" if message else kind
 
 
 def _normal(name: str) -> str:

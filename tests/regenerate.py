@@ -20,6 +20,7 @@ from typing import Any
 from archcalc import networks, units
 from archcalc.analyses import analyze, elementwise
 from archcalc.engine import Setup
+from archcalc.engine.declared import Declaration
 from archcalc.engine.load import Loaded
 from archcalc.engine.nodata import without_data
 from archcalc.engine.run import run_loaded
@@ -62,7 +63,8 @@ def catalogue_json() -> str:
 def _member(network: Network) -> dict[str, Any]:
     with without_data():
         module = network.build(**network.config)
-    loaded = Loaded(module, Model(network.name, network.name, "builtin", {}), network.inputs_for(network.config))
+    inputs = Declaration(network.inputs_for(network.config))
+    loaded = Loaded(module, Model(network.name, network.name, "builtin", {}), inputs)
     report = analyze(run_loaded(loaded, Setup()), ("params", "flops"))
     return {
         "name": network.name,

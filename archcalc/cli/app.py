@@ -14,9 +14,9 @@ from archcalc.analyses import analyze
 from archcalc.analyses.conventions import CONVENTIONS
 from archcalc.analyses.report import Report
 from archcalc.cli.complete import complete_model
-from archcalc.cli.options import BUILDING, CHOOSING, PRINTING, Options, shared
+from archcalc.cli.options import BUILDING, CHOOSING, COMPLETE, PRINTING, Options, shared
 from archcalc.cli.output import choose_format, emit
-from archcalc.errors import WrongUse
+from archcalc.errors import Incomplete, WrongUse
 from archcalc.networks import catalogue
 from archcalc.tables import FOR_MACHINES, pages, views
 from archcalc.tables.layers import Selection, matching_layers
@@ -35,9 +35,11 @@ Examples:
   archcalc compare resnet-50 densenet   side by side
   archcalc list                         the catalogue
   archcalc summary mynet.py:Net -i 1x3x224x224
+  archcalc flops timm:vit_base_patch16_224
 
-A MODEL is a NAME of the catalogue, package.module:EXPR, path/to/file.py:EXPR or a stored trace.json; EXPR is a
-module, a class or a function, called or not with plain values: mynet:make(width=2).
+A MODEL is a NAME of the catalogue, package.module:EXPR, path/to/file.py:EXPR, torchvision:NAME, timm:NAME,
+hf:ORG/NAME, hf:path/to/config.json, hf:bert or a stored trace.json; EXPR is a module, a class or a function, called or
+not with plain values: mynet:make(width=2).
 """
 
 app = typer.Typer(
@@ -116,7 +118,7 @@ def show(model: Models, *, options: Options) -> None:
 
 
 @app.command()
-@shared(BUILDING, CHOOSING, PRINTING)
+@shared(BUILDING, COMPLETE, CHOOSING, PRINTING)
 def summary(model: Models, *, options: Options) -> None:
     """Layer table: output, parameters, MACs, memory.
 
@@ -144,7 +146,7 @@ def params(model: Models, *, options: Options) -> None:
 
 
 @app.command()
-@shared(BUILDING, CHOOSING, PRINTING)
+@shared(BUILDING, COMPLETE, CHOOSING, PRINTING)
 def flops(
     model: Models,
     convention: Annotated[str, typer.Option("--convention", metavar="NAME", help=COUNTING)] = "archcalc",
@@ -228,7 +230,7 @@ def explain(
 
 
 @app.command()
-@shared(BUILDING, PRINTING)
+@shared(BUILDING, COMPLETE, PRINTING)
 def compare(model: Models, *, options: Options) -> None:
     """Several networks side by side.
 
@@ -239,6 +241,7 @@ def compare(model: Models, *, options: Options) -> None:
     """
     names = ("params", "flops", "memory")
     reports = [analyze(engine.trace(reference, options.setup), names) for reference in model]
+    _demand_complete(reports, options)
     _emit([pages.compare(reports)], options)
 
 
@@ -259,6 +262,7 @@ def _answer(
         trace = engine.trace(reference, options.setup)
         traced = time.perf_counter()
         report = analyze(trace, analyses, convention)
+        _demand_complete([report], options)
         stored = isinstance(engine.parse(reference), engine.StoredTrace)  # its figures do not need torch
         published = _published(report, figure) if figure and not stored else []
         documents.append(view(report, selection, published))
@@ -267,6 +271,13 @@ def _answer(
             calls = f"{len(trace.calls):,} op calls"
             print(f"{reference}: traced {calls} in {traced - start:.2f} s, analysed in {spent:.2f} s", file=sys.stderr)
     _emit(documents, options)
+
+
+def _demand_complete(reports: Sequence[Report], options: Options) -> None:
+    """Under --strict an op without a rule is an error."""
+    for report in reports:
+        if options.strict and report.totals.get("uncounted"):
+            raise Incomplete(report.trace.model.reference, report.notes)
 
 
 def _published(report: Report, figure: str) -> list[str]:

@@ -26,11 +26,16 @@ class Options:
         list[str],
         typer.Option("-i", "--input", metavar="[NAME=][DTYPE:]SHAPE", help="An input of forward; repeatable."),
     ]
+    inputs: Annotated[
+        str, typer.Option("--inputs", metavar="PKG:FUNCTION", help="A function that makes what forward receives.")
+    ]
+    offline: Annotated[bool, typer.Option("--offline", help="hf:ORG/NAME from the local cache, without the hub.")]
     batch: Annotated[int | None, typer.Option("--batch", min=1, metavar="N", help="Batch size.")]
     size: Annotated[str, typer.Option("--size", metavar="N|HxW", help="Height and width of the image.")]
     seq_len: Annotated[int | None, typer.Option("--seq-len", min=1, metavar="N", help="Length of the sequence.")]
     dtype: Annotated[str, typer.Option("--dtype", metavar="DTYPE", help="Floating type of weights and inputs.")]
     mode: Annotated[str, typer.Option("--mode", metavar="eval|train", help="train: dropout acts, auxiliary heads run.")]
+    strict: Annotated[bool, typer.Option("--strict", help="An op without a rule is an error (exit 3), not a note.")]
     depth: Annotated[int | None, typer.Option("--depth", min=0, metavar="N", help="Fold below this depth.")]
     layer: Annotated[str, typer.Option("--layer", metavar="GLOB", help="Only layers whose path matches.")]
     top: Annotated[int | None, typer.Option("--top", min=1, metavar="N", help="Only the N largest rows.")]
@@ -54,6 +59,8 @@ class Options:
             seq_len=self.seq_len,
             dtype=self.dtype,
             mode=self.mode,
+            inputs_from=self.inputs,
+            offline=self.offline,
         )
 
     def selection(self, for_machine: bool) -> Selection:
@@ -63,11 +70,12 @@ class Options:
 
 
 DEFAULTS: dict[str, Any] = {
-    "set_": [], "input_": [], "batch": None, "size": "", "seq_len": None, "dtype": "float32", "mode": "eval",
-    "depth": None, "layer": "", "top": None, "sort": "", "json_": False, "format_": "", "output": "", "quiet": False,
-    "verbose": False,
+    "set_": [], "input_": [], "inputs": "", "offline": False, "batch": None, "size": "", "seq_len": None,
+    "dtype": "float32", "mode": "eval", "strict": False, "depth": None, "layer": "", "top": None, "sort": "",
+    "json_": False, "format_": "", "output": "", "quiet": False, "verbose": False,
 }  # fmt: skip
-BUILDING = ("set_", "input_", "batch", "size", "seq_len", "dtype", "mode")
+BUILDING = ("set_", "input_", "inputs", "offline", "batch", "size", "seq_len", "dtype", "mode")
+COMPLETE = ("strict",)
 CHOOSING = ("depth", "layer", "top", "sort")
 PRINTING = ("json_", "format_", "output", "quiet", "verbose")
 

@@ -28,7 +28,8 @@ class Setup:
 
     `inputs` are specifications such as "2x3x224x224" or "tokens=int64:1x77"; `batch`, `size` (height, width) and
     `seq_len` replace one axis of the default inputs. `mode` is eval or train: in a training forward pass dropout acts,
-    batch norm takes its own statistics, and auxiliary heads run.
+    batch norm takes its own statistics, and auxiliary heads run. `inputs_from` names a function, package.module:EXPR or
+    path/to/file.py:EXPR, that gives what forward receives; `offline` forbids to ask the hub for a config.json.
     """
 
     knobs: Mapping[str, Any] = field(default_factory=dict)
@@ -38,6 +39,8 @@ class Setup:
     seq_len: int | None = None
     dtype: str = "float32"
     mode: str = "eval"
+    inputs_from: str = ""
+    offline: bool = False
 
 
 def trace(model: str | nn.Module, setup: Setup | None = None, inputs: Any = None) -> Trace:

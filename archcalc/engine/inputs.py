@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from archcalc.engine.declared import Declaration
 from archcalc.errors import BadInput, NeedsInput
-from archcalc.networks.network import Input as Declared
 from archcalc.trace import Input
 from archcalc.units import parse_shape, shape
 
@@ -37,7 +37,7 @@ class Inputs:
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         """The input tensors in the order they are described."""
-        return tuple(t for t in (*self.args, *self.kwargs.values()) if isinstance(t, Tensor))
+        return tuple(t for _, t in named_tensors("", (*self.args, *self.kwargs.values())))
 
 
 @dataclass(frozen=True)
@@ -78,17 +78,18 @@ def parse_spec(text: str, default_dtype: str = "float32") -> Spec:
         raise BadInput(f"{error}.", form) from None
 
 
-def from_declared(declared: Sequence[Declared], setup: Setup) -> list[Spec]:
-    """The network's own inputs, with the shorthands applied to the axes that have their names."""
+def from_declared(declaration: Declaration, setup: Setup) -> list[Spec]:
+    """The model's own inputs, with the shorthands applied to the axes that have their names."""
+    declared = declaration.inputs
     values: dict[str, int | None] = {"batch": setup.batch, "seq_len": setup.seq_len}
     values["height"], values["width"] = setup.size or (None, None)
-    named = {axis for one in declared for axis in one.axes}
+    axes = {axis for one in declared for axis in one.axes}
     for option, axis, given in (
         ("--batch", "batch", setup.batch),
         ("--size", "height", setup.size),
         ("--seq-len", "seq_len", setup.seq_len),
     ):
-        if given is not None and axis not in named:
+        if given is not None and axis not in axes:
             shapes = ", ".join(f"{one.name}={shape(one.shape)}" for one in declared)
             raise BadInput(f"{option} does not apply: no input has such an axis.", f"inputs  {shapes}")
     specs = []
@@ -96,7 +97,8 @@ def from_declared(declared: Sequence[Declared], setup: Setup) -> list[Spec]:
         sizes = [values.get(axis) or size for axis, size in zip(one.axes, one.shape, strict=True)]
         changed = any(values.get(axis) for axis in one.axes)
         dtype = setup.dtype if one.dtype in FLOATS else one.dtype
-        specs.append(Spec(one.name, dtype, tuple(sizes), "option" if changed else "default"))
+        named = declaration.by_name and bool(one.name)
+        specs.append(Spec(one.name, dtype, tuple(sizes), "option" if changed else declaration.origin, named))
     return specs
 
 
@@ -117,8 +119,8 @@ def build(specs: Sequence[Spec], forward: Any, reference: str) -> Inputs:
     parameters = _parameters(forward)
     positional = iter(name for name, p in parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    args: list[Tensor] = []
-    kwargs: dict[str, Tensor] = {}
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
     described = []
     for index, spec in enumerate(specs):
         tensor = _empty(spec.shape, spec.dtype)
@@ -128,16 +130,25 @@ def build(specs: Sequence[Spec], forward: Any, reference: str) -> Inputs:
                 raise BadInput(f"forward has no argument '{spec.name}'.", f"its arguments are  {', '.join(parameters)}")
             if spec.name in kwargs:
                 raise BadInput(f"input {spec.name} is given twice.", "give each input once")
-            kwargs[spec.name] = tensor
+            kwargs[spec.name] = _as_annotated(tensor, parameters.get(spec.name))
         else:
-            args.append(tensor)
+            args.append(_as_annotated(tensor, parameters.get(name)))
         described.append(Input(name, spec.dtype, spec.shape, spec.origin))
     _fits(forward, args, kwargs, reference)
     return Inputs(tuple(args), kwargs, tuple(described))
 
 
-def from_values(values: Any, forward: Any) -> Inputs:
-    """Inputs given by a caller of the library: tensors, shapes or specifications; alone, in a tuple, or in a dict."""
+def _as_annotated(tensor: Tensor, parameter: inspect.Parameter | None) -> Any:
+    """The tensor, in a list where forward's annotation wants a list of tensors, as torchvision's detectors do."""
+    wanted = str(getattr(parameter, "annotation", "")).lower().replace("torch.", "")
+    return [tensor] if re.fullmatch(r"(typing\.)?(list|sequence)\[tensor\]", wanted) else tensor
+
+
+def from_values(values: Any, forward: Any, origin: str = "argument") -> Inputs:
+    """Inputs that a caller or a function gives: tensors, shapes, specifications, nested lists and dicts of tensors.
+
+    One alone, several in a tuple or list, or a dict by the names of forward's arguments.
+    """
     if isinstance(values, Mapping):
         kwargs = {name: _tensor(value) for name, value in values.items()}
         args: tuple[Any, ...] = ()
@@ -150,11 +161,21 @@ def from_values(values: Any, forward: Any) -> Inputs:
     names = [*_parameters(forward)]
     named = [(names[i] if i < len(names) else f"input{i}", a) for i, a in enumerate(args)]
     described = tuple(
-        Input(name, str(t.dtype).removeprefix("torch."), tuple(t.shape), "argument")
-        for name, t in (*named, *kwargs.items())
-        if isinstance(t, Tensor)
+        Input(path, str(t.dtype).removeprefix("torch."), tuple(t.shape), origin)
+        for name, value in (*named, *kwargs.items())
+        for path, t in named_tensors(name, value)
     )
     return Inputs(args, kwargs, described)
+
+
+def named_tensors(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor in nested lists and dicts, with its place: images.0, batch.tokens."""
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, Mapping | list | tuple):
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, item in items:
+            yield from named_tensors(f"{name}.{key}" if name else str(key), item)
 
 
 def takes_nothing(forward: Any) -> bool:
@@ -202,6 +223,17 @@ def _tensor(value: Any) -> Any:
         return _empty(spec.shape, spec.dtype)
     if isinstance(value, tuple | list) and all(isinstance(v, int) for v in value):
         return _empty(value, "float32")
+    return _without_data(value)
+
+
+def _without_data(value: Any) -> Any:
+    """Nested lists and dicts with their tensors emptied; everything else as it is."""
+    if isinstance(value, Tensor):
+        return value if value.is_meta else value.detach().to("meta")
+    if isinstance(value, Mapping):
+        return {key: _without_data(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_without_data, value))
     return value
 
 
@@ -212,7 +244,7 @@ def _parameters(forward: Any) -> dict[str, inspect.Parameter]:
         return {}
 
 
-def _fits(forward: Any, args: Sequence[Tensor], kwargs: Mapping[str, Tensor], reference: str) -> None:
+def _fits(forward: Any, args: Sequence[Any], kwargs: Mapping[str, Any], reference: str) -> None:
     """Refuse inputs that forward cannot be called with, before it is called."""
     try:
         inspect.signature(forward).bind(*args, **kwargs)

@@ -133,106 +133,15 @@ def broadcast(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...] | None:
     return tuple(n if m == 1 else m for m, n in zip(a, b, strict=True))
 
 
-# ---- contractions --------------------------------------------------------------------------------
-
-
-@rule(aten.convolution.default)
-def convolution(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    transposed: bool,
-    output_padding: Sequence[int],
-    groups: int,
-) -> Any:
-    """N, C, H, W -> N, C', H', W' with H' = ⌊(H + 2p - d(k-1) - 1)/s⌋ + 1, in any number of dimensions.
-
-    More parameters than eight: they are the op's own.
-    """
-    dims = x.dim() - 2
-    if transposed or dims < 1 or x.dim() != weight.dim():
-        return NotImplemented
-    s, p, d = (_each(v, dims) for v in (stride, padding, dilation))
-    if (
-        x.dtype != weight.dtype
-        or x.shape[1] != weight.shape[1] * groups
-        or weight.shape[0] % groups
-        or (bias is not None and tuple(bias.shape) != (weight.shape[0],))
-    ):
-        raise RuntimeError(_convolution_mismatch(x, weight, bias, groups))
-    if not plain(x, weight, bias) or not _windows(dims, positive=(stride, dilation), others=(padding,)):
-        return NotImplemented
-    sizes = [
-        (h + 2 * p[i] - d[i] * (k - 1) - 1) // s[i] + 1
-        for i, (h, k) in enumerate(zip(x.shape[2:], weight.shape[2:], strict=True))
-    ]
-    if min(sizes, default=1) < 1:
-        return NotImplemented
-    return new(x, (x.shape[0], weight.shape[0], *sizes))
-
-
-def _convolution_mismatch(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> str:
-    if x.dtype != weight.dtype:
-        return f"Input type ({x.dtype}) and weight type ({weight.dtype}) should be the same"
-    w = tuple(weight.shape)
-    if weight.shape[0] % groups:
-        return f"Given groups={groups}, expected weight of size {w} to be divisible by {groups} at dimension 0"
-    if x.shape[1] != weight.shape[1] * groups:
-        return (
-            f"Given groups={groups}, weight of size {w}, expected input {tuple(x.shape)} "
-            f"to have {weight.shape[1] * groups} channels, but got {x.shape[1]} channels instead"
-        )
-    assert bias is not None
-    return f"Given weight of size {w}, expected bias of {weight.shape[0]} elements, but got {tuple(bias.shape)}"
-
-
-def _windows(dims: int, positive: Sequence[Sequence[int]], others: Sequence[Sequence[int]]) -> bool:
+def whole_windows(dims: int, positive: Sequence[Sequence[int]], others: Sequence[Sequence[int]]) -> bool:
     """Whether these settings of a window are whole: one number or one for each dimension, none of them too small."""
     right = all(len(value) in (1, dims) for value in (*positive, *others))
     return right and all(min(v) > 0 for v in positive) and all(min(v) >= 0 for v in others)
 
 
-def _each(value: Sequence[int], dims: int) -> Sequence[int]:
+def each(value: Sequence[int], dims: int) -> Sequence[int]:
+    """One number for each dimension."""
     return value if len(value) == dims else [value[0]] * dims
-
-
-def _one_dtype(name: str, a: Tensor, other: str, b: Tensor) -> None:
-    """Real kernels refuse a product of two types, which torch's meta kernels let pass."""
-    if a.dtype != b.dtype:
-        raise RuntimeError(f"{name} and {other} must have the same dtype, but got {a.dtype} and {b.dtype}")
-
-
-@rule(aten.mm.default)
-def mm(a: Tensor, b: Tensor) -> Any:
-    """[n, m] @ [m, p] -> [n, p]."""
-    _one_dtype("mat1", a, "mat2", b)
-    if a.dim() != 2 or b.dim() != 2 or a.shape[1] != b.shape[0] or not (a.is_meta and b.is_meta):
-        return NotImplemented
-    return new(a, (a.shape[0], b.shape[1]))
-
-
-@rule(aten.addmm.default)
-def addmm(bias: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Any:
-    """A bias + [n, m] @ [m, p] -> [n, p]."""
-    _one_dtype("bias", bias, "mat2", b)
-    out = mm(a, b)
-    if out is NotImplemented or broadcast(bias.shape, out.shape) != tuple(out.shape):
-        return NotImplemented
-    return out
-
-
-@rule(aten.bmm.default)
-def bmm(a: Tensor, b: Tensor) -> Any:
-    """[b, n, m] @ [b, m, p] -> [b, n, p]."""
-    _one_dtype("batch1", a, "batch2", b)
-    if a.dim() != 3 or b.dim() != 3 or not (a.is_meta and b.is_meta):
-        return NotImplemented
-    if a.shape[0] != b.shape[0] or a.shape[2] != b.shape[1]:
-        return NotImplemented
-    return new(a, (a.shape[0], a.shape[1], b.shape[2]))
 
 
 # ---- normalisation, softmax, reductions ----------------------------------------------------------
@@ -337,10 +246,10 @@ def _pooled(
     dilation: Sequence[int],
     ceil: bool,
 ) -> Any:
-    whole = _windows(2, positive=(kernel_size, stride or kernel_size, dilation), others=(padding,))
+    whole = whole_windows(2, positive=(kernel_size, stride or kernel_size, dilation), others=(padding,))
     if x.dim() != 4 or not plain(x) or ceil or not whole:
         return NotImplemented
-    k, s, p, d = (_each(v, 2) for v in (kernel_size, stride or kernel_size, padding, dilation))
+    k, s, p, d = (each(v, 2) for v in (kernel_size, stride or kernel_size, padding, dilation))
     sizes = [(x.shape[2 + i] + 2 * p[i] - d[i] * (k[i] - 1) - 1) // s[i] + 1 for i in (0, 1)]
     if min(sizes) < 1 or any(2 * p[i] > k[i] for i in (0, 1)):
         return NotImplemented

@@ -9,7 +9,7 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -18,33 +18,35 @@ from typing import Any
 from torch import nn
 
 from archcalc.engine import Setup
+from archcalc.engine.declared import UNKNOWN, Declaration, inputs_of
 from archcalc.engine.nodata import copy_without_data, same_random_state, without_data
-from archcalc.engine.reference import BuiltIn, Code, Expression
-from archcalc.errors import ArchcalcError, BadReference, CannotImport, MissingExtra, WrongUse
+from archcalc.engine.reference import BuiltIn, Code, Expression, InLibrary
+from archcalc.errors import ArchcalcError, BadReference, CannotImport, MissingExtra, WrongUse, one_line
 from archcalc.networks import catalogue
-from archcalc.networks.network import Input
 from archcalc.trace import Model, plain
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A module without data, what it is, and the inputs its definition declares (none: unknown)."""
+    """A module without data, what it is, and the inputs that it declares (none: unknown)."""
 
     module: nn.Module
     model: Model
-    inputs: Sequence[Input] = ()
+    declared: Declaration = UNKNOWN
     notes: tuple[str, ...] = ()
 
 
-def load(reference: BuiltIn | Code | nn.Module, setup: Setup) -> Loaded:
+def load(reference: BuiltIn | Code | InLibrary | nn.Module, setup: Setup) -> Loaded:
     """Build what a reference means; the errors of exit code 2 for wrong names and knobs, 3 for code that raises."""
     with same_random_state():
         if isinstance(reference, BuiltIn):
             return _built_in(reference, setup)
         if isinstance(reference, Code):
             return _code(reference, setup.knobs)
+        if isinstance(reference, InLibrary):
+            return _in_library(reference, setup)
         name = type(reference).__name__
-        return Loaded(_copied(reference, name), Model(name, name, "module", {}))
+        return Loaded(_copied(reference, name), Model(name, name, "module", {}), inputs_of(reference))
 
 
 def _built_in(reference: BuiltIn, setup: Setup) -> Loaded:
@@ -61,7 +63,16 @@ def _built_in(reference: BuiltIn, setup: Setup) -> Loaded:
         raise WrongUse(f"{network.name} cannot be built so: {one_line(error)}.", "try smaller knobs") from error
     settings = {knob: plain(value) for knob, value in setup.knobs.items()}
     model = Model(reference.name, network.name, "builtin", {k: plain(v) for k, v in config.items()}, settings)
-    return Loaded(module, model, network.inputs_for(config), (note,) if note else ())
+    return Loaded(module, model, Declaration(network.inputs_for(config)), (note,) if note else ())
+
+
+def _in_library(reference: InLibrary, setup: Setup) -> Loaded:
+    from archcalc.engine import libraries
+
+    module, declared = libraries.build(reference, setup)
+    settings = {knob: plain(value) for knob, value in setup.knobs.items()}
+    model = Model(reference.text, reference.name, reference.library, settings, settings)
+    return Loaded(_copied(module, reference.text), model, declared)
 
 
 def _code(reference: Code, knobs: Mapping[str, Any]) -> Loaded:
@@ -81,7 +92,15 @@ def _code(reference: Code, knobs: Mapping[str, Any]) -> Loaded:
     module = made if new and all(p.is_meta for p in made.parameters()) else _copied(made, reference.text)
     config = {k: plain(v) for k, v in {**reference.expression.kwargs, **knobs}.items()}
     settings = {knob: plain(value) for knob, value in knobs.items()}
-    return Loaded(module, Model(reference.text, ".".join(reference.expression.attributes), "python", config, settings))
+    model = Model(reference.text, ".".join(reference.expression.attributes), "python", config, settings)
+    return Loaded(module, model, inputs_of(made))
+
+
+def value_of(reference: Code) -> Any:
+    """What an expression gives: the inputs that a function of the user's makes."""
+    with _here_first(), same_random_state():
+        source = _import_file(reference) if reference.is_file else _import_module(reference)
+        return _evaluate(reference, source, {})[0]
 
 
 def _import_module(reference: Code) -> ModuleType:
@@ -162,16 +181,6 @@ def _evaluate(reference: Code, source: ModuleType, knobs: Mapping[str, Any]) -> 
 
 def _makes_modules(value: Any) -> bool:
     return isinstance(value, nn.Module) or (inspect.isclass(value) and issubclass(value, nn.Module))
-
-
-def one_line(error: BaseException) -> str:
-    """An error's kind and message in one line, also where its message cannot be had."""
-    try:
-        message = " ".join(str(error).split())
-    except Exception:  # the user's own __str__
-        message = ""
-    kind = type(error).__name__
-    return f"{kind}: {message.rstrip('.')}" if message else kind
 
 
 def _cannot(doing: str, error: BaseException, called: Any = None) -> CannotImport:

@@ -48,6 +48,8 @@ def without_data() -> Iterator[None]:
 
     def once(module: nn.Module, name: str, tensor: Tensor) -> Tensor:
         """The same empty tensor for the same tensor, so that what is tied stays tied."""
+        if not isinstance(tensor, Tensor):  # a buffer may be None
+            return tensor
         known = emptied_before.get(id(tensor))
         if known is not None and known[0]() is tensor:
             return known[1]

@@ -4,6 +4,7 @@ NAME                    a network of the catalogue
 package.module:EXPR     EXPR = dotted attributes, called or not with literals: mynet:make(width=2)
 path/to/file.py:EXPR    the same, from a file
 path/to/trace.json      a stored trace
+torchvision:NAME  timm:NAME  hf:ORG/NAME  hf:path/to/config.json  hf:bert
 """
 
 from __future__ import annotations
@@ -44,13 +45,24 @@ class Code:
 
 
 @dataclass(frozen=True)
+class InLibrary:
+    """A model of torchvision, timm or transformers (hf), by its name there."""
+
+    text: str
+    library: str
+    name: str
+
+
+@dataclass(frozen=True)
 class StoredTrace:
     """A file that holds a trace."""
 
     path: str
 
 
-Reference = BuiltIn | Code | StoredTrace
+Reference = BuiltIn | Code | InLibrary | StoredTrace
+LIBRARIES = {"torchvision": "resnet50", "timm": "vit_base_patch16_224", "hf": "bert"}
+"""The libraries whose models have references of their own, each with a name for the sake of example."""
 
 
 def parse(text: str) -> Reference:
@@ -62,6 +74,11 @@ def parse(text: str) -> Reference:
     {'width': 2}
     """
     text = text.strip()
+    library, _, name = text.partition(":")
+    if library in LIBRARIES and ":" in text:
+        if not name.strip():
+            raise BadReference(text, "it names a library and no model of it", f"type  {library}:{LIBRARIES[library]}")
+        return InLibrary(text, library, name.strip())
     if text.endswith(".json"):
         return StoredTrace(text)
     head, colon, expression = _split(text)

@@ -26,10 +26,10 @@ from archcalc.engine.inputs import (
     needs_input,
     takes_nothing,
 )
-from archcalc.engine.load import Loaded, load, one_line, shown
+from archcalc.engine.load import Loaded, load, shown, value_of
 from archcalc.engine.nodata import same_random_state
-from archcalc.engine.reference import BuiltIn, Code
-from archcalc.errors import ArchcalcError, BadInput, CannotImport, ForwardFailed, NeedsData, WrongUse
+from archcalc.engine.reference import BuiltIn, Code, InLibrary, parse
+from archcalc.errors import ArchcalcError, BadInput, CannotImport, ForwardFailed, NeedsData, WrongUse, one_line
 from archcalc.trace import Trace
 from archcalc.units import shape
 from archcalc.version import __version__
@@ -38,7 +38,7 @@ HOMES = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
 """Frames of torch and of this room say nothing about where the user's model fails."""
 
 
-def run(reference: BuiltIn | Code | nn.Module, setup: Setup, values: Any = None) -> Trace:
+def run(reference: BuiltIn | Code | InLibrary | nn.Module, setup: Setup, values: Any = None) -> Trace:
     """Load, build the inputs (from `values` where a caller has them), run once, and return the trace."""
     with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints is not the answer
         return run_loaded(load(reference, setup), setup, values)
@@ -88,15 +88,28 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None) -> Trace:
 def _inputs(loaded: Loaded, setup: Setup, values: Any) -> Inputs:
     """What the caller gave, else the -i options, else the definition's own."""
     forward, reference = loaded.module.forward, loaded.model.reference
+    if values is None and setup.inputs_from:
+        return from_values(_made(setup), forward, f"--inputs {setup.inputs_from}")
     if values is not None:
         return from_values(values, forward)
     if setup.inputs:
         return build(from_options(setup), forward, reference)
-    if not loaded.inputs:
+    if not loaded.declared.inputs:
         if takes_nothing(forward):
             return Inputs((), {}, ())
         raise needs_input(reference, forward)
-    return build(from_declared(loaded.inputs, setup), forward, reference)
+    return build(from_declared(loaded.declared, setup), forward, reference)
+
+
+def _made(setup: Setup) -> Any:
+    """The inputs that the user's function makes."""
+    if setup.inputs or setup.batch or setup.size or setup.seq_len:
+        raise WrongUse("--inputs does not combine with -i, --batch, --size or --seq-len.", "choose one of them")
+    reference = parse(setup.inputs_from)
+    if not isinstance(reference, Code):
+        form = "write  --inputs package.module:FUNCTION  or  --inputs path/to/file.py:FUNCTION"
+        raise WrongUse(f"'--inputs {setup.inputs_from}' names no function.", form)
+    return value_of(reference)
 
 
 def _check(inputs: Inputs) -> None:
@@ -153,6 +166,9 @@ def _explained(error: BaseException, inputs: Inputs, recorder: tracer.Recorder) 
 
 
 def _place(error: BaseException) -> str:
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(HOMES)]
-    frame = (frames or traceback.extract_tb(error.__traceback__))[-1]
+    """The innermost line of the user's; of torch's, where a module of torch was called directly."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if not f.filename.startswith(HOMES)]
+    torchs = [f for f in frames if f.filename.startswith(HOMES[0])]
+    frame = (own or torchs or frames)[-1]
     return f"{shown(frame.filename)}:{frame.lineno} in {frame.name}"

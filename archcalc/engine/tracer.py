@@ -17,10 +17,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from archcalc.engine import contraction_kernels  # noqa: F401, enters its rules
+from archcalc.engine.constants import LIMIT, Constants
 from archcalc.engine.inputs import Inputs
 from archcalc.engine.kernels import RULES
 from archcalc.engine.nodata import emptied
 from archcalc.engine.paths import Paths
+from archcalc.engine.refusals import refuse
 from archcalc.trace import Call, ModuleCall, Parameter, Storage, Value, plain
 from archcalc.trace import Tensor as TraceTensor
 
@@ -50,6 +53,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.module = module
         self.paths = Paths(module)
+        self.constants = Constants()
         self.phase = "forward"
         self.tensors: list[TraceTensor] = []
         self.storages: list[Storage] = []
@@ -72,7 +76,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     # ---- ops ----
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         tensors = list(tensors_in((args, kwargs)))
@@ -80,14 +84,20 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if empty and not all(t.is_meta for t in tensors):
             self._note_overwritten(func, args)
             args, kwargs = self._all_empty(args), self._all_empty(kwargs)
+            tensors = list(tensors_in((args, kwargs)))
+        refuse(func, args, kwargs)
         shape_rule = RULES.get(func)
         out = NotImplemented if shape_rule is None else shape_rule(*args, **kwargs)
         if out is NotImplemented:
-            if empty and not VALUES.isdisjoint(func.tags):
-                raise NeedsValues(_signature(func)[0])
-            out = func(*args, **kwargs)
-            if func._opname not in COMPILED:
-                gc.collect(0)
+            if empty and _asks_for_values(func, args):
+                out = self.constants.answer(func, args, kwargs, tensors)
+                if out is NotImplemented:
+                    raise NeedsValues(_signature(func)[0])
+            else:
+                out = func(*args, **kwargs)
+                if func._opname not in COMPILED:
+                    gc.collect(0)
+        self.constants.follow(func, args, kwargs, tensors, out)
         self._record(func, args, kwargs, out)
         return out
 
@@ -112,6 +122,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """A real tensor without its values: another object, and the same tensor and storage in the record."""
         twin: Tensor = emptied(real)
         number = self.tensor(real, "constant")
+        if real.numel() <= LIMIT and real.untyped_storage()._cdata not in self._overwritten:
+            self.constants.note(twin, real)
         self._ids[id(twin)] = (weakref.ref(twin), number)
         storage = twin.untyped_storage()
         key = storage._cdata
@@ -201,6 +213,15 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def here(self) -> str:
         """Path of the module that is running."""
         return self.paths.modules[self.module_calls[self.stack[-1]].module].path if self.stack else ""
+
+
+def _asks_for_values(func: Any, args: Sequence[Any]) -> bool:
+    """Whether an op's result, or its shape, is in the values of its inputs; an index by numbers has a shape without."""
+    if VALUES.isdisjoint(func.tags):
+        return False
+    if func._opname in ("index", "_unsafe_index"):
+        return any(t.dtype in (torch.bool, torch.uint8) for t in tensors_in(args[1:]))
+    return True
 
 
 def parameters_of(recorder: Recorder) -> tuple[Parameter, ...]:

@@ -31,6 +31,8 @@ from archcalc.tables.table import (
 )
 from archcalc.trace import Input, Trace
 
+GIVEN = ("option", "argument")
+"""Origins of an input that somebody typed; any other names who declared it."""
 LAYER_COLUMN = Column("path", "layer", LAYER)
 TYPE_COLUMN = Column("type", "type", TYPE)
 OUTPUT_COLUMN = Column("output_shape", "output", SHAPE)
@@ -189,7 +191,7 @@ def head(report: Report) -> list[str]:
 def _input_text(trace: Trace, index: int) -> str:
     one = trace.inputs[index]
     name = f"{one.name}=" if len(trace.inputs) > 1 else ""
-    origin = "default" if one.origin == "default" else "given"
+    origin = "given" if one.origin in GIVEN else one.origin
     return f"{name}{units.shape(one.shape)} {one.dtype} ({origin})"
 
 
@@ -272,7 +274,8 @@ def as_typed(trace: Trace) -> str:
     parts = [shlex.quote(model.reference)]
     parts += [f"--set {shlex.quote(f'{knob}={setting(value)}')}" for knob, value in model.settings.items()]
     dtype = str(trace.assumptions["dtype"])
-    parts += [f"-i {_option(one, dtype)}" for one in trace.inputs if one.origin != "default"]
+    parts += [f"-i {_option(one, dtype)}" for one in trace.inputs if one.origin in GIVEN]
+    parts += sorted({one.origin for one in trace.inputs if one.origin.startswith("--inputs ")})
     parts += [f"--dtype {dtype}"] if dtype != "float32" else []
     return " ".join([*parts, *(["--mode train"] if trace.assumptions["mode"] == "train" else [])])
 

@@ -18,6 +18,26 @@ class TwoTower(nn.Module):
         return self.image(image) @ self.text(self.embedding(tokens)).mean(1).T
 
 
+class Ranker(nn.Module):
+    """Scores a batch that is a dict of a text and its features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.EmbeddingBag(1000, 32, mode="sum")
+        self.score = nn.Linear(32 + 8, 1)
+
+    def forward(self, batch: dict[str, Tensor], temperature: float = 1.0) -> Tensor:
+        """N scores."""
+        x = torch.cat([self.embedding(batch["text"]), batch["features"]], 1)
+        return self.score(x) / temperature
+
+
+def one_batch() -> dict[str, object]:
+    """What Ranker's forward receives, by the names of its arguments."""
+    text, features = torch.zeros(4, 12, dtype=torch.int64), torch.zeros(4, 8)
+    return {"batch": {"text": text, "features": features}, "temperature": 0.5}
+
+
 def make_net(width: int = 64) -> TwoTower:
     """A network of some width."""
     return TwoTower(width)

@@ -1,0 +1,209 @@
+"""Every model of timm, torchvision and transformers: analysed, or the reason why not; written to docs/coverage.md.
+
+    python -m bench.sweep                      everything, in parallel; a row is kept as soon as it is there
+    python -m bench.sweep timm:resnet* hf:b*   only these
+
+Three checks for each model: parameters against the sum over unique parameters, MACs op by op against torch's own
+FlopCounterMode on meta tensors, and no op without a rule. Needs timm, torchvision and transformers.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from bench.models import torchvision_ops
+
+ROWS = Path("bench/sweep.jsonl")
+PAGE = Path("docs/coverage.md")
+SECONDS = 300
+
+
+def references() -> Iterator[str]:
+    """All of them."""
+    torchvision_ops()
+    import timm
+    from torchvision import models
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
+
+    yield from (f"torchvision:{name}" for name in models.list_models())
+    yield from (f"timm:{name}" for name in timm.list_models())
+    yield from (f"hf:{name}" for name in MODEL_MAPPING_NAMES if name in CONFIG_MAPPING_NAMES)
+
+
+def measured(reference: str) -> dict[str, Any]:
+    """One row: ours, the sum of unique parameters, torch's count by op."""
+    import os
+
+    os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+    torchvision_ops()
+    warnings.simplefilter("ignore")
+    signal.signal(signal.SIGALRM, _late)
+    signal.alarm(SECONDS)
+    row: dict[str, Any] = {"reference": reference}
+    start = time.perf_counter()
+    try:
+        row |= _ours(reference)
+        row["seconds"] = round(time.perf_counter() - start, 2)
+        row |= _others(reference)
+    except Exception as error:
+        row["seconds"] = round(time.perf_counter() - start, 2)
+        row["reason"] = f"{type(error).__name__}: {error}"
+    finally:
+        signal.alarm(0)
+    return row
+
+
+def _ours(reference: str) -> dict[str, Any]:
+    import archcalc
+
+    report = archcalc.analyze(reference)
+    return {
+        "params": report.params,
+        "macs": report.macs,
+        "by_op": dict(report.details["macs_by_op"]),
+        "uncounted": report.totals["uncounted"],
+        "input": [list(one.shape) for one in report.trace.inputs],
+    }
+
+
+def _others(reference: str) -> dict[str, Any]:
+    """The sum over unique parameters, and torch's own counter on the same module and inputs."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from archcalc.engine import Setup, parse
+    from archcalc.engine.load import load
+    from archcalc.engine.run import _inputs
+
+    loaded = load(parse(reference), Setup())
+    module = loaded.module.eval()
+    row: dict[str, Any] = {"unique_params": sum(p.numel() for p in module.parameters())}
+    inputs = _inputs(loaded, Setup(), None)
+    counter = FlopCounterMode(display=False)
+    try:
+        with counter, torch.no_grad():
+            module(*inputs.args, **inputs.kwargs)
+        counts = counter.get_flop_counts().get("Global", {})
+        row["torch_by_op"] = {str(op): count // 2 for op, count in counts.items()}
+    except Exception as error:
+        row["torch_reason"] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return row
+
+
+def _late(*_: Any) -> None:
+    raise TimeoutError(f"not done in {SECONDS} s")
+
+
+def differences(row: dict[str, Any]) -> dict[str, int]:
+    """MACs of ours less torch's, by op without its overload; empty where they agree."""
+    ours: Counter[str] = Counter()
+    for op, macs in row["by_op"].items():
+        ours[".".join(op.split(".")[:2])] += macs
+    theirs: Counter[str] = Counter(row["torch_by_op"])
+    return {op: ours[op] - theirs[op] for op in sorted({*ours, *theirs}) if ours[op] != theirs[op]}
+
+
+def sweep(patterns: list[str]) -> None:
+    """Measure what is not in the file yet, or what the patterns name."""
+    rows = {row["reference"]: row for row in _kept()}
+    names = list(references())
+    if patterns:
+        wanted = [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
+    else:
+        wanted = [name for name in names if name not in rows]
+    with get_context("spawn").Pool(2, maxtasksperchild=100) as pool:
+        for row in pool.imap_unordered(measured, wanted):
+            rows[row["reference"]] = row
+            print(row["reference"], row.get("reason", "")[:100], file=sys.stderr)
+            with ROWS.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+
+
+def _kept() -> Iterator[dict[str, Any]]:
+    """The rows of the file, the last one of a model."""
+    rows = {}
+    if ROWS.exists():
+        for line in ROWS.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            rows[row["reference"]] = row
+    return iter(rows.values())
+
+
+LIBRARIES = {"torchvision": "torchvision", "timm": "timm", "hf": "transformers"}
+
+
+def page(rows: list[dict[str, Any]]) -> str:
+    """docs/coverage.md: for each library the sums, then every reason."""
+    import timm
+    import torch
+    import torchvision
+    import transformers
+
+    versions = f"torch {torch.__version__.split('+')[0]}, torchvision {torchvision.__version__.split('+')[0]}, "
+    versions += f"timm {timm.__version__}, transformers {transformers.__version__}"
+    lines = [
+        "# Coverage",
+        "",
+        "Every model of timm and torchvision, and every architecture of transformers with its default configuration,",
+        "analysed by its reference (`archcalc flops timm:NAME`). Repeat it with `python -m bench.sweep`; measured with",
+        f"{versions}.",
+        "",
+        "* **analysed**: a report was made; **params**: equal to the sum over unique parameters.",
+        "* **same MACs**: equal, op by op, to torch's own `FlopCounterMode` on tensors without data; **torch fails**:",
+        "  that counter raises, so there is nothing to compare with; **differ**: the two disagree.",
+        "* **marked**: some op has no rule; it is named, and the total is printed as a lower bound (≥).",
+        "",
+        "| library | models | analysed | params | same MACs | torch fails | differ | marked | median s |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        *(_line(library, [r for r in rows if r["reference"].startswith(f"{library}:")]) for library in LIBRARIES),
+        "",
+        "## Not analysed, and why",
+        "",
+        *_reasons(rows),
+        "",
+        "## Analysed, with ops that have no rule",
+        "",
+        *(f"* `{r['reference']}`: {', '.join(f'`{op}`' for op in r['uncounted'])}" for r in rows if r.get("uncounted")),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _line(library: str, rows: list[dict[str, Any]]) -> str:
+    done = [row for row in rows if "macs" in row]
+    compared = [row for row in done if "torch_by_op" in row]
+    figures = (
+        len(rows),
+        len(done),
+        sum(row["params"] == row["unique_params"] for row in done),
+        sum(not differences(row) for row in compared),
+        sum("torch_reason" in row for row in done),
+        sum(bool(differences(row)) for row in compared),
+        sum(bool(row["uncounted"]) for row in done),
+    )
+    seconds = sorted(row["seconds"] for row in done)
+    cells = " | ".join(f"{figure:,}" for figure in figures)
+    return f"| {LIBRARIES[library]} | {cells} | {seconds[len(seconds) // 2] if seconds else '-'} |"
+
+
+def _reasons(rows: list[dict[str, Any]]) -> Iterator[str]:
+    for row in rows:
+        if "macs" not in row:
+            reason = " ".join(row["reason"].split("\n")[0].replace(f"{row['reference']} ", "").split())
+            yield f"* `{row['reference']}`: {reason.partition(': ')[2][:160]}"
+
+
+if __name__ == "__main__":
+    sweep(sys.argv[1:])
+    PAGE.write_text(page(sorted(_kept(), key=lambda row: row["reference"])), encoding="utf-8")
