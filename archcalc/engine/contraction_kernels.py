@@ -81,8 +81,10 @@ def grouped_mm(
     """
     if not (a.is_meta and b.is_meta) or a.shape[-1] != b.shape[-2] or not min(a.dim(), b.dim()) >= 2:
         return NotImplemented
-    if (a.dim(), b.dim()) == (2, 2):
-        return NotImplemented if offs is None else new(a, (offs.shape[0], a.shape[0], b.shape[1]), out_dtype)
+    if (offs is None) != ((a.dim(), b.dim()) == (3, 3)):
+        return NotImplemented
+    if (a.dim(), b.dim()) == (2, 2) and offs is not None:
+        return new(a, (offs.shape[0], a.shape[0], b.shape[1]), out_dtype)
     if (a.dim(), b.dim()) == (3, 3):
         return new(a, (a.shape[0], a.shape[1], b.shape[2]), out_dtype) if a.shape[0] == b.shape[0] else NotImplemented
     return new(a, (a.shape[-2], b.shape[-1]), out_dtype)
