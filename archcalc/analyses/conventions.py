@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from archcalc.analyses import formulas_of_sequences  # noqa: F401 (registers its formulas)
+from archcalc.analyses import formulas_of_sequences, habits  # noqa: F401 (registers its formulas)
 from archcalc.analyses.causal import hidden_macs
 from archcalc.analyses.formulas import FORMULAS, formula_of, macs
 from archcalc.errors import WrongUse
@@ -46,6 +46,11 @@ def half_causal(trace: Trace) -> dict[int, int]:
     }
 
 
+def _of(name: str, words: str, habit: Callable[[Trace, Mapping[int, int]], Mapping[int, int]]) -> Convention:
+    """Another tool's habit, which begins with our contractions."""
+    return Convention(name, words, lambda trace: habit(trace, contractions(trace)))
+
+
 OURS = "1 MAC = 2 FLOPs; contractions only (convolution, linear, matmul, attention)"
 
 CONVENTIONS = {
@@ -53,6 +58,22 @@ CONVENTIONS = {
     for convention in (
         Convention("archcalc", OURS, contractions),
         Convention("half-causal", f"{OURS}; products that a causal mask hides are left out", half_causal),
+        _of("torch", "as torch's FlopCounterMode: contractions of the ops it has formulas for", habits.torch_habit),
+        _of(
+            "fvcore",
+            "as fvcore: contractions, 2 an element in batch norm, 5 in other norms, 1 in adaptive pooling",
+            habits.fvcore_habit,
+        ),
+        _of(
+            "thop",
+            "as thop: convolution and linear modules, 4 an element in batch norm, 1 in average pooling",
+            habits.thop_habit,
+        ),
+        _of(
+            "ptflops",
+            "as ptflops by modules: convolutions and linears with bias, 2 an element in norms, ReLU and pooling",
+            habits.ptflops_habit,
+        ),
     )
 }
 
