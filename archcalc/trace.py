@@ -124,6 +124,19 @@ class Call:
                 yield argument
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What another counter found for the model: MACs of each module's own ops, under the counter's own names.
+
+    `unknown` are the ops that it met and has no rule for; `failed` is its error where it could not run.
+    """
+
+    by: str
+    macs: Mapping[str, Mapping[str, int]]
+    unknown: tuple[str, ...]
+    failed: str = ""
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Trace:
     """One run. `modules` holds the whole tree, called or not, parents before children, the root ('') first."""

@@ -99,6 +99,27 @@ def parse_count(text: str) -> int:
     return _parsed(text, match, "a count such as 2,500,000 or 2.5 M", _count_unit)
 
 
+def rounds_to(value: int, printed: str) -> bool:
+    """Whether `value`, rounded to the digits that were printed, is the printed count.
+
+    >>> rounds_to(25_557_032, "25.6M"), rounds_to(60_965_224, "60M")
+    (True, False)
+    """
+    return abs(Decimal(value) - parse_count(printed)) <= last_digit(printed) / 2
+
+
+def last_digit(printed: str) -> Decimal:
+    """What 1 in the last printed digit of a count stands for.
+
+    >>> last_digit("25.6M")
+    Decimal('100000')
+    """
+    digits = printed.rstrip("kKMGB ").replace(",", "")
+    exponent = Decimal(digits).as_tuple().exponent
+    assert isinstance(exponent, int), "a count is finite"
+    return Decimal(parse_count(printed)) / Decimal(digits) * Decimal(1).scaleb(exponent)
+
+
 def parse_size(text: str) -> int:
     """Read a number of bytes: B, KiB, MiB, ... are binary, kB, MB, GB, ... decimal; ValueError otherwise.
 

@@ -19,7 +19,7 @@ from archcalc.units import difference
 
 def about(report: Report, setup: Setup) -> About:
     """The page's facts; figures published for other settings are compared with a run under those."""
-    network = _network(report)
+    network = network_of(report)
     if network is None:
         reference = report.trace.model.reference
         raise WrongUse(f"{reference} is not of the catalogue.", f"type  archcalc summary {reference}")
@@ -37,8 +37,8 @@ def about(report: Report, setup: Setup) -> About:
 
 def published_lines(report: Report, figure: str) -> list[str]:
     """The paper's figure beside ours, for a network of the catalogue at its own settings and input."""
-    network = _network(report)
-    if network is None or not _at_defaults(report, network):
+    network = network_of(report)
+    if network is None or not at_defaults(report, network):
         return []
     lines = []
     for published in network.published:
@@ -51,12 +51,14 @@ def published_lines(report: Report, figure: str) -> list[str]:
     return lines
 
 
-def _network(report: Report) -> Network | None:
+def network_of(report: Report) -> Network | None:
+    """The definition of a report on a network of the catalogue."""
     model = report.trace.model
     return catalogue.load(catalogue.resolve(model.name)[0]) if model.source == "builtin" else None
 
 
-def _at_defaults(report: Report, network: Network) -> bool:
+def at_defaults(report: Report, network: Network) -> bool:
+    """Whether the report is on the network at its own settings and input."""
     own_input = all(one.origin == "default" for one in report.trace.inputs)
     return own_input and dict(report.trace.model.config) == network.config
 

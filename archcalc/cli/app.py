@@ -15,7 +15,7 @@ from archcalc.analyses.conventions import CONVENTIONS
 from archcalc.analyses.report import Report
 from archcalc.cli.complete import complete_model
 from archcalc.cli.options import BUILDING, CHOOSING, COMPLETE, PRINTING, Options, shared
-from archcalc.cli.output import choose_format, emit
+from archcalc.cli.output import choose_format, emit, progress
 from archcalc.errors import Incomplete, WrongUse
 from archcalc.networks import catalogue
 from archcalc.tables import FOR_MACHINES, pages, views
@@ -33,6 +33,7 @@ Examples:
   archcalc shapes resnet-18             every shape and the rule that made it
   archcalc explain resnet-18 conv1      the formulas, in letters and in numbers
   archcalc compare resnet-50 densenet   side by side
+  archcalc verify resnet-50             against papers, libraries and other counters
   archcalc list                         the catalogue
   archcalc summary mynet.py:Net -i 1x3x224x224
   archcalc flops timm:vit_base_patch16_224
@@ -160,7 +161,7 @@ def flops(
       archcalc flops shufflenet-v2
       archcalc flops resnet-50 --size 320 --depth 2
       archcalc flops resnet-18 --layer 'layer4*'
-    archcalc flops gpt2 --convention half-causal
+      archcalc flops gpt2 --convention half-causal
     """
     figure = "macs" if convention == "archcalc" else ""
     _answer(model, options, views.flops, ("flops",), figure=figure, convention=convention)
@@ -243,6 +244,40 @@ def compare(model: Models, *, options: Options) -> None:
     reports = [analyze(engine.trace(reference, options.setup), names) for reference in model]
     _demand_complete(reports, options)
     _emit([pages.compare(reports)], options)
+
+
+@app.command()
+@shared(BUILDING, PRINTING)
+def verify(
+    model: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL...]", help="Model references; none: the catalogue.", autocompletion=complete_model
+        ),
+    ] = None,
+    *,
+    options: Options,
+) -> None:
+    """Our figures beside published ones, other implementations and other counters; exit 1 for what nobody explains.
+
+    \b
+    Examples:
+      archcalc verify resnet-50
+      archcalc verify timm:vit_base_patch16_224
+      archcalc verify
+    """
+    from archcalc.cli.verify import verified
+    from archcalc.tables.verification import catalogue_verification, verification
+
+    if model:
+        found = [verified(reference, options.setup) for reference in model]
+        documents = [verification(report, checks) for report, checks in found]
+    else:
+        found = [verified(name, options.setup) for name in progress(list(catalogue.entries()), options.quiet)]
+        documents = [catalogue_verification(found)]
+    _emit(documents, options)
+    if any(check.verdict == "unexplained" for _, checks in found for check in checks):
+        raise typer.Exit(1)
 
 
 def _answer(

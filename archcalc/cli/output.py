@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from archcalc.errors import ArchcalcError, CannotWrite, WrongUse
@@ -54,6 +54,16 @@ def choose_format(format_: str, file: str, as_json: bool) -> str:
     if chosen not in FORMATS:
         raise WrongUse(f"there is no format '{chosen}'.", f"choose one of  {', '.join(FORMATS)}")
     return chosen
+
+
+def progress(names: Sequence[str], quiet: bool) -> Iterable[str]:
+    """The names one by one, with a bar on stderr while somebody watches it."""
+    if quiet or sys.stderr is None or not sys.stderr.isatty():
+        return names
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(names, description="", console=Console(stderr=True), transient=True)
 
 
 def write_file(file: str, text: str) -> None:

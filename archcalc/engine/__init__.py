@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from archcalc.engine.reference import BuiltIn, StoredTrace, parse
 from archcalc.errors import BadReference, WrongUse
 from archcalc.networks import catalogue
-from archcalc.trace import Trace
+from archcalc.trace import Counted, Trace
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-__all__ = ["BuiltIn", "Setup", "StoredTrace", "parse", "read", "trace"]
+__all__ = ["BuiltIn", "Setup", "StoredTrace", "other_counts", "parse", "read", "trace"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,17 @@ def trace(model: str | nn.Module, setup: Setup | None = None, inputs: Any = None
     from archcalc.engine.run import run
 
     return run(reference, setup, inputs)
+
+
+def other_counts(model: str, setup: Setup) -> tuple[Counted, ...]:
+    """What torch's FlopCounterMode and fvcore count for a model; raises what `trace` raises."""
+    from archcalc.engine.load import load
+    from archcalc.engine.other_counters import counts
+
+    reference = parse(model)
+    if isinstance(reference, StoredTrace):
+        raise WrongUse(f"{model} is a stored trace: other counters need the model itself.", "name the model")
+    return counts(load(reference, setup), setup)
 
 
 def read(path: str) -> Trace:

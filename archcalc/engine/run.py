@@ -44,8 +44,8 @@ def run(reference: BuiltIn | Code | InLibrary | nn.Module, setup: Setup, values:
         return run_loaded(load(reference, setup), setup, values)
 
 
-def run_loaded(loaded: Loaded, setup: Setup, values: Any = None) -> Trace:
-    """The same for a module that is loaded already."""
+def prepared(loaded: Loaded, setup: Setup, values: Any = None) -> tuple[nn.Module, Inputs]:
+    """The module in its mode and dtype, and its inputs; the errors of exit code 2 for what cannot be."""
     dtype = dtype_named(setup.dtype, FLOATS)
     lazy = [name for name, p in loaded.module.named_parameters() if is_lazy(p)]
     if lazy:
@@ -58,6 +58,12 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None) -> Trace:
         module = module.to(dtype)
     inputs = _inputs(loaded, setup, values)
     _check(inputs)
+    return module, inputs
+
+
+def run_loaded(loaded: Loaded, setup: Setup, values: Any = None) -> Trace:
+    """The same for a module that is loaded already."""
+    module, inputs = prepared(loaded, setup, values)
     recorder = tracer.Recorder(module)
     parameters = tracer.parameters_of(recorder)
     given = tuple(recorder.tensor(tensor, "input") for tensor in inputs.tensors)

@@ -123,6 +123,7 @@ register(
         family=ALEXNET,
         build=alexnet,
         inputs=(image(224),),
+        same_as="torchvision:alexnet",
         paper=WEIRD_TRICK,
         about="One tower of 64, 192, 384, 256 and 256 channels; the input is 224 x 224.",
         published=(

@@ -76,6 +76,7 @@ HF = "transformers 5.23.0"
 register(
     Network(
         name="bert-base",
+        same_as="hf:bert",
         diagram=diagrams.ENCODER_LAYER,
         family=TRANSFORMER,
         build=bert,

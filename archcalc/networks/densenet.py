@@ -289,6 +289,7 @@ def _member(depth: int, params: str, macs: str, *more: Published, growth_rate: i
         knobs={"depth": depth, "growth_rate": growth_rate},
         either=("depth", "block_config"),
         published=(*exact, *more),
+        same_as=f"torchvision:densenet{depth}" if exact else "",
         about=about,
     )
 

@@ -98,6 +98,7 @@ for name, layers, d_model, heads, paper_says, readme, exact in (
             family=TRANSFORMER,
             diagram=diagrams.GPT2_BLOCK,
             build=gpt2,
+            same_as="hf:GPT2LMHeadModel" if name == "gpt2" else "",
             inputs=text,
             paper=PAPER,
             knobs={"layers": layers, "d_model": d_model, "heads": heads},

@@ -148,6 +148,7 @@ register(
         family=INCEPTION,
         build=inception_v3,
         inputs=(image(299),),
+        same_as="timm:inception_v3",
         paper=Paper(
             "Rethinking the Inception Architecture for Computer Vision",
             "Szegedy, Vanhoucke, Ioffe, Shlens, Wojna",

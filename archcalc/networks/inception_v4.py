@@ -213,12 +213,20 @@ PAPER = Paper(
 TIMM = "timm 1.0.31"
 
 register(
-    Network(name="inception-v4", family=INCEPTION, build=inception_v4, inputs=(image(299),), paper=PAPER),
+    Network(
+        name="inception-v4",
+        family=INCEPTION,
+        build=inception_v4,
+        inputs=(image(299),),
+        same_as="timm:inception_v4",
+        paper=PAPER,
+    ),
     Network(
         name="inception-resnet-v2",
         family=INCEPTION,
         build=inception_resnet_v2,
         inputs=(image(299),),
+        same_as="timm:inception_resnet_v2",
         paper=PAPER,
         published=(
             Published("params", "55,843,464", TIMM),

@@ -6,11 +6,10 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from archcalc.errors import BadKnob, UnknownKnob
-from archcalc.units import parse_count
+from archcalc.units import parse_count, rounds_to
 
 if TYPE_CHECKING:
     from torch import nn
@@ -56,14 +55,7 @@ class Published:
         >>> Published("params", "25.6M", "").agrees(25_557_032)
         True
         """
-        digits = self.printed.rstrip("kKMGB ").replace(",", "")
-        unit = Decimal(self.number) / Decimal(digits)
-        return abs(Decimal(ours) - self.number) <= unit * Decimal(1).scaleb(_exponent(digits)) / 2
-
-
-def _exponent(digits: str) -> int:
-    exponent = Decimal(digits).as_tuple().exponent
-    return exponent if isinstance(exponent, int) else 0
+        return rounds_to(ours, self.printed)
 
 
 @dataclass(frozen=True)
@@ -99,7 +91,8 @@ class Network:
     """A definition: `build` makes the module from knobs, `knobs` are this member's own values of them.
 
     `inputs` are what forward receives, or a function that gives them for the knobs. Knobs named in `either` say the
-    same thing in two ways: setting one of them unsets the other.
+    same thing in two ways: setting one of them unsets the other. `same_as` is the reference of an implementation
+    elsewhere with the same parameters and MACs.
     """
 
     name: str
@@ -113,6 +106,7 @@ class Network:
     either: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     diagram: str = ""
+    same_as: str = ""
 
     @property
     def drawing(self) -> str:

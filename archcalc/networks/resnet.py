@@ -221,7 +221,14 @@ def printed(figure: str, text: str, where: str, note: str = "") -> Published:
     return Published(figure, text, where, called="FLOPs" if figure == "macs" else "", note=note)
 
 
-def member(name: str, *published: Published, about: str = "", paper: Paper | None = None, **knobs: object) -> Network:
+def member(
+    name: str,
+    *published: Published,
+    about: str = "",
+    paper: Paper | None = None,
+    same_as: str = "",
+    **knobs: object,
+) -> Network:
     """A member by what it sets of the definition's knobs."""
     return Network(
         name=name,
@@ -232,6 +239,7 @@ def member(name: str, *published: Published, about: str = "", paper: Paper | Non
         published=published,
         about=about,
         paper=paper,
+        same_as=same_as,
     )
 
 
@@ -240,12 +248,14 @@ register(
         "resnet-18",
         *exact("11,689,512", "1,814,073,344"),
         printed("macs", "1.8G", TABLE1),
+        same_as="torchvision:resnet18",
         depth=18,
     ),
     member(
         "resnet-34",
         *exact("21,797,672", "3,663,761,408"),
         printed("macs", "3.6G", TABLE1, "3.66 cut to one decimal, not rounded"),
+        same_as="torchvision:resnet34",
         depth=34,
     ),
     member(
@@ -255,6 +265,7 @@ register(
         printed("macs", "4.1G", PYCLS),
         printed("macs", "3.8G", TABLE1, "the paper's net has the stride in the first 1x1: resnet-50-v1"),
         printed("params", "25.5M", "ResNeXt paper, Table 1", "fits a count without BN's scale and shift (25,503,912)"),
+        same_as="torchvision:resnet50",
         about=V15_ABOUT,
         depth=50,
     ),
@@ -264,6 +275,7 @@ register(
         printed("params", "44.5M", "WRN paper, Table 8"),
         printed("macs", "7.8G", PYCLS),
         printed("macs", "7.6G", TABLE1, "the paper's net has the stride in the first 1x1: resnet-101-v1"),
+        same_as="torchvision:resnet101",
         about=V15_ABOUT,
         depth=101,
     ),
@@ -273,6 +285,7 @@ register(
         printed("params", "60.2M", "WRN paper, Table 8"),
         printed("macs", "11.5G", PYCLS),
         printed("macs", "11.3G", TABLE1, "the paper's net has the stride in the first 1x1: resnet-152-v1"),
+        same_as="torchvision:resnet152",
         about=V15_ABOUT,
         depth=152,
     ),
@@ -307,6 +320,7 @@ register(
         "wrn-50-2",
         *exact("68,883,240", "11,398,021,120"),
         printed("params", "68.9M", "WRN paper, Table 8"),
+        same_as="torchvision:wide_resnet50_2",
         about="ResNet-50 with its 3x3 convolutions twice as wide.",
         paper=WIDE,
         widen_factor=2.0,

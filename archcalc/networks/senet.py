@@ -182,6 +182,7 @@ def _member(name: str, *published: Published, **knobs: object) -> None:
             inputs=(image(224),),
             knobs=knobs,
             published=published,
+            same_as=f"timm:legacy_{name.replace('-', '', 2).replace('-', '_')}",
         )
     )
 
@@ -228,6 +229,7 @@ register(
         family=SENET,
         build=senet_154,
         inputs=(image(224),),
+        same_as="timm:legacy_senet154",
         about="SE blocks in a wider ResNeXt-152 of 64 groups, with a stem of three 3x3 convolutions.",
     )
 )

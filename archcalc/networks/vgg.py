@@ -88,6 +88,7 @@ def _member(depth: int, printed: str, params: str, macs: str, *more: Published) 
             family=VGG_FAMILY,
             build=vgg,
             inputs=(image(224),),
+            same_as=f"torchvision:vgg{depth}",
             knobs={"depth": depth},
             published=(Published("params", printed, TABLE2), *exact, *more),
         )

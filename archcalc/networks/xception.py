@@ -94,6 +94,7 @@ register(
         family=INCEPTION,
         build=xception,
         inputs=(image(299),),
+        same_as="timm:legacy_xception",
         paper=Paper(
             "Xception: Deep Learning with Depthwise Separable Convolutions", "Chollet", 2016, "arXiv:1610.02357"
         ),
