@@ -43,6 +43,15 @@ def size(value: int) -> str:
     return _scaled(value, 1024, BYTE_UNITS)
 
 
+def plural(number: int, noun: str) -> str:
+    """A number of things.
+
+    >>> plural(1, "layer"), plural(1200, "layer")
+    ('1 layer', '1,200 layers')
+    """
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def share(part: int, whole: int) -> str:
     """A part of a whole in percent with one decimal; a share of nothing is 0.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import prod
 
+from archcalc.analyses import formulas
 from archcalc.trace import Call, Shape, Trace
 
 POINTWISE = frozenset(
@@ -115,11 +116,23 @@ MOVEMENT = frozenset(
 """Copies, views, gathers, fillings: no arithmetic on elements."""
 
 
+ELSEWHERE: dict[str, int] = {}
+"""Ops of other libraries ("mylib.gate"): operations for each element of the output, 0 for movement."""
+
+
+def elementwise(*ops: str, an_element: int) -> None:
+    """Declare ops of another library that do `an_element` operations for each element of their first output.
+
+    >>> elementwise("mylib.gate", "mylib.mix", an_element=2)
+    """
+    ELSEWHERE.update(dict.fromkeys(ops, an_element))
+
+
 def operations(trace: Trace, call: Call) -> int | None:
     """Elementwise operations of one call; 0 for movement, None for an op that no list has."""
     name = base_name(call.op)
     if name is None:
-        return None
+        return _elsewhere(trace, call)
     if name in MOVEMENT:
         return 0
     output = trace.shape(call.outputs[0]) if call.outputs else ()
@@ -155,6 +168,16 @@ def base_name(op: str) -> str | None:
         return None
     name = rest.partition(".")[0]
     return name if name.endswith("__") else name.removesuffix("_")
+
+
+def _elsewhere(trace: Trace, call: Call) -> int | None:
+    """An op of another library, by what was declared for it."""
+    library, _, rest = call.op.partition(".")
+    formulas.load_plugins(library)
+    each = ELSEWHERE.get(f"{library}.{rest.partition('.')[0]}")
+    if each is None:
+        return None
+    return each * sum(prod(trace.shape(output)) for output in call.outputs[:1])
 
 
 def _first_input(trace: Trace, call: Call) -> Shape:

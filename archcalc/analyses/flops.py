@@ -10,15 +10,17 @@ from archcalc.analyses.elementwise import beside_contraction, operations
 from archcalc.analyses.report import Analysis
 from archcalc.trace import Trace
 
+CLASSES = ("contraction", "elementwise", "movement", "unknown")
+"""What a call is: counted by an exact formula, estimated by its elements, free, or without a rule."""
 KEYS = ("macs", "flops", "elementwise_flops")
 
 
 def flops(trace: Trace, convention: str = "archcalc") -> Analysis:
     """Figures of the forward pass at the module that called the op, counted as a convention does.
 
-    Totals add `uncounted`, the names of ops without a rule (the totals are then lower bounds), and
-    `causal_hidden_macs`, those MACs of our own convention that a causal mask hides. Details give the MACs by op, the
-    number of contractions and the convention's words.
+    Totals add `uncounted`, the names of ops without a rule (the totals are then lower bounds), `calls`, the op calls
+    of each class, and `causal_hidden_macs`, those MACs of our own convention that a causal mask hides. Details give
+    the MACs by op, the number of contractions and the convention's words.
     """
     chosen = convention_named(convention)
     exact = contractions(trace)
@@ -26,10 +28,12 @@ def flops(trace: Trace, convention: str = "archcalc") -> Analysis:
     own: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(KEYS, 0))
     uncounted: Counter[tuple[str, str]] = Counter()
     by_op: Counter[str] = Counter()
+    classes: Counter[str] = Counter()
     for number, call in enumerate(trace.calls):
         path = trace.path(call)
         products = counted.get(number, 0)
         elementwise = beside_contraction(trace, call) if number in exact else operations(trace, call)
+        classes[_class(number in exact, elementwise)] += 1
         if products:
             own[path]["macs"] += products
             own[path]["flops"] += 2 * products
@@ -43,10 +47,24 @@ def flops(trace: Trace, convention: str = "archcalc") -> Analysis:
     return Analysis(
         KEYS,
         own,
-        totals={"uncounted": names, "causal_hidden_macs": hidden},
+        totals={
+            "uncounted": names,
+            "calls": {name: classes[name] for name in CLASSES},
+            "causal_hidden_macs": hidden,
+        },
         notes=tuple(_unknown(op, uncounted) for op in names),
-        details={"macs_by_op": dict(by_op.most_common()), "contraction_calls": len(exact), "convention": chosen},
+        details={
+            "macs_by_op": dict(by_op.most_common()),
+            "contraction_calls": len(exact),
+            "convention": chosen,
+        },
     )
+
+
+def _class(contraction: bool, elementwise: int | None) -> str:
+    if contraction:
+        return "contraction"
+    return "unknown" if elementwise is None else "elementwise" if elementwise else "movement"
 
 
 def _unknown(op: str, uncounted: Counter[tuple[str, str]]) -> str:

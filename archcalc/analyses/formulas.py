@@ -10,15 +10,20 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import cache
+from importlib.metadata import entry_points
 from math import prod
 from typing import Any, TypeVar
 
+from archcalc.errors import CannotImport, one_line
 from archcalc.trace import Call, Shape, Trace
 
 Formula = Callable[..., int | None]
 F = TypeVar("F", bound=Formula)
 FORMULAS: dict[str, Formula] = {}
 """By op name; 'aten.mm' stands for all its overloads."""
+OURS = ("aten", "prims")
+PLUGINS = "archcalc.formulas"
+"""The group of entry points through which packages add formulas: the library of the ops, and the module to import."""
 
 
 def contraction(*ops: str) -> Callable[[F], F]:
@@ -55,8 +60,20 @@ def formula_of(op: str) -> str | None:
     ('aten.lstm', 'aten.addmm', None)
     """
     namespace, _, rest = op.partition(".")
+    if namespace not in OURS:
+        load_plugins(namespace)
     packet = f"{namespace}.{rest.partition('.')[0]}"
     return next((name for name in (op, packet, packet.removesuffix("_")) if name in FORMULAS), None)
+
+
+@cache
+def load_plugins(library: str) -> None:
+    """Import what installed packages know of the ops of a library, once; CannotImport where that fails."""
+    for point in entry_points(group=PLUGINS, name=library):
+        try:
+            point.load()
+        except Exception as error:  # code of another package
+            raise CannotImport(f"the formulas for {library} ({point.value}) raised {one_line(error)}.", "") from error
 
 
 # ---- matrices and vectors ------------------------------------------------------------------------

@@ -100,7 +100,8 @@ def against_counter(report: Report, counted: Counted) -> Check:
             else:
                 beside[op] += macs
     reasons = [f"counts {op}: {_signed(macs)}" for op, macs in beside.most_common()]
-    missing, blind = ours - products, sorted(MULTIPLYING.intersection(counted.unknown))
+    ours_too = {op.split(".")[1] for op in report.details["macs_by_op"]}  # ops of other libraries among them
+    missing, blind = ours - products, sorted((MULTIPLYING | ours_too - PRODUCTS).intersection(counted.unknown))
     if missing:
         where = _where(report, counted)
         why = f"no rule for {', '.join(blind)}" if missing > 0 and blind else "and names no op without a rule"

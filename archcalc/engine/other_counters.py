@@ -82,7 +82,7 @@ def _fvcore(module: nn.Module, inputs: Inputs) -> Counted:
         analysis = FlopCountAnalysis(model, args)
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
         inclusive = {path: dict(ops) for path, ops in analysis.by_module_and_operator().items()}
-        unknown = tuple(sorted(op.removeprefix("aten::") for op in analysis.unsupported_ops()))
+        unknown = tuple(sorted(op.partition("::")[2] for op in analysis.unsupported_ops()))
         return Counted(name, _own(inclusive), unknown)
 
     try:

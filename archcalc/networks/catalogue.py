@@ -1,7 +1,7 @@
 """The catalogue: names, families and stored figures of every definition, readable without torch.
 
 The figures stand in catalogue.json, which is written from the definitions (`python -m tests.regenerate`) and
-compared with them by a test.
+compared with them by a test. Other packages add networks through entry points, which are names until one is asked for.
 """
 
 from __future__ import annotations
@@ -12,30 +12,37 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archcalc.errors import UnknownNetwork
+from archcalc.errors import CannotImport, UnknownNetwork, one_line
 
 if TYPE_CHECKING:
     from archcalc.networks.network import Network
 
 FILE = Path(__file__).with_name("catalogue.json")
+PLUGINS = "archcalc.networks"
+"""The group of entry points through which packages add networks: the network's name, and where its Network is."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One member: where its definition is, and its figures as stored (batch 1, default knobs)."""
+    """One member: where its definition is, and its figures as stored (batch 1, default knobs).
+
+    A member from another package has no stored figures: `plugin` is its entry point, and they are None.
+    """
 
     name: str
     aliases: Sequence[str]
     family: str
     file: str
-    year: int
+    year: int | None
     input: str
     knobs: Mapping[str, Any]
-    params: int
-    macs: int
+    params: int | None
+    macs: int | None
+    plugin: EntryPoint | None = None
 
 
 @dataclass(frozen=True)
@@ -77,9 +84,21 @@ def aliases() -> Mapping[str, FamilyEntry]:
 
 
 def names() -> list[str]:
-    """Everything that can be typed as a NAME: members, families, aliases."""
+    """Everything that can be typed as a NAME: members, families, aliases, networks of other packages."""
     own = [name for entry in entries().values() for name in (entry.name, *entry.aliases)]
-    return [*own, *(alias for alias in aliases() if alias not in own)]
+    return [*own, *(alias for alias in aliases() if alias not in own), *plugins()]
+
+
+@cache
+def plugins() -> Mapping[str, Entry]:
+    """The networks that installed packages add, by name; a name of our own stays ours."""
+    taken = {normal(name) for name in (*entries(), *aliases())}
+    found = {}
+    for point in entry_points(group=PLUGINS):
+        if normal(point.name) not in taken:
+            package = point.dist.name if point.dist else point.module
+            found[point.name] = Entry(point.name, (), package, "", None, "", {}, None, None, point)
+    return found
 
 
 def resolve(name: str) -> tuple[Entry, str]:
@@ -97,6 +116,9 @@ def resolve(name: str) -> tuple[Entry, str]:
             shown = ", ".join(others[:6]) + (f" and {len(others) - 6} more" if len(others) > 6 else "")
             note = f"{alias} means {family.default}, the family's default; others: {shown}"
             return entries()[family.default], note
+    for entry in plugins().values():
+        if wanted == normal(entry.name):
+            return entry, f"{entry.name} comes with the package {entry.family}"
     raise UnknownNetwork(name, names())
 
 
@@ -104,7 +126,7 @@ def matching(glob: str) -> list[FamilyEntry]:
     """The families with those members that match the glob; a family's own name matches all of them."""
     pattern = normal(glob)
     found = []
-    for family in families():
+    for family in (*families(), *_packages()):
         whole = any(fnmatchcase(normal(name), pattern) for name in (family.name, *family.aliases))
         members = [
             member
@@ -116,10 +138,32 @@ def matching(glob: str) -> list[FamilyEntry]:
     return found
 
 
-def load(entry: Entry) -> Network:
-    """The definition itself; imports its file, and torch with it."""
-    from archcalc.networks.network import NETWORKS
+def _packages() -> list[FamilyEntry]:
+    """The networks of other packages as families, one a package."""
+    by_package: dict[str, list[Entry]] = {}
+    for entry in plugins().values():
+        by_package.setdefault(entry.family, []).append(entry)
+    return [
+        FamilyEntry(package, f"networks of the package {package}", "", (), tuple(members))
+        for package, members in by_package.items()
+    ]
 
+
+def load(entry: Entry) -> Network:
+    """The definition itself; imports its file, and torch with it. CannotImport where another package's fails."""
+    from archcalc.networks.network import NETWORKS, Network
+
+    if entry.plugin is not None:
+        where = f"the network {entry.name} of the package {entry.family}"
+        try:
+            network = entry.plugin.load()
+        except Exception as error:  # code of another package
+            hint = f"its entry point is {entry.plugin.value}"
+            raise CannotImport(f"{where} raised {one_line(error)}.", hint) from error
+        if not isinstance(network, Network) or network.name != entry.name:
+            hint = f"{entry.plugin.value} must be an archcalc.networks.network.Network of that name"
+            raise CannotImport(f"{where} is not one.", hint)
+        return network
     import_module(f"archcalc.networks.{entry.file}")
     return NETWORKS[entry.name]
 

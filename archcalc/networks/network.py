@@ -140,11 +140,15 @@ class Network:
         return config
 
     def _kind(self, knob: str) -> str:
-        return str(inspect.signature(self.build).parameters[knob].annotation)
+        annotation = inspect.signature(self.build).parameters[knob].annotation
+        return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
 
 
 def _like(knob: str, value: Any, default: Any, kind: str) -> Any:
-    """`value` as the type the knob is annotated with; a number may stand for a sequence of one."""
+    """`value` as the type the knob is annotated with; a number may stand for a sequence of one.
+
+    Knobs of other packages may have types that are not known here: their values pass as they are.
+    """
     accepted: dict[str, tuple[type, ...]] = {
         "int": (int,),
         "float": (int, float),
@@ -153,8 +157,8 @@ def _like(knob: str, value: Any, default: Any, kind: str) -> Any:
         "tuple": (tuple, list, int),
     }
     wanted = kind.split(" ", maxsplit=1)[0].split("[", maxsplit=1)[0]
-    if value is None and "None" in kind:
-        return None
+    if wanted not in accepted or (value is None and "None" in kind):
+        return value
     if not isinstance(value, accepted[wanted]) or (wanted != "bool" and isinstance(value, bool)):
         raise BadKnob(knob, value, f"it is not {_ARTICLE[wanted]}", hint_for(knob, default))
     if wanted == "tuple":

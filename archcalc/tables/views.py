@@ -57,12 +57,13 @@ def summary(report: Report, selection: Selection, published: Sequence[str] = ())
         f"peak of a forward pass {units.size(totals['peak_bytes'])}",
         "new tensors: what a layer's ops allocate; in-place results and views allocate none",
         f"convention: {OURS}",
-        *_unknown(report),
+        *_completeness(report),
     ]
     table = Table(columns, rows, total, _at_least(report))
     foot += _next(report, *_deeper("summary", selection, table), "shapes", "flops")
-    keys = ("params", "trainable_params", "buffers", "param_bytes", "macs", "flops", "elementwise_flops", "uncounted")
-    shown = {key: totals[key] for key in (*keys, "peak_bytes", "output_shape")}
+    counts = ("params", "trainable_params", "buffers", "param_bytes", "macs", "flops", "elementwise_flops")
+    keys = (*counts, "uncounted", "calls", "peak_bytes", "output_shape")
+    shown = {key: totals[key] for key in keys}
     return _document("summary", report, [table], foot, shown)
 
 
@@ -104,10 +105,10 @@ def flops(report: Report, selection: Selection, published: Sequence[str] = ()) -
         f"convention: {report.details['convention'].words}",
         *_causal(report),
         "elementwise: bias, normalisation, activation, pooling, softmax, adds; never part of MACs",
-        *(_unknown(report) or ["complete: every op of the run has a rule"]),
+        *_completeness(report),
         *published,
     ]
-    keys = ("macs", "flops", "elementwise_flops", "uncounted", "causal_hidden_macs")
+    keys = ("macs", "flops", "elementwise_flops", "uncounted", "calls", "causal_hidden_macs")
     table = Table(columns, _shares(rows, "macs", total), _share_of_all(total, "macs", report), _at_least(report))
     foot += _next(report, *_deeper("flops", selection, table), "memory", "show")
     return _document("flops", report, [table], foot, {key: totals[key] for key in keys})
@@ -246,9 +247,16 @@ def _at_least(report: Report) -> frozenset[str]:
     return frozenset(("macs", "flops", "elementwise_flops") if report.totals["uncounted"] else ())
 
 
-def _unknown(report: Report) -> list[str]:
-    names = report.totals["uncounted"]
-    return [f"≥: lower bounds, no rule for {', '.join(names)}"] if names else []
+def _completeness(report: Report) -> list[str]:
+    """How many op calls are of which class, and the names of those that nothing is known of."""
+    calls, names = report.totals["calls"], report.totals["uncounted"]
+    known = (
+        f"{units.plural(calls['contraction'], 'contraction')} counted, "
+        f"{calls['elementwise']:,} elementwise estimated, {units.plural(calls['movement'], 'movement')} free"
+    )
+    if not names:
+        return [f"complete: {known}; every op has a rule"]
+    return [f"≥: lower bounds: {known}, {calls['unknown']:,} without a rule: {', '.join(names)}"]
 
 
 def _next(report: Report, *commands: str) -> list[str]:
