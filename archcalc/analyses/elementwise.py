@@ -8,7 +8,7 @@ and is named.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import prod
+from math import log2, prod
 
 from archcalc.analyses import formulas
 from archcalc.trace import Call, Shape, Trace
@@ -90,6 +90,9 @@ PASSES = {
 WINDOWS = frozenset("avg_pool1d avg_pool2d avg_pool3d max_pool2d_with_indices max_pool3d_with_indices".split())
 """Pooling: one operation for each element of the window of each output."""
 
+TRANSFORMS = {"_fft_c2c": 5.0, "_fft_r2c": 2.5, "_fft_c2r": 2.5}
+"""Fast Fourier transforms of n points: so many times n·log2(n) additions and multiplications, the usual estimate."""
+
 MOVEMENT = frozenset(
     """
     _chunk_cat _conj _copy_from _efficientzerotensor _fw_primal _index_put_impl _lazy_clone _linalg_check_errors
@@ -142,6 +145,8 @@ def operations(trace: Trace, call: Call) -> int | None:
         return _reduced(trace, call)
     if name in WINDOWS:
         return prod(output) * prod(_window(call, len(output) - 2))
+    if name in TRANSFORMS:
+        return _transform(trace, call, TRANSFORMS[name])
     if name in PASSES:
         return prod(output) * PASSES[name] + _statistics(trace, call) + _distances(trace, call, name)
     return None
@@ -178,6 +183,15 @@ def _elsewhere(trace: Trace, call: Call) -> int | None:
     if each is None:
         return None
     return each * sum(prod(trace.shape(output)) for output in call.outputs[:1])
+
+
+def _transform(trace: Trace, call: Call, each: float) -> int:
+    """Over all the transformed axes at once: log2 of a product is the sum of the axes' log2."""
+    real = max(_first_input(trace, call), trace.shape(call.outputs[0]), key=prod)  # a real signal has half a spectrum
+    axes = call.attributes["dim"]
+    assert isinstance(axes, tuple)
+    points = prod(real[axis] for axis in axes if isinstance(axis, int))
+    return round(each * prod(real) * log2(points))
 
 
 def _first_input(trace: Trace, call: Call) -> Shape:
@@ -222,4 +236,5 @@ def rules() -> Mapping[str, str]:
     said |= dict.fromkeys(sorted(REDUCTIONS), "1 an input element")
     said |= dict.fromkeys(sorted(WINDOWS), "the window an output element")
     said |= {name: f"{passes} an output element" for name, passes in sorted(PASSES.items())}
+    said |= {name: f"{each:g} · log2(n) an element of n points" for name, each in sorted(TRANSFORMS.items())}
     return said | dict.fromkeys(sorted(MOVEMENT), "free")

@@ -199,6 +199,16 @@ def trilinear(
     return prod(max(sizes) for sizes in zip(*spread, strict=True))
 
 
+@contraction("aten.linalg_solve_triangular")
+def solve_triangular(self: Shape, output: Shape) -> int:
+    """A X = B or X A = B with A of n x n, by substitution: (n - 1)/2 products for each element of X.
+
+    >>> solve_triangular((4, 4), (4, 2))  # 4·3/2 · 2
+    12
+    """
+    return prod(output) * (self[-1] - 1) // 2
+
+
 def _expanded(shape: Shape, axes: tuple[int, ...]) -> list[int]:
     sizes = list(shape)
     for axis in sorted(axes):
