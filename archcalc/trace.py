@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
 from typing import Any
 
@@ -125,6 +125,17 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """One training step: the op calls at which its phases begin, and the first after it."""
+
+    forward: int
+    loss: int
+    backward: int
+    optimizer: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
 class Counted:
     """What another counter found for the model: MACs of each module's own ops, under the counter's own names.
 
@@ -154,6 +165,7 @@ class Trace:
     input_tensors: tuple[int, ...]
     output_tensors: tuple[int, ...]
     notes: tuple[str, ...] = field(default=())
+    steps: tuple[Step, ...] = field(default=())
 
     def __repr__(self) -> str:
         """A line instead of the whole record."""
@@ -166,6 +178,14 @@ class Trace:
     def path(self, call: Call) -> str:
         """Path of the module that an op call ran in."""
         return self.modules[self.module_calls[call.module_call].module].path
+
+    def of_forward(self) -> Trace:
+        """The first forward pass alone; the same trace where nothing followed it. Storages keep their later deaths."""
+        if not self.steps:
+            return self
+        end = self.steps[0].loss
+        runs = tuple(run for run in self.module_calls if run.last <= end)
+        return replace(self, calls=self.calls[:end], module_calls=runs, steps=())
 
     def to_json(self) -> str:
         """The trace as one JSON document; `from_json` reads it back unchanged."""
@@ -221,6 +241,7 @@ def _trace(fields: dict[str, Any]) -> Trace:
         "tensors": Tensor,
         "storages": Storage,
         "calls": Call,
+        "steps": Step,
     }
-    read = {name: tuple(kind(**item) for item in fields[name]) for name, kind in records.items()}
+    read = {name: tuple(kind(**item) for item in fields.get(name, ())) for name, kind in records.items()}
     return Trace(**{**fields, **read, "model": Model(**fields["model"])})

@@ -16,7 +16,7 @@ from typing import Any
 import archcalc
 from archcalc.analyses.report import Layer, Report
 from archcalc.cli import main
-from archcalc.tables import Screen, render, views
+from archcalc.tables import Screen, bills, render, views
 from archcalc.tables.layers import ALL, Selection
 
 ROOT = Path(__file__).parent.parent
@@ -41,7 +41,7 @@ def check_report(made: Report) -> None:
     bill = ("params", "buffers", "inputs", "saved", "gradients", "optimizer", "temporaries")
     assert sum(made.totals[f"{part}_bytes"] for part in bill) == made.totals["peak_bytes"]
     assert made.totals["at_peak_bytes"] == made.totals["peak_bytes"]
-    for view, key in ((views.params, "params"), (views.flops, "macs"), (views.memory, "at_peak_bytes")):
+    for view, key in ((views.params, "params"), (views.flops, "macs"), (bills.memory, "at_peak_bytes")):
         document = view(made, Selection(depth=ALL, zeros=True))
         as_json = json.loads(render([document], "json", Screen()))
         rows = list(csv.DictReader(io.StringIO(render([document], "csv", Screen()))))

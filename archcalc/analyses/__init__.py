@@ -23,4 +23,5 @@ ANALYSES: dict[str, Callable[[Trace], Analysis]] = {
 def analyze(trace: Trace, names: Sequence[str] = tuple(ANALYSES), convention: str = "archcalc") -> Report:
     """The report of the named analyses (all of them by default) on one trace; `convention` is how MACs are counted."""
     chosen: dict[str, Callable[[Trace], Analysis]] = {**ANALYSES, "flops": partial(flops, convention=convention)}
-    return assemble(trace, [chosen[name](trace) for name in names])
+    forward = trace.of_forward()
+    return assemble(trace, [chosen[name](trace if name == "memory" else forward) for name in names])

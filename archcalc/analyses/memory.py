@@ -1,4 +1,7 @@
-"""Memory of a forward pass without gradients: the peak of live bytes over the run, and who holds them then."""
+"""Memory over a run: the peak of live bytes, the bill at that moment, and who holds what.
+
+A forward pass without gradients, or training steps: then the peak is that of the second step, the steady state.
+"""
 
 from __future__ import annotations
 
@@ -7,51 +10,71 @@ from itertools import accumulate
 from typing import Any
 
 from archcalc.analyses.report import Analysis
-from archcalc.trace import Trace
+from archcalc.trace import Storage, Trace
 
-KEYS = ("params_bytes", "buffers_bytes", "allocated_bytes", "at_peak_bytes")
+KEYS = ("params_bytes", "buffers_bytes", "allocated_bytes", "at_peak_bytes", "kept_bytes")
 BILL = {
     "parameter": "params_bytes",
     "buffer": "buffers_bytes",
     "constant": "buffers_bytes",
     "input": "inputs_bytes",
+    "saved": "saved_bytes",
+    "gradient": "gradients_bytes",
+    "optimizer": "optimizer_bytes",
     "activation": "temporaries_bytes",
 }
 """The line of the bill that a role belongs to; constants are tensors a model keeps without registering them."""
+LINES = ("params", "buffers", "inputs", "saved", "gradients", "optimizer", "temporaries")
 
 
 def memory(trace: Trace) -> Analysis:
     """Bytes by module, and the bill at the peak.
 
-    Figures: `params_bytes` and `buffers_bytes` at their owner, `allocated_bytes` of all tensors a module's ops make
-    (views and in-place results make none), `at_peak_bytes` of what it holds at the peak. Totals: `peak_bytes`, and
-    the bill at the peak, whose lines add up to it; `output_bytes`; nothing is kept for backward, so
-    `saved_total_bytes` is 0.
+    Figures: `params_bytes` and `buffers_bytes` at their owner, `allocated_bytes` of all tensors that a module's ops
+    make in forward (views and in-place results make none), `at_peak_bytes` of what it holds at the peak, `kept_bytes`
+    of what autograd keeps at the end of forward, at the module whose op made it. Totals: `peak_bytes`, and the bill at
+    the peak, whose lines add up to it; `output_bytes`; `saved_total_bytes`, the sum of what is kept;
+    `first_step_peak_bytes` for training steps.
     """
     live = timeline(trace)
-    moment = max(range(len(live)), key=live.__getitem__) if trace.calls else None
-    bill = dict.fromkeys(("params", "buffers", "inputs", "saved", "gradients", "optimizer", "temporaries"), 0)
-    totals = {f"{line}_bytes": value for line, value in bill.items()}
+    start, end = (trace.steps[-1].forward, trace.steps[-1].end) if trace.steps else (0, len(live))
+    moment = max(range(start, end), key=live.__getitem__)
+    totals = {f"{line}_bytes": 0 for line in LINES}
     own: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(KEYS, 0))
     owners = _owners(trace)
     for number, storage in enumerate(trace.storages):
-        figures = own[owners[number]]
-        line = BILL[storage.role]
-        if storage.role == "activation":
-            figures["allocated_bytes"] += storage.bytes
-        elif line in KEYS:
+        figures, line = own[owners[number]], BILL[storage.role]
+        if line in KEYS:
             figures[line] += storage.bytes
-        if storage.live_at(-1 if moment is None else moment):
+        elif _made_in_forward(trace, storage):
+            figures["allocated_bytes"] += storage.bytes
+        if storage.live_at(moment if trace.calls else -1):
             figures["at_peak_bytes"] += storage.bytes
             totals[line] += storage.bytes
-    totals["peak_bytes"] = live[moment or 0]
+        if trace.steps and storage.role == "saved" and _kept(storage, trace.steps[-1].loss):
+            figures["kept_bytes"] += storage.bytes
+    totals["peak_bytes"] = live[moment]
     totals["output_bytes"] = _output_bytes(trace)
-    totals["saved_total_bytes"] = 0
+    totals["saved_total_bytes"] = sum(figures["kept_bytes"] for figures in own.values())
+    if trace.steps:
+        totals["first_step_peak_bytes"] = max(live[: trace.steps[0].end])
     details: dict[str, Any] = {"timeline": live, "peak": None}
-    if moment is not None:
+    if trace.calls:
         call = trace.calls[moment]
-        details["peak"] = {"call": moment, "op": call.op, "path": trace.path(call)}
+        details["peak"] = {"call": moment, "op": call.op, "path": trace.path(call), "phase": call.phase}
     return Analysis(KEYS, own, totals, details=details)
+
+
+def _made_in_forward(trace: Trace, storage: Storage) -> bool:
+    """Whether an op of the forward pass made it; of the last one, in training."""
+    if not trace.steps:
+        return storage.role == "activation"
+    return trace.steps[-1].forward <= storage.birth < trace.steps[-1].loss
+
+
+def _kept(storage: Storage, end: int) -> bool:
+    """Whether it was made by the end of forward and lives on."""
+    return storage.birth < end and storage.live_at(end)
 
 
 def timeline(trace: Trace) -> list[int]:

@@ -154,7 +154,7 @@ def _tree(trace: Trace, own: Mapping[str, Figures], keys: Sequence[str]) -> Laye
 def _calls(trace: Trace) -> dict[int, tuple[int, tuple[Shape, ...], tuple[Shape, ...]]]:
     """For each called module: how often, and the shapes of its last call."""
     found: dict[int, tuple[int, tuple[Shape, ...], tuple[Shape, ...]]] = {}
-    for call in trace.module_calls:
+    for call in trace.of_forward().module_calls:
         times = found[call.module][0] if call.module in found else 0
         inputs = tuple(trace.shape(t) for t in call.inputs)
         found[call.module] = times + 1, inputs, tuple(trace.shape(t) for t in call.outputs)

@@ -14,11 +14,11 @@ from archcalc.analyses import analyze
 from archcalc.analyses.conventions import CONVENTIONS
 from archcalc.analyses.report import Report
 from archcalc.cli.complete import complete_model
-from archcalc.cli.options import BUILDING, CHOOSING, COMPLETE, PRINTING, Options, shared
+from archcalc.cli.options import BUILDING, CHOOSING, COMPLETE, PRINTING, TRAINING, Options, shared
 from archcalc.cli.output import choose_format, emit, progress
 from archcalc.errors import Incomplete, WrongUse
 from archcalc.networks import catalogue
-from archcalc.tables import FOR_MACHINES, pages, views
+from archcalc.tables import FOR_MACHINES, bills, pages, views
 from archcalc.tables.layers import Selection, matching_layers
 from archcalc.tables.table import Document
 from archcalc.version import __version__
@@ -168,16 +168,18 @@ def flops(
 
 
 @app.command()
-@shared(BUILDING, CHOOSING, PRINTING)
+@shared(BUILDING, TRAINING, CHOOSING, PRINTING)
 def memory(model: Models, *, options: Options) -> None:
-    """Memory of a forward pass: the bill at the peak of live bytes, and who holds them.
+    """Memory of a forward pass, or of a training step: the bill at the peak of live bytes, and who holds them.
 
     \b
     Examples:
       archcalc memory resnet-50 --batch 32
+      archcalc memory resnet-50 --batch 32 --train --optimizer adam
+      archcalc memory vgg-16 --train --frozen features --loss cross-entropy
       archcalc memory densenet --dtype bfloat16
     """
-    _answer(model, options, views.memory, ("params", "memory"))
+    _answer(model, options, bills.memory, ("params", "memory"))
 
 
 @app.command()

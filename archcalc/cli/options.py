@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from archcalc.engine import Setup
+from archcalc.engine import Setup, Training
 from archcalc.errors import BadInput, WrongUse
 from archcalc.tables.layers import ALL, Selection
 from archcalc.units import parse_shape
@@ -35,6 +35,18 @@ class Options:
     seq_len: Annotated[int | None, typer.Option("--seq-len", min=1, metavar="N", help="Length of the sequence.")]
     dtype: Annotated[str, typer.Option("--dtype", metavar="DTYPE", help="Floating type of weights and inputs.")]
     mode: Annotated[str, typer.Option("--mode", metavar="eval|train", help="train: dropout acts, auxiliary heads run.")]
+    train: Annotated[bool, typer.Option("--train", help="A training step: forward, loss, backward, optimizer.")]
+    optimizer: Annotated[
+        str, typer.Option("--optimizer", metavar="NAME", help="sgd, momentum, adam, adamw, adafactor or lion.")
+    ]
+    loss: Annotated[str, typer.Option("--loss", metavar="NAME", help="sum, mean, cross-entropy or mse.")]
+    frozen: Annotated[
+        list[str], typer.Option("--frozen", metavar="GLOB", help="Layers that are not trained; repeatable.")
+    ]
+    checkpoint: Annotated[
+        list[str],
+        typer.Option("--checkpoint", metavar="GLOB", help="Layers that are recomputed in backward; repeatable."),
+    ]
     strict: Annotated[bool, typer.Option("--strict", help="An op without a rule is an error (exit 3), not a note.")]
     depth: Annotated[int | None, typer.Option("--depth", min=0, metavar="N", help="Fold below this depth.")]
     layer: Annotated[str, typer.Option("--layer", metavar="GLOB", help="Only layers whose path matches.")]
@@ -61,7 +73,19 @@ class Options:
             mode=self.mode,
             inputs_from=self.inputs,
             offline=self.offline,
+            training=self._training(),
         )
+
+    def _training(self) -> Training | None:
+        """The training step that was asked for; WrongUse for options of one without --train."""
+        asked = [name for name in TRAINING[1:] if getattr(self, name) != DEFAULTS[name]]
+        if not self.train:
+            if asked:
+                raise WrongUse(f"--{asked[0]} is an option of a training step.", "add  --train")
+            return None
+        if self.mode != DEFAULTS["mode"]:
+            raise WrongUse("--train and --mode do not go together: a training step runs in train mode.", "choose one")
+        return Training(self.optimizer, self.loss, tuple(self.frozen), tuple(self.checkpoint))
 
     def selection(self, for_machine: bool) -> Selection:
         """What to show: machines get every layer unless told otherwise, people a folded table."""
@@ -71,10 +95,13 @@ class Options:
 
 DEFAULTS: dict[str, Any] = {
     "set_": [], "input_": [], "inputs": "", "offline": False, "batch": None, "size": "", "seq_len": None,
-    "dtype": "float32", "mode": "eval", "strict": False, "depth": None, "layer": "", "top": None, "sort": "",
+    "dtype": "float32", "mode": "eval",
+    "train": False, "optimizer": "adamw", "loss": "sum", "frozen": [], "checkpoint": [],
+    "strict": False, "depth": None, "layer": "", "top": None, "sort": "",
     "json_": False, "format_": "", "output": "", "quiet": False, "verbose": False,
 }  # fmt: skip
 BUILDING = ("set_", "input_", "inputs", "offline", "batch", "size", "seq_len", "dtype", "mode")
+TRAINING = ("train", "optimizer", "loss", "frozen", "checkpoint")
 COMPLETE = ("strict",)
 CHOOSING = ("depth", "layer", "top", "sort")
 PRINTING = ("json_", "format_", "output", "quiet", "verbose")

@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-__all__ = ["BuiltIn", "Setup", "StoredTrace", "other_counts", "parse", "read", "trace"]
+__all__ = ["BuiltIn", "Setup", "StoredTrace", "Training", "other_counts", "parse", "read", "trace"]
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training step: the optimizer, the loss, and the layers (patterns of paths) that are frozen or checkpointed."""
+
+    optimizer: str = "adamw"
+    loss: str = "sum"
+    frozen: tuple[str, ...] = ()
+    checkpoint: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -29,7 +39,8 @@ class Setup:
     `inputs` are specifications such as "2x3x224x224" or "tokens=int64:1x77"; `batch`, `size` (height, width) and
     `seq_len` replace one axis of the default inputs. `mode` is eval or train: in a training forward pass dropout acts,
     batch norm takes its own statistics, and auxiliary heads run. `inputs_from` names a function, package.module:EXPR or
-    path/to/file.py:EXPR, that gives what forward receives; `offline` forbids to ask the hub for a config.json.
+    path/to/file.py:EXPR, that gives what forward receives; `offline` forbids to ask the hub for a config.json. With
+    `training` two whole steps are traced, in train mode unless `mode` says otherwise.
     """
 
     knobs: Mapping[str, Any] = field(default_factory=dict)
@@ -41,6 +52,7 @@ class Setup:
     mode: str = "eval"
     inputs_from: str = ""
     offline: bool = False
+    training: Training | None = None
 
 
 def trace(model: str | nn.Module, setup: Setup | None = None, inputs: Any = None) -> Trace:

@@ -53,6 +53,10 @@ class Paths:
         self._times[id(module)] = turn + 1
         return near[turn % len(near)]
 
+    def restart(self) -> None:
+        """Another run begins: shared modules take their paths in the same order again."""
+        self._times.clear()
+
     def entered(self, index: int) -> None:
         """Note the path of the module call that begins."""
         self._calls.append(index)

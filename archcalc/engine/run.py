@@ -6,7 +6,7 @@ import contextlib
 import gc
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from archcalc.engine import Setup, tracer
+from archcalc.engine import Setup, Training, tracer
 from archcalc.engine.inputs import (
     FLOATS,
     Inputs,
@@ -30,7 +30,7 @@ from archcalc.engine.load import Loaded, load, shown, value_of
 from archcalc.engine.nodata import same_random_state
 from archcalc.engine.reference import BuiltIn, Code, InLibrary, parse
 from archcalc.errors import ArchcalcError, BadInput, CannotImport, ForwardFailed, NeedsData, WrongUse, one_line
-from archcalc.trace import Trace
+from archcalc.trace import Trace, Value
 from archcalc.units import shape
 from archcalc.version import __version__
 
@@ -53,7 +53,7 @@ def prepared(loaded: Loaded, setup: Setup, values: Any = None) -> tuple[nn.Modul
         raise CannotImport(f"{lazy[0]} is lazy: its shape is only known after a first run.", hint)
     if setup.mode not in ("eval", "train"):
         raise WrongUse(f"there is no mode '{setup.mode}'.", "choose one of  eval, train")
-    module = loaded.module.train(setup.mode == "train")
+    module = loaded.module.train(_mode(setup) == "train")
     if dtype != torch.float32:
         module = module.to(dtype)
     inputs = _inputs(loaded, setup, values)
@@ -64,19 +64,20 @@ def prepared(loaded: Loaded, setup: Setup, values: Any = None) -> tuple[nn.Modul
 def run_loaded(loaded: Loaded, setup: Setup, values: Any = None) -> Trace:
     """The same for a module that is loaded already."""
     module, inputs = prepared(loaded, setup, values)
-    recorder = tracer.Recorder(module)
+    recorder, go = _recorder(module, setup.training)
     parameters = tracer.parameters_of(recorder)
     given = tuple(recorder.tensor(tensor, "input") for tensor in inputs.tensors)
-    outputs = _forward(module, inputs, recorder)
+    outputs = _run(go, inputs, recorder)
     return Trace(
         model=loaded.model,
         inputs=inputs.described,
         assumptions={
-            "mode": setup.mode,
-            "gradients": False,
+            "mode": _mode(setup),
+            "gradients": setup.training is not None,
             "dtype": setup.dtype,
             "batch": _batch(inputs),
             "kernels": "composite ops decomposed; attention unfused",
+            **_training_assumptions(setup.training),
         },
         versions={"archcalc": __version__, "torch": torch.__version__},
         modules=tuple(recorder.paths.modules),
@@ -88,7 +89,24 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None) -> Trace:
         input_tensors=given,
         output_tensors=outputs,
         notes=loaded.notes,
+        steps=recorder.steps_of(),
     )
+
+
+def _training_assumptions(training: Training | None) -> dict[str, Value]:
+    if training is None:
+        return {}
+    return {
+        "optimizer": training.optimizer,
+        "loss": training.loss,
+        "frozen": training.frozen,
+        "checkpoint": training.checkpoint,
+        "outputs": "output and loss live to the end of the step; gradients are None at its start",
+    }
+
+
+def _mode(setup: Setup) -> str:
+    return "train" if setup.training else setup.mode
 
 
 def _inputs(loaded: Loaded, setup: Setup, values: Any) -> Inputs:
@@ -129,10 +147,25 @@ def _batch(inputs: Inputs) -> int | None:
     return first[0] if first else None
 
 
-def _forward(module: nn.Module, inputs: Inputs, recorder: tracer.Recorder) -> tuple[int, ...]:
+Go = Callable[[Inputs], tuple[int, ...]]
+
+
+def _recorder(module: nn.Module, training: Training | None) -> tuple[tracer.Recorder, Go]:
+    """What records the run, and the run: a forward pass, or training steps."""
+    if training is None:
+        recorder = tracer.Recorder(module)
+        return recorder, lambda inputs: tracer.forward(module, inputs, recorder)
+    from archcalc.engine.training import TrainingRecorder, prepare, train
+
+    prepare(module, training)
+    watching = TrainingRecorder(module)
+    return watching, lambda inputs: train(module, inputs, watching, training)
+
+
+def _run(go: Go, inputs: Inputs, recorder: tracer.Recorder) -> tuple[int, ...]:
     try:
         with same_random_state(), _no_collection():
-            return tracer.forward(module, inputs, recorder)
+            return go(inputs)
     except (ArchcalcError, KeyboardInterrupt):
         raise
     except BaseException as error:  # sys.exit() in forward, too

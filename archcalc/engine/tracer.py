@@ -24,7 +24,7 @@ from archcalc.engine.kernels import RULES
 from archcalc.engine.nodata import emptied
 from archcalc.engine.paths import Paths
 from archcalc.engine.refusals import refuse
-from archcalc.trace import Call, ModuleCall, Parameter, Storage, Value, plain
+from archcalc.trace import Call, ModuleCall, Parameter, Step, Storage, Value, plain
 from archcalc.trace import Tensor as TraceTensor
 
 OPEN = -1
@@ -98,7 +98,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 if func._opname not in COMPILED:
                     gc.collect(0)
         self.constants.follow(func, args, kwargs, tensors, out)
-        self._record(func, args, kwargs, out)
+        self._record(func, args, kwargs, tensors, out)
         return out
 
     def _note_overwritten(self, func: Any, args: tuple[Any, ...]) -> None:
@@ -134,7 +134,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _forget(self, key: int) -> None:
         del self._storage_ids[key], self._twins[key]
 
-    def _record(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any) -> None:
+    def _record(
+        self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], tensors: Sequence[Tensor], out: Any
+    ) -> None:
         inputs: dict[str, int | tuple[int, ...]] = {}
         attributes: dict[str, Value] = {}
         for name, value in _arguments(func, args, kwargs):
@@ -145,8 +147,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             else:
                 attributes[name] = plain(value)
         outputs = tuple(self.tensor(t, "activation", born=len(self.calls)) for t in tensors_in(out))
-        module_call = self.stack[-1] if self.stack else 0
+        module_call = self.caller(tensors)
         self.calls.append(Call(_signature(func)[0], module_call, self.phase, inputs, outputs, attributes))
+
+    def caller(self, tensors: Sequence[Tensor]) -> int:
+        """The module call that an op on these tensors belongs to."""
+        return self.stack[-1] if self.stack else 0
 
     # ---- tensors and storages ----
 
@@ -188,6 +194,17 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         ]
 
     # ---- modules ----
+
+    def steps_of(self) -> tuple[Step, ...]:
+        """The training steps of the run; a forward pass has none."""
+        return ()
+
+    def watch_modules(self) -> None:
+        """Hooks on every module below the root, which whoever runs it enters."""
+        for one in {id(m): m for path, m in self.paths.walk() if path}.values():
+            if not isinstance(one, torch.jit.ScriptModule):  # takes no hooks: its ops belong to whoever calls it
+                one.register_forward_pre_hook(self.enter, with_kwargs=True)
+                one.register_forward_hook(self.leave, with_kwargs=True, always_call=True)
 
     def enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         """A module's forward begins."""
@@ -242,10 +259,7 @@ def parameters_of(recorder: Recorder) -> tuple[Parameter, ...]:
 
 def forward(module: nn.Module, inputs: Inputs, recorder: Recorder) -> tuple[int, ...]:
     """Run forward under the recorder, without gradients, and close the record; the ids of the outputs."""
-    for one in {id(m): m for path, m in recorder.paths.walk() if path}.values():
-        if not isinstance(one, torch.jit.ScriptModule):  # takes no hooks: its ops belong to whoever calls it
-            one.register_forward_pre_hook(recorder.enter, with_kwargs=True)
-            one.register_forward_hook(recorder.leave, with_kwargs=True, always_call=True)
+    recorder.watch_modules()
     recorder.enter(module, inputs.args, inputs.kwargs)
     with torch.no_grad(), recorder:
         out = module(*inputs.args, **inputs.kwargs)

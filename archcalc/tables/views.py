@@ -10,7 +10,6 @@ from typing import Any
 from archcalc import units
 from archcalc.analyses.conventions import OURS
 from archcalc.analyses.flops import KEYS as FLOP_KEYS
-from archcalc.analyses.memory import KEYS as MEMORY_KEYS
 from archcalc.analyses.params import KEYS as PARAM_KEYS
 from archcalc.analyses.report import Report
 from archcalc.tables.layers import Selection, layer_rows
@@ -22,7 +21,6 @@ from archcalc.tables.table import (
     SHAPE,
     SHARE,
     SI,
-    TEXT,
     TYPE,
     Column,
     Document,
@@ -60,11 +58,11 @@ def summary(report: Report, selection: Selection, published: Sequence[str] = ())
         *_completeness(report),
     ]
     table = Table(columns, rows, total, _at_least(report))
-    foot += _next(report, *_deeper("summary", selection, table), "shapes", "flops")
+    foot += next_commands(report, *_deeper("summary", selection, table), "shapes", "flops")
     counts = ("params", "trainable_params", "buffers", "param_bytes", "macs", "flops", "elementwise_flops")
     keys = (*counts, "uncounted", "calls", "peak_bytes", "output_shape")
     shown = {key: totals[key] for key in keys}
-    return _document("summary", report, [table], foot, shown)
+    return document("summary", report, [table], foot, shown)
 
 
 def params(report: Report, selection: Selection, published: Sequence[str] = ()) -> Document:
@@ -81,8 +79,8 @@ def params(report: Report, selection: Selection, published: Sequence[str] = ()) 
     ]
     keys = ("params", "trainable_params", "buffers", "param_bytes")
     table = Table(columns, _shares(rows, "params", total), _share_of_all(total, "params", report))
-    foot += _next(report, *_deeper("params", selection, table), "flops", "show")
-    return _document("params", report, [table], foot, {key: totals[key] for key in keys})
+    foot += next_commands(report, *_deeper("params", selection, table), "flops", "show")
+    return document("params", report, [table], foot, {key: totals[key] for key in keys})
 
 
 WIDTHS = (("float32", 4), ("bfloat16", 2), ("int8", 1))
@@ -110,72 +108,26 @@ def flops(report: Report, selection: Selection, published: Sequence[str] = ()) -
     ]
     keys = ("macs", "flops", "elementwise_flops", "uncounted", "calls", "causal_hidden_macs")
     table = Table(columns, _shares(rows, "macs", total), _share_of_all(total, "macs", report), _at_least(report))
-    foot += _next(report, *_deeper("flops", selection, table), "memory", "show")
-    return _document("flops", report, [table], foot, {key: totals[key] for key in keys})
-
-
-def memory(report: Report, selection: Selection, published: Sequence[str] = ()) -> Document:
-    """The bill at the peak of a forward pass, and the layers that hold it."""
-    totals = report.totals
-    bill = [
-        {"part": name, "bytes": totals[f"{key}_bytes"], "how": how(totals, report.trace)}
-        for key, name, how in PARTS
-        if totals[f"{key}_bytes"] or key in ("params", "temporaries")
-    ]
-    peak = totals["peak_bytes"]
-    bill_table = Table(
-        [Column("part", "at the peak", TEXT), Column("bytes", "size", BYTES), Column("how", "how", TEXT), SHARE_COLUMN],
-        [{**row, "share": _ratio(row["bytes"], peak)} for row in bill],
-        {"part": "peak", "bytes": peak, "share": 1.0},
-    )
-    rows, total = layer_rows(report, selection, MEMORY_KEYS, "at_peak_bytes")
-    columns = [
-        LAYER_COLUMN,
-        OUTPUT_COLUMN,
-        Column("params_bytes", "parameters", BYTES),
-        Column("allocated_bytes", "new tensors", BYTES),
-        Column("at_peak_bytes", "held at the peak", BYTES),
-    ]
-    moment = report.details["peak"]
-    foot = [
-        *([f"peak: while {moment['path'] or 'the model itself'} runs {moment['op']}"] if moment else []),
-        f"output {units.size(totals['output_bytes'])} · forward pass without gradients, nothing kept for backward",
-        "new tensors: what a layer's ops allocate in all, most of it freed before the end",
-        "not counted: workspaces inside kernels, allocator rounding, the framework itself",
-        *_next(report, "summary", "flops"),
-    ]
-    keys = ("peak", *(key for key, _, _ in PARTS), "output", "saved_total")
-    shown = {f"{key}_bytes": totals[f"{key}_bytes"] for key in keys}
-    return _document("memory", report, [bill_table, Table(columns, rows, total)], foot, shown)
-
-
-PARTS = (
-    ("params", "parameters", lambda totals, trace: f"{units.exact(totals['params'])} elements"),
-    ("buffers", "buffers", lambda totals, trace: f"{units.exact(totals['buffers'])} elements"),
-    ("inputs", "inputs", lambda totals, trace: ", ".join(units.shape(one.shape) for one in trace.inputs)),
-    ("saved", "kept for backward", lambda totals, trace: ""),
-    ("gradients", "gradients", lambda totals, trace: ""),
-    ("optimizer", "optimizer state", lambda totals, trace: ""),
-    ("temporaries", "temporaries", lambda totals, trace: "activations live at that moment"),
-)
-"""The lines of the bill: key of the total, words, and how the number comes about."""
+    foot += next_commands(report, *_deeper("flops", selection, table), "memory", "show")
+    return document("flops", report, [table], foot, {key: totals[key] for key in keys})
 
 
 def shapes(report: Report, selection: Selection, only_changes: bool) -> Document:
     """Every step with its shapes, the rule that made them, and the receptive field."""
     totals = report.totals
     keys = ("output_shape", "receptive_field", "total_stride")
-    foot = _next(report, "shapes --only-changes" if not only_changes else "shapes", "summary", "flops")
+    foot = next_commands(report, "shapes --only-changes" if not only_changes else "shapes", "summary", "flops")
     table = step_table(report, selection, only_changes)
-    return _document("shapes", report, [table], foot, {key: totals[key] for key in keys})
+    return document("shapes", report, [table], foot, {key: totals[key] for key in keys})
 
 
 # ---- what views share ----------------------------------------------------------------------------
 
 
-def _document(
+def document(
     command: str, report: Report, tables: Sequence[Table], foot: Sequence[str], totals: Mapping[str, Any]
 ) -> Document:
+    """An answer on one report: its head line, tables and foot, and the envelope with its totals."""
     return Document(command, head(report), tables, foot, envelope(report, totals))
 
 
@@ -259,7 +211,7 @@ def _completeness(report: Report) -> list[str]:
     return [f"≥: lower bounds: {known}, {calls['unknown']:,} without a rule: {', '.join(names)}"]
 
 
-def _next(report: Report, *commands: str) -> list[str]:
+def next_commands(report: Report, *commands: str) -> list[str]:
     """The commands to try next, ready to paste, with the settings of this one; none for a module without a name."""
     model = report.trace.model
     if model.source == "module":
@@ -301,17 +253,18 @@ def _option(one: Input, default: str) -> str:
     return f"{one.name}={dtype}{units.shape(one.shape)}"
 
 
-def _ratio(part: int, whole: int) -> float:
+def ratio(part: int, whole: int) -> float:
+    """A part of a whole; a part of nothing is 0."""
     return part / whole if whole else 0.0
 
 
 def _shares(rows: Sequence[Mapping[str, Any]], key: str, total: Mapping[str, Any]) -> list[dict[str, Any]]:
     whole = total.get(key, 0)
-    return [{**row, "share": _ratio(row[key], whole)} for row in rows]
+    return [{**row, "share": ratio(row[key], whole)} for row in rows]
 
 
 def _share_of_all(total: Mapping[str, Any], key: str, report: Report) -> dict[str, Any]:
-    return {**total, "share": _ratio(total.get(key, 0), report.totals[key])}
+    return {**total, "share": ratio(total.get(key, 0), report.totals[key])}
 
 
 def _sorted_by(selection: Selection, key: str) -> Selection:
