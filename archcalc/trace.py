@@ -106,7 +106,10 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One op call: ATen name, the module call it ran in, its tensors by argument name, its other arguments."""
+    """One op call: ATen name, the module call it ran in, its tensors by argument name, its other arguments.
+
+    `scratch` are bytes that its kernel uses inside the call and gives back, as far as a device was named.
+    """
 
     op: str
     module_call: int
@@ -114,6 +117,7 @@ class Call:
     inputs: Mapping[str, int | tuple[int, ...]]
     outputs: tuple[int, ...]
     attributes: Mapping[str, Value]
+    scratch: int = 0
 
     def tensors(self) -> Iterator[int]:
         """The ids of the input tensors, in the order of the arguments."""

@@ -65,6 +65,7 @@ def _calls(trace: Trace) -> None:
     for call in trace.calls:
         _ids("module call", len(trace.module_calls), [call.module_call])
         _ids("tensor", len(trace.tensors), [*call.tensors(), *call.outputs])
+        _check(_below(call.scratch, float("inf")), "number of scratch bytes")
         _check(_texts(call.op) and "." in call.op and isinstance(call.attributes, dict), "op call")
 
 

@@ -53,6 +53,10 @@ def memory(trace: Trace) -> Analysis:
             totals[line] += storage.bytes
         if trace.steps and storage.role == "saved" and _kept(storage, trace.steps[-1].loss):
             figures["kept_bytes"] += storage.bytes
+    if trace.calls:
+        scratch = trace.calls[moment].scratch
+        own[trace.path(trace.calls[moment])]["at_peak_bytes"] += scratch
+        totals["temporaries_bytes"] += scratch
     totals["peak_bytes"] = live[moment]
     totals["output_bytes"] = _output_bytes(trace)
     totals["saved_total_bytes"] = sum(figures["kept_bytes"] for figures in own.values())
@@ -84,7 +88,10 @@ def timeline(trace: Trace) -> list[int]:
         changes[max(0, storage.birth)] += storage.bytes
         if storage.death is not None:
             changes[min(storage.death, len(changes) - 1)] -= storage.bytes
-    return list(accumulate(changes[:-1]))
+    live = list(accumulate(changes[:-1]))
+    for number, call in enumerate(trace.calls):
+        live[number] += call.scratch
+    return live
 
 
 def _owners(trace: Trace) -> list[str]:

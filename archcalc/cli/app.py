@@ -14,7 +14,7 @@ from archcalc.analyses import analyze
 from archcalc.analyses.conventions import CONVENTIONS
 from archcalc.analyses.report import Report
 from archcalc.cli.complete import complete_model
-from archcalc.cli.options import BUILDING, CHOOSING, COMPLETE, PRINTING, TRAINING, Options, shared
+from archcalc.cli.options import BUILDING, CHOOSING, COMPLETE, KERNELS, PRINTING, TRAINING, Options, shared
 from archcalc.cli.output import choose_format, emit, progress
 from archcalc.errors import Incomplete, WrongUse
 from archcalc.networks import catalogue
@@ -168,7 +168,7 @@ def flops(
 
 
 @app.command()
-@shared(BUILDING, TRAINING, CHOOSING, PRINTING)
+@shared(BUILDING, TRAINING, KERNELS, CHOOSING, PRINTING)
 def memory(model: Models, *, options: Options) -> None:
     """Memory of a forward pass, or of a training step: the bill at the peak of live bytes, and who holds them.
 

@@ -47,6 +47,9 @@ class Options:
         list[str],
         typer.Option("--checkpoint", metavar="GLOB", help="Layers that are recomputed in backward; repeatable."),
     ]
+    device: Annotated[
+        str, typer.Option("--device", metavar="NAME", help="Count the scratch memory of this device's kernels: cpu.")
+    ]
     strict: Annotated[bool, typer.Option("--strict", help="An op without a rule is an error (exit 3), not a note.")]
     depth: Annotated[int | None, typer.Option("--depth", min=0, metavar="N", help="Fold below this depth.")]
     layer: Annotated[str, typer.Option("--layer", metavar="GLOB", help="Only layers whose path matches.")]
@@ -74,6 +77,7 @@ class Options:
             inputs_from=self.inputs,
             offline=self.offline,
             training=self._training(),
+            device=self.device,
         )
 
     def _training(self) -> Training | None:
@@ -96,12 +100,13 @@ class Options:
 DEFAULTS: dict[str, Any] = {
     "set_": [], "input_": [], "inputs": "", "offline": False, "batch": None, "size": "", "seq_len": None,
     "dtype": "float32", "mode": "eval",
-    "train": False, "optimizer": "adamw", "loss": "sum", "frozen": [], "checkpoint": [],
+    "train": False, "optimizer": "adamw", "loss": "sum", "frozen": [], "checkpoint": [], "device": "",
     "strict": False, "depth": None, "layer": "", "top": None, "sort": "",
     "json_": False, "format_": "", "output": "", "quiet": False, "verbose": False,
 }  # fmt: skip
 BUILDING = ("set_", "input_", "inputs", "offline", "batch", "size", "seq_len", "dtype", "mode")
 TRAINING = ("train", "optimizer", "loss", "frozen", "checkpoint")
+KERNELS = ("device",)
 COMPLETE = ("strict",)
 CHOOSING = ("depth", "layer", "top", "sort")
 PRINTING = ("json_", "format_", "output", "quiet", "verbose")

@@ -40,7 +40,8 @@ class Setup:
     `seq_len` replace one axis of the default inputs. `mode` is eval or train: in a training forward pass dropout acts,
     batch norm takes its own statistics, and auxiliary heads run. `inputs_from` names a function, package.module:EXPR or
     path/to/file.py:EXPR, that gives what forward receives; `offline` forbids to ask the hub for a config.json. With
-    `training` two whole steps are traced, in train mode unless `mode` says otherwise.
+    `training` two whole steps are traced, in train mode. `device` names whose kernels' scratch memory is counted: cpu,
+    or nobody's.
     """
 
     knobs: Mapping[str, Any] = field(default_factory=dict)
@@ -53,6 +54,7 @@ class Setup:
     inputs_from: str = ""
     offline: bool = False
     training: Training | None = None
+    device: str = ""
 
 
 def trace(model: str | nn.Module, setup: Setup | None = None, inputs: Any = None) -> Trace:

@@ -29,6 +29,7 @@ from archcalc.engine.inputs import (
 from archcalc.engine.load import Loaded, load, shown, value_of
 from archcalc.engine.nodata import same_random_state
 from archcalc.engine.reference import BuiltIn, Code, InLibrary, parse
+from archcalc.engine.scratch import DEVICES
 from archcalc.errors import ArchcalcError, BadInput, CannotImport, ForwardFailed, NeedsData, WrongUse, one_line
 from archcalc.trace import Trace, Value
 from archcalc.units import shape
@@ -53,6 +54,8 @@ def prepared(loaded: Loaded, setup: Setup, values: Any = None) -> tuple[nn.Modul
         raise CannotImport(f"{lazy[0]} is lazy: its shape is only known after a first run.", hint)
     if setup.mode not in ("eval", "train"):
         raise WrongUse(f"there is no mode '{setup.mode}'.", "choose one of  eval, train")
+    if setup.device not in DEVICES:
+        raise WrongUse(f"there are no kernels of '{setup.device}' here.", "choose  cpu, or leave --device out")
     module = loaded.module.train(_mode(setup) == "train")
     if dtype != torch.float32:
         module = module.to(dtype)
@@ -64,7 +67,7 @@ def prepared(loaded: Loaded, setup: Setup, values: Any = None) -> tuple[nn.Modul
 def run_loaded(loaded: Loaded, setup: Setup, values: Any = None) -> Trace:
     """The same for a module that is loaded already."""
     module, inputs = prepared(loaded, setup, values)
-    recorder, go = _recorder(module, setup.training)
+    recorder, go = _recorder(module, setup)
     parameters = tracer.parameters_of(recorder)
     given = tuple(recorder.tensor(tensor, "input") for tensor in inputs.tensors)
     outputs = _run(go, inputs, recorder)
@@ -77,6 +80,7 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None) -> Trace:
             "dtype": setup.dtype,
             "batch": _batch(inputs),
             "kernels": "composite ops decomposed; attention unfused",
+            "device": setup.device,
             **_training_assumptions(setup.training),
         },
         versions={"archcalc": __version__, "torch": torch.__version__},
@@ -150,15 +154,16 @@ def _batch(inputs: Inputs) -> int | None:
 Go = Callable[[Inputs], tuple[int, ...]]
 
 
-def _recorder(module: nn.Module, training: Training | None) -> tuple[tracer.Recorder, Go]:
+def _recorder(module: nn.Module, setup: Setup) -> tuple[tracer.Recorder, Go]:
     """What records the run, and the run: a forward pass, or training steps."""
+    training = setup.training
     if training is None:
-        recorder = tracer.Recorder(module)
+        recorder = tracer.Recorder(module, setup.device)
         return recorder, lambda inputs: tracer.forward(module, inputs, recorder)
     from archcalc.engine.training import TrainingRecorder, prepare, train
 
     prepare(module, training)
-    watching = TrainingRecorder(module)
+    watching = TrainingRecorder(module, setup.device)
     return watching, lambda inputs: train(module, inputs, watching, training)
 
 

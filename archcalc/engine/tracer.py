@@ -24,6 +24,7 @@ from archcalc.engine.kernels import RULES
 from archcalc.engine.nodata import emptied
 from archcalc.engine.paths import Paths
 from archcalc.engine.refusals import refuse
+from archcalc.engine.scratch import scratch_of
 from archcalc.trace import Call, ModuleCall, Parameter, Step, Storage, Value, plain
 from archcalc.trace import Tensor as TraceTensor
 
@@ -49,9 +50,10 @@ class NeedsValues(Exception):
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """The growing record of a run; as a mode it sees every op below autograd."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, device: str = "") -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.module = module
+        self.scratch = scratch_of(device)
         self.paths = Paths(module)
         self.constants = Constants()
         self.phase = "forward"
@@ -148,7 +150,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 attributes[name] = plain(value)
         outputs = tuple(self.tensor(t, "activation", born=len(self.calls)) for t in tensors_in(out))
         module_call = self.caller(tensors)
-        self.calls.append(Call(_signature(func)[0], module_call, self.phase, inputs, outputs, attributes))
+        scratch = self.scratch(func, args, kwargs, out)
+        self.calls.append(Call(_signature(func)[0], module_call, self.phase, inputs, outputs, attributes, scratch))
 
     def caller(self, tensors: Sequence[Tensor]) -> int:
         """The module call that an op on these tensors belongs to."""

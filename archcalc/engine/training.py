@@ -115,8 +115,8 @@ def steps(module: nn.Module, inputs: Inputs, loss: Loss, optimizer: torch.optim.
 class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
     """A recorder that also knows what autograd keeps, and which module a backward or optimizer op works for."""
 
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__(module)
+    def __init__(self, module: nn.Module, device: str = "") -> None:
+        super().__init__(module, device)
         self.kept: set[int] = set()
         self.roles: dict[int, str] = {}
         self.marks: list[tuple[str, int]] = []

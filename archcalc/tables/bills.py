@@ -39,7 +39,7 @@ def memory(report: Report, selection: Selection, published: Sequence[str] = ()) 
     foot = [
         *_moment(report),
         *(_training_lines(report) if training else _forward_lines(report)),
-        "not counted: workspaces inside kernels, allocator rounding, the framework itself",
+        _not_counted(report),
         *next_commands(report, "summary", "flops"),
     ]
     keys = ("peak", *PARTS, "output", "saved_total", *(("first_step_peak",) if training else ()))
@@ -109,6 +109,13 @@ def _moment(report: Report) -> list[str]:
         return []
     phase = f" in {moment['phase']}" if report.trace.steps else ""
     return [f"peak:{phase} while {moment['path'] or 'the model itself'} runs {moment['op']}"]
+
+
+def _not_counted(report: Report) -> str:
+    device = report.trace.assumptions.get("device")
+    if device:
+        return f"with the scratch memory of {device} kernels · not counted: allocator rounding, the framework itself"
+    return "not counted: workspaces inside kernels (--device cpu counts them), allocator rounding, the framework itself"
 
 
 def _forward_lines(report: Report) -> list[str]:
