@@ -199,7 +199,7 @@ def _no_collection() -> Iterator[None]:
 
 def _explained(error: BaseException, inputs: Inputs, recorder: tracer.Recorder) -> ArchcalcError:
     """The user's error with its own message and line, and the module that was running."""
-    layer = recorder.failed[1] if recorder.failed and recorder.failed[0] is error else ""
+    layer = recorder.failed[1] if recorder.failed and recorder.failed[0] == id(error) else ""
     place = _place(error) + (f", in layer {layer}" if layer else "")
     if isinstance(error, tracer.NeedsValues):
         return NeedsData(place, str(error))

@@ -62,7 +62,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.calls: list[Call] = []
         self.module_calls: list[ModuleCall] = []
         self.stack: list[int] = []
-        self.failed: tuple[BaseException, str] | None = None
+        self.failed: tuple[int, str] | None = None
         self._overwritten: dict[int, torch.UntypedStorage] = {}
         self._ids: dict[int, tuple[weakref.ref[Tensor], int]] = {}
         self._storage_ids: dict[int, int] = {}
@@ -94,7 +94,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if empty and _asks_for_values(func, args):
                 out = self.constants.answer(func, args, kwargs, tensors)
                 if out is NotImplemented:
-                    raise NeedsValues(_signature(func)[0])
+                    out = self.assumed(func)
             else:
                 out = func(*args, **kwargs)
                 if func._opname not in COMPILED:
@@ -102,6 +102,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.constants.follow(func, args, kwargs, tensors, out)
         self._record(func, args, kwargs, tensors, out)
         return out
+
+    def assumed(self, func: Any) -> Any:
+        """The value of an op that needs values; NeedsValues where nothing may be assumed."""
+        raise NeedsValues(_signature(func)[0])
 
     def _note_overwritten(self, func: Any, args: tuple[Any, ...]) -> None:
         """A real tensor that is written to from tensors without data has no values to trust any more."""
@@ -221,8 +225,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def leave(self, module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
         """A module's forward ends; when it raised, the innermost path of that error is kept."""
         error = sys.exc_info()[1]
-        if error is not None and (self.failed is None or self.failed[0] is not error):
-            self.failed = (error, self.here())
+        if error is not None and (self.failed is None or self.failed[0] != id(error)):
+            self.failed = (id(error), self.here())  # not the error itself, whose frames would keep tensors alive
         number = self.stack.pop()
         call = self.module_calls[number]
         outputs = tuple(self.tensor(t, "constant") for t in tensors_in(out))

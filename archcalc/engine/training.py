@@ -74,15 +74,14 @@ class Loss:
             return _total([t.sum() if self.kind == "sum" else t.mean() for t in outputs])
         first = outputs[0]
         if self.kind == "mse":
-            return functional.mse_loss(first, self._target(first.shape, first))
+            return functional.mse_loss(first, self._target(first, first.shape, first.dtype))
         if first.dim() == 3:  # N, T, classes, as language models have them
             first = first.flatten(0, 1)
-        return functional.cross_entropy(first, self._target((first.shape[0], *first.shape[2:]), None))
+        return functional.cross_entropy(first, self._target(first, (first.shape[0], *first.shape[2:]), torch.int64))
 
-    def _target(self, shape: Sequence[int], like: Tensor | None) -> Tensor:
+    def _target(self, output: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         if not self.targets:
-            device = "meta" if like is None else like.device
-            self.targets.append(torch.zeros(shape, dtype=torch.int64 if like is None else like.dtype, device=device))
+            self.targets.append(torch.zeros(shape, dtype=dtype, device=output.device))
         return self.targets[0]
 
 
@@ -161,6 +160,12 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
             owners = (self._owner.get(t.untyped_storage()._cdata) for t in tensors)
             return next((owner for owner in owners if owner is not None), 0)
         return 0
+
+    def assumed(self, func: Any) -> Any:
+        """Optimizers scale steps by norms, which change no shape: any number will do there."""
+        if self.phase == "optimizer" and func._opname == "_local_scalar_dense":
+            return 1.0
+        return super().assumed(func)
 
     def _of_node(self, node: Any) -> int:
         if node is None:

@@ -1,0 +1,212 @@
+"""The same training step for real, and what the allocator says: is the computed peak the real one?
+
+    python -m bench.memory_truth                  all cases, the page docs/accuracy.md
+    python -m bench.memory_truth 'resnet*'        some of them, printed
+
+On CPU: torch.profiler's allocator events, byte by byte, of the loop that archcalc traces (engine/training.py).
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from archcalc import engine
+from archcalc.analyses import analyze
+from archcalc.engine import Setup, Training
+from archcalc.engine.inputs import Inputs
+from archcalc.engine.training import OPTIMIZERS, PHASES, Loss, prepare, steps
+from archcalc.networks import catalogue
+from archcalc.units import exact
+
+PAGE = Path("docs/accuracy.md")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network of the catalogue at a batch size, and how it is trained."""
+
+    name: str
+    batch: int = 1
+    training: Training = Training("adam")  # noqa: RUF009, frozen
+    knobs: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def words(self) -> str:
+        """What is special about it."""
+        settings = [f"{knob}={value}" for knob, value in self.knobs]
+        training = self.training
+        options = [*(f"frozen {one}" for one in training.frozen), *(f"checkpoint {one}" for one in training.checkpoint)]
+        loss = [] if training.loss == "sum" else [f"loss {training.loss}"]
+        return ", ".join([training.optimizer, *loss, *options, *settings])
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Peaks of the two steps in bytes, and the op that ran at the second."""
+
+    first: int
+    steady: int
+    op: str
+
+
+CASES = (
+    *(Case(name, 4) for name in ("resnet-18", "resnet-34", "resnet-50", "se-resnet-18", "wrn-40-4", "resnet-20")),
+    *(Case(name, 2) for name in ("resnet-101", "resnext-50-32x4d", "se-resnet-50", "resnet-50-v1", "wrn-50-2")),
+    *(Case(name, 2) for name in ("alexnet", "alexnet-2012", "vgg-11", "googlenet", "inception-v2", "inception-v3")),
+    *(Case(name, 2) for name in ("inception-v4", "inception-resnet-v2", "xception", "se-inception-v2")),
+    *(Case(name, 4) for name in ("densenet-121", "densenet-cifar", "densenet-bc-cifar")),
+    Case("densenet-121", 4, knobs=(("memory_efficient", True),)),
+    Case("densenet-bc-cifar", 8, Training("momentum"), (("memory_efficient", True),)),
+    *(Case(name, 4) for name in ("shufflenet-v1", "shufflenet-v2-0.5x", "shufflenet-v2-1.0x", "shufflenet-v2-2.0x")),
+    *(Case(name, 2) for name in ("rnn", "gru", "lstm", "lstm-ptb-small")),
+    *(Case(name, 2) for name in ("encoder-layer", "decoder-layer", "multi-head-attention", "transformer-base")),
+    Case("bert-base", 1, Training("adamw")),
+    Case("gpt2", 1, Training("adamw")),
+    *(Case("resnet-18", 4, Training(name)) for name in ("sgd", "momentum", "adamw", "adafactor", "lion")),
+    Case("resnet-18", 4, Training("sgd", "cross-entropy")),
+    Case("resnet-18", 4, Training("sgd", "mse")),
+    Case("resnet-18", 4, Training("momentum", frozen=("layer1", "layer2"))),
+    Case("resnet-18", 4, Training("momentum", checkpoint=("layer[1-4].*",))),
+    Case("encoder-layer", 2, Training("adam", checkpoint=("feed_forward",))),
+)
+
+
+def computed(case: Case) -> dict[str, Any]:
+    """What archcalc says of it."""
+    setup = Setup(dict(case.knobs), batch=case.batch, training=case.training, device="cpu")
+    report = analyze(engine.trace(case.name, setup), ("params", "memory"))
+    return {**report.totals, "op": report.details["peak"]["op"]}
+
+
+def measured(case: Case) -> Truth:
+    """What the allocator does in the same two steps on real tensors."""
+    network = catalogue.load(catalogue.resolve(case.name)[0])
+    config = network.configured(dict(case.knobs))
+    module = network.build(**config).train()
+    prepare(module, case.training)
+    args = tuple(_zeros(one, case.batch) for one in network.inputs_for(config))
+    optimizer = OPTIMIZERS[case.training.optimizer]([p for p in module.parameters() if p.requires_grad])
+    tensors = (*module.parameters(), *module.buffers(), *args)
+    before = sum(t.untyped_storage().nbytes() for t in {t.untyped_storage()._cdata: t for t in tensors}.values())
+    loss, ranges = Loss(case.training.loss), []
+
+    def mark(phase: str) -> None:
+        if ranges:
+            ranges.pop().__exit__(None, None, None)
+        if phase != PHASES[-1]:
+            ranges.append(record_function(f"phase {phase}"))
+            ranges[-1].__enter__()
+
+    if case.training.loss in ("cross-entropy", "mse"):  # the targets are there before the first step
+        with torch.no_grad():
+            loss(_requiring(module(*args)))
+        before += sum(target.nbytes for target in loss.targets)
+    gc.collect()
+    gc.disable()
+    try:
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+            steps(module, Inputs(args, {}, ()), loss, optimizer, mark)
+    finally:
+        gc.enable()
+    return _peaks(profiler, before)
+
+
+def _requiring(out: Any) -> Any:
+    return [t.detach().requires_grad_() for t in (out if isinstance(out, tuple) else (out,)) if t.is_floating_point()]
+
+
+def _zeros(one: Any, batch: int) -> torch.Tensor:
+    shape = tuple(batch if axis == "batch" else size for axis, size in zip(one.axes, one.shape, strict=True))
+    return torch.zeros(shape, dtype=getattr(torch, one.dtype))
+
+
+def _peaks(profiler: Any, before: int) -> Truth:
+    events = profiler.profiler.kineto_results.events()
+    starts = sorted(e.start_ns() for e in events if e.name() == "phase forward")
+    allocations = sorted(
+        ((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]"), key=lambda pair: pair[0]
+    )
+    live, peaks, moment = before, [before, before], 0
+    for time, change in allocations:
+        live += change
+        step = 1 if time >= starts[1] else 0
+        if live > peaks[step]:
+            peaks[step], moment = live, time
+    inside = [e for e in events if e.start_ns() <= moment <= e.end_ns() and e.name().startswith("aten::")]
+    op = max(inside, key=lambda e: e.start_ns()).name() if inside else ""
+    return Truth(peaks[0], peaks[1], op.removeprefix("aten::"))
+
+
+def row(case: Case) -> dict[str, Any]:
+    """One case: ours, the truth, the error in percent."""
+    ours = computed(case)
+    truth = measured(case)
+    error = 100 * (ours["peak_bytes"] - truth.steady) / truth.steady
+    return {
+        "case": case,
+        "ours": ours["peak_bytes"],
+        "truth": truth.steady,
+        "error": error,
+        "first": ours["first_step_peak_bytes"] - truth.first,
+        "op": ours["op"],
+        "their_op": truth.op,
+    }
+
+
+def page(rows: list[dict[str, Any]]) -> str:
+    """The page of all cases."""
+    exactly = sum(one["ours"] == one["truth"] for one in rows)
+    within = sum(abs(one["error"]) <= 1 for one in rows)
+    lines = [
+        "# Accuracy of the memory figures",
+        "",
+        "`bench/memory_truth.py` runs each case for real on CPU, two training steps, and follows the allocator's own",
+        "events (`torch.profiler`, `profile_memory`). Beside them stands the peak of the steady step that",
+        "`archcalc memory MODEL --train --device cpu` computes without running anything.",
+        "",
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}. "
+        f"Of {len(rows)} cases {exactly} are equal to the byte and {within} within 1 %.",
+        "",
+        "| network | batch | training | computed, bytes | real, bytes | error |",
+        "| :-- | --: | :-- | --: | --: | --: |",
+    ]
+    for one in rows:
+        case = one["case"]
+        error = "=" if one["ours"] == one["truth"] else f"{one['error']:+.3f} %"
+        lines.append(
+            f"| {case.name} | {case.batch} | {case.words} | {exact(one['ours'])} | {exact(one['truth'])} | {error} |"
+        )
+    far = [one for one in rows if abs(one["error"]) > 1]
+    lines += ["", "What is more than 1 % off, and where the peaks are:", ""] if far else []
+    lines += [
+        f"* {one['case'].name} ({one['case'].words}): ours in `{one['op']}`, the real one in `{one['their_op']}`, "
+        f"{exact(one['truth'] - one['ours'])} bytes more"
+        for one in far
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main(patterns: list[str]) -> None:
+    """Measure the cases that the patterns name; all of them are written to the page."""
+    chosen = [case for case in CASES if not patterns or any(fnmatch(case.name, pattern) for pattern in patterns)]
+    rows = []
+    for case in chosen:
+        rows.append(one := row(case))
+        said = (
+            f"{case.name} x{case.batch} ({case.words}): {one['ours']:,} against {one['truth']:,}, {one['error']:+.3f} %"
+        )
+        print(f"{said}, first step {one['first']:+,}, {one['op']} | {one['their_op']}", file=sys.stderr, flush=True)
+    if not patterns:
+        PAGE.write_text(page(rows), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

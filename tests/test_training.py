@@ -1,0 +1,210 @@
+"""Memory of a training step: by hand, against the real allocator, and as the options change it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from archcalc import engine
+from archcalc.analyses import analyze
+from archcalc.analyses.report import Report
+from archcalc.engine import Setup, Training
+from archcalc.trace import Trace
+from bench.memory_truth import Case, row
+from tests.helpers import check_report, run, totals
+
+
+def trained(model: Any, inputs: Any = None, batch: int | None = None, device: str = "", **training: Any) -> Report:
+    setup = Setup(batch=batch, training=Training(**{"optimizer": "sgd", **training}), device=device)
+    made = analyze(engine.trace(model, setup, inputs))
+    check_report(made)
+    return made
+
+
+class Chain(nn.Sequential):
+    """4 -> 8 -> 2 without biases: weights of 128 and 64 bytes."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(4, 8, bias=False), nn.ReLU(), nn.Linear(8, 2, bias=False))
+
+
+def test_a_chain_of_linears_by_hand() -> None:
+    """Batch 3: input 48, hidden 96 (the ReLU's output, kept; its input is not), output 24, loss 4, both gradients.
+
+    The most is live when the first weight's gradient is made, beside the second's and the hidden gradient.
+    """
+    made = trained(Chain(), (3, 4))
+    weights, hidden = 128 + 64, 3 * 8 * 4
+    assert made.totals["saved_total_bytes"] == hidden
+    assert made.layers["1"].own["kept_bytes"] == hidden
+    assert made.totals["params_bytes"] == weights
+    assert made.totals["optimizer_bytes"] == 0
+    step = made.trace.steps[-1]
+    live = made.details["timeline"]
+    outputs = 24 + 4 + 4  # the output, the loss, and the 1 that backward begins with
+    assert live[step.optimizer - 1] == weights + 48 + outputs + weights  # gradients are as large as the weights
+    assert made.totals["first_step_peak_bytes"] == made.totals["peak_bytes"]
+
+
+def test_what_is_kept_is_affine_in_the_batch() -> None:
+    """Batch norm keeps statistics that the batch does not change: 3 points on a line that misses zero."""
+    kept = [trained("resnet-20", batch=batch).totals["saved_total_bytes"] for batch in (2, 4, 6)]
+    assert kept[2] - kept[1] == kept[1] - kept[0] > 0
+    assert kept[0] < 2 * (kept[1] - kept[0]) + kept[0]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "state"),
+    [
+        ("sgd", 0),
+        ("momentum", 192),
+        ("adam", 2 * 192 + 2 * 4),  # two averages, and a count of steps for each tensor
+        ("adamw", 2 * 192 + 2 * 4),
+        ("adafactor", 4 * (8 + 4) + 4 * (2 + 8) + 2 * 4),  # a row and a column of each matrix
+        ("lion", 192),
+    ],
+)
+def test_the_state_of_each_optimizer(optimizer: str, state: int) -> None:
+    made = trained(Chain(), (3, 4), optimizer=optimizer)
+    bill = made.totals
+    assert bill["optimizer_bytes"] == state
+    assert made.totals["first_step_peak_bytes"] <= made.totals["peak_bytes"] + state
+
+
+EXACT = (
+    Case("lstm", 2),
+    Case("gru", 2),
+    Case("rnn", 3, Training("momentum")),
+    Case("encoder-layer", 2),
+    Case("multi-head-attention", 2, Training("sgd", "mean")),
+    Case("multi-head-attention", 2, Training("adamw", checkpoint=("W_O",))),
+    Case("encoder-layer", 2, Training("momentum", frozen=("feed_forward",))),
+    Case("gru", 2, Training("lion")),
+)
+
+
+@pytest.mark.parametrize("case", EXACT, ids=lambda case: f"{case.name}-{case.words}")
+def test_the_peaks_are_the_real_allocators(case: Case) -> None:
+    """Two steps on real tensors, followed event by event: equal to the byte in both."""
+    one = row(case)
+    assert one["ours"] == one["truth"], one
+    assert one["first"] == 0, one
+
+
+def test_frozen_layers_have_no_gradients_and_keep_less() -> None:
+    whole = trained("vgg-11", batch=1, optimizer="momentum")
+    head = trained("vgg-11", batch=1, optimizer="momentum", frozen=("features",))
+    features = head.layers["features"]
+    assert head.totals["trainable_params"] == whole.totals["params"] - features.params
+    assert features.total["kept_bytes"] < whole.layers["features"].total["kept_bytes"] / 100
+    assert head.totals["peak_bytes"] < whole.totals["peak_bytes"]
+
+
+def test_checkpointed_layers_keep_less_and_run_again() -> None:
+    plain = trained("resnet-20", batch=8)
+    again = trained("resnet-20", batch=8, checkpoint=("layer*.*",))
+    assert again.totals["saved_total_bytes"] < plain.totals["saved_total_bytes"] / 2
+    assert again.params == plain.params
+
+    def convolutions(report: Report) -> int:
+        step = report.trace.steps[-1]
+        return sum(call.op == "aten.convolution" for call in report.trace.calls[step.forward : step.optimizer])
+
+    assert convolutions(plain) == 19
+    assert convolutions(again) == 19 + 18  # all but the stem's
+
+
+@pytest.mark.parametrize("depth", [22, 40])
+def test_densenet_keeps_the_square_of_its_depth_or_not(depth: int) -> None:
+    """DenseNet-BC, three blocks of n layers: concatenations and BN outputs grow with n², and with n where shared."""
+    sizes = [depth, depth + 18, depth + 36]
+    kept, shared = (
+        [engine_kept("densenet-bc-cifar", depth=size, growth_rate=12, memory_efficient=efficient) for size in sizes]
+        for efficient in (False, True)
+    )
+    assert (kept[2] - kept[1]) - (kept[1] - kept[0]) > 0
+    assert (shared[2] - shared[1]) - (shared[1] - shared[0]) < ((kept[2] - kept[1]) - (kept[1] - kept[0])) / 10
+
+
+def engine_kept(name: str, **knobs: Any) -> int:
+    setup = Setup(knobs, batch=2, training=Training("sgd"))
+    kept: int = analyze(engine.trace(name, setup), ("memory",)).totals["saved_total_bytes"]
+    return kept
+
+
+def test_work_in_backward_belongs_to_the_module_of_its_node() -> None:
+    made = trained(Chain(), (3, 4))
+    trace = made.trace
+    step = trace.steps[0]
+    products = [call for call in trace.calls[step.backward : step.optimizer] if call.op == "aten.mm"]
+    assert [trace.path(call) for call in products] == ["2", "2", "0"]
+    assert all(call.phase == "backward" for call in products)
+
+
+def test_figures_of_forward_are_those_of_a_forward_pass() -> None:
+    """A training trace gives the parameters, MACs and shapes of one forward pass in train mode."""
+    step = trained("resnet-20", batch=2)
+    forward = analyze(engine.trace("resnet-20", Setup(batch=2, mode="train")))
+    for key in ("params", "macs", "elementwise_flops", "output_shape"):
+        assert step.totals[key] == forward.totals[key], key
+    assert step.layers["layer1"].output_shape == forward.layers["layer1"].output_shape
+
+
+def test_a_training_trace_survives_json() -> None:
+    trace = engine.trace("lstm", Setup(training=Training()))
+    assert Trace.from_json(trace.to_json()) == trace
+
+
+def test_the_command_states_what_it_assumes() -> None:
+    ran = run("memory", "resnet-20", "--train", "--batch", "4", "--optimizer", "momentum", "--frozen", "conv1")
+    assert ran.code == 0, ran.err
+    for said in ("momentum", "frozen conv1", "loss sum", "steady state", "peak: in backward"):
+        assert said in ran.out, said
+    answer = totals("memory", "resnet-20", "--train", "--batch", "4")
+    bill = ("params", "buffers", "inputs", "saved", "gradients", "optimizer", "temporaries")
+    assert answer["peak_bytes"] == sum(answer[f"{part}_bytes"] for part in bill)
+    assert answer["first_step_peak_bytes"] > 0
+    with_kernels = totals("memory", "resnet-20", "--train", "--batch", "4", "--device", "cpu")
+    assert with_kernels["peak_bytes"] > answer["peak_bytes"]
+    assert with_kernels["saved_total_bytes"] == answer["saved_total_bytes"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--optimizer", "adam"], "add  --train"),
+        (["--train", "--optimizer", "adma"], "there is no optimizer 'adma'"),
+        (["--train", "--loss", "huber"], "choose one of  sum, mean, cross-entropy, mse"),
+        (["--train", "--frozen", "layre*"], "no layer matches '--frozen layre*'"),
+        (["--train", "--checkpoint", "layre*"], "no layer matches '--checkpoint layre*'"),
+        (["--train", "--frozen", "*"], "no parameter is trained"),
+        (["--train", "--mode", "train"], "--train and --mode do not go together"),
+        (["--device", "tpu"], "there are no kernels of 'tpu'"),
+    ],
+)
+def test_wrong_options_end_in_a_sentence(options: list[str], said: str) -> None:
+    ran = run("memory", "resnet-20", *options)
+    assert ran.code == 2, ran.out
+    assert said in ran.err
+    assert not ran.out
+
+
+def test_the_users_module_is_not_trained(tmp_path: Path) -> None:
+    module = nn.Linear(4, 2)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    trained(module, (3, 4), optimizer="adam", frozen=())
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    assert module.weight.grad is None
+    assert module.weight.requires_grad
+
+
+def test_json_of_a_training_step_has_the_documented_keys() -> None:
+    ran = run("memory", "lstm", "--train", "--json")
+    document = json.loads(ran.out)
+    assert document["assumptions"]["optimizer"] == "adamw"
+    assert {"kept_bytes", "at_peak_bytes"} <= set(document["rows"][0])
