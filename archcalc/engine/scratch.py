@@ -1,7 +1,8 @@
 """Memory that kernels of a device use inside one op call and give back: no tensor of the model, and part of its peak.
 
 `cpu`: torch's CPU kernels. A convolution in float32 goes through oneDNN, which copies its operands into layouts of
-blocks of 16 channels (AVX-512) and its result back; a Python number beside a tensor becomes a tensor of its own.
+blocks of 16 channels (AVX-512) and its result back; a matrix that BLAS cannot read is copied; a Python number beside a
+tensor becomes a tensor of its own.
 Measured with the profiler's allocator events; oneDNN's buffers for reductions between threads are left out.
 """
 
@@ -32,7 +33,18 @@ def _on_cpu(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any)
         return _convolution(args, out)
     if func is aten.convolution_backward.default:
         return _convolution_backward(args, out)
+    if func in (aten.mm.default, aten.addmm.default):
+        return sum(_matrix_copy(matrix) for matrix in args[-2:])
     return _numbers(func, args)
+
+
+def _matrix_copy(matrix: Any) -> int:
+    """BLAS reads rows or columns that lie behind one another; any other, such as an expanded number, is copied."""
+    if not isinstance(matrix, Tensor):
+        return 0
+    (rows, columns), (down, right) = matrix.shape, matrix.stride()
+    fits = (right == 1 and down >= max(1, columns)) or (down == 1 and right >= max(1, rows))
+    return 0 if fits or not matrix.numel() else matrix.numel() * matrix.element_size()
 
 
 def _numbers(func: Any, args: Sequence[Any]) -> int:
@@ -74,7 +86,7 @@ def _convolution_backward(args: Sequence[Any], out: Sequence[Tensor | None]) -> 
     if to_input:
         peak = _blocked(x) + max(_blocked(grad) + _weight_copy(w), to_input)
     if to_weight:
-        peak = max(peak, to_input + _input_copy(x) + _blocked(grad) + _weight_copy(w))
+        peak = max(peak, to_input + _weight_copy(w) + max(_input_copy(x) + _blocked(grad), to_weight))
     return max(0, peak - to_input - to_weight)
 
 
