@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import archcalc
 from archcalc.cli.output import encodable
-from archcalc.tables import FORMATS, Screen, render, views
+from archcalc.tables import FORMATS, Screen, bills, render, views
 from archcalc.tables.as_table import as_table
 from archcalc.tables.layers import Selection
 from archcalc.tables.table import EXACT, LAYER, SI, Column, Document, Table
@@ -95,7 +95,7 @@ class Deep(nn.Module):
 @pytest.mark.parametrize("depth", [None, 0, 1, 2, 3])
 def test_rows_add_up_at_every_depth(depth: int | None) -> None:
     made = report(Deep(), (2, 3))
-    for view, key in ((views.params, "params"), (views.flops, "macs"), (views.memory, "at_peak_bytes")):
+    for view, key in ((views.params, "params"), (views.flops, "macs"), (bills.memory, "at_peak_bytes")):
         document = view(made, Selection(depth=depth))
         assert sum(row[key] for row in document.rows) == made.totals[key]
 

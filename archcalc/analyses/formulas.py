@@ -8,7 +8,7 @@ contraction's index space; bias, scaling and softmax are not MACs.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import entry_points
 from math import prod
@@ -45,12 +45,17 @@ def macs(formula: Formula, trace: Trace, call: Call) -> int | None:
     known |= call.attributes
     for name, tensors in call.inputs.items():
         known[name] = trace.shape(tensors) if isinstance(tensors, int) else tuple(map(trace.shape, tensors))
-    return formula(**{name: known[name] for name in _arguments(formula) if name in known})
+    arguments = _arguments(formula)
+    if any(needed and name not in known for name, needed in arguments.items()):  # a stored call may lack its tensors
+        return None
+    return formula(**{name: known[name] for name in arguments if name in known})
 
 
 @cache
-def _arguments(formula: Formula) -> tuple[str, ...]:
-    return tuple(inspect.signature(formula).parameters)
+def _arguments(formula: Formula) -> Mapping[str, bool]:
+    """The names of a formula's parameters, and whether it needs them."""
+    parameters = inspect.signature(formula).parameters
+    return {name: parameter.default is parameter.empty for name, parameter in parameters.items()}
 
 
 def formula_of(op: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -14,7 +15,7 @@ from archcalc.analyses import analyze
 from archcalc.analyses.conventions import CONVENTIONS
 from archcalc.analyses.report import Report
 from archcalc.cli.complete import complete_model
-from archcalc.cli.options import BUILDING, CHOOSING, COMPLETE, KERNELS, PRINTING, TRAINING, Options, shared
+from archcalc.cli.options import BUILDING, CHOOSING, COMPLETE, FROZEN, KERNELS, PRINTING, TRAINING, Options, shared
 from archcalc.cli.output import choose_format, emit, progress
 from archcalc.errors import Incomplete, WrongUse
 from archcalc.networks import catalogue
@@ -147,10 +148,11 @@ def params(model: Models, *, options: Options) -> None:
 
 
 @app.command()
-@shared(BUILDING, COMPLETE, CHOOSING, PRINTING)
+@shared(BUILDING, FROZEN, COMPLETE, CHOOSING, PRINTING)
 def flops(
     model: Models,
     convention: Annotated[str, typer.Option("--convention", metavar="NAME", help=COUNTING)] = "archcalc",
+    backward: Annotated[bool, typer.Option("--backward", help="Also the MACs of the backward pass.")] = False,
     *,
     options: Options,
 ) -> None:
@@ -162,9 +164,13 @@ def flops(
       archcalc flops resnet-50 --size 320 --depth 2
       archcalc flops resnet-18 --layer 'layer4*'
       archcalc flops gpt2 --convention half-causal
+      archcalc flops resnet-18 --backward --frozen 'layer[12]'
     """
+    if backward:
+        options = replace(options, train=True)
+    analyses = ("flops", "backward") if backward else ("flops",)
     figure = "macs" if convention == "archcalc" else ""
-    _answer(model, options, views.flops, ("flops",), figure=figure, convention=convention)
+    _answer(model, options, views.flops, analyses, figure=figure, convention=convention)
 
 
 @app.command()

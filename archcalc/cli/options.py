@@ -85,7 +85,7 @@ class Options:
         asked = [name for name in TRAINING[1:] if getattr(self, name) != DEFAULTS[name]]
         if not self.train:
             if asked:
-                raise WrongUse(f"--{asked[0]} is an option of a training step.", "add  --train")
+                raise WrongUse(f"--{asked[0]} is an option of a training step.", "add  --train  (flops: --backward)")
             return None
         if self.mode != DEFAULTS["mode"]:
             raise WrongUse("--train and --mode do not go together: a training step runs in train mode.", "choose one")
@@ -106,6 +106,7 @@ DEFAULTS: dict[str, Any] = {
 }  # fmt: skip
 BUILDING = ("set_", "input_", "inputs", "offline", "batch", "size", "seq_len", "dtype", "mode")
 TRAINING = ("train", "optimizer", "loss", "frozen", "checkpoint")
+FROZEN = ("frozen", "checkpoint")
 KERNELS = ("device",)
 COMPLETE = ("strict",)
 CHOOSING = ("depth", "layer", "top", "sort")

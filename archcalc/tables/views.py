@@ -88,12 +88,15 @@ WIDTHS = (("float32", 4), ("bfloat16", 2), ("int8", 1))
 
 def flops(report: Report, selection: Selection, published: Sequence[str] = ()) -> Document:
     """Multiply-accumulates and FLOPs by layer, in the order of the network."""
-    rows, total = layer_rows(report, selection, FLOP_KEYS, "macs")
+    backward = "backward_macs" in report.totals
+    figures = (*FLOP_KEYS, "backward_macs") if backward else FLOP_KEYS
+    rows, total = layer_rows(report, selection, figures, "macs")
     columns = [
         LAYER_COLUMN,
         OUTPUT_COLUMN,
         Column("macs", "MACs", SI),
         Column("flops", "FLOPs", SI),
+        *([Column("backward_macs", "MACs of backward", SI)] if backward else []),
         Column("elementwise_flops", "elementwise", SI),
         SHARE_COLUMN,
     ]
@@ -102,11 +105,12 @@ def flops(report: Report, selection: Selection, published: Sequence[str] = ()) -
         ("the whole network: " if selection.layer else "") + _macs_and_flops(report),
         f"convention: {report.details['convention'].words}",
         *_causal(report),
+        *(_backward(report) if backward else []),
         "elementwise: bias, normalisation, activation, pooling, softmax, adds; never part of MACs",
         *_completeness(report),
         *published,
     ]
-    keys = ("macs", "flops", "elementwise_flops", "uncounted", "calls", "causal_hidden_macs")
+    keys = ("macs", "flops", "elementwise_flops", "uncounted", "calls", "causal_hidden_macs", *figures[3:])
     table = Table(columns, _shares(rows, "macs", total), _share_of_all(total, "macs", report), _at_least(report))
     foot += next_commands(report, *_deeper("flops", selection, table), "memory", "show")
     return document("flops", report, [table], foot, {key: totals[key] for key in keys})
@@ -197,6 +201,13 @@ def _causal(report: Report) -> list[str]:
 
 def _at_least(report: Report) -> frozenset[str]:
     return frozenset(("macs", "flops", "elementwise_flops") if report.totals["uncounted"] else ())
+
+
+def _backward(report: Report) -> list[str]:
+    """The work of backward beside forward's."""
+    macs = report.totals["backward_macs"]
+    times = f", {macs / report.macs:.3f} times the forward pass's" if report.macs else ""
+    return [f"backward: {units.exact(macs)} MACs{times}; only what trained parameters need"]
 
 
 def _completeness(report: Report) -> list[str]:
