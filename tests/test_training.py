@@ -263,3 +263,15 @@ def test_json_of_a_training_step_has_the_documented_keys() -> None:
     document = json.loads(ran.out)
     assert document["assumptions"]["optimizer"] == "adamw"
     assert {"kept_bytes", "at_peak_bytes"} <= set(document["rows"][0])
+
+
+def test_networks_side_by_side_in_training() -> None:
+    """DenseNet-121: a third of ResNet-50's parameters, and more of every image kept."""
+    ran = run("compare", "resnet-50", "densenet-121", "--train", "--batch", "2", "--optimizer", "momentum", "--json")
+    resnet, densenet = json.loads(ran.out)["rows"]
+    assert densenet["params"] < resnet["params"] / 3
+    assert densenet["saved_total_bytes"] > 1.4 * resnet["saved_total_bytes"]
+    shown = run("compare", "resnet-50", "densenet-121", "--train", "--batch", "2").out
+    assert "kept for backward" in shown
+    assert "training step: float32, adamw" in shown
+    assert "kept for backward" not in run("compare", "resnet-18", "resnet-34").out

@@ -239,7 +239,7 @@ def explain(
 
 
 @app.command()
-@shared(BUILDING, COMPLETE, PRINTING)
+@shared(BUILDING, TRAINING, COMPLETE, PRINTING)
 def compare(model: Models, *, options: Options) -> None:
     """Several networks side by side.
 
@@ -247,6 +247,7 @@ def compare(model: Models, *, options: Options) -> None:
     Examples:
       archcalc compare resnet-50 densenet-121 shufflenet-v2
       archcalc compare resnet-18 resnet-34 --batch 8 -f md
+      archcalc compare resnet-50 densenet-121 --batch 16 --train --optimizer momentum
     """
     names = ("params", "flops", "memory")
     reports = [analyze(engine.trace(reference, options.setup), names) for reference in model]
