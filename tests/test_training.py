@@ -275,3 +275,18 @@ def test_networks_side_by_side_in_training() -> None:
     assert "kept for backward" in shown
     assert "training step: float32, adamw" in shown
     assert "kept for backward" not in run("compare", "resnet-18", "resnet-34").out
+
+
+def test_torch_still_has_the_private_parts_that_training_leans_on() -> None:
+    """The next sequence number before a module, and the running node's own in backward, tell whose node it is."""
+    x = torch.ones(2, requires_grad=True)
+    before = torch.autograd._get_sequence_nr()
+    y = x * 2
+    assert y.grad_fn is not None
+    assert y.grad_fn._sequence_nr() == before
+    assert torch.autograd._get_sequence_nr() == before + 1
+    seen = []
+    y.register_hook(lambda grad: seen.append(torch._C._current_autograd_node()))
+    y.sum().backward()
+    assert seen[0] is not None
+    assert hasattr(y.grad_fn.next_functions[0][0], "variable")
