@@ -10,6 +10,7 @@ FlopCounterMode on meta tensors, and no op without a rule. Needs timm, torchvisi
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 import time
@@ -201,6 +202,7 @@ def _reasons(rows: list[dict[str, Any]]) -> Iterator[str]:
     for row in rows:
         if "macs" not in row:
             reason = " ".join(row["reason"].split("\n")[0].replace(f"{row['reference']} ", "").split())
+            reason = re.sub(r"<module '([\w.]+)' from '[^']*'>", r"\1", reason)  # no paths of a machine
             yield f"* `{row['reference']}`: {reason.partition(': ')[2][:160]}"
 
 
