@@ -15,6 +15,7 @@ from archcalc import engine
 from archcalc.analyses import analyze
 from archcalc.analyses.report import Report
 from archcalc.engine import Setup, Training
+from archcalc.errors import ForwardFailed
 from archcalc.trace import Trace
 from bench.memory_truth import Case, row
 from tests.helpers import check_report, run, totals
@@ -290,3 +291,21 @@ def test_torch_still_has_the_private_parts_that_training_leans_on() -> None:
     y.sum().backward()
     assert seen[0] is not None
     assert hasattr(y.grad_fn.next_functions[0][0], "variable")
+
+
+class Overwritten(nn.Module):
+    """Writes into the sigmoid's output, which its backward needs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x: Any) -> Any:
+        return self.fc(x).sigmoid().add_(1)
+
+
+def test_a_step_that_autograd_refuses_is_refused() -> None:
+    with pytest.raises(RuntimeError, match="inplace operation"):
+        Overwritten()(torch.ones(2, 4)).sum().backward()
+    with pytest.raises(ForwardFailed, match="in-place operation"):
+        trained(Overwritten(), (2, 4))

@@ -130,9 +130,16 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
         self.marks.append((phase, len(self.calls)))
         self.phase = phase
 
-    def pack(self, tensor: Tensor) -> Tensor:
-        """Autograd keeps a tensor for backward."""
+    def pack(self, tensor: Tensor) -> tuple[Tensor, int]:
+        """Autograd keeps a tensor for backward, as it is now."""
         self.kept.add(self.tensors[self.tensor(tensor, "constant")].storage)
+        return tensor, tensor._version
+
+    def unpack(self, kept: tuple[Tensor, int]) -> Tensor:
+        """Autograd wants it back; refused where it was overwritten, which autograd does not check under hooks."""
+        tensor, version = kept
+        if tensor._version != version:
+            raise RuntimeError("a tensor that backward needs has been modified by an in-place operation")
         return tensor
 
     def enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
@@ -227,7 +234,7 @@ def train(module: nn.Module, inputs: Inputs, recorder: TrainingRecorder, trainin
                 _roles(recorder, "input", [target])
             recorder.own(_owners(recorder, module))
 
-    with recorder, saved_tensors_hooks(recorder.pack, lambda tensor: tensor):
+    with recorder, saved_tensors_hooks(recorder.pack, recorder.unpack):
         out = steps(_Called(run), inputs, loss, optimizer, mark)
     outputs = tuple(recorder.tensor(t, "constant") for t in tensors_in(out))
     recorder.close()
