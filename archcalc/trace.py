@@ -130,8 +130,12 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One training step: the op calls at which its phases begin, and the first after it."""
+    """One training step: the op calls at which it and its phases begin, and the first after it.
 
+    With accumulated gradients the phases are those of the last batch; the step starts with its first.
+    """
+
+    start: int
     forward: int
     loss: int
     backward: int
@@ -187,7 +191,7 @@ class Trace:
         """The first forward pass alone; the same trace where nothing followed it. Storages keep their later deaths."""
         if not self.steps:
             return self
-        end = self.steps[0].loss
+        end = self.module_calls[0].last
         runs = tuple(run for run in self.module_calls if run.last <= end)
         return replace(self, calls=self.calls[:end], module_calls=runs, steps=())
 

@@ -10,33 +10,41 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from archcalc import engine
 from archcalc.analyses import analyze
 from archcalc.engine import Setup, Training
+from archcalc.engine.autocast import AMP
 from archcalc.engine.inputs import Inputs
 from archcalc.engine.training import OPTIMIZERS, PHASES, Loss, prepare, steps
 from archcalc.networks import catalogue
 from archcalc.units import exact
+from bench.memory_models import MODELS, inputs_of
 
 PAGE = Path("docs/accuracy.md")
 
 
 @dataclass(frozen=True)
 class Case:
-    """A network of the catalogue at a batch size, and how it is trained."""
+    """A network of the catalogue at a batch size, or a model of bench.memory_models, and how it is trained."""
 
     name: str
     batch: int = 1
     training: Training = Training("adam")  # noqa: RUF009, frozen
     knobs: tuple[tuple[str, Any], ...] = ()
+    attention: str = "auto"
+    amp: str = ""
 
     @property
     def words(self) -> str:
@@ -45,6 +53,9 @@ class Case:
         training = self.training
         options = [*(f"frozen {one}" for one in training.frozen), *(f"checkpoint {one}" for one in training.checkpoint)]
         loss = [] if training.loss == "sum" else [f"loss {training.loss}"]
+        options += [f"{training.accumulation} batches"] if training.accumulation > 1 else []
+        options += [f"attention {self.attention}"] if self.attention != "auto" else []
+        options += [f"autocast {self.amp}"] if self.amp else []
         return ", ".join([training.optimizer, *loss, *options, *settings])
 
 
@@ -76,24 +87,56 @@ CASES = (
     Case("resnet-18", 4, Training("momentum", frozen=("layer1", "layer2"))),
     Case("resnet-18", 4, Training("momentum", checkpoint=("layer[1-4].*",))),
     Case("encoder-layer", 2, Training("adam", checkpoint=("feed_forward",))),
+    Case("resnet-20", 4, Training("momentum", accumulation=4)),
+    *(Case(name, 0) for name in MODELS),
+    *(Case(name, 0, attention="math") for name in ("nn.TransformerEncoder", "nn.Transformer", "GPT")),
+    Case("GPT", 0, Training("adamw", "cross-entropy")),
+    Case("GPT", 0, Training("adamw", checkpoint=("blocks.*",))),
+    Case("GPT", 0, Training("adamw", frozen=("blocks.0", "blocks.1", "words"))),
+    Case("GPT", 0, Training("adamw", accumulation=4)),
+    *(
+        Case(name, 0, amp="bf16")
+        for name in ("MLP", "nn.TransformerEncoder", "GPT", "GPT, wide", "nn.LSTMCell", "nn.GRU", "nn.LSTM")
+    ),
+    Case("GPT", 0, Training("adamw", checkpoint=("blocks.*",)), amp="bf16"),
+    Case("encoder-layer", 2, amp="bf16"),
+    Case("resnet-18", 4, amp="bf16"),
 )
 
 
 def computed(case: Case) -> dict[str, Any]:
     """What archcalc says of it."""
-    setup = Setup(dict(case.knobs), batch=case.batch, training=case.training, device="cpu")
-    report = analyze(engine.trace(case.name, setup), ("params", "memory"))
+    kernels: dict[str, Any] = {"device": "cpu", "attention": case.attention, "amp": case.amp}
+    if case.name in MODELS:
+        setup = Setup(training=case.training, **kernels)
+        trace = engine.trace(MODELS[case.name][0](), setup, inputs_of(case.name))
+    else:
+        trace = engine.trace(case.name, Setup(dict(case.knobs), batch=case.batch, training=case.training, **kernels))
+    report = analyze(trace, ("params", "memory"))
     return {**report.totals, "op": report.details["peak"]["op"]}
+
+
+def _real(case: Case) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
+    """The model with its weights, and inputs with their values."""
+    if case.name in MODELS:
+        return MODELS[case.name][0](), inputs_of(case.name)
+    network = catalogue.load(catalogue.resolve(case.name)[0])
+    config = network.configured(dict(case.knobs))
+    return network.build(**config), tuple(_zeros(one, case.batch) for one in network.inputs_for(config))
 
 
 def measured(case: Case) -> Truth:
     """What the allocator does in the same two steps on real tensors."""
-    network = catalogue.load(catalogue.resolve(case.name)[0])
-    config = network.configured(dict(case.knobs))
-    module = network.build(**config).train()
-    prepare(module, case.training)
-    args = tuple(_zeros(one, case.batch) for one in network.inputs_for(config))
-    optimizer = OPTIMIZERS[case.training.optimizer]([p for p in module.parameters() if p.requires_grad])
+    module, args = _real(case)
+    module.train()
+
+    @contextmanager
+    def region() -> Iterator[None]:
+        with torch.autocast("cpu", AMP[case.amp]) if case.amp else nullcontext():
+            yield
+
+    prepare(module, case.training, region)
+    optimizer = OPTIMIZERS[case.training.optimizer]([p for p in module.parameters() if p.requires_grad], False)
     tensors = (*module.parameters(), *module.buffers(), *args)
     before = sum(t.untyped_storage().nbytes() for t in {t.untyped_storage()._cdata: t for t in tensors}.values())
     loss, ranges = Loss(case.training.loss), []
@@ -104,6 +147,9 @@ def measured(case: Case) -> Truth:
         if phase != PHASES[-1]:
             ranges.append(record_function(f"phase {phase}"))
             ranges[-1].__enter__()
+        if phase == PHASES[-1]:
+            with record_function("step ends"):
+                pass
 
     if case.training.loss in ("cross-entropy", "mse"):  # the targets are there before the first step
         with torch.no_grad():
@@ -111,9 +157,10 @@ def measured(case: Case) -> Truth:
         before += sum(target.nbytes for target in loss.targets)
     gc.collect()
     gc.disable()
+    attention = sdpa_kernel(SDPBackend.MATH) if case.attention == "math" else nullcontext()
     try:
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-            steps(module, Inputs(args, {}, ()), loss, optimizer, mark)
+        with attention, profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+            steps(module, Inputs(args, {}, ()), loss, optimizer, mark, region, case.training.accumulation)
     finally:
         gc.enable()
     return _peaks(profiler, before)
@@ -130,14 +177,14 @@ def _zeros(one: Any, batch: int) -> torch.Tensor:
 
 def _peaks(profiler: Any, before: int) -> Truth:
     events = profiler.profiler.kineto_results.events()
-    starts = sorted(e.start_ns() for e in events if e.name() == "phase forward")
+    first_ends = min(e.end_ns() for e in events if e.name() == "step ends")
     allocations = sorted(
         ((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]"), key=lambda pair: pair[0]
     )
     live, peaks, moment = before, [before, before], 0
     for time, change in allocations:
         live += change
-        step = 1 if time >= starts[1] else 0
+        step = 1 if time >= first_ends else 0
         if live > peaks[step]:
             peaks[step], moment = live, time
     inside = [e for e in events if e.start_ns() <= moment <= e.end_ns() and e.name().startswith("aten::")]

@@ -85,13 +85,23 @@ def cudnn_rnn(input: Shape, weight: tuple[Shape, ...]) -> int:
 
 
 @contraction("aten.mkldnn_rnn_layer")
-def mkldnn_rnn_layer(input: Shape, weight1: Shape, weight2: Shape) -> int:
+def mkldnn_rnn_layer(input: Shape, weight0: Shape, weight1: Shape) -> int:
     """One layer in one direction: T·N · (elements of both weights).
 
     >>> mkldnn_rnn_layer((5, 2, 64), (512, 64), (512, 128))
     983040
     """
-    return prod(input[:-1]) * (prod(weight1) + prod(weight2))
+    return prod(input[:-1]) * (prod(weight0) + prod(weight1))
+
+
+@contraction("aten.mkldnn_rnn_layer_backward")
+def mkldnn_rnn_layer_backward(input: Shape, weight1: Shape, weight2: Shape) -> int:
+    """The gradients of input, states and both weights: twice the forward pass.
+
+    >>> mkldnn_rnn_layer_backward((5, 2, 64), (512, 64), (512, 128))
+    1966080
+    """
+    return 2 * mkldnn_rnn_layer(input, weight1, weight2)
 
 
 @contraction("aten.lstm_cell", "aten.gru_cell", "aten.rnn_tanh_cell", "aten.rnn_relu_cell")

@@ -24,6 +24,16 @@ BILL = {
     "activation": "temporaries_bytes",
 }
 """The line of the bill that a role belongs to; constants are tensors a model keeps without registering them."""
+MADE = ("saved", "activation")
+HELD = {
+    "parameter": "parameters",
+    "buffer": "buffers",
+    "constant": "constants",
+    "input": "inputs",
+    "gradient": "gradients",
+    "optimizer": "optimizer state",
+}
+"""What is named by the op that made it, and the words for everything else."""
 LINES = ("params", "buffers", "inputs", "saved", "gradients", "optimizer", "temporaries")
 
 
@@ -37,7 +47,7 @@ def memory(trace: Trace) -> Analysis:
     `first_step_peak_bytes` for training steps.
     """
     live = timeline(trace)
-    start, end = (trace.steps[-1].forward, trace.steps[-1].end) if trace.steps else (0, len(live))
+    start, end = (trace.steps[-1].start, trace.steps[-1].end) if trace.steps else (0, len(live))
     moment = max(range(start, end), key=live.__getitem__)
     totals = {f"{line}_bytes": 0 for line in LINES}
     own: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(KEYS, 0))
@@ -62,11 +72,29 @@ def memory(trace: Trace) -> Analysis:
     totals["saved_total_bytes"] = sum(figures["kept_bytes"] for figures in own.values())
     if trace.steps:
         totals["first_step_peak_bytes"] = max(live[: trace.steps[0].end])
-    details: dict[str, Any] = {"timeline": live, "peak": None}
+    details: dict[str, Any] = {"timeline": live, "span": (start, end), "peak": None, "holders": ()}
     if trace.calls:
         call = trace.calls[moment]
         details["peak"] = {"call": moment, "op": call.op, "path": trace.path(call), "phase": call.phase}
+        details["holders"] = holders(trace, moment)
     return Analysis(KEYS, own, totals, details=details)
+
+
+def holders(trace: Trace, moment: int) -> list[dict[str, Any]]:
+    """What is live during an op call, largest first: activations by the op that made them, the rest by its role."""
+    found: dict[str, dict[str, Any]] = {}
+
+    def held(by: str, size: int) -> None:
+        entry = found.setdefault(by, {"by": by, "tensors": 0, "bytes": 0})
+        entry["tensors"] += 1
+        entry["bytes"] += size
+
+    for storage in trace.storages:
+        if storage.live_at(moment):
+            held(trace.calls[storage.birth].op if storage.role in MADE else HELD[storage.role], storage.bytes)
+    if trace.calls[moment].scratch:
+        held("scratch of the kernel", trace.calls[moment].scratch)
+    return sorted(found.values(), key=lambda one: -one["bytes"])
 
 
 def _made_in_forward(trace: Trace, storage: Storage) -> bool:

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -175,17 +175,44 @@ def flops(
 
 @app.command()
 @shared(BUILDING, TRAINING, KERNELS, CHOOSING, PRINTING)
-def memory(model: Models, *, options: Options) -> None:
+def memory(
+    model: Models,
+    fit: Annotated[str, typer.Option("--fit", metavar="SIZE", help="The largest batch within 24GiB, say.")] = "",
+    per_sample: Annotated[bool, typer.Option("--per-sample", help="Also what each further sample costs.")] = False,
+    timeline: Annotated[
+        bool, typer.Option("--timeline", help="Live bytes over the run (csv: instead of layers).")
+    ] = False,
+    *,
+    options: Options,
+) -> None:
     """Memory of a forward pass, or of a training step: the bill at the peak of live bytes, and who holds them.
 
     \b
     Examples:
       archcalc memory resnet-50 --batch 32
       archcalc memory resnet-50 --batch 32 --train --optimizer adam
+      archcalc memory resnet-50 --train --fit 24GiB
+      archcalc memory gpt2 --train --device cuda --amp bf16 --timeline
       archcalc memory vgg-16 --train --frozen features --loss cross-entropy
       archcalc memory densenet --dtype bfloat16
     """
-    _answer(model, options, bills.memory, ("params", "memory"))
+    from archcalc.cli.memory import fitted, further, parse_budget
+
+    in_csv = timeline and _format(options) == "csv"
+
+    def view(report: Report, selection: Selection, published: Sequence[str], **found: Any) -> Document:
+        sample = further(report, options.setup) if per_sample else None
+        document = bills.memory(report, selection, published, bills.Asked(timeline, sample, **found))
+        return replace(document, records=document.envelope["timeline"]) if in_csv else document
+
+    if not fit:
+        _answer(model, options, view, ("params", "memory"))
+        return
+    budget, selection = parse_budget(fit), options.selection(_format(options) in FOR_MACHINES)
+    answers = [fitted(reference, options.setup, budget) for reference in model]
+    _emit([view(report, selection, (), fit=found, changes=changes) for report, found, changes in answers], options)
+    if not all(found.batch for _, found, _ in answers):
+        raise typer.Exit(1)
 
 
 @app.command()

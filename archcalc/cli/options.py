@@ -47,9 +47,16 @@ class Options:
         list[str],
         typer.Option("--checkpoint", metavar="GLOB", help="Layers that are recomputed in backward; repeatable."),
     ]
-    device: Annotated[
-        str, typer.Option("--device", metavar="NAME", help="Count the scratch memory of this device's kernels: cpu.")
+    grad_accumulation: Annotated[
+        int, typer.Option("--grad-accumulation", min=1, metavar="N", help="Batches before the optimizer's turn.")
     ]
+    device: Annotated[
+        str, typer.Option("--device", metavar="NAME", help="Whose kernels and allocator are assumed: cpu or cuda.")
+    ]
+    attention: Annotated[
+        str, typer.Option("--attention", metavar="NAME", help="The kernel: auto, math, flash or efficient.")
+    ]
+    amp: Annotated[str, typer.Option("--amp", metavar="bf16|fp16", help="Autocast: forward in mixed precision.")]
     strict: Annotated[bool, typer.Option("--strict", help="An op without a rule is an error (exit 3), not a note.")]
     depth: Annotated[int | None, typer.Option("--depth", min=0, metavar="N", help="Fold below this depth.")]
     layer: Annotated[str, typer.Option("--layer", metavar="GLOB", help="Only layers whose path matches.")]
@@ -78,6 +85,8 @@ class Options:
             offline=self.offline,
             training=self._training(),
             device=self.device,
+            attention=self.attention,
+            amp=self.amp,
         )
 
     def _training(self) -> Training | None:
@@ -85,11 +94,14 @@ class Options:
         asked = [name for name in TRAINING[1:] if getattr(self, name) != DEFAULTS[name]]
         if not self.train:
             if asked:
-                raise WrongUse(f"--{asked[0]} is an option of a training step.", "add  --train  (flops: --backward)")
+                raise WrongUse(
+                    f"--{asked[0].replace('_', '-')} is an option of a training step.",
+                    "add  --train  (flops: --backward)",
+                )
             return None
         if self.mode != DEFAULTS["mode"]:
             raise WrongUse("--train and --mode do not go together: a training step runs in train mode.", "choose one")
-        return Training(self.optimizer, self.loss, tuple(self.frozen), tuple(self.checkpoint))
+        return Training(self.optimizer, self.loss, tuple(self.frozen), tuple(self.checkpoint), self.grad_accumulation)
 
     def selection(self, for_machine: bool) -> Selection:
         """What to show: machines get every layer unless told otherwise, people a folded table."""
@@ -100,14 +112,15 @@ class Options:
 DEFAULTS: dict[str, Any] = {
     "set_": [], "input_": [], "inputs": "", "offline": False, "batch": None, "size": "", "seq_len": None,
     "dtype": "float32", "mode": "eval",
-    "train": False, "optimizer": "adamw", "loss": "sum", "frozen": [], "checkpoint": [], "device": "",
+    "train": False, "optimizer": "adamw", "loss": "sum", "frozen": [], "checkpoint": [],
+    "grad_accumulation": 1, "device": "", "attention": "auto", "amp": "",
     "strict": False, "depth": None, "layer": "", "top": None, "sort": "",
     "json_": False, "format_": "", "output": "", "quiet": False, "verbose": False,
 }  # fmt: skip
 BUILDING = ("set_", "input_", "inputs", "offline", "batch", "size", "seq_len", "dtype", "mode")
-TRAINING = ("train", "optimizer", "loss", "frozen", "checkpoint")
+TRAINING = ("train", "optimizer", "loss", "frozen", "checkpoint", "grad_accumulation")
 FROZEN = ("frozen", "checkpoint")
-KERNELS = ("device",)
+KERNELS = ("device", "attention", "amp")
 COMPLETE = ("strict",)
 CHOOSING = ("depth", "layer", "top", "sort")
 PRINTING = ("json_", "format_", "output", "quiet", "verbose")

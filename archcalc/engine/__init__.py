@@ -24,12 +24,16 @@ __all__ = ["BuiltIn", "Setup", "StoredTrace", "Training", "other_counts", "parse
 
 @dataclass(frozen=True)
 class Training:
-    """A training step: the optimizer, the loss, and the layers (patterns of paths) that are frozen or checkpointed."""
+    """A training step: the optimizer, the loss, and the layers (patterns of paths) that are frozen or checkpointed.
+
+    `accumulation` batches run forward and backward before the optimizer's turn.
+    """
 
     optimizer: str = "adamw"
     loss: str = "sum"
     frozen: tuple[str, ...] = ()
     checkpoint: tuple[str, ...] = ()
+    accumulation: int = 1
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,9 @@ class Setup:
     `seq_len` replace one axis of the default inputs. `mode` is eval or train: in a training forward pass dropout acts,
     batch norm takes its own statistics, and auxiliary heads run. `inputs_from` names a function, package.module:EXPR or
     path/to/file.py:EXPR, that gives what forward receives; `offline` forbids to ask the hub for a config.json. With
-    `training` two whole steps are traced, in train mode. `device` names whose kernels' scratch memory is counted: cpu,
-    or nobody's.
+    `training` two whole steps are traced, in train mode. `device` names whose kernels are assumed: cpu, cuda, or
+    nobody's; `attention` the kernel for it: auto (the device's own choice), math, flash or efficient; `amp` the lower
+    precision of autocast: bf16 or fp16.
     """
 
     knobs: Mapping[str, Any] = field(default_factory=dict)
@@ -55,6 +60,8 @@ class Setup:
     offline: bool = False
     training: Training | None = None
     device: str = ""
+    attention: str = "auto"
+    amp: str = ""
 
 
 def trace(model: str | nn.Module, setup: Setup | None = None, inputs: Any = None) -> Trace:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from archcalc.engine import Setup, Training, tracer
+from archcalc.engine import Setup, Training, kernel_choice, tracer
 from archcalc.engine.inputs import (
     FLOATS,
     Inputs,
@@ -26,10 +26,10 @@ from archcalc.engine.inputs import (
     needs_input,
     takes_nothing,
 )
+from archcalc.engine.kernel_choice import KernelChoice
 from archcalc.engine.load import Loaded, load, shown, value_of
 from archcalc.engine.nodata import same_random_state
 from archcalc.engine.reference import BuiltIn, Code, InLibrary, parse
-from archcalc.engine.scratch import DEVICES
 from archcalc.errors import ArchcalcError, BadInput, CannotImport, ForwardFailed, NeedsData, WrongUse, one_line
 from archcalc.trace import Trace, Value
 from archcalc.units import shape
@@ -54,8 +54,7 @@ def prepared(loaded: Loaded, setup: Setup, values: Any = None) -> tuple[nn.Modul
         raise CannotImport(f"{lazy[0]} is lazy: its shape is only known after a first run.", hint)
     if setup.mode not in ("eval", "train"):
         raise WrongUse(f"there is no mode '{setup.mode}'.", "choose one of  eval, train")
-    if setup.device not in DEVICES:
-        raise WrongUse(f"there are no kernels of '{setup.device}' here.", "choose  cpu, or leave --device out")
+    kernel_choice.check(setup.device, setup.attention, setup.amp)
     module = loaded.module.train(_mode(setup) == "train")
     if dtype != torch.float32:
         module = module.to(dtype)
@@ -67,10 +66,12 @@ def prepared(loaded: Loaded, setup: Setup, values: Any = None) -> tuple[nn.Modul
 def run_loaded(loaded: Loaded, setup: Setup, values: Any = None) -> Trace:
     """The same for a module that is loaded already."""
     module, inputs = prepared(loaded, setup, values)
-    recorder, go = _recorder(module, setup)
+    choice = KernelChoice(setup.device, setup.attention, setup.amp)
+    recorder, go = _recorder(module, setup, choice)
     parameters = tracer.parameters_of(recorder)
     given = tuple(recorder.tensor(tensor, "input") for tensor in inputs.tensors)
-    outputs = _run(go, inputs, recorder)
+    with choice.installed():
+        outputs = _run(go, inputs, recorder)
     return Trace(
         model=loaded.model,
         inputs=inputs.described,
@@ -79,8 +80,10 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None) -> Trace:
             "gradients": setup.training is not None,
             "dtype": setup.dtype,
             "batch": _batch(inputs),
-            "kernels": "composite ops decomposed; attention unfused",
+            "kernels": "composite ops decomposed",
             "device": setup.device,
+            "attention": choice.said(),
+            "amp": setup.amp,
             **_training_assumptions(setup.training),
         },
         versions={"archcalc": __version__, "torch": torch.__version__},
@@ -105,6 +108,7 @@ def _training_assumptions(training: Training | None) -> dict[str, Value]:
         "loss": training.loss,
         "frozen": training.frozen,
         "checkpoint": training.checkpoint,
+        "accumulation": training.accumulation,
         "outputs": "output and loss live to the end of the step; gradients are None at its start",
     }
 
@@ -154,17 +158,17 @@ def _batch(inputs: Inputs) -> int | None:
 Go = Callable[[Inputs], tuple[int, ...]]
 
 
-def _recorder(module: nn.Module, setup: Setup) -> tuple[tracer.Recorder, Go]:
+def _recorder(module: nn.Module, setup: Setup, choice: KernelChoice) -> tuple[tracer.Recorder, Go]:
     """What records the run, and the run: a forward pass, or training steps."""
     training = setup.training
     if training is None:
         recorder = tracer.Recorder(module, setup.device)
-        return recorder, lambda inputs: tracer.forward(module, inputs, recorder)
+        return recorder, lambda inputs: tracer.forward(module, inputs, recorder, choice.region)
     from archcalc.engine.training import TrainingRecorder, prepare, train
 
-    prepare(module, training)
+    prepare(module, training, choice.region)
     watching = TrainingRecorder(module, setup.device)
-    return watching, lambda inputs: train(module, inputs, watching, training)
+    return watching, lambda inputs: train(module, inputs, watching, training, choice)
 
 
 def _run(go: Go, inputs: Inputs, recorder: tracer.Recorder) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """Memory that kernels of a device use inside one op call and give back: no tensor of the model, and part of its peak.
 
-`cpu`: torch's CPU kernels. A convolution in float32 goes through oneDNN, which copies its operands into layouts of
+`cpu`: torch's CPU kernels. A convolution in float32 or bfloat16 goes through oneDNN, which copies its operands into layouts of
 blocks of 16 channels (AVX-512) and its result back; a matrix that BLAS cannot read is copied; a Python number beside a
 tensor becomes a tensor of its own.
 Measured with the profiler's allocator events; oneDNN's buffers for reductions between threads are left out.
@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-DEVICES = ("", "cpu")
-"""Whose kernels are assumed: nobody's (tensors alone), or the CPU's."""
+from archcalc.engine import onednn_lstm
+
 BLOCK = 16
 Scratch = Callable[[Sequence[Any], Any], int]
 aten = torch.ops.aten
@@ -35,6 +35,10 @@ def _on_cpu(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any)
         return _convolution_backward(args, out)
     if func in (aten.mm.default, aten.addmm.default):
         return sum(_matrix_copy(matrix) for matrix in args[-2:])
+    if func is aten.mkldnn_rnn_layer.default:
+        return onednn_lstm.scratch(args)
+    if func is aten.mkldnn_rnn_layer_backward.default:
+        return onednn_lstm.backward_scratch(args)
     return _numbers(func, args)
 
 
@@ -86,14 +90,15 @@ def _convolution_backward(args: Sequence[Any], out: Sequence[Tensor | None]) -> 
     if to_input:
         peak = _blocked(x) + max(_blocked(grad) + _weight_copy(w), to_input)
     if to_weight:
-        peak = max(peak, to_input + _weight_copy(w) + max(_input_copy(x) + _blocked(grad), to_weight))
+        sums = 4 * _weight_copy(w) // w.element_size() if x.dtype is torch.bfloat16 else 0  # added up in float32
+        peak = max(peak, to_input + _weight_copy(w) + max(_input_copy(x) + _blocked(grad) + sums, to_weight))
     return max(0, peak - to_input - to_weight)
 
 
 def _by_onednn(x: Tensor, w: Tensor) -> bool:
     """Torch takes its own kernels for one small image."""
     large = x.shape[0] > 1 or prod(x.shape[:4]) > 20_480 or x.shape[1] != w.shape[1]
-    return x.dtype is torch.float32 and x.dim() == 4 and large
+    return x.dtype in (torch.float32, torch.bfloat16) and x.dim() == 4 and large
 
 
 def _blocked(image: Tensor) -> int:

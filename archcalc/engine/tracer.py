@@ -9,6 +9,7 @@ import gc
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any
@@ -20,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from archcalc.engine import contraction_kernels  # noqa: F401, enters its rules
 from archcalc.engine.constants import LIMIT, Constants
 from archcalc.engine.inputs import Inputs
+from archcalc.engine.kernel_choice import BLOCK
 from archcalc.engine.kernels import RULES
 from archcalc.engine.nodata import emptied
 from archcalc.engine.paths import Paths
@@ -43,6 +45,10 @@ COMPILED = frozenset(
 are collected; real kernels leave none."""
 
 
+Region = Callable[[], AbstractContextManager[None]]
+"""What opens the block in which autocast acts."""
+
+
 class NeedsValues(Exception):
     """An op was asked for values that are not there."""
 
@@ -54,6 +60,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.module = module
         self.scratch = scratch_of(device)
+        self.block = BLOCK[device]
         self.paths = Paths(module)
         self.constants = Constants()
         self.phase = "forward"
@@ -182,7 +189,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if key in self._storage_ids:
             return self._storage_ids[key]
         number = len(self.storages)
-        self.storages.append(Storage(storage.nbytes(), role, born, None))
+        size = -(-storage.nbytes() // self.block) * self.block
+        self.storages.append(Storage(size, role, born, None))
         self._storage_ids[key] = number
         self._watch[number] = weakref.ref(storage, self._on_death(number, key))
         return number
@@ -266,11 +274,11 @@ def parameters_of(recorder: Recorder) -> tuple[Parameter, ...]:
     )
 
 
-def forward(module: nn.Module, inputs: Inputs, recorder: Recorder) -> tuple[int, ...]:
+def forward(module: nn.Module, inputs: Inputs, recorder: Recorder, region: Region) -> tuple[int, ...]:
     """Run forward under the recorder, without gradients, and close the record; the ids of the outputs."""
     recorder.watch_modules()
     recorder.enter(module, inputs.args, inputs.kwargs)
-    with torch.no_grad(), recorder:
+    with torch.no_grad(), recorder, region():
         out = module(*inputs.args, **inputs.kwargs)
     recorder.leave(module, inputs.args, inputs.kwargs, out)
     outputs = tuple(recorder.tensor(t, "constant") for t in tensors_in(out))

@@ -7,6 +7,7 @@ write, and runs on real tensors as well: the bench measures it there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -19,7 +20,8 @@ from torch.utils.checkpoint import checkpoint
 
 from archcalc.engine import Training
 from archcalc.engine.inputs import Inputs
-from archcalc.engine.tracer import OPEN, Recorder, tensors_in
+from archcalc.engine.kernel_choice import KernelChoice
+from archcalc.engine.tracer import OPEN, Recorder, Region, tensors_in
 from archcalc.errors import BadInput, WrongUse
 from archcalc.trace import Step
 
@@ -48,14 +50,15 @@ class Lion(torch.optim.Optimizer):
                 state["exp_avg"].lerp_(p.grad, 0.01)
 
 
-OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
-    "sgd": lambda params: torch.optim.SGD(params, lr=1e-3, foreach=False),
-    "momentum": lambda params: torch.optim.SGD(params, lr=1e-3, momentum=0.9, foreach=False),
-    "adam": lambda params: torch.optim.Adam(params, foreach=False),
-    "adamw": lambda params: torch.optim.AdamW(params, foreach=False),
-    "adafactor": lambda params: torch.optim.Adafactor(params, foreach=False),
-    "lion": Lion,
+OPTIMIZERS: dict[str, Callable[[Any, bool], torch.optim.Optimizer]] = {
+    "sgd": lambda params, foreach: torch.optim.SGD(params, lr=1e-3, foreach=foreach),
+    "momentum": lambda params, foreach: torch.optim.SGD(params, lr=1e-3, momentum=0.9, foreach=foreach),
+    "adam": lambda params, foreach: torch.optim.Adam(params, foreach=foreach),
+    "adamw": lambda params, foreach: torch.optim.AdamW(params, foreach=foreach),
+    "adafactor": lambda params, foreach: torch.optim.Adafactor(params, foreach=False),
+    "lion": lambda params, foreach: Lion(params),
 }
+"""Each of parameters, and whether all are updated by one kernel (foreach): torch's choice on CUDA, and not on CPU."""
 
 
 class Loss:
@@ -95,16 +98,29 @@ def _total(parts: Sequence[Tensor]) -> Tensor:
     return total
 
 
-def steps(module: nn.Module, inputs: Inputs, loss: Loss, optimizer: torch.optim.Optimizer, mark: Mark) -> Any:
-    """Two steps as people write them: output and loss live until the next step's take their names."""
+def steps(
+    module: nn.Module,
+    inputs: Inputs,
+    loss: Loss,
+    optimizer: torch.optim.Optimizer,
+    mark: Mark,
+    region: Region = nullcontext,
+    accumulation: int = 1,
+) -> Any:
+    """Two steps as people write them: output and loss live until the next batch's take their names.
+
+    The second batch of an accumulation is like every later one: more are not run.
+    """
     for _ in range(2):
         optimizer.zero_grad(set_to_none=True)
-        mark("forward")
-        out = module(*inputs.args, **inputs.kwargs)
-        mark("loss")
-        value = loss(out)
-        mark("backward")
-        value.backward()  # type: ignore[no-untyped-call]
+        for _ in range(min(accumulation, 2)):
+            mark("forward")
+            with region():
+                out = module(*inputs.args, **inputs.kwargs)
+                mark("loss")
+                value = loss(out) if accumulation == 1 else loss(out) / accumulation
+            mark("backward")
+            value.backward()  # type: ignore[no-untyped-call]
         mark("optimizer")
         optimizer.step()
         mark("end")
@@ -192,10 +208,14 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
         self._owner = {tensor.untyped_storage()._cdata: call for tensor, call in parameters}
 
     def steps_of(self) -> tuple[Step, ...]:
-        """The marks as steps."""
-        size = len(PHASES)
-        groups = [self.marks[n : n + size] for n in range(0, len(self.marks), size)]
-        return tuple(Step(*(call for _, call in group)) for group in groups)
+        """The marks as steps; forward, loss and backward are those of a step's last batch."""
+        found, start, last = [], 0, dict[str, int]()
+        for phase, call in self.marks:
+            last[phase] = call
+            if phase == PHASES[-1]:
+                found.append(Step(start=start, **last))
+                start = call
+        return tuple(found)
 
     def close(self) -> None:
         """Deaths, and the roles that were found out on the way."""
@@ -208,12 +228,14 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
         ]
 
 
-def train(module: nn.Module, inputs: Inputs, recorder: TrainingRecorder, training: Training) -> tuple[int, ...]:
+def train(
+    module: nn.Module, inputs: Inputs, recorder: TrainingRecorder, training: Training, choice: KernelChoice
+) -> tuple[int, ...]:
     """Run two steps under the recorder and close the record; the ids of the last outputs."""
     trained = [p for p in module.parameters() if p.requires_grad]
     if not trained:
         raise BadInput("no parameter is trained.", "check --frozen, or leave --train out")
-    loss, optimizer = Loss(training.loss), OPTIMIZERS[training.optimizer](trained)
+    loss, optimizer = Loss(training.loss), OPTIMIZERS[training.optimizer](trained, choice.device == "cuda")
     recorder.watch_modules()
     root = (module, inputs.args, inputs.kwargs)
 
@@ -235,7 +257,7 @@ def train(module: nn.Module, inputs: Inputs, recorder: TrainingRecorder, trainin
             recorder.own(_owners(recorder, module))
 
     with recorder, saved_tensors_hooks(recorder.pack, recorder.unpack):
-        out = steps(_Called(run), inputs, loss, optimizer, mark)
+        out = steps(_Called(run), inputs, loss, optimizer, mark, choice.region, training.accumulation)
     outputs = tuple(recorder.tensor(t, "constant") for t in tensors_in(out))
     recorder.close()
     return outputs
@@ -266,11 +288,13 @@ def _owners(recorder: TrainingRecorder, module: nn.Module) -> list[tuple[Tensor,
     return found
 
 
-def prepare(module: nn.Module, training: Training) -> None:
+def prepare(module: nn.Module, training: Training, region: Region = nullcontext) -> None:
     """Freeze and checkpoint what the patterns name, on our copy; WrongUse where a pattern names nothing."""
     if training.optimizer not in OPTIMIZERS:
         hint = f"choose one of  {', '.join(OPTIMIZERS)}"
         raise WrongUse(f"there is no optimizer '{training.optimizer}'.", hint)
+    if training.accumulation < 1:
+        raise WrongUse("--grad-accumulation counts batches.", "write  --grad-accumulation 4")
     if training.loss not in LOSSES:
         raise WrongUse(f"there is no loss '{training.loss}'.", f"choose one of  {', '.join(LOSSES)}")
     for pattern in training.frozen:
@@ -278,12 +302,16 @@ def prepare(module: nn.Module, training: Training) -> None:
             one.requires_grad_(False)
     for pattern in training.checkpoint:
         for _, one in _matching(module, pattern, "--checkpoint"):
-            one.forward = _checkpointed(one.forward)
+            one.forward = _checkpointed(one.forward, region)
 
 
-def _checkpointed(forward: Any) -> Any:
+def _checkpointed(forward: Any, region: Region) -> Any:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with region():  # in backward, too
+            return forward(*args, **kwargs)
+
     def again(*args: Any, **kwargs: Any) -> Any:
-        return checkpoint(forward, *args, use_reentrant=False, **kwargs)
+        return checkpoint(run, *args, use_reentrant=False, **kwargs)
 
     return again
 

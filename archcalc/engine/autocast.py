@@ -1,0 +1,137 @@
+"""Mixed precision on tensors without data: torch's own autocast passes them by, so its lists are applied here.
+
+Operations of the first list compute in the lower precision, those of the second in float32, those of the third in the
+widest type of their arguments. A weight is cast once for a forward pass. Which ops autocast knows is read from torch's
+dispatcher; those that no list here names are the ones that compute in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+LOWER = {
+    "cpu": """conv1d conv2d conv3d conv_transpose1d conv_transpose2d.input conv_transpose3d.input conv1d.padding
+        conv2d.padding conv3d.padding conv_tbc _convolution.deprecated bmm mm linalg_vecdot baddbmm addmm addbmm linear
+        matmul prelu scaled_dot_product_attention _addmm_activation _native_multi_head_attention
+        mkldnn_rnn_layer""",
+    "cuda": """conv1d conv2d conv3d conv_transpose1d conv_transpose2d.input conv_transpose3d.input conv_tbc convolution
+        _convolution _convolution.deprecated cudnn_convolution cudnn_convolution_transpose prelu addmm addmv addr matmul
+        einsum mm mv linalg_vecdot linear addbmm baddbmm bmm chain_matmul linalg_multi_dot lstm_cell gru_cell
+        rnn_tanh_cell rnn_relu_cell _thnn_fused_lstm_cell _thnn_fused_gru_cell scaled_dot_product_attention
+        _scaled_dot_product_flash_attention""",
+}
+WIDEST = {
+    "cpu": "cat stack index_copy",
+    "cuda": "addcdiv addcmul atan2 bilinear cross dot vdot grid_sampler index_put tensordot scatter_add",
+}
+RESULTS = {"cpu": "", "cuda": "prod prod.dim_int softmax.int log_softmax.int cumprod cumsum sum sum.dim_IntList"}
+"""On CUDA these give float32 without casting their argument first, where no type was asked for."""
+
+Kernel = Callable[..., Any]
+AMP = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Autocast:
+    """The regions in which autocast acts, and what each listed op does there."""
+
+    def __init__(self, amp: str, device: str) -> None:
+        self.lower = AMP[amp]
+        self.lists = "cpu" if device == "cpu" else "cuda"
+        self._depth = 0
+        self._inside = False
+        self._cast: dict[int, tuple[Tensor, Tensor]] = {}
+
+    @contextmanager
+    def region(self) -> Iterator[None]:
+        """What runs here is autocast; the cast weights live to the end of the outermost region."""
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            if not self._depth:
+                self._cast.clear()
+
+    def wrapped(self) -> Iterator[tuple[str, Callable[[Kernel], Kernel]]]:
+        """The listed ops, each with what it makes of the kernel that would run."""
+        lower, widest, results = (set(one[self.lists].split()) for one in (LOWER, WIDEST, RESULTS))
+        for name in sorted(_known(self.lists)):
+            if name in lower:
+                yield name, self._acting(self._lower)
+            elif name in results:
+                yield name, self._acting(self._result)
+            else:
+                yield name, self._acting(self._widest if name in widest else self._float32)
+
+    def _acting(self, policy: Callable[..., Any]) -> Callable[[Kernel], Kernel]:
+        def wrap(kernel: Kernel) -> Kernel:
+            def run(*args: Any, **kwargs: Any) -> Any:
+                if not self._depth or self._inside:
+                    return kernel(*args, **kwargs)
+                self._inside = True  # an op's own parts are not cast again
+                try:
+                    return policy(kernel, args, kwargs)
+                finally:
+                    self._inside = False
+
+            return run
+
+        return wrap
+
+    def _lower(self, kernel: Kernel, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        return kernel(*_each(args, self._to_lower), **_each(kwargs, self._to_lower))
+
+    def _float32(self, kernel: Kernel, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        return kernel(*_each(args, _to_float32), **_each(kwargs, _to_float32))
+
+    def _widest(self, kernel: Kernel, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        found: list[bool] = []
+        _each((args, kwargs), lambda t: found.append(t.dtype is torch.float32))
+        to = _to_float32 if any(found) else self._to_lower
+        return kernel(*_each(args, to), **_each(kwargs, to))
+
+    def _result(self, kernel: Kernel, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        half = args[0].is_floating_point() and args[0].dtype in AMP.values()
+        if half and kwargs.get("dtype") is None and not any(isinstance(one, torch.dtype) for one in args):
+            kwargs = {**kwargs, "dtype": torch.float32}
+        return kernel(*args, **kwargs)
+
+    def _to_lower(self, tensor: Tensor) -> Tensor:
+        """In the lower precision; a trained float32 weight is cast once in a region."""
+        if tensor.dtype is self.lower:
+            return tensor
+        if not (tensor.dtype is torch.float32 and tensor.requires_grad and tensor.is_leaf):
+            return tensor.to(self.lower)
+        if id(tensor) not in self._cast:
+            self._cast[id(tensor)] = (tensor, tensor.to(self.lower))
+        return self._cast[id(tensor)][1]
+
+
+@cache
+def _known(device: str) -> frozenset[str]:
+    """The ops with an entry for autocast on a device; registrations are there in a build for CPU, too."""
+    has, key = torch._C._dispatch_has_kernel_for_dispatch_key, f"Autocast{device.upper()}"
+    names = torch._C._dispatch_get_all_op_names()
+    return frozenset(name.removeprefix("aten::") for name in names if name.startswith("aten::") and has(name, key))
+
+
+def _to_float32(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.float32)
+
+
+def _each(value: Any, change: Callable[[Tensor], Any]) -> Any:
+    """The same arguments with every tensor of floats below float64 changed."""
+    if isinstance(value, Tensor):
+        floats = value.is_floating_point() and value.dtype is not torch.float64
+        return change(value) if floats and value.is_meta else value
+    if isinstance(value, list | tuple):
+        return type(value)(_each(item, change) for item in value)
+    if isinstance(value, dict):
+        return {key: _each(item, change) for key, item in value.items()}
+    return value
