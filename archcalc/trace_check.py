@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from archcalc.trace import Trace
 
-ROLES = ("parameter", "buffer", "constant", "input", "activation", "saved", "gradient", "optimizer")
+ROLES = ("parameter", "buffer", "constant", "input", "activation", "saved", "gradient", "optimizer", "workspace")
 
 
 def validate(trace: Trace) -> None:
@@ -60,7 +60,7 @@ def _calls(trace: Trace) -> None:
             _below(run.first, len(trace.calls) + 1) and _below(run.last, len(trace.calls) + 1), "span of a module call"
         )
     for step in trace.steps:
-        marks = (step.forward, step.loss, step.backward, step.optimizer, step.end)
+        marks = (step.start, step.forward, step.loss, step.backward, step.optimizer, step.end)
         _check(list(marks) == sorted(marks) and all(_below(m, len(trace.calls) + 1) for m in marks), "training step")
     for call in trace.calls:
         _ids("module call", len(trace.module_calls), [call.module_call])

@@ -22,6 +22,7 @@ BILL = {
     "gradient": "gradients_bytes",
     "optimizer": "optimizer_bytes",
     "activation": "temporaries_bytes",
+    "workspace": "temporaries_bytes",
 }
 """The line of the bill that a role belongs to; constants are tensors a model keeps without registering them."""
 MADE = ("saved", "activation")
@@ -32,6 +33,7 @@ HELD = {
     "input": "inputs",
     "gradient": "gradients",
     "optimizer": "optimizer state",
+    "workspace": "workspaces of libraries",
 }
 """What is named by the op that made it, and the words for everything else."""
 LINES = ("params", "buffers", "inputs", "saved", "gradients", "optimizer", "temporaries")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -36,22 +37,25 @@ def fitted(reference: str, setup: Setup, budget: int) -> tuple[Report, Fit, list
     """The report at the largest batch that fits, how it was found, and changes to make where none fits."""
     if setup.batch is not None:
         raise WrongUse("--fit finds the batch, and --batch gives it.", "leave one of them out")
-    reports: dict[int, Report] = {}
+    seen: dict[str, Report] = {}
 
     def peak_at(batch: int) -> int:
-        reports[batch] = _report(reference, replace(setup, batch=batch))
-        return reports[batch].peak_bytes
+        report = _report(reference, replace(setup, batch=batch))
+        if report.peak_bytes <= budget or "smallest" not in seen:
+            seen["fits" if report.peak_bytes <= budget else "smallest"] = report
+        return report.peak_bytes
 
     smallest = 1
     try:
-        peak_at(smallest)
+        found = largest(peak_at, budget)
     except ForwardFailed as error:  # batch norm in training wants two values a channel
         if "more than 1 value per channel" not in error.message:
             raise
         smallest = 2
-    found = largest(peak_at, budget, smallest)
-    best = reports[found.batch or smallest]
-    return best, found, [] if found.batch else _changes(reference, replace(setup, batch=smallest), best)
+        found = largest(peak_at, budget, smallest)
+    if found.batch:
+        return seen["fits"], found, []
+    return seen["smallest"], found, _changes(reference, replace(setup, batch=smallest), seen["smallest"])
 
 
 def further(report: Report, setup: Setup) -> Report:
@@ -63,6 +67,7 @@ def further(report: Report, setup: Setup) -> Report:
 
 
 def _report(reference: str, setup: Setup) -> Report:
+    gc.collect()  # what the run before has left: the process does not collect by itself
     return analyze(engine.trace(reference, setup), ANALYSES)
 
 

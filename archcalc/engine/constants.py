@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-LIMIT = 1 << 16
+LIMIT = 1 << 22
 """Elements of the largest tensor that is followed."""
 FILLED = frozenset("zeros_like ones_like full_like new_zeros new_ones new_full".split())
 """Factories that take a tensor for its shape and not for its values."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.library import Library, get_kernel
 
 from archcalc.engine.autocast import AMP, Autocast
+from archcalc.engine.cell_kernels import gru_cell, lstm_cell
 from archcalc.engine.cpu_recurrent import RECURRENT
 from archcalc.errors import WrongUse
 
@@ -61,7 +62,7 @@ class KernelChoice:
         if self.attention != "math":
             wraps["scaled_dot_product_attention"] = [self._attend]
         if self.device == "cuda":
-            wraps |= {"dropout": [_dropout], "lstm_cell": [_lstm_cell], "gru_cell": [_gru_cell]}
+            wraps |= {"dropout": [_dropout], "lstm_cell": [lstm_cell], "gru_cell": [gru_cell]}
         if self.device == "cpu":
             wraps |= {name: [wrap] for name, wrap in RECURRENT.items()}
         for name, wrap in self.autocast.wrapped() if self.autocast else ():
@@ -147,23 +148,6 @@ def _dropout(unfused: Kernel) -> Kernel:
         return aten.native_dropout(input, p, train)[0]
 
     return dropout
-
-
-def _lstm_cell(unfused: Kernel) -> Kernel:
-    def cell(x: Tensor, hx: Any, w_ih: Tensor, w_hh: Tensor, b_ih: Any = None, b_hh: Any = None) -> Any:
-        gates = x.matmul(w_ih.t()), hx[0].matmul(w_hh.t())
-        h, c, _ = aten._thnn_fused_lstm_cell(*gates, hx[1], b_ih, b_hh)
-        return h, c
-
-    return cell
-
-
-def _gru_cell(unfused: Kernel) -> Kernel:
-    def cell(x: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Any = None, b_hh: Any = None) -> Any:
-        gates = x.matmul(w_ih.t()), hx.matmul(w_hh.t())
-        return aten._thnn_fused_gru_cell(*gates, hx, b_ih, b_hh)[0]
-
-    return cell
 
 
 def _replace(library: Any, name: str, around: list[Wrap]) -> None:

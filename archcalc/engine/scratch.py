@@ -1,9 +1,11 @@
-"""Memory that kernels of a device use inside one op call and give back: no tensor of the model, and part of its peak.
+"""Memory that a device's kernels need beside the model's tensors: inside one op call, or once for all calls.
 
-`cpu`: torch's CPU kernels. A convolution in float32 or bfloat16 goes through oneDNN, which copies its operands into layouts of
-blocks of 16 channels (AVX-512) and its result back; a matrix that BLAS cannot read is copied; a Python number beside a
-tensor becomes a tensor of its own.
+`cpu`: torch's CPU kernels. A convolution in float32 or bfloat16 goes through oneDNN, which copies its operands into
+layouts of blocks of 16 channels (AVX-512) and its result back; a matrix that BLAS cannot read is copied; a Python
+number beside a tensor becomes a tensor of its own.
 Measured with the profiler's allocator events; oneDNN's buffers for reductions between threads are left out.
+`cuda`: cuBLAS has a workspace for each thread that multiplies matrices, one in forward and one in backward, which torch
+takes from its own allocator and keeps (CUBLAS_WORKSPACE_CONFIG; 32 MiB on Hopper).
 """
 
 from __future__ import annotations
@@ -19,13 +21,21 @@ from torch import Tensor
 from archcalc.engine import onednn_lstm
 
 BLOCK = 16
+CUBLAS = (2 * 4096 + 8 * 16) * 1024
+"""Bytes of a workspace of cuBLAS: two chunks of 4,096 KiB and eight of 16 KiB."""
 Scratch = Callable[[Sequence[Any], Any], int]
 aten = torch.ops.aten
+PRODUCTS = frozenset((aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default))
 
 
 def scratch_of(device: str) -> Callable[[Any, Sequence[Any], Mapping[str, Any], Any], int]:
     """What gives the scratch bytes of an op call on that device."""
     return _on_cpu if device == "cpu" else lambda func, args, kwargs, out: 0
+
+
+def library_workspace(device: str, func: Any) -> int:
+    """Bytes that the first such call of a thread takes and that stay: cuBLAS's workspace; 0 for other calls."""
+    return CUBLAS if device == "cuda" and func in PRODUCTS else 0
 
 
 def _on_cpu(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:

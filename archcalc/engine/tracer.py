@@ -26,7 +26,7 @@ from archcalc.engine.kernels import RULES
 from archcalc.engine.nodata import emptied
 from archcalc.engine.paths import Paths
 from archcalc.engine.refusals import refuse
-from archcalc.engine.scratch import scratch_of
+from archcalc.engine.scratch import library_workspace, scratch_of
 from archcalc.trace import Call, ModuleCall, Parameter, Step, Storage, Value, plain
 from archcalc.trace import Tensor as TraceTensor
 
@@ -59,6 +59,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, module: nn.Module, device: str = "") -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.module = module
+        self.device = device
         self.scratch = scratch_of(device)
         self.block = BLOCK[device]
         self.paths = Paths(module)
@@ -70,6 +71,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.module_calls: list[ModuleCall] = []
         self.stack: list[int] = []
         self.failed: tuple[int, str] | None = None
+        self._multiplied: set[bool] = set()
         self._overwritten: dict[int, torch.UntypedStorage] = {}
         self._ids: dict[int, tuple[weakref.ref[Tensor], int]] = {}
         self._storage_ids: dict[int, int] = {}
@@ -162,9 +164,17 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             else:
                 attributes[name] = plain(value)
         outputs = tuple(self.tensor(t, "activation", born=len(self.calls)) for t in tensors_in(out))
+        self._note_workspace(func)
         module_call = self.caller(tensors)
         scratch = self.scratch(func, args, kwargs, out)
         self.calls.append(Call(_signature(func)[0], module_call, self.phase, inputs, outputs, attributes, scratch))
+
+    def _note_workspace(self, func: Any) -> None:
+        """What a library takes at the first such call of a thread, of which backward has one of its own."""
+        size, thread = library_workspace(self.device, func), self.phase == "backward"
+        if size and thread not in self._multiplied:
+            self._multiplied.add(thread)
+            self.storages.append(Storage(size, "workspace", len(self.calls), None))
 
     def caller(self, tensors: Sequence[Tensor]) -> int:
         """The module call that an op on these tensors belongs to."""
@@ -189,7 +199,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if key in self._storage_ids:
             return self._storage_ids[key]
         number = len(self.storages)
-        size = -(-storage.nbytes() // self.block) * self.block
+        on_host = self.device == "cuda" and tensor.dim() == 0 and not tensor.is_meta  # a number stays with Python
+        size = 0 if on_host else -(-storage.nbytes() // self.block) * self.block
         self.storages.append(Storage(size, role, born, None))
         self._storage_ids[key] = number
         self._watch[number] = weakref.ref(storage, self._on_death(number, key))
