@@ -15,7 +15,18 @@ from archcalc.analyses import analyze
 from archcalc.analyses.conventions import CONVENTIONS
 from archcalc.analyses.report import Report
 from archcalc.cli.complete import complete_model
-from archcalc.cli.options import BUILDING, CHOOSING, COMPLETE, FROZEN, KERNELS, PRINTING, TRAINING, Options, shared
+from archcalc.cli.options import (
+    BUILDING,
+    CHOOSING,
+    COMPLETE,
+    FROZEN,
+    KERNELS,
+    PRINTING,
+    STEP,
+    TRAINING,
+    Options,
+    shared,
+)
 from archcalc.cli.output import choose_format, emit, progress
 from archcalc.errors import Incomplete, WrongUse
 from archcalc.networks import catalogue
@@ -280,6 +291,48 @@ def compare(model: Models, *, options: Options) -> None:
     reports = [analyze(engine.trace(reference, options.setup), names) for reference in model]
     _demand_complete(reports, options)
     _emit([pages.compare(reports)], options)
+
+
+@app.command()
+@shared(BUILDING, STEP, KERNELS, PRINTING)
+def law(
+    model: Annotated[
+        str, typer.Argument(metavar="[MODEL]", help="A model reference.", autocompletion=complete_model)
+    ] = "",
+    over: Annotated[str, typer.Option("--over", metavar="KNOB[,KNOB]", help="What grows; KNOB=KNOB ties two.")] = "",
+    figure: Annotated[
+        list[str] | None, typer.Option("--figure", metavar="NAME", help="Only this figure; repeatable.")
+    ] = None,
+    measure: Annotated[
+        str, typer.Option("--measure", metavar="A:B:STEP", help="Values beside the law, from A to B.")
+    ] = "",
+    latex: Annotated[bool, typer.Option("--latex", help="Formulas in LaTeX.")] = False,
+    plot: Annotated[bool, typer.Option("--plot", help="Draw the first figure; -o law.svg or .png writes it.")] = False,
+    table: Annotated[str, typer.Option("--table", metavar="NAME", help="A classic comparison: self-attention.")] = "",
+    *,
+    options: Options,
+) -> None:
+    """Figures as exact formulas in the knobs, with their big O; each is checked on members apart before it is printed.
+
+    \b
+    Examples:
+      archcalc law multi-head-attention --over seq_len,d_model
+      archcalc law densenet-bc-cifar --over depth --figure saved_total_bytes
+      archcalc law gpt2 --over seq_len --figure macs --measure 1024:8192:1024
+      archcalc law dense-block --set bottleneck=false --over layers,growth_rate=in_channels --figure weights
+      archcalc law --table self-attention
+    """
+    from archcalc.cli.law import Asked, answer
+    from archcalc.cli.layer_comparison import layer_comparison
+
+    if table:
+        _emit([layer_comparison(table, model, options)], options)
+        return
+    asked = Asked(model, over, tuple(figure or ()), measure, latex, plot)
+    document, complete = answer(asked, options)
+    _emit([document], options)
+    if not complete:
+        raise typer.Exit(3)
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -14,6 +13,7 @@ from archcalc import engine
 from archcalc.analyses import analyze
 from archcalc.analyses.fit import Fit, largest
 from archcalc.analyses.report import Report
+from archcalc.cli.many import many_runs
 from archcalc.engine import Setup, Training
 from archcalc.errors import ArchcalcError, BadInput, ForwardFailed, WrongUse
 from archcalc.tables.bills import Peak
@@ -37,10 +37,16 @@ def fitted(reference: str, setup: Setup, budget: int) -> tuple[Report, Fit, list
     """The report at the largest batch that fits, how it was found, and changes to make where none fits."""
     if setup.batch is not None:
         raise WrongUse("--fit finds the batch, and --batch gives it.", "leave one of them out")
+    with many_runs() as ran:
+        return _fitted(reference, setup, budget, ran)
+
+
+def _fitted(reference: str, setup: Setup, budget: int, ran: Callable[[int], None]) -> tuple[Report, Fit, list[Peak]]:
     seen: dict[str, Report] = {}
 
     def peak_at(batch: int) -> int:
         report = _report(reference, replace(setup, batch=batch))
+        ran(len(report.trace.calls))
         if report.peak_bytes <= budget or "smallest" not in seen:
             seen["fits" if report.peak_bytes <= budget else "smallest"] = report
         return report.peak_bytes
@@ -67,7 +73,6 @@ def further(report: Report, setup: Setup) -> Report:
 
 
 def _report(reference: str, setup: Setup) -> Report:
-    gc.collect()  # what the run before has left: the process does not collect by itself
     return analyze(engine.trace(reference, setup), ANALYSES)
 
 

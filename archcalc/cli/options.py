@@ -91,7 +91,7 @@ class Options:
 
     def _training(self) -> Training | None:
         """The training step that was asked for; WrongUse for options of one without --train."""
-        asked = [name for name in TRAINING[1:] if getattr(self, name) != DEFAULTS[name]]
+        asked = [name for name in STEP if getattr(self, name) != DEFAULTS[name]]
         if not self.train:
             if asked:
                 raise WrongUse(
@@ -118,7 +118,8 @@ DEFAULTS: dict[str, Any] = {
     "json_": False, "format_": "", "output": "", "quiet": False, "verbose": False,
 }  # fmt: skip
 BUILDING = ("set_", "input_", "inputs", "offline", "batch", "size", "seq_len", "dtype", "mode")
-TRAINING = ("train", "optimizer", "loss", "frozen", "checkpoint", "grad_accumulation")
+STEP = ("optimizer", "loss", "frozen", "checkpoint", "grad_accumulation")
+TRAINING = ("train", *STEP)
 FROZEN = ("frozen", "checkpoint")
 KERNELS = ("device", "attention", "amp")
 COMPLETE = ("strict",)

@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from archcalc.errors import ArchcalcError, CannotWrite, WrongUse
@@ -30,7 +30,13 @@ def emit(documents: Sequence[Document], *, format_: str, file: str, as_json: boo
     """Print the documents, or write them to a file; notes go to stderr where the format has no place for them."""
     from archcalc.tables import FOR_MACHINES, Screen, render
 
-    chosen = choose_format(format_, file, as_json)
+    pictures = [document.picture for document in documents if document.picture is not None]
+    chosen = choose_format(format_, "" if pictures else file, as_json)
+    if file and pictures:
+        write_file(file, pictures[0])
+        if not quiet:
+            print(f"wrote {file}", file=sys.stderr)
+        file = ""
     if file:
         write_file(file, render(documents, chosen, Screen()))
         if not quiet:
@@ -66,9 +72,28 @@ def progress(names: Sequence[str], quiet: bool) -> Iterable[str]:
     return track(names, description="", console=Console(stderr=True), transient=True)
 
 
-def write_file(file: str, text: str) -> None:
-    """Write all of the text or nothing; CannotWrite says why."""
-    text = encodable(text, "utf-8")
+@contextlib.contextmanager
+def counting(what: str, quiet: bool) -> Iterator[Callable[[], None]]:
+    """What counts things up on stderr while somebody watches it."""
+    if quiet or sys.stderr is None or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+
+    done = 0
+    with Console(stderr=True).status(f"0 {what}") as status:
+
+        def one_more() -> None:
+            nonlocal done
+            done += 1
+            status.update(f"{done} {what}")
+
+        yield one_more
+
+
+def write_file(file: str, text: str | bytes) -> None:
+    """Write all of the text, or of the bytes, or nothing; CannotWrite says why."""
+    data = text if isinstance(text, bytes) else encodable(text, "utf-8").encode("utf-8")
     try:
         path = Path(file).resolve()  # a link is followed, not replaced
         if path.is_dir():
@@ -76,13 +101,11 @@ def write_file(file: str, text: str) -> None:
         if path.exists() and not os.access(path, os.W_OK):
             raise PermissionError(None, "it is read-only")
         if path.exists() and not path.is_file():  # a pipe or a device
-            path.write_text(text, encoding="utf-8")
+            path.write_bytes(data)
             return
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", newline="\n", dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as part:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as part:
             try:
-                part.write(text)
+                part.write(data)
                 part.close()
                 os.chmod(part.name, path.stat().st_mode if path.exists() else 0o644)
                 os.replace(part.name, path)

@@ -103,7 +103,8 @@ class Table:
 class Document:
     """An answer: lines before, tables, lines after, and what machine formats say around the rows.
 
-    The rows are those of the last table, or `records` where machines want them in another form than people.
+    The rows are those of the last table, or `records` where machines want them in another form than people. A
+    `picture` is what a file for pictures gets in place of all that.
     """
 
     command: str
@@ -112,6 +113,7 @@ class Document:
     foot: Sequence[str] = ()
     envelope: Mapping[str, Any] = field(default_factory=dict)
     records: Sequence[Mapping[str, Any]] | None = None
+    picture: bytes | None = None
 
     @property
     def printed(self) -> list[Table]:

@@ -1,0 +1,33 @@
+"""Many runs in one process, which does not collect garbage by itself: what the runs leave is collected now and then."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+MANY = 20_000
+"""Op calls after which a collection is worth its time."""
+
+
+@contextmanager
+def many_runs() -> Iterator[Callable[[int], None]]:
+    """A block that gives a function to call after each run with its number of op calls.
+
+    What was there before the block is put out of the collector's sight.
+    """
+    gc.collect()
+    gc.freeze()
+    left = 0
+
+    def ran(calls: int) -> None:
+        nonlocal left
+        left += calls
+        if left > MANY:
+            gc.collect()
+            left = 0
+
+    try:
+        yield ran
+    finally:
+        gc.unfreeze()
