@@ -12,11 +12,13 @@ from itertools import count, islice
 
 from archcalc.analyses.polynomials import HIGHEST, WITNESSES, Formula, Powers, leading, powers_in, through, value
 
-STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 128, 256)
 SIZE_STEPS = (32, 16, 8, 4, 2, 1)
 """Of an image's size the coarse lattice is tried first: most strides divide 32."""
 FAR = {"batch": 90, "seq_len": 90, "size": 9}
 """How many steps away the far member is; 18 for knobs that make the network larger."""
+WIDE = 1024
+"""A width that many powers of two divide."""
 NODES = HIGHEST + 1 + WITNESSES
 SCALES = (1, 2, 4, 8, 16, 32, 64)
 """How much larger the smallest members may be made for a figure that small ones do not follow."""
@@ -78,22 +80,18 @@ class Refused:
 
 def lattices(evaluate: Evaluate, base: Mapping[str, int]) -> tuple[Lattice, ...] | Refused:
     """A lattice for each knob on which all figures are formulas, around the base; Refused names a knob without one."""
-    found = {knob: _lattice(evaluate, base, knob) for knob in base}
+    found = {knob: _lattice(evaluate, base, knob) or _powers_of_two(evaluate, base, knob) for knob in base}
     without = [knob for knob, lattice in found.items() if lattice is None]
     dividing = {knob: lattice.nodes()[-1] for knob, lattice in found.items() if lattice and not lattice.step}
     if dividing and not without and len(dividing) < len(base):  # what is divided has to be divisible by all of them
         wider = {**base, **dividing}
-        wider |= {knob: _divisible(base[knob], max(dividing.values())) for knob in base if knob not in dividing}
+        wider |= {knob: 8 * max(dividing.values()) for knob in base if knob not in dividing}
         found |= {knob: _lattice(evaluate, wider, knob) for knob in base if knob not in dividing}
         without = [knob for knob, lattice in found.items() if lattice is None]
     if without:
         reason = f"on no lattice of {without[0]} around {base[without[0]]} do the members follow a formula"
         return Refused("", reason)
     return tuple(lattice for lattice in found.values() if lattice)
-
-
-def _divisible(number: int, divisor: int) -> int:
-    return max(divisor, number // divisor * divisor)
 
 
 def _lattice(evaluate: Evaluate, base: Mapping[str, int], knob: str) -> Lattice | None:
@@ -106,12 +104,16 @@ def _lattice(evaluate: Evaluate, base: Mapping[str, int], knob: str) -> Lattice 
         if found is None and best:
             return best
         best = found or best
-    if best:
-        return best
-    for start in (1, 2):
-        powers = Lattice(knob, start, 0)
-        if _follows(evaluate, base, knob, powers.nodes()):
-            return powers
+    return best
+
+
+def _powers_of_two(evaluate: Evaluate, base: Mapping[str, int], knob: str) -> Lattice | None:
+    """The lattice of a knob that divides others: where they are too narrow, they are taken wide."""
+    for others in (base, {name: number if name == knob else WIDE for name, number in base.items()}):
+        for start in (1, 2):
+            powers = Lattice(knob, start, 0)
+            if _follows(evaluate, others, knob, powers.nodes()):
+                return powers
     return None
 
 

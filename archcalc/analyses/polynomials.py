@@ -127,7 +127,7 @@ def leading(formula: Formula) -> list[tuple[int, ...]]:
     def outgrown(one: tuple[int, ...]) -> bool:
         return any(other != one and all(a >= b for a, b in zip(other, one, strict=True)) for other in powers)
 
-    return [one for one in powers if not outgrown(one)]
+    return sorted((one for one in powers if not outgrown(one)), reverse=True)
 
 
 def expression(formula: Formula, names: Sequence[str]) -> Any:

@@ -198,10 +198,15 @@ def found(reference: str, setup: Setup, over: Sequence[str], wanted: Sequence[st
 
 def _found(reference: str, setup: Setup, over: Sequence[str], wanted: Sequence[str], traced: Traced) -> Found:
     report = analyze(engine.trace(reference, replace(setup, training=None)), ("params", "flops"))
+    if not over:
+        raise WrongUse(
+            "law needs to know what grows.", f"add  --over KNOB: {', '.join((*_countable(report), *SHORTHANDS))}"
+        )
     base = {knob: _base(report, knob.partition("=")[0]) for knob in over}
     for tied in (name for knob in over for name in knob.split("=")[1:]):
         _base(report, tied)
     members = Members(reference, setup, over, traced)
+    members.report(tuple(base.values()), False)  # tells of a shorthand that the input has no axis for
     quick = members.figures([FIGURES[name] for name in LATTICE], False)
     on = lattices(quick, base)
     figures = [figure_named(name) for name in (wanted or _default(members, base))]

@@ -17,7 +17,8 @@ from archcalc.networks.block_inputs import (
     queries_keys_values,
     step_of,
 )
-from archcalc.networks.densenet import DENSENET, BottleneckDenseLayer, DenseBlock, Transition
+from archcalc.networks.dense_block import BottleneckDenseLayer, DenseBlock, Transition
+from archcalc.networks.densenet import DENSENET
 from archcalc.networks.inception import BN_PAPER, INCEPTION, InceptionModule
 from archcalc.networks.network import Family, Network, Paper, at_least, one_of, register
 from archcalc.networks.parts import ChannelShuffle

@@ -5,12 +5,11 @@ x_l = H_l([x_0, x_1, ..., x_{l-1}]): L layers have L(L+1)/2 connections, each la
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from archcalc.errors import BadKnob
 from archcalc.networks import diagrams
+from archcalc.networks.dense_block import DenseBlock, Transition
 from archcalc.networks.network import (
     Family,
     Network,
@@ -33,88 +32,6 @@ BLOCK_CONFIGS = {
 
 The blocks printed for DenseNet-264 add up to 265; we build the blocks and keep the name.
 """
-
-
-class DenseLayer(nn.Module):
-    """H_l of plain DenseNet: BN, ReLU, 3x3 convolution to k channels, on the concatenation of all maps before."""
-
-    def __init__(self, in_channels: int, growth_rate: int) -> None:
-        super().__init__()
-        self.norm1 = nn.BatchNorm2d(in_channels)
-        self.relu1 = nn.ReLU(inplace=True)
-        self.conv1 = nn.Conv2d(in_channels, growth_rate, 3, padding=1, bias=False)
-
-    def forward(self, maps: list[Tensor]) -> Tensor:
-        x = torch.cat(maps, 1)  # N, C, H, W with C = k0 + (l - 1) k
-        return self.conv1(self.relu1(self.norm1(x)))  # N, k, H, W
-
-
-class BottleneckDenseLayer(nn.Module):
-    """H_l of DenseNet-B: BN, ReLU, 1x1 convolution to 4k channels, then BN, ReLU, 3x3 convolution to k.
-
-    With `memory_efficient` the concatenation, the first BN and its ReLU are not kept for the backward pass but
-    computed again (Pleiss et al. 2017), which makes what is kept linear in the number of layers instead of
-    quadratic.
-    """
-
-    def __init__(self, in_channels: int, growth_rate: int, memory_efficient: bool) -> None:
-        super().__init__()
-        self.norm1 = nn.BatchNorm2d(in_channels)
-        self.relu1 = nn.ReLU(inplace=True)
-        self.conv1 = nn.Conv2d(in_channels, 4 * growth_rate, 1, bias=False)
-        self.norm2 = nn.BatchNorm2d(4 * growth_rate)
-        self.relu2 = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(4 * growth_rate, growth_rate, 3, padding=1, bias=False)
-        self.memory_efficient = memory_efficient
-
-    def bottleneck(self, *maps: Tensor) -> Tensor:
-        x = torch.cat(maps, 1)  # N, C, H, W with C = k0 + (l - 1) k
-        return self.conv1(self.relu1(self.norm1(x)))  # N, 4k, H, W
-
-    def forward(self, maps: list[Tensor]) -> Tensor:
-        if self.memory_efficient and torch.is_grad_enabled():
-            x = checkpoint(self.bottleneck, *maps, use_reentrant=False)  # N, 4k, H, W
-        else:
-            x = self.bottleneck(*maps)  # N, 4k, H, W
-        return self.conv2(self.relu2(self.norm2(x)))  # N, k, H, W
-
-
-class DenseBlock(nn.Module):
-    """L dense layers at one resolution: N, k0, H, W -> N, k0 + L k, H, W."""
-
-    def __init__(
-        self, layers: int, in_channels: int, growth_rate: int, bottleneck: bool, memory_efficient: bool
-    ) -> None:
-        super().__init__()
-        for index in range(layers):
-            width = in_channels + index * growth_rate
-            layer = (
-                BottleneckDenseLayer(width, growth_rate, memory_efficient)
-                if bottleneck
-                else DenseLayer(width, growth_rate)
-            )
-            self.add_module(f"denselayer{index + 1}", layer)
-
-    def forward(self, x: Tensor) -> Tensor:
-        maps = [x]
-        for layer in self.children():
-            maps.append(layer(maps))  # N, k, H, W
-        return torch.cat(maps, 1)  # N, k0 + L k, H, W
-
-
-class Transition(nn.Module):
-    """Between blocks: BN, ReLU, 1x1 convolution, 2x2 average pooling: N, C, H, W -> N, C', H/2, W/2."""
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm2d(in_channels)
-        self.relu = nn.ReLU(inplace=True)
-        self.conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
-        self.pool = nn.AvgPool2d(2, stride=2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(self.relu(self.norm(x)))  # N, C', H, W
-        return self.pool(x)  # N, C', H/2, W/2
 
 
 class DenseNet(nn.Module):
@@ -191,6 +108,7 @@ def densenet_cifar(
     depth: int | None = None,
     growth_rate: int = 12,
     block_config: tuple[int, ...] | None = None,
+    memory_efficient: bool = False,
     num_classes: int = 10,
 ) -> DenseNet:
     """Plain DenseNet for CIFAR: 16 channels in conv0, three blocks of 3x3 layers, transitions keep the width."""
@@ -203,7 +121,7 @@ def densenet_cifar(
         growth_rate,
         bottleneck=False,
         compression=1.0,
-        memory_efficient=False,
+        memory_efficient=memory_efficient,
         num_classes=num_classes,
     )
 

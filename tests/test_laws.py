@@ -1,0 +1,351 @@
+"""Laws: rediscovered from traces alone, exact where they say they hold, refused where there are none."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sympy
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from archcalc.analyses.laws import Lattice, Law, Refused, lattices, law, passes
+from archcalc.analyses.polynomials import Powers, expression, leading, powers_in, through, value
+from archcalc.tables.formulas import as_sympy, as_written
+from tests.helpers import run, run_fresh, totals
+from tests.regenerate import all_networks
+
+# ---- interpolation -------------------------------------------------------------------------------
+
+COEFFICIENTS = st.fractions(-9, 9, max_denominator=6)
+FORMULAS = st.dictionaries(st.tuples(st.integers(-1, 3), st.integers(-1, 3)), COEFFICIENTS, max_size=6)
+
+
+@given(formula=FORMULAS)
+def test_interpolation_gives_the_formula_back(formula: dict[tuple[int, int], Fraction]) -> None:
+    wanted = {powers: c for powers, c in formula.items() if c}
+    assert through([[1, 2, 3, 5, 8], [2, 3, 4, 7, 9]], [1, 1], lambda point: value(wanted, point)) == wanted
+
+
+def test_the_powers_of_a_figure() -> None:
+    nodes = [1, 2, 3, 4, 5, 6, 7]
+    assert powers_in(nodes, [7] * 7) == Powers(0)
+    assert powers_in(nodes, [n**4 for n in nodes]) == Powers(4)
+    assert powers_in(nodes, [n**5 for n in nodes]) is None
+    assert powers_in(nodes, [2**n for n in nodes]) is None
+    assert powers_in([1, 2, 4, 8, 16], [64, 32, 16, 8, 4]) == Powers(0, 1)
+
+
+@given(formula=st.dictionaries(st.tuples(st.integers(0, 3)), st.integers(1, 99).map(Fraction), min_size=1, max_size=4))
+def test_texts_mean_the_formula(formula: dict[tuple[int], Fraction]) -> None:
+    assert sympy.expand(sympy.sympify(as_sympy(formula, ["depth"]))) == sympy.expand(
+        expression(formula, ["depth"])
+    ).subs({sympy.Symbol("depth", positive=True): sympy.Symbol("depth")})
+    assert as_written(formula, ["depth"])
+
+
+def test_big_o_and_where_a_term_takes_over() -> None:
+    assert leading({(2, 1): Fraction(2), (1, 2): Fraction(4), (1, 1): Fraction(9)}) == [(2, 1), (1, 2)]
+    assert passes({(2,): Fraction(1), (1,): Fraction(6143)}) == (2, 6144)
+    assert passes({(3,): Fraction(5)}) is None
+
+
+# ---- the search for a lattice --------------------------------------------------------------------
+
+
+def test_a_lattice_is_found_where_members_exist() -> None:
+    """Depth 6n + 4, as three equal blocks need it."""
+
+    def evaluate(point: tuple[int, ...]) -> dict[str, int] | None:
+        (depth,) = point
+        return {"params": depth**2} if depth >= 10 and depth % 6 == 4 else None
+
+    assert lattices(evaluate, {"depth": 100}) == (Lattice("depth", 10, 6),)
+
+
+def test_a_knob_that_divides_another_has_powers_of_two() -> None:
+    def evaluate(point: tuple[int, ...]) -> dict[str, int] | None:
+        channels, groups = point
+        return {"params": channels**2 // groups} if channels % groups == 0 else None
+
+    channels, groups = lattices(evaluate, {"channels": 64, "groups": 1})
+    assert (groups.start, groups.step) == (1, 0)
+    assert channels.step == groups.nodes()[-1]
+    found = law("params", evaluate, (channels, groups))
+    assert isinstance(found, Law)
+    assert dict(found.formula) == {(2, -1): 1}
+
+
+def test_a_law_that_a_far_member_breaks_is_refused() -> None:
+    """A figure that is a line up to 60 and a curve beyond: no law, and the member is named."""
+
+    def evaluate(point: tuple[int, ...]) -> dict[str, int]:
+        (depth,) = point
+        return {"macs": depth if depth < 60 else depth**2 + 17 * (depth % 5)}
+
+    found = law("macs", evaluate, (Lattice("depth", 1, 3),))
+    assert isinstance(found, Refused)
+    assert "depth" in found.reason
+
+
+def test_a_peak_of_two_moments_has_its_law_where_one_of_them_stays_the_highest() -> None:
+    def evaluate(point: tuple[int, ...]) -> dict[str, int]:
+        return {"peak_bytes": max(1000, 50 * point[0] + 7)}
+
+    found = law("peak_bytes", evaluate, (Lattice("batch", 1, 1),))
+    assert isinstance(found, Law)
+    assert dict(found.formula) == {(1,): 50, (0,): 7}
+    assert found.lattice[0].start > 19
+
+
+# ---- laws of networks ----------------------------------------------------------------------------
+
+
+def found(*arguments: str) -> dict[str, dict[str, Any]]:
+    ran = run("law", *arguments, "--json")
+    assert ran.code == 0, ran.err
+    return {row["figure"]: row for row in json.loads(ran.out)["rows"]}
+
+
+def same(one: str, other: str) -> bool:
+    return bool(sympy.simplify(sympy.sympify(one) - sympy.sympify(other)) == 0)
+
+
+PLAIN_BLOCK = ("dense-block", "--set", "bottleneck=false", "--over", "layers,growth_rate=in_channels,size")
+CASES = [
+    ("conv", "--over in_channels,out_channels", "params", "9*in_channels*out_channels", "O(Cin·Cout)"),
+    ("conv", "--over in_channels,groups", "params", "9*in_channels*64/groups", "O(Cin/g)"),
+    ("conv", "--over in_channels,size", "macs", "9*64*in_channels*size**2", "O(Cin·S²)"),
+    ("conv", "--over kernel", "params", "64*64*kernel**2", "O(k²)"),
+    ("separable-conv", "--over in_channels,out_channels", "weights", "9*in_channels + in_channels*out_channels", "O(Cin·Cout)"),
+    ("low-rank-conv", "--over in_channels=out_channels", "weights", "6*in_channels**2", "O(Cin²)"),
+    ("se-block", "--over channels,reduction", "weights", "2*channels**2/reduction", "O(C²/r)"),
+    ("lstm-cell", "--over input_size,hidden_size", "params", "4*hidden_size*(input_size + hidden_size + 2)", "O(I·H + H²)"),
+    ("rnn-cell", "--over input_size,hidden_size", "params", "hidden_size*(input_size + hidden_size + 2)", "O(I·H + H²)"),
+    ("multi-head-attention", "--over seq_len,d_model", "macs", "4*seq_len*d_model**2 + 2*seq_len**2*d_model", "O(n²·d + n·d²)"),
+    ("recurrent-layer", "--over n,d", "macs", "n*d**2", "O(n·d²)"),
+    ("convolutional-layer", "--over n,d,k", "macs", "k*n*d**2", "O(n·d²·k)"),
+    ("restricted-attention-layer", "--over n,d,r", "macs", "2*r*n*d + 4*n*d**2", "O(n·d² + n·d·r)"),
+    ("recurrent-layer", "--over n", "sequential_operations", "n", "O(n)"),
+    ("self-attention-layer", "--over n", "sequential_operations", "4", "O(1)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("network", "over", "figure", "formula", "order"), CASES)
+def test_laws_that_papers_print(network: str, over: str, figure: str, formula: str, order: str) -> None:
+    row = found(network, *over.split(), "--figure", figure)[figure]
+    assert same(row["expression"], formula), row["expression"]
+    assert row["big_o"] == order
+    assert len(row["checked_at"]) >= 3
+
+
+def test_dense_blocks_grow_with_the_square_of_their_layers_or_not() -> None:
+    """Temporaries W·H·k·L(L+1) against 2·W·H·k·L with shared buffers; weights 9k²·L(L+1)/2."""
+    live = "live:cat+native_batch_norm"
+    naive = found(*PLAIN_BLOCK, "--figure", live, "--figure", "weights")
+    assert same(naive[live]["expression"], "size**2*growth_rate*layers*(layers + 1)")
+    assert same(naive["weights"]["expression"], "9*growth_rate**2*layers*(layers + 1)/2")
+    shared = found(*PLAIN_BLOCK, "--set", "memory_efficient=true", "--figure", live)
+    assert same(shared[live]["expression"], "2*size**2*growth_rate*layers")
+
+
+def test_the_unit_costs_of_shufflenet_v1() -> None:
+    """Section 3.2, hw times: ResNet's 2cm + 9m², ResNeXt's 2cm + 9m²/g, ShuffleNet's 2cm/g + 9m with m = c/4."""
+    resnet = found("bottleneck-block", "--over", "in_channels=out_channels,width,size", "--figure", "macs")["macs"]
+    assert same(resnet["expression"], "size**2*(2*in_channels*width + 9*width**2)")
+    resnext = found("bottleneck-block", "--over", "width,groups", "--figure", "macs", "--size", "8")["macs"]
+    assert same(resnext["expression"], "64*(2*256*width + 9*width**2/groups)")
+    shufflenet = found(
+        "shuffle-unit-v1", "--over", "in_channels=out_channels,groups", "--size", "8", "--figure", "macs"
+    )
+    assert same(shufflenet["macs"]["expression"], "64*(2*in_channels*(in_channels/4)/groups + 9*in_channels/4)")
+
+
+@pytest.mark.parametrize(
+    ("network", "knob", "members"),
+    [("densenet-bc-cifar", "depth", (34, 130)), ("resnet-18", "size", (160, 352)), ("resnet-20", "batch", (3, 57))],
+)
+def test_a_law_holds_at_members_it_has_not_seen(network: str, knob: str, members: tuple[int, int]) -> None:
+    row = found(network, "--over", knob, "--figure", "macs", "--figure", "params")
+    for member in members:
+        option = ["--set", f"depth={member}"] if knob == "depth" else [f"--{knob}", str(member)]
+        for figure, command in (("macs", "flops"), ("params", "params")):
+            by_law = sympy.sympify(row[figure]["expression"]).subs({knob: member})
+            assert by_law == totals(command, network, *option)[figure]
+
+
+def test_training_laws_of_densenet_by_depth() -> None:
+    """Quadratic as written, linear with shared buffers; both equal to the bytes at a depth they have not seen."""
+    for efficient, power in (("false", 2), ("true", 1)):
+        options = ("--set", f"memory_efficient={efficient}")
+        row = found(
+            "densenet-cifar", *options, "--over", "depth", "--figure", "saved_total_bytes", "--optimizer", "sgd"
+        )
+        kept = sympy.sympify(row["saved_total_bytes"]["expression"])
+        assert sympy.degree(kept) == power
+        step = ("--train", "--optimizer", "sgd", *options, "--set", "depth=46")
+        assert kept.subs({"depth": 46}) == totals("memory", "densenet-cifar", *step)["saved_total_bytes"]
+
+
+def test_the_whole_set_of_figures() -> None:
+    rows = found("resnet-20", "--over", "batch")
+    assert list(rows) == ["params", "macs", "saved_total_bytes", "peak_bytes", "graph_depth"]
+    assert rows["params"]["big_o"] == "O(1)"
+    assert rows["macs"]["big_o_in"] == {"batch": "O(B)"}
+    out = run("law", "resnet-20", "--over", "batch").out
+    assert "40,551,040·B" in out
+    assert "letters: B = batch" in out
+
+
+def test_where_attention_takes_over() -> None:
+    """A GPT-2 block: 2n²d against 12nd² with d = 768 and the head: attention is more than the rest from there."""
+    out = run("law", "encoder-layer", "--over", "seq_len", "--figure", "macs").out
+    assert (
+        "MACs: the term in n² (ScaledDotProductAttention) passes the rest at n = 3,073" in out
+    )  # 2d·n > 6·d²: n > 6·512
+    assert "2·d·n" not in out
+
+
+def test_latex_measure_and_plot(tmp_path: Path) -> None:
+    out = run("law", "encoder-layer", "--over", "seq_len", "--figure", "macs", "--latex").out
+    assert "n^{2}" in out or "n \\left(" in out
+    answer = json.loads(
+        run("law", "resnet-20", "--over", "size", "--figure", "macs", "--measure", "32:80:16", "--json").out
+    )
+    (row,) = answer["rows"]
+    for one in answer["measured"]:
+        by_law = sympy.sympify(row["expression"]).subs({"size": one["size"]})
+        assert (by_law == one["macs"]) == (
+            (one["size"] - row["lattice"]["size"]["start"]) % row["lattice"]["size"]["step"] == 0
+        )
+    drawn = run("law", "resnet-20", "--over", "batch", "--figure", "macs", "--plot")
+    assert "┤" in drawn.out
+    assert "B = batch" in drawn.out
+    for ending, begins in (("svg", b"<?xml"), ("png", b"\x89PNG"), ("pdf", b"%PDF")):
+        file = tmp_path / f"law.{ending}"
+        ran = run("law", "resnet-20", "--over", "batch", "--figure", "macs", "-o", str(file))
+        assert ran.code == 0, ran.err
+        assert file.read_bytes().startswith(begins)
+    assert "resnet-20" in (tmp_path / "law.svg").read_text() or "<path" in (tmp_path / "law.svg").read_text()
+
+
+@pytest.mark.parametrize("missing", ["plotext", "matplotlib"])
+def test_a_missing_extra_tells_what_to_install(missing: str, tmp_path: Path) -> None:
+    (tmp_path / missing).mkdir()
+    (tmp_path / missing / "__init__.py").write_text("raise ImportError('not here')")
+    options = ["--plot"] if missing == "plotext" else ["-o", str(tmp_path / "law.svg")]
+    code = "import sys; from archcalc.cli import main; sys.exit(main(sys.argv[1:]))"
+    ran = run_fresh(
+        "law",
+        "conv",
+        "--over",
+        "kernel",
+        "--figure",
+        "params",
+        *options,
+        code=f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {code}",
+    )
+    assert ran.code == 2, ran.err
+    assert f"pip install {missing}" in ran.err.replace("'", "")
+
+
+def test_the_classic_comparison_is_computed() -> None:
+    """Vaswani et al. 2017, Table 1: complexity, sequential operations and longest path of each kind of layer."""
+    rows = {row["layer"]: row for row in json.loads(run("law", "--table", "self-attention", "--json").out)["rows"]}
+    orders = {name: (row["macs_big_o"], row["sequential_big_o"], row["path_big_o"]) for name, row in rows.items()}
+    assert orders == {
+        "self-attention": ("O(n²·d + n·d²)", "O(1)", "O(1)"),
+        "recurrent": ("O(n·d²)", "O(n)", "O(n)"),
+        "convolutional": ("O(n·d²·k)", "O(1)", "O(n/k)"),
+        "convolutional, dilated": ("O(n·d²·k)", "O(1)", "O(log_k n)"),
+        "self-attention, restricted": ("O(n·d² + n·d·r)", "O(1)", "O(n/r)"),
+    }
+    assert rows["recurrent"]["path"] == "n - 1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["law"], 2, "law needs a model"),
+        (["law", "resnet-18"], 2, "--over"),
+        (["law", "resnet-18", "--over", "depht"], 2, "no knob 'depht'"),
+        (["law", "densenet-121", "--over", "block_config"], 2, "needs a number that can grow"),
+        (["law", "resnet-18", "--over", "batch,batch"], 2, "twice"),
+        (["law", "resnet-18", "--over", "batch", "--figure", "mcas"], 2, "no figure 'mcas'"),
+        (["law", "resnet-18", "--over", "batch", "--measure", "9:1:2"], 2, "--measure 10:100:10"),
+        (["law", "resnet-18", "--over", "batch,size", "--measure", "1:9:2"], 2, "follow one knob"),
+        (["law", "--table", "attention"], 2, "--table self-attention"),
+        (["law", "resnet-18", "--over", "seq_len"], 2, "--seq-len does not apply"),
+        (["law", "lstm-cell", "--over", "size"], 2, "size"),
+    ],
+)
+def test_wrong_use_ends_in_a_sentence(arguments: list[str], code: int, said: str) -> None:
+    ran = run(*arguments)
+    assert (ran.code, ran.out) == (code, ""), ran.out
+    assert said in ran.err
+
+
+STAIRS = """
+from torch import nn
+
+def make(width=4):
+    return nn.Sequential(*(nn.Linear(4, 4) for _ in range(2 ** (width % 7))))
+"""
+
+
+def test_what_has_no_law_is_refused_with_exit_code_3(tmp_path: Path) -> None:
+    """Layers that come and go with width % 7: no formula, none printed."""
+    file = tmp_path / "stairs.py"
+    file.write_text(STAIRS)
+    ran = run("law", f"{file}:make(width=4)", "--over", "width", "-i", "1x4", "--figure", "params")
+    assert ran.code == 3, ran.out
+    assert "no law" in ran.out
+    assert "O(" not in ran.out.replace("op graph", "")
+
+
+class SymbolicMacs(TorchDispatchMode):  # type: ignore[misc]
+    """MACs of convolutions and matrix products from shapes with symbols in them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.macs: Any = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten.convolution.default:
+            self.macs += out.numel() * args[1].shape[1:].numel()
+        elif func in (torch.ops.aten.mm.default, torch.ops.aten.bmm.default):
+            self.macs += out.numel() * args[0].shape[-1]
+        elif func is torch.ops.aten.addmm.default:
+            self.macs += out.numel() * args[1].shape[-1]
+        return out
+
+
+@pytest.mark.parametrize(
+    ("network", "knob", "axes"), [("resnet-20", "batch", [0]), ("multi-head-attention", "seq_len", [1])]
+)
+def test_symbolic_tracing_gives_the_same_law(network: str, knob: str, axes: list[int]) -> None:
+    """The other way to a law: torch's fake tensors whose sizes are symbols, through the same definition."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
+
+    definition = all_networks()[network]
+    (wanted,) = definition.inputs_for(definition.config)
+    shape = [7 if axis in axes else size for axis, size in enumerate(wanted.shape)]
+    dynamic = [DimDynamic.DYNAMIC if axis in axes else DimDynamic.STATIC for axis in range(len(shape))]
+    mode = FakeTensorMode(shape_env=ShapeEnv(), static_shapes=False)
+    with mode:
+        module = definition.build(**definition.config).eval()
+    x = mode.from_tensor(torch.zeros(shape), symbolic_context=StatelessSymbolicContext(dynamic_sizes=dynamic))
+    counter = SymbolicMacs()
+    with mode, counter, torch.no_grad():
+        module(x)
+    symbolic = counter.macs.node.expr
+    (symbol,) = symbolic.free_symbols
+    by_law = sympy.sympify(found(network, "--over", knob, "--figure", "macs")["macs"]["expression"])
+    assert sympy.expand(symbolic.subs({symbol: sympy.Symbol(knob)}) - by_law) == 0

@@ -1,0 +1,188 @@
+"""archcalc sweep: grids, conditions, the Pareto front, files that a later run goes on with, processes and clusters."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archcalc.analyses.choice import condition, front
+from archcalc.cli.sweep import axes, grid
+from archcalc.errors import WrongUse
+from tests.helpers import run, totals
+from tests.test_cli import SCHEMA
+
+GRID = ("wrn", "--set", "depth=16:28:6", "--set", "widen_factor=1,2")
+
+
+def answer(*arguments: str) -> dict[str, Any]:
+    ran = run("sweep", *arguments, "--jobs", "1", "--json")
+    assert ran.code == 0, ran.err
+    found: dict[str, Any] = json.loads(ran.out)
+    jsonschema.validate(found, SCHEMA)
+    return found
+
+
+def test_every_member_has_the_figures_of_its_own_command() -> None:
+    rows = answer(*GRID)["rows"]
+    assert [(row["depth"], row["widen_factor"]) for row in rows] == [(d, w) for d in (16, 22, 28) for w in (1, 2)]
+    for row in rows:
+        options = ("--set", f"depth={row['depth']}", "--set", f"widen_factor={row['widen_factor']}")
+        assert row["params"] == totals("params", "wrn", *options)["params"]
+        assert row["macs"] == totals("flops", "wrn", *options)["macs"]
+
+
+def test_processes_give_what_one_process_gives() -> None:
+    one = answer(*GRID)
+    ran = run("sweep", *GRID, "--jobs", "2", "--json")
+    assert json.loads(ran.out)["rows"] == one["rows"]
+
+
+def test_conditions_order_and_front() -> None:
+    found = answer(*GRID, "--where", "macs < 120e6 and depth >= 22", "--sort", "params", "--pareto", "macs,params:max")
+    rows = found["rows"]
+    assert [row["params"] for row in rows] == sorted(row["params"] for row in rows)
+    assert all(row["macs"] < 120e6 and row["depth"] >= 22 for row in rows)
+    assert found["totals"] == {"members": 6, "shown": len(rows), "refused": 0}
+    best = [row for row in rows if row["pareto"]]
+    for row in rows:
+        beaten = any(o["macs"] <= row["macs"] and o["params"] >= row["params"] and o != row for o in rows)
+        assert (row in best) == (not beaten)
+
+
+def test_training_figures_and_shorthands() -> None:
+    rows = answer("resnet-20", "--set", "batch=2,4", "--figure", "peak_bytes", "--figure", "saved_total_bytes")["rows"]
+    for row in rows:
+        own = totals("memory", "resnet-20", "--train", "--batch", str(row["batch"]))
+        assert row["peak_bytes"] == own["peak_bytes"]
+        assert row["saved_total_bytes"] == own["saved_total_bytes"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_a_file_is_gone_on_with(ending: str, tmp_path: Path) -> None:
+    """All members are kept, also those that cannot be built; a second run measures only what is missing."""
+    file = tmp_path / f"wrn.{ending}"
+    grid_ = ("wrn", "--set", "depth=16:25:3", "-o", str(file))
+    first = answer(*grid_)
+    assert first["totals"] == {"members": 4, "shown": 2, "refused": 2}
+    text = file.read_text()
+    assert len(text.splitlines()) == 4 + (ending == "csv")
+    lines = text.splitlines(keepends=True)
+    file.write_text("".join(lines[:-1]) + lines[-1][:7])  # interrupted in the middle of a line
+    assert answer(*grid_) == first
+    assert file.read_text() == text
+    changed = text.replace("17116634", "17116635")
+    file.write_text(changed)
+    assert answer(*grid_)["rows"][0]["params"] == 17116635  # read from the file, not measured
+    wider = answer("wrn", "--set", "depth=16:28:3", "-o", str(file))
+    assert wider["totals"]["members"] == 5
+    rows = (
+        list(csv.DictReader(file.read_text().splitlines()))
+        if ending == "csv"
+        else [json.loads(line) for line in file.read_text().splitlines()]
+    )
+    assert len(rows) == 5
+    assert rows[0]["model"] == "wrn"
+
+
+def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "other.csv"
+    for text in ("a,b\n1,2\n", "model,depth,params,macs,error\nwrn dtype=float16,16,1,2,\n", "no table\n"):
+        file.write_text(text)
+        ran = run("sweep", "wrn", "--set", "depth=16,22", "-o", str(file))
+        assert (ran.code, ran.out) == (2, "")
+        assert "holds something else" in ran.err
+        assert file.read_text() == text
+    ran = run("sweep", "wrn", "--set", "depth=16,22", "-o", str(tmp_path / "wrn.xlsx"))
+    assert ran.code == 2
+    assert ".csv or .jsonl" in ran.err
+
+
+def test_a_cluster_measures_the_same() -> None:
+    """dask.distributed's local cluster, by its address."""
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None, protocol="tcp"
+    ) as cluster:
+        address = cluster.scheduler_address.removeprefix("tcp://")
+        ran = run("sweep", *GRID, "--executor", f"dask://{address}", "--json")
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["rows"] == answer(*GRID)["rows"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--set", "depth"], "not an axis"),
+        (["--set", "depth=16:40:0"], "no range"),
+        (["--set", "depth=40:16:6"], "no range"),
+        (["--set", "depth=16", "--set", "depth=22"], "given twice"),
+        (["--set", "depth=16:99999:1", "--set", "widen_factor=1,2"], "members"),
+        (["--set", "depth=16", "--where", "mac < 1"], "knows no mac"),
+        (["--set", "depth=16", "--where", "macs <"], "not a condition"),
+        (["--set", "depth=16", "--where", "macs"], "compares nothing"),
+        (["--set", "depth=16", "--where", "macs.real < 1"], "more than a comparison"),
+        (["--set", "depth=16", "--where", "print(1) < 1"], "print"),
+        (["--set", "depth=16", "--sort", "mac"], "cannot sort"),
+        (["--set", "depth=16", "--pareto", "macs"], "no two figures"),
+        (["--set", "depth=16", "--pareto", "macs,params:most"], "no two figures"),
+        (["--set", "depth=16", "--figure", "beauty"], "no figure 'beauty'"),
+        (["--set", "depth=16", "--executor", "slurm"], "dask://HOST:PORT"),
+        (["--set", "depht=16,22"], "no knob 'depht'"),
+        (["--set", "depth=17,18"], "cannot be built"),
+    ],
+)
+def test_wrong_use_ends_in_a_sentence(arguments: list[str], said: str) -> None:
+    ran = run("sweep", "wrn", *arguments, "--jobs", "1")
+    assert (ran.code, ran.out) == (2, ""), ran.out
+    assert said in ran.err
+
+
+def test_values_of_an_axis() -> None:
+    found = axes(
+        ["depth=10:40:10", "k=12,24", "block_config=(6,12),(6,24)", "shortcut=A,B", "memory_efficient=true,false"]
+    )
+    assert found == {
+        "depth": [10, 20, 30, 40],
+        "k": [12, 24],
+        "block_config": [(6, 12), (6, 24)],
+        "shortcut": ["A", "B"],
+        "memory_efficient": [True, False],
+    }
+    assert len(grid(found)) == 4 * 2 * 2 * 2 * 2
+    with pytest.raises(WrongUse):
+        grid({"a": list(range(1000)), "b": list(range(1000))})
+
+
+POINTS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12)
+
+
+@given(points=POINTS)
+def test_the_front_is_what_nothing_beats(points: list[tuple[int, int]]) -> None:
+    rows = [{"a": a, "b": b} for a, b in points]
+    best = set(front(rows, [("a", False), ("b", True)]))
+    for number, row in enumerate(rows):
+        beaten = any(o["a"] <= row["a"] and o["b"] >= row["b"] and o != row for o in rows)
+        assert (number in best) == (not beaten)
+
+
+def test_conditions_reckon() -> None:
+    row = {"macs": 100, "params": 10, "kind": "A"}
+    names = list(row)
+    for text, holds in (
+        ("macs < 1e3", True),
+        ("macs / params == 10", True),
+        ("5 < params <= 10 and not macs > 200", True),
+        ("params > 10 or kind == 'A'", True),
+        ("macs % 7 == 0", False),
+        ("-params < 0", True),
+    ):
+        assert condition(text, names)(row) is holds, text
+    with pytest.raises(WrongUse):
+        condition("macs / (params - 10) > 1", names)(row)
