@@ -6,6 +6,7 @@ python -m tests.regenerate          write
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import os
 import pkgutil
@@ -13,13 +14,16 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from archcalc import networks, units
 from archcalc.analyses import analyze, elementwise
-from archcalc.engine import Setup
+from archcalc.analyses.polynomials import value
+from archcalc.cli.law import found
+from archcalc.engine import Setup, Training
 from archcalc.engine.declared import Declaration
 from archcalc.engine.load import Loaded
 from archcalc.engine.nodata import without_data
@@ -88,10 +92,14 @@ def pages() -> list[Path]:
     return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
+DENSENET = re.compile(r"(?<=<!-- memory by depth -->\n).*?(?=<!-- end of memory by depth -->)", re.DOTALL)
+
+
 def regenerated(page: str) -> str:
-    """The page with the output of each command in it, and the table of elementwise rules, as they are now."""
+    """The page with the output of each command in it, and the tables that are computed, as they are now."""
     page = BLOCK.sub(lambda block: _console(block[0]), page)
-    return RULES.sub(lambda _: elementwise_rules(), page)
+    page = RULES.sub(lambda _: elementwise_rules(), page)
+    return DENSENET.sub(lambda _: densenet_memory(), page)
 
 
 def _console(block: str) -> str:
@@ -121,6 +129,55 @@ def elementwise_rules() -> str:
         by_rule.setdefault(rule, []).append(op)
     lines = [f"* **{rule}**: {', '.join(f'`{op}`' for op in ops)}" for rule, ops in sorted(by_rule.items())]
     return "\n".join(["", *lines, "", ""])
+
+
+DEPTHS = (34, 64, 94, 124, 154, 244, 334, 478)
+
+
+def densenet_memory() -> str:
+    """DenseNet-BC, k = 12, on CIFAR at batch 64: what a step keeps and needs by depth, the paper's figure beside it.
+
+    From the laws, which a slow test holds against traces at these depths.
+    """
+    with (ROOT / "tests" / "data" / "densenet_memory_figure.csv").open(encoding="utf-8") as file:
+        printed = {(row["series"], int(row["layers"])): row["memory_gb"] for row in csv.DictReader(file)}
+    naive, shared = (densenet_laws(efficient) for efficient in (False, True))
+    head = (
+        "depth",
+        "parameters",
+        "kept, naive",
+        "kept, shared",
+        "step, naive",
+        "paper, naive",
+        "step, shared",
+        "paper, shared",
+    )
+    lines = [f"| {' | '.join(head)} |", f"|{' --: |' * len(head)}"]
+    for depth in DEPTHS:
+        cells = [
+            str(depth),
+            units.exact(naive(depth)["params"]),
+            *(_gigabytes(one(depth)["saved_total_bytes"]) for one in (naive, shared)),
+            _gigabytes(naive(depth)["peak_bytes"]),
+            printed.get(("naive_luatorch", depth), ""),
+            _gigabytes(shared(depth)["peak_bytes"]),
+            printed.get(("shared_all_pytorch", depth), ""),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(["", *lines, "", ""])
+
+
+def densenet_laws(efficient: bool) -> Callable[[int], dict[str, int]]:
+    """Figures of DenseNet-BC by depth, from their laws."""
+    setup = Setup({"memory_efficient": efficient}, batch=64, training=Training("momentum"))
+    laws = found(
+        "densenet-bc-cifar", setup, ["depth"], ["params", "saved_total_bytes", "peak_bytes"], lambda: None
+    ).laws
+    return lambda depth: {law.figure: int(value(law.formula, [depth])) for law in laws}
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.2f}"
 
 
 def main() -> None:

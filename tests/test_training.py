@@ -19,7 +19,7 @@ from archcalc.errors import ForwardFailed
 from archcalc.trace import Trace
 from bench.memory_truth import Case, row
 from tests.helpers import check_report, run, totals
-from tests.regenerate import all_networks
+from tests.regenerate import DEPTHS, all_networks, densenet_laws
 
 
 def trained(model: Any, inputs: Any = None, batch: int | None = None, device: str = "", **training: Any) -> Report:
@@ -309,3 +309,23 @@ def test_a_step_that_autograd_refuses_is_refused() -> None:
         Overwritten()(torch.ones(2, 4)).sum().backward()
     with pytest.raises(ForwardFailed, match="in-place operation"):
         trained(Overwritten(), (2, 4))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("efficient", [False, True])
+def test_the_table_of_densenets_memory_is_what_traces_say(efficient: bool) -> None:
+    """docs/networks/densenet.md reckons by laws up to depth 478; here each depth is traced."""
+    law = densenet_laws(efficient)
+    for depth in DEPTHS:
+        setup = Setup({"depth": depth, "memory_efficient": efficient}, batch=64, training=Training("momentum"))
+        traced = analyze(engine.trace("densenet-bc-cifar", setup), ("params", "memory")).totals
+        assert law(depth) == {key: traced[key] for key in ("params", "saved_total_bytes", "peak_bytes")}
+
+
+def test_recomputing_concatenations_costs_no_multiply_add() -> None:
+    """Checkpointing stops before the convolution whose output nobody needs again."""
+    naive, shared = (
+        totals("flops", "densenet-bc-cifar", "--set", "depth=22", "--backward", "--set", f"memory_efficient={word}")
+        for word in ("false", "true")
+    )
+    assert naive["backward_macs"] == shared["backward_macs"]

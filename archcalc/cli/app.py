@@ -45,6 +45,7 @@ Examples:
   archcalc shapes resnet-18             every shape and the rule that made it
   archcalc explain resnet-18 conv1      the formulas, in letters and in numbers
   archcalc compare resnet-50 densenet   side by side
+  archcalc law densenet-bc-cifar --over depth   exact formulas and big O
   archcalc verify resnet-50             against papers, libraries and other counters
   archcalc list                         the catalogue
   archcalc summary mynet.py:Net -i 1x3x224x224

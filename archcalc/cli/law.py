@@ -160,7 +160,8 @@ def _drawn(document: Document, result: Found, over: Sequence[str], measured: vie
     figure, letter = figure_named(law_.figure), letters([knob])[knob]
     title = f"{result.report.trace.model.name}: {as_written(law_.formula, [knob])}"
     x = letter if letter == knob else f"{letter} = {knob}"
-    curve = plots.Curve(title, x, f"{figure.words}, {figure.unit}", points, lambda at: _value(law_, at))
+    y = figure.words if figure.unit in figure.words else f"{figure.words}, {figure.unit}"
+    curve = plots.Curve(title, x, y, points, lambda at: _value(law_, at))
     if file:
         return replace(document, picture=plots.as_picture(curve, Path(file).suffix.lower()[1:]))
     return replace(document, foot=[*plots.as_text(curve), "", *document.foot])
