@@ -23,7 +23,7 @@ from archcalc import networks, units
 from archcalc.analyses import analyze, elementwise
 from archcalc.analyses.polynomials import value
 from archcalc.cli.law import found
-from archcalc.engine import Setup, Training
+from archcalc.engine import Setup, Training, trace
 from archcalc.engine.declared import Declaration
 from archcalc.engine.load import Loaded
 from archcalc.engine.nodata import without_data
@@ -168,12 +168,25 @@ def densenet_memory() -> str:
 
 
 def densenet_laws(efficient: bool) -> Callable[[int], dict[str, int]]:
-    """Figures of DenseNet-BC by depth, from their laws."""
+    """Figures of DenseNet-BC by depth: from their laws, and from a trace where one of them does not hold yet."""
     setup = Setup({"memory_efficient": efficient}, batch=64, training=Training("momentum"))
-    laws = found(
-        "densenet-bc-cifar", setup, ["depth"], ["params", "saved_total_bytes", "peak_bytes"], lambda: None
-    ).laws
-    return lambda depth: {law.figure: int(value(law.formula, [depth])) for law in laws}
+    figures = ["params", "saved_total_bytes", "peak_bytes"]
+    laws = found("densenet-bc-cifar", setup, ["depth"], figures, lambda: None).laws
+
+    def at(depth: int) -> dict[str, int]:
+        if all(depth >= law.lattice[0].start for law in laws):
+            return {law.figure: int(value(law.formula, [depth])) for law in laws}
+        return densenet_traced(depth, efficient)
+
+    return at
+
+
+def densenet_traced(depth: int, efficient: bool) -> dict[str, int]:
+    """The same figures from a trace."""
+    knobs = {"depth": depth, "memory_efficient": efficient}
+    setup = Setup(knobs, batch=64, training=Training("momentum"))
+    totals = analyze(trace("densenet-bc-cifar", setup), ("params", "memory")).totals
+    return {key: int(totals[key]) for key in ("params", "saved_total_bytes", "peak_bytes")}
 
 
 def _gigabytes(size: int) -> str:

@@ -19,7 +19,7 @@ from archcalc.errors import ForwardFailed
 from archcalc.trace import Trace
 from bench.memory_truth import Case, row
 from tests.helpers import check_report, run, totals
-from tests.regenerate import DEPTHS, all_networks, densenet_laws
+from tests.regenerate import DEPTHS, all_networks, densenet_laws, densenet_traced
 
 
 def trained(model: Any, inputs: Any = None, batch: int | None = None, device: str = "", **training: Any) -> Report:
@@ -317,9 +317,7 @@ def test_the_table_of_densenets_memory_is_what_traces_say(efficient: bool) -> No
     """docs/networks/densenet.md reckons by laws up to depth 478; here each depth is traced."""
     law = densenet_laws(efficient)
     for depth in DEPTHS:
-        setup = Setup({"depth": depth, "memory_efficient": efficient}, batch=64, training=Training("momentum"))
-        traced = analyze(engine.trace("densenet-bc-cifar", setup), ("params", "memory")).totals
-        assert law(depth) == {key: traced[key] for key in ("params", "saved_total_bytes", "peak_bytes")}
+        assert law(depth) == densenet_traced(depth, efficient)
 
 
 def test_recomputing_concatenations_costs_no_multiply_add() -> None:
