@@ -140,6 +140,26 @@ class NotATrace(ArchcalcError):
         )
 
 
+class NotASnapshot(ArchcalcError):
+    """A JSON file that is not a snapshot."""
+
+    kind = "not_a_snapshot"
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path} is not a snapshot: {reason}.", f"make one with  archcalc snapshot MODEL -o {path}")
+
+
+class BadConfig(ArchcalcError):
+    """A check file that cannot be read, or a key or value in it that means nothing."""
+
+    kind = "bad_config"
+
+    def __init__(self, place: str, reason: str, hint: str = "") -> None:
+        super().__init__(
+            f"{place}: {reason}.", hint or "see docs/ci.md, or let  archcalc init MODEL  propose a section"
+        )
+
+
 class CannotWrite(ArchcalcError):
     """An output file that cannot be written; nothing was left behind."""
 

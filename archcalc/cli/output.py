@@ -49,6 +49,16 @@ def emit(documents: Sequence[Document], *, format_: str, file: str, as_json: boo
     _say(text)
 
 
+def emit_text(text: str, file: str, quiet: bool) -> None:
+    """Print a text that has its own form, or write it to a file."""
+    if not file:
+        _say(text)
+        return
+    write_file(file, text)
+    if not quiet:
+        print(f"wrote {file}", file=sys.stderr)
+
+
 def choose_format(format_: str, file: str, as_json: bool) -> str:
     """The format that --json, -f or the file's extension asks for; a table without any of them."""
     from archcalc.tables import EXTENSIONS, FORMATS

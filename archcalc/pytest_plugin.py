@@ -1,0 +1,154 @@
+"""The pytest plugin: fixtures `archcalc` and `archcalc_snapshot`, and `pytest --archcalc` for a project's checks.
+
+Nothing heavy is imported until a fixture or a check runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from archcalc.analyses.budgets import Check
+    from archcalc.analyses.report import Report
+
+FOLDER = "__archcalc__"
+"""Where the snapshots of a folder's tests are."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Two options of its own."""
+    group = parser.getgroup("archcalc", "shapes and budgets of neural networks")
+    group.addoption("--archcalc", action="store_true", help="Collect the checks of pyproject.toml or archcalc.toml.")
+    group.addoption(
+        "--archcalc-update", action="store_true", help="Write the snapshots that archcalc_snapshot compares."
+    )
+
+
+@pytest.fixture
+def archcalc() -> Callable[..., Report]:
+    """`archcalc(model, input=..., **setup)`: the report of a reference or module, without weights or data.
+
+    `input` is one shape such as "2x3x224x224", or a list or dict of them; the setup is that of `archcalc.analyze`.
+    """
+
+    def report(model: Any, input: Any = None, **setup: Any) -> Report:
+        from archcalc import analyze
+
+        return analyze(model, input, **setup)
+
+    return report
+
+
+@pytest.fixture
+def archcalc_snapshot(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """`archcalc_snapshot(model, input=..., name=..., **setup)`: fails with the diff where the model is not what it was.
+
+    Snapshots lie in `__archcalc__` beside the test; `--archcalc-update` writes them.
+    """
+
+    def compare(model: Any, input: Any = None, name: str = "", **setup: Any) -> None:
+        __tracebackhide__ = True
+        test = request.node.name.translate(str.maketrans("[]/:", "----")).rstrip("-")
+        file = request.path.parent / FOLDER / f"{request.path.stem}.{test}{f'.{name}' if name else ''}.json"
+        said = _difference(model, input, setup, file, request.config.getoption("--archcalc-update"))
+        if said:
+            pytest.fail(said, pytrace=False)
+
+    return compare
+
+
+def _difference(model: Any, inputs: Any, setup: dict[str, Any], file: Path, update: bool) -> str:
+    """Nothing where the model is as in the file, or the file was written; else what changed and what to type."""
+    from archcalc import analyze
+    from archcalc.analyses.diff import SAME, diff
+    from archcalc.analyses.snapshot import from_json, snapshot, to_json
+    from archcalc.tables import Screen, render
+    from archcalc.tables.diffs import diff as shown
+
+    now = snapshot(analyze(model, inputs, **setup))
+    if update:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(to_json([now]), encoding="utf-8")
+        return ""
+    if not file.exists():
+        return f"there is no snapshot {file.parent.name}/{file.name}: write it with  pytest --archcalc-update"
+    (before,) = from_json(file.read_text(encoding="utf-8"), str(file))
+    changes = diff(before, now)
+    if all(change.status == SAME for change in changes) and before.totals == now.totals:
+        return ""
+    table = render([shown(before, now, changes)], "plain", Screen())
+    return f"{table}\naccept it with  pytest --archcalc-update"
+
+
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Under --archcalc every check of the project is one more item."""
+    if config.getoption("--archcalc"):
+        items.extend(_items(session, config.rootpath))
+
+
+def _items(session: pytest.Session, root: Path) -> Iterator[pytest.Item]:
+    from archcalc.cli.check import FILES, checks_of
+    from archcalc.errors import ArchcalcError
+
+    files = [root / name for name in FILES if (root / name).is_file() and "check]]" in (root / name).read_text("utf-8")]
+    if not files:
+        raise pytest.UsageError("--archcalc: there are no checks in pyproject.toml or archcalc.toml of the project")
+    try:
+        checks = checks_of(str(files[0]))
+    except ArchcalcError as error:
+        raise pytest.UsageError(str(error)) from None
+    file = CheckFile.from_parent(session, path=files[0])
+    letters: dict[str, tuple[int, str]] = {}
+    for check in checks:
+        yield CheckItem.from_parent(file, name=check.name, check=check, letters=letters)
+
+
+class CheckFile(pytest.File):
+    """The file of the checks."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """Nothing by itself: its items are made once for the session."""
+        return iter(())
+
+
+class CheckItem(pytest.Item):
+    """One check of the project; it fails with the lines of its table."""
+
+    def __init__(self, *, check: Check, letters: dict[str, tuple[int, str]], **rest: Any) -> None:
+        super().__init__(**rest)
+        self.check, self.letters = check, letters
+
+    def runtest(self) -> None:
+        """Judge the check's budgets."""
+        import os
+
+        from archcalc.cli.check import exit_code, judge
+        from archcalc.tables import Screen, render
+        from archcalc.tables.checks import CheckRun, checks
+
+        before = Path.cwd()
+        os.chdir(self.path.parent)  # references and baselines are relative to the file
+        try:
+            done = CheckRun(self.path.name, [judge(self.check, self.path.name, self.letters)])
+        finally:
+            os.chdir(before)
+        if exit_code(done):
+            raise BudgetFailed(render([checks(done)], "plain", Screen()))
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """The table instead of a traceback."""
+        if isinstance(excinfo.value, BudgetFailed):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """The place of the check in its file."""
+        return self.path, self.check.line - 1, f"archcalc check {self.name}"
+
+
+class BudgetFailed(Exception):
+    """A check that does not hold."""
