@@ -178,3 +178,11 @@ NORMS = """
             N   C   H   W            N   n   d_model
 BN over     *   .   *   *     LN over .   .   *        (* averaged over, . kept apart)
 """
+
+SEQUENCE_LAYERS = """
+                     y1   y2   y3   y4                                  y1   y2   y3   y4
+self-attention:      |  x  all to all  |         recurrent:             |    |    |    |
+                     x1   x2   x3   x4                                  h -> h -> h -> h
+                                                                        x1   x2   x3   x4
+convolutional, restricted attention: each y_i sees x_i and the k - 1, or r - 1, positions before it
+"""

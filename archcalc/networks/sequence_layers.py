@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from archcalc.networks.blocks import BLOCKS
+from archcalc.networks.diagrams import SEQUENCE_LAYERS as DIAGRAM
 from archcalc.networks.network import Input, Network, at_least, register
 from archcalc.networks.transformer import TRANSFORMER
 
@@ -119,7 +120,7 @@ def _sequence(config: Mapping[str, int]) -> tuple[Input, ...]:
 
 register(
     *(
-        Network(name, BLOCKS, build, _sequence, about=str(build.__doc__), paper=TRANSFORMER.paper)
+        Network(name, BLOCKS, build, _sequence, about=str(build.__doc__), paper=TRANSFORMER.paper, diagram=DIAGRAM)
         for name, build in (
             ("self-attention-layer", self_attention_layer),
             ("restricted-attention-layer", restricted_attention_layer),

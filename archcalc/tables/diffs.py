@@ -117,7 +117,19 @@ def _described(change: Change) -> str:
     if old.extra == new.extra or old.type != new.type:
         return kind
     differing = [(a, b) for a, b in zip_longest(before, after, fillvalue="") if a != b]
-    return f"{kind}: {', '.join(f'{a} → {b}' for a, b in differing)}"
+    return f"{kind}: {', '.join(_became(a, b) for a, b in differing)}"
+
+
+def _became(before: str, after: str) -> str:
+    """A part of a description that is another now.
+
+    >>> _became("in_features=64", "in_features=80"), _became("64", "80")
+    ('in_features 64 → 80', '64 → 80')
+    """
+    name, equals, old = before.partition("=")
+    if equals and after.startswith(f"{name}="):
+        return f"{name} {old} → {after.removeprefix(f'{name}=')}"
+    return f"{before} → {after}"
 
 
 def _outputs(change: Change) -> str:
