@@ -62,9 +62,10 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (work / "pyproject.toml").write_text(CHECKS)
     begin = "git init -q -b main && archcalc check --update-baseline -q && archcalc check -q"
     commit = (
-        "git add -A && git commit -qm net && git remote add origin . && git fetch -q origin && git checkout -qb wider"
+        "git add -A && git commit -qm net"
+    branch = "git remote add origin . && git fetch -q origin && git checkout -qb wider"
     )
-    done = shell(f"{begin} && {commit}", work)
+    done = shell(f"{begin} && {commit} && {branch}", work)
     assert done.returncode == 0, done.stderr
     (work / "net.py").write_text(NET.replace("width=64", "width=80"))
     assert shell("git commit -qam wider", work).returncode == 0
