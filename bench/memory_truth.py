@@ -3,7 +3,7 @@
     python -m bench.memory_truth                  all cases, the page docs/accuracy.md
     python -m bench.memory_truth 'resnet*'        some of them, printed
 
-On CPU: torch.profiler's allocator events, byte by byte, of the loop that archcalc traces (engine/training.py).
+On CPU: torch.profiler's allocator events, byte by byte, of the loop that archcalc traces (engine/loop.py).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from archcalc.analyses import analyze
 from archcalc.engine import Setup, Training
 from archcalc.engine.autocast import AMP
 from archcalc.engine.inputs import Inputs
-from archcalc.engine.training import OPTIMIZERS, PHASES, Loss, prepare, steps
+from archcalc.engine.loop import OPTIMIZERS, PHASES, Loss, prepare, steps
 from archcalc.networks import catalogue
 from archcalc.units import exact, shape
 from bench.memory_models import MODELS, inputs_of

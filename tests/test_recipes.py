@@ -61,10 +61,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (work / "net.py").write_text(NET)
     (work / "pyproject.toml").write_text(CHECKS)
     begin = "git init -q -b main && archcalc check --update-baseline -q && archcalc check -q"
-    commit = (
-        "git add -A && git commit -qm net"
+    commit = "git add -A && git commit -qm net"
     branch = "git remote add origin . && git fetch -q origin && git checkout -qb wider"
-    )
     done = shell(f"{begin} && {commit} && {branch}", work)
     assert done.returncode == 0, done.stderr
     (work / "net.py").write_text(NET.replace("width=64", "width=80"))

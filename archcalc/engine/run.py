@@ -164,7 +164,8 @@ def _recorder(module: nn.Module, setup: Setup, choice: KernelChoice) -> tuple[tr
     if training is None:
         recorder = tracer.Recorder(module, setup.device)
         return recorder, lambda inputs: tracer.forward(module, inputs, recorder, choice.region)
-    from archcalc.engine.training import TrainingRecorder, prepare, train
+    from archcalc.engine.loop import prepare
+    from archcalc.engine.training import TrainingRecorder, train
 
     prepare(module, training, choice.region)
     watching = TrainingRecorder(module, setup.device)
