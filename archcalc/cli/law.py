@@ -27,6 +27,8 @@ from archcalc.tables.table import Document
 DEFAULT = ("params", "macs", "saved_total_bytes", "peak_bytes", "graph_depth")
 LATTICE = ("params", "macs", "graph_depth")
 """The figures that decide on the lattice: they need a forward pass alone."""
+TYPE = "macs of "
+"""Before the name of a type of module: the MACs that are its own."""
 Traced = Callable[[int], None]
 SHORTHANDS = ("batch", "size", "seq_len")
 MOST = 500
@@ -64,22 +66,30 @@ class Found:
 
 
 class Members:
-    """The figures of members, each traced once; `traced` is told how many op calls each trace has."""
+    """The figures of members, each traced once a kind; `traced` is told how many op calls each trace has."""
 
-    def __init__(self, reference: str, setup: Setup, knobs: Sequence[str], traced: Traced) -> None:
-        self.reference, self.setup, self.knobs, self.traced = reference, setup, knobs, traced
+    def __init__(
+        self, reference: str, setup: Setup, knobs: Sequence[str], wanted: Sequence[Figure], traced: Traced
+    ) -> None:
+        self.reference, self.setup, self.knobs, self.wanted, self.traced = reference, setup, knobs, wanted, traced
         self._seen: dict[tuple[bool, Point], Mapping[str, int] | None] = {}
 
-    def figures(self, wanted: Sequence[Figure], trains: bool) -> Evaluate:
-        """What gives the figures of a member; the training step is traced where it is needed."""
+    def figures(self, names: Sequence[str], trains: bool = False) -> Evaluate:
+        """What gives these figures of a member; of a forward pass, or of a training step."""
 
         def evaluate(point: Point) -> Mapping[str, int] | None:
             key = trains, point
             if key not in self._seen:
-                self._seen[key] = self._evaluated(wanted, point, trains)
-            return self._seen[key]
+                self._seen[key] = self._evaluated(point, trains)
+            figures = self._seen[key]
+            return None if figures is None else {name: figures.get(name, 0) for name in names}
 
         return evaluate
+
+    def types(self, point: Point) -> list[str]:
+        """The types of modules that have MACs of their own in a member, as figures."""
+        self.figures((), False)(point)
+        return [name for name, macs in (self._seen[False, point] or {}).items() if name.startswith(TYPE) and macs]
 
     def report(self, point: Point, trains: bool) -> Report:
         """The report of a member; raises what tracing it raises."""
@@ -90,22 +100,14 @@ class Members:
         self.traced(len(trace.calls))
         return analyze(trace, names)
 
-    def _evaluated(self, wanted: Sequence[Figure], point: Point, trains: bool) -> Mapping[str, int] | None:
+    def _evaluated(self, point: Point, trains: bool) -> Mapping[str, int] | None:
         try:
             report = self.report(point, trains)
         except ArchcalcError:
             return None
-        return {one.name: one.of(report) for one in wanted}
-
-    def by_type(self, point: Point) -> Mapping[str, int] | None:
-        """MACs by the type of module whose own they are."""
-        try:
-            report = self.report(point, False)
-        except ArchcalcError:
-            return None
-        found: dict[str, int] = {}
-        for layer in report.root.walk():
-            found[layer.type] = found.get(layer.type, 0) + layer.own["macs"]
+        found = {one.name: one.of(report) for one in self.wanted if one.trains is trains}
+        for layer in () if trains else report.root.walk():
+            found[TYPE + layer.type] = found.get(TYPE + layer.type, 0) + layer.own["macs"]
         return found
 
 
@@ -206,42 +208,30 @@ def _found(reference: str, setup: Setup, over: Sequence[str], wanted: Sequence[s
     base = {knob: _base(report, knob.partition("=")[0]) for knob in over}
     for tied in (name for knob in over for name in knob.split("=")[1:]):
         _base(report, tied)
-    members = Members(reference, setup, over, traced)
+    asked = [figure_named(name) for name in wanted or DEFAULT]
+    members = Members(reference, setup, over, [*asked, *(FIGURES[name] for name in LATTICE)], traced)
     members.report(tuple(base.values()), False)  # tells of a shorthand that the input has no axis for
-    quick = members.figures([FIGURES[name] for name in LATTICE], False)
-    on = lattices(quick, base)
-    figures = [figure_named(name) for name in (wanted or _default(members, base))]
+    figures = asked if wanted else _trainable(members, base, asked)
+    on = lattices(members.figures(LATTICE), base)
     if isinstance(on, Refused):
         return Found(report, base, [], [Refused(one.name, on.reason) for one in figures], {}, members)
-    each: dict[bool, list[Figure]] = {flag: [one for one in figures if one.trains is flag] for flag in (False, True)}
-    plain = Members(reference, setup, over, traced).figures(each[False], False)
-    training = members.figures(each[True], True)
-    results = [law(one.name, training if one.trains else plain, on) for one in figures]
+    results = [law(one.name, members.figures([one.name], one.trains), on) for one in figures]
     laws = [one for one in results if isinstance(one, Law)]
     refused = [one for one in results if isinstance(one, Refused)]
     types = _by_type(members, on) if len(over) == 1 and any(one.figure == "macs" for one in laws) else {}
     return Found(report, base, laws, refused, types, members)
 
 
-def _default(members: Members, base: Mapping[str, int]) -> Sequence[str]:
+def _trainable(members: Members, base: Mapping[str, int], figures: Sequence[Figure]) -> Sequence[Figure]:
     """All figures; those of training only where the model can be trained."""
-    point = tuple(base.values())
-    if members.figures([FIGURES[name] for name in DEFAULT if FIGURES[name].trains], True)(point) is None:
-        return [name for name in DEFAULT if not FIGURES[name].trains]
-    return DEFAULT
+    trains = members.figures((), True)(tuple(base.values())) is not None
+    return [one for one in figures if trains or not one.trains]
 
 
 def _by_type(members: Members, on: Sequence[Lattice]) -> Mapping[str, Law]:
     """The MACs of each type of module as a law of their own."""
-    seen: dict[Point, Mapping[str, int] | None] = {}
-
-    def evaluate(point: Point) -> Mapping[str, int] | None:
-        if point not in seen:
-            seen[point] = members.by_type(point)
-        return seen[point]
-
-    first = evaluate(tuple(lattice.nodes()[0] for lattice in on)) or {}
-    results = {kind: law(kind, evaluate, on) for kind, macs in first.items() if macs}
+    kinds = members.types(tuple(lattice.nodes()[0] for lattice in on))
+    results = {kind.removeprefix(TYPE): law(kind, members.figures([kind]), on) for kind in kinds}
     return {kind: one for kind, one in results.items() if isinstance(one, Law)}
 
 

@@ -90,7 +90,7 @@ def _code(reference: Code, knobs: Mapping[str, Any]) -> Loaded:
             "name a module, its class, or a function that makes one",
         )
     module = made if new and all(p.is_meta for p in made.parameters()) else _copied(made, reference.text)
-    config = {k: plain(v) for k, v in {**reference.expression.kwargs, **knobs}.items()}
+    config = {k: plain(v) for k, v in {**_defaults(reference, source), **reference.expression.kwargs, **knobs}.items()}
     settings = {knob: plain(value) for knob, value in knobs.items()}
     model = Model(reference.text, ".".join(reference.expression.attributes), "python", config, settings)
     return Loaded(module, model, inputs_of(made))
@@ -177,6 +177,20 @@ def _evaluate(reference: Code, source: ModuleType, knobs: Mapping[str, Any]) -> 
         raise
     except BaseException as error:
         raise _cannot(f"building {reference.text}", error, value) from error
+
+
+def _defaults(reference: Code, source: ModuleType) -> dict[str, Any]:
+    """The knobs of what was called, with their defaults, as far as they are plain values."""
+    value: Any = source
+    for attribute in reference.expression.attributes:
+        value = getattr(value, attribute)
+    try:
+        parameters = inspect.signature(value).parameters if not isinstance(value, nn.Module) else {}
+    except (TypeError, ValueError):
+        return {}
+    given = dict(zip(parameters, reference.expression.args, strict=False))
+    defaults = {name: p.default for name, p in parameters.items() if isinstance(p.default, int | float | str | tuple)}
+    return {**defaults, **given}
 
 
 def _makes_modules(value: Any) -> bool:
