@@ -202,6 +202,12 @@ def test_the_whole_set_of_figures() -> None:
     assert "letters: B = batch" in out
 
 
+def test_a_figure_that_is_nothing_has_a_law_too() -> None:
+    rows = found("batch-norm", "--over", "channels")
+    assert (rows["macs"]["expression"], rows["macs"]["big_o"]) == ("0", "O(1)")
+    assert rows["params"]["expression"] == "2*channels"
+
+
 def test_where_attention_takes_over() -> None:
     """A GPT-2 block: 2n²d against 12nd² with d = 768 and the head: attention is more than the rest from there."""
     out = run("law", "encoder-layer", "--over", "seq_len", "--figure", "macs").out

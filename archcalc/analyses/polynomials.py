@@ -122,7 +122,7 @@ def leading(formula: Formula) -> list[tuple[int, ...]]:
     >>> leading({(2, 1): Fraction(2), (1, 2): Fraction(4), (1, 1): Fraction(9)})
     [(2, 1), (1, 2)]
     """
-    powers = list(formula) or [()]
+    powers = list(formula)
 
     def outgrown(one: tuple[int, ...]) -> bool:
         return any(other != one and all(a >= b for a, b in zip(other, one, strict=True)) for other in powers)

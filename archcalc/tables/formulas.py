@@ -64,10 +64,10 @@ def as_latex(formula: Formula, knobs: Sequence[str]) -> str:
 def big_o(powers: Sequence[tuple[int, ...]], names: Sequence[str]) -> str:
     """The terms that nothing outgrows.
 
-    >>> big_o([(2, 1), (1, 2)], ["n", "d"]), big_o([(0,)], ["n"]), big_o([(1, -1)], ["n", "r"])
-    ('O(n²·d + n·d²)', 'O(1)', 'O(n/r)')
+    >>> big_o([(2, 1), (1, 2)], ["n", "d"]), big_o([(0,)], ["n"]), big_o([(1, -1)], ["n", "r"]), big_o([], ["n"])
+    ('O(n²·d + n·d²)', 'O(1)', 'O(n/r)', 'O(1)')
     """
-    return f"O({' + '.join(_term(one, names) for one in powers)})"
+    return f"O({' + '.join(_term(one, names) for one in powers) or 1})"
 
 
 def _term(powers: tuple[int, ...], names: Sequence[str]) -> str:
