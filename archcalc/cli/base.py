@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated
 
 import typer
@@ -115,9 +115,9 @@ def _published(report: Report, figure: str) -> list[str]:
     return published_lines(report, figure)
 
 
-def format_of(options: Options) -> str:
-    """The format that the answer will have."""
-    return choose_format(options.format_, options.output, options.json_)
+def format_of(options: Options, more: Iterable[str] = ()) -> str:
+    """The format that the answer will have; `more` are a command's own, beside those of all."""
+    return choose_format(options.format_, options.output, options.json_, more)
 
 
 def emit_documents(documents: Sequence[Document], options: Options) -> None:

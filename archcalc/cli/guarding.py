@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from archcalc.cli.base import Models, app, emit_documents
+from archcalc.cli.base import Models, app, emit_documents, format_of
 from archcalc.cli.options import (
     BUILDING,
     KERNELS,
@@ -47,6 +47,8 @@ def check(
     from archcalc.tables.checks import checks
     from archcalc.tables.ci_formats import CI_FORMATS
 
+    if options.format_ not in CI_FORMATS:
+        format_of(options, CI_FORMATS)  # a wrong one is told before any model is traced
     path = checking.found_file(file)
     wanted = checking.checks_of(path, only or ())
     if update:

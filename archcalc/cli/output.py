@@ -59,7 +59,7 @@ def emit_text(text: str, file: str, quiet: bool) -> None:
         print(f"wrote {file}", file=sys.stderr)
 
 
-def choose_format(format_: str, file: str, as_json: bool) -> str:
+def choose_format(format_: str, file: str, as_json: bool, more: Iterable[str] = ()) -> str:
     """The format that --json, -f or the file's extension asks for; a table without any of them."""
     from archcalc.tables import EXTENSIONS, FORMATS
 
@@ -68,7 +68,7 @@ def choose_format(format_: str, file: str, as_json: bool) -> str:
     extension = Path(file).suffix.lower() if file else ""
     chosen = "json" if as_json else format_ or EXTENSIONS.get(extension, "plain" if file else "table")
     if chosen not in FORMATS:
-        raise WrongUse(f"there is no format '{chosen}'.", f"choose one of  {', '.join(FORMATS)}")
+        raise WrongUse(f"there is no format '{chosen}'.", f"choose one of  {', '.join((*FORMATS, *more))}")
     return chosen
 
 

@@ -180,7 +180,7 @@ def _signed(number: int, *, exact: bool) -> str:
 
 def _about(one: Snapshot) -> str:
     made = f" · torch {one.made_with['torch']}" if one.made_with.get("torch") else ""
-    return f"{one.reference} · input {', '.join(one.inputs) or 'none'}{made}"
+    return f"{one.reference} · {', '.join(one.inputs) or 'no input'}{made}"
 
 
 def _side(one: Snapshot) -> dict[str, Any]:
