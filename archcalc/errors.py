@@ -195,9 +195,10 @@ class ForwardFailed(ArchcalcError):
     kind = "forward_failed"
     exit_code = 3
 
-    def __init__(self, where: str, message: str, inputs: str, advice: str = "") -> None:
+    def __init__(self, where: str, message: str, inputs: str, advice: str = "", phase: str = "forward") -> None:
         lines = [f"at      {where}", f"inputs  {inputs}", *([f"try     {advice}"] if advice else [])]
-        super().__init__(f"the model's forward raised {message}", "\n".join(lines))
+        what = "the model's forward" if phase == "forward" else f"the training step's {phase}"
+        super().__init__(f"{what} raised {message}", "\n".join(lines))
 
 
 class NeedsData(ArchcalcError):
@@ -211,6 +212,13 @@ class NeedsData(ArchcalcError):
             f"the model asks for a tensor's values ({operation}), and there are no data here.",
             f"at    {where}\nhint  give the value as a plain number, or branch on shapes instead",
         )
+
+
+class WorkerDied(ArchcalcError):
+    """A process or a cluster that went away while it measured."""
+
+    kind = "worker_died"
+    exit_code = 3
 
 
 class Incomplete(ArchcalcError):

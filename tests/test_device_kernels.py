@@ -246,6 +246,43 @@ def test_a_weight_is_cast_once_a_forward_pass() -> None:
     assert len(cast) == 2  # the input and the weight; the first product is low already
 
 
+class Recomputed(nn.Module):
+    """A model that checkpoints by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Sequential(nn.Linear(8, 8), nn.GELU()), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(torch.utils.checkpoint.checkpoint(self.a, x, use_reentrant=False))
+
+
+def test_what_a_model_recomputes_is_autocast_again() -> None:
+    made = trained(Recomputed(), (4, 8), amp="bf16")
+    step = made.trace.steps[-1]
+    calls = made.trace.calls[step.backward : step.optimizer]
+    again = [call for call in calls if call.op == "aten.addmm"]
+    assert again or any(call.op == "aten._to_copy" for call in calls)
+    assert all(made.trace.tensors[call.outputs[0]].dtype == "bfloat16" for call in again)
+
+
+class Autocasting(nn.Module):
+    """A model that enters autocast by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.fc(x)
+
+
+def test_a_models_own_autocast_is_told() -> None:
+    assert any("own autocast" in note for note in trained(Autocasting(), (4, 8)).notes)
+    assert not trained(Attention(), SHAPE).notes
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

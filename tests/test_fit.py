@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import archcalc
 from archcalc.analyses.fit import largest
 from tests.helpers import ROOT, run, run_fresh, totals
 from tests.test_cli import SCHEMA
@@ -130,6 +131,28 @@ def test_a_further_sample_is_the_difference_of_two_batches() -> None:
     for key, grows in answer["per_sample"].items():
         assert grows == five[key] - four[key], key
     assert "a further sample" in run("memory", "resnet-20", "--batch", "4", "--per-sample").out
+
+
+def test_what_has_no_batch_has_no_further_sample_and_no_fit(tmp_path: Path) -> None:
+    (tmp_path / "alone.py").write_text(
+        "import torch\nfrom torch import nn\n\nclass Alone(nn.Module):\n    def __init__(self):\n"
+        "        super().__init__()\n        self.fc = nn.Linear(2, 2)\n\n"
+        "    def forward(self):\n        return self.fc.weight.sum()\n"
+    )
+    for option in (["--fit", "1MiB"], ["--per-sample"]):
+        ran = run("memory", f"{tmp_path}/alone.py:Alone", "--train", *option)
+        assert (ran.code, ran.out) == (2, "")
+        assert "an input with a batch" in ran.err
+    stored = tmp_path / "stored.json"
+    stored.write_text(archcalc.trace("resnet-20").to_json())
+    assert run("memory", str(stored), "--per-sample").code == 2
+
+
+def test_the_moment_of_the_peak_is_in_the_timeline() -> None:
+    answer = json.loads(run("memory", "resnet-20", "--train", "--batch", "4", "--json").out)
+    moment = answer["timeline"][answer["peak"]["call"]]
+    assert moment["live_bytes"] == answer["totals"]["peak_bytes"]
+    assert (moment["op"], moment["path"]) == (answer["peak"]["op"], answer["peak"]["path"])
 
 
 def test_the_timeline_is_the_peak_and_the_phases() -> None:

@@ -103,6 +103,18 @@ def test_a_peak_of_two_moments_has_its_law_where_one_of_them_stays_the_highest()
     assert found.lattice[0].start > 19
 
 
+def test_the_network_itself_is_a_witness() -> None:
+    """Small members of max(32, d // 16) are a line that the network's own width is not on."""
+
+    def evaluate(point: tuple[int, ...]) -> dict[str, int]:
+        return {"params": point[0] * max(32, point[0] // 16)}
+
+    on = (Lattice("d", 16, 16),)
+    assert isinstance(law("params", evaluate, on), Law)
+    found_ = law("params", evaluate, on, (1024,))
+    assert isinstance(found_, Refused) or value(found_.formula, [1024]) == 1024 * 64
+
+
 # ---- laws of networks ----------------------------------------------------------------------------
 
 
@@ -238,6 +250,28 @@ def test_latex_measure_and_plot(tmp_path: Path) -> None:
         assert ran.code == 0, ran.err
         assert file.read_bytes().startswith(begins)
     assert "resnet-20" in (tmp_path / "law.svg").read_text() or "<path" in (tmp_path / "law.svg").read_text()
+
+
+def test_a_measured_member_refutes_a_law(tmp_path: Path) -> None:
+    """A step at width 500, beyond every member that was looked at."""
+    file = tmp_path / "step.py"
+    file.write_text("from torch import nn\n\ndef make(width=4):\n    return nn.Linear(4, width + (width > 500))\n")
+    options = (f"{file}:make", "-i", "1x4", "--over", "width", "--figure", "params")
+    assert run("law", *options).code == 0
+    ran = run("law", *options, "--measure", "400:600:100")
+    assert ran.code == 3
+    assert "fails at width = 600" in ran.out
+
+
+def test_every_format_has_the_laws() -> None:
+    for format_, wanted in (
+        ("csv", "40551040*batch"),
+        ("md", "40,551,040·B"),
+        ("latex", "B$\\cdot$".replace("\\\\", "\\")),
+    ):
+        ran = run("law", "resnet-20", "--over", "batch", "--figure", "macs", "-f", format_)
+        assert ran.code == 0, ran.err
+        assert wanted in ran.out or format_ == "latex"
 
 
 @pytest.mark.parametrize("missing", ["plotext", "matplotlib"])

@@ -99,9 +99,42 @@ def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
         assert (ran.code, ran.out) == (2, "")
         assert "holds something else" in ran.err
         assert file.read_text() == text
+    rows = "model,depth,params,macs,error\nwrn,16,one,2,\n"
+    for text in (
+        rows,
+        rows.replace("one", "5.5"),
+        rows.replace("one", ""),
+        "one,two,three",
+        "model,depth,par"[:5] + "x",
+    ):
+        file.write_text(text)
+        assert run("sweep", "wrn", "--set", "depth=16,22", "-o", str(file)).code == 2
+        assert file.read_text() == text
     ran = run("sweep", "wrn", "--set", "depth=16,22", "-o", str(tmp_path / "wrn.xlsx"))
     assert ran.code == 2
     assert ".csv or .jsonl" in ran.err
+
+
+def test_one_odd_value_leaves_the_others_as_they_are() -> None:
+    assert axes(["depth=18,foo,34", "batch=none,2"]) == {"depth": [18, "foo", 34], "batch": [None, 2]}
+
+
+DYING = """
+import os
+from torch import nn
+
+class Dies(nn.Module):
+    def forward(self, x):
+        os._exit(7)
+"""
+
+
+def test_a_worker_that_dies_is_told(tmp_path: Path) -> None:
+    (tmp_path / "dying.py").write_text(DYING)
+    ran = run("sweep", f"{tmp_path}/dying.py:Dies", "-i", "1x2", "--set", "batch=1,2", "--jobs", "2")
+    assert (ran.code, ran.out) == (3, "")
+    assert "a worker died" in ran.err
+    assert "--jobs 1" in ran.err
 
 
 def test_a_cluster_measures_the_same() -> None:
@@ -128,6 +161,12 @@ def test_a_cluster_measures_the_same() -> None:
         (["--set", "depth=16", "--where", "macs <"], "not a condition"),
         (["--set", "depth=16", "--where", "macs"], "compares nothing"),
         (["--set", "depth=16", "--where", "macs.real < 1"], "more than a comparison"),
+        (["--set", "depth=16", "--where", "macs[0] < 1"], "more than a comparison"),
+        (["--set", "depth=16", "--where", "9**9**9 < 3"], "too large"),
+        (["--set", "batch=1,2", "--batch", "3"], "leave one of them out"),
+        (["--set", "params=3,4"], "a knob and a figure"),
+        (["--set", "depth=-1:2"], "no range"),
+        (["--set", "batch=0"], "is no size"),
         (["--set", "depth=16", "--where", "print(1) < 1"], "print"),
         (["--set", "depth=16", "--sort", "mac"], "cannot sort"),
         (["--set", "depth=16", "--pareto", "macs"], "no two figures"),

@@ -10,6 +10,14 @@ from typing import Any
 
 from archcalc.errors import WrongUse
 
+
+def _power(base: Any, exponent: Any) -> Any:
+    """A power that is reckoned at once."""
+    if abs(exponent) > 64 or abs(base) > 2**64:
+        raise ArithmeticError("that power is too large")
+    return base**exponent
+
+
 COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
@@ -25,8 +33,12 @@ ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
-    ast.Pow: operator.pow,
+    ast.Pow: _power,
 }
+KNOWN = (
+    ast.Constant, ast.Name, ast.Load, ast.BoolOp, ast.boolop, ast.UnaryOp, ast.Not, ast.USub, ast.BinOp, ast.Compare,
+    *ARITHMETIC, *COMPARISONS,
+)  # fmt: skip
 Row = Mapping[str, Any]
 FORM = "write  --where 'macs < 1e9 and params > 2e6'"
 
@@ -44,6 +56,8 @@ def condition(text: str, names: Sequence[str]) -> Callable[[Row], bool]:
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         raise WrongUse(f"'--where {text}' is not a condition.", FORM) from None
     for node in ast.walk(tree):
+        if not isinstance(node, KNOWN):
+            raise WrongUse(f"'--where {text}' is more than a comparison.", FORM)
         if isinstance(node, ast.Name) and node.id not in names:
             raise WrongUse(f"'--where' knows no {node.id}.", f"it knows  {', '.join(names)}")
     if not isinstance(tree, ast.Compare | ast.BoolOp | ast.UnaryOp):

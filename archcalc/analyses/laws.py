@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
+from math import prod
 
 from archcalc.analyses.polynomials import HIGHEST, WITNESSES, Formula, Powers, leading, powers_in, through, value
 
@@ -17,10 +18,14 @@ SIZE_STEPS = (32, 16, 8, 4, 2, 1)
 """Of an image's size the coarse lattice is tried first: most strides divide 32."""
 FAR = {"batch": 90, "seq_len": 90, "size": 9}
 """How many steps away the far member is; 18 for knobs that make the network larger."""
+FARTHER = 20
+"""How many times as far another one is, where a member does not take more op calls for it."""
+CALLS = "op calls"
+"""The key under which a member says how many op calls it took."""
 WIDE = 1024
 """A width that many powers of two divide."""
 NODES = HIGHEST + 1 + WITNESSES
-SCALES = (1, 2, 4, 8, 16, 32, 64)
+SCALES = (1, 2, 4, 8, 16, 32, 64, 256, 1024)
 """How much larger the smallest members may be made for a figure that small ones do not follow."""
 
 Point = tuple[int, ...]
@@ -49,6 +54,12 @@ class Lattice:
         steps = FAR.get(self.knob, 18)
         return [self.start + self.step * (NODES + n) for n in (steps, steps // 3, 2)]
 
+    def has(self, number: int) -> bool:
+        """Whether a value is on it."""
+        if self.step:
+            return number >= self.start and (number - self.start) % self.step == 0
+        return number >= self.start and (number // self.start).bit_count() == 1 and number % self.start == 0
+
     @property
     def words(self) -> str:
         """As people read it: depth = 10, 16, 22, ..."""
@@ -63,6 +74,11 @@ class Law:
     formula: Formula
     lattice: tuple[Lattice, ...]
     checked_at: tuple[Point, ...]
+
+    @property
+    def farthest(self) -> Point:
+        """The largest member it was checked at."""
+        return max(self.checked_at, key=prod)
 
     @property
     def leading(self) -> list[tuple[int, ...]]:
@@ -138,25 +154,27 @@ def _follows(evaluate: Evaluate, base: Mapping[str, int], knob: str, nodes: Sequ
         if figures is None:
             return False
         seen.append(figures)
-    return all(powers_in(nodes, [figures[name] for figures in seen]) for name in seen[0])
+    names = [name for name in seen[0] if name != CALLS]
+    return all(powers_in(nodes, [figures[name] for figures in seen]) for name in names)
 
 
 def _at(base: Mapping[str, int], knob: str, node: int) -> Point:
     return tuple(node if name == knob else number for name, number in base.items())
 
 
-def law(figure: str, evaluate: Evaluate, on: Sequence[Lattice]) -> Law | Refused:
+def law(figure: str, evaluate: Evaluate, on: Sequence[Lattice], own: Point = ()) -> Law | Refused:
     """The formula of a figure on lattices, confirmed on members apart; from larger members where small ones differ.
 
-    A peak is the highest of several moments: for small members another moment may be the highest.
+    A peak is the highest of several moments: for small members another moment may be the highest. `own` is the network
+    itself, which has to agree with a law on a lattice that it is on.
     """
     reason = ""
     for scale in SCALES:
         shifted = [_from(lattice, scale) for lattice in on]
-        found = _interpolated(figure, evaluate, shifted)
+        found = _interpolated(figure, evaluate, shifted, own)
         if isinstance(found, Law):
             return found
-        reason = found.reason
+        reason = found.reason if not reason or "no member" not in found.reason else reason
     return Refused(figure, reason)
 
 
@@ -166,7 +184,7 @@ def _from(lattice: Lattice, scale: int) -> Lattice:
     return Lattice(lattice.knob, lattice.start + lattice.step * (scale - 1), lattice.step)
 
 
-def _interpolated(figure: str, evaluate: Evaluate, on: Sequence[Lattice]) -> Law | Refused:
+def _interpolated(figure: str, evaluate: Evaluate, on: Sequence[Lattice], own: Point) -> Law | Refused:
     base = {lattice.knob: lattice.nodes()[2] for lattice in on}
     powers: list[Powers] = []
 
@@ -188,6 +206,7 @@ def _interpolated(figure: str, evaluate: Evaluate, on: Sequence[Lattice]) -> Law
             grid = [lattice.nodes()[: degree + 1] for lattice, degree in zip(on, degrees, strict=True)]
             formula = through(grid, [one.divisor for one in powers], value_at)
             points = _witnesses(evaluate, on, degrees)
+            points += [own] if _on(own, on) and own not in points else []
             wrong = [point for point in points if value(formula, point) != value_at(point)]
             if not wrong:
                 return Law(figure, formula, tuple(on), tuple(points))
@@ -195,6 +214,11 @@ def _interpolated(figure: str, evaluate: Evaluate, on: Sequence[Lattice]) -> Law
         return Refused(figure, f"there is no member at {missing.args[0]}")
     at = ", ".join(f"{lattice.knob} = {number}" for lattice, number in zip(on, wrong[0], strict=True))
     return Refused(figure, f"the formula through small members fails at {at}")
+
+
+def _on(point: Point, on: Sequence[Lattice]) -> bool:
+    """Whether a member is on the lattices."""
+    return bool(point) and all(lattice.has(number) for lattice, number in zip(on, point, strict=True))
 
 
 def _witnesses(evaluate: Evaluate, on: Sequence[Lattice], degrees: Sequence[int]) -> list[Point]:
@@ -211,9 +235,19 @@ def _witnesses(evaluate: Evaluate, on: Sequence[Lattice], degrees: Sequence[int]
         one = next((point for point in points if evaluate(point) is not None), None)
         far += [one] if one else []
         reached.append(one[axis] if one else small[axis])
+        if one and lattice.step and lattice.knob in FAR and _as_many_calls(evaluate, one, tuple(small)):
+            number = lattice.start + (one[axis] - lattice.start) * FARTHER
+            farther = (*small[:axis], number, *small[axis + 1 :])
+            far += [farther] if evaluate(farther) is not None else []
     together = tuple(reached)
     far += [together] if len(on) > 1 and evaluate(together) is not None else []
     return list(dict.fromkeys([*near, *far]))
+
+
+def _as_many_calls(evaluate: Evaluate, one: Point, other: Point) -> bool:
+    """Whether a member takes as many op calls as another: then one far away costs no more to trace."""
+    a, b = evaluate(one) or {}, evaluate(other) or {}
+    return bool(a.get(CALLS)) and a.get(CALLS) == b.get(CALLS)
 
 
 def passes(formula: Formula) -> tuple[int, int] | None:

@@ -156,10 +156,12 @@ def memory(
     """
     from archcalc.cli.memory import fitted, further, parse_budget
 
+    typed = iter(model)
     in_csv = timeline and format_of(options) == "csv"
 
     def view(report: Report, selection: Selection, published: Sequence[str], **found: Any) -> Document:
-        sample = further(report, options.setup) if per_sample else None
+        setup = replace(options.setup, batch=None) if fit else options.setup
+        sample = further(next(typed), report, setup) if per_sample else None
         document = bills.memory(report, selection, published, bills.Asked(timeline, sample, **found))
         return replace(document, records=document.envelope["timeline"]) if in_csv else document
 

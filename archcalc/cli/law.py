@@ -11,13 +11,14 @@ from typing import Any
 from archcalc import engine
 from archcalc.analyses import analyze
 from archcalc.analyses.figures import FIGURES, Figure, figure_named
-from archcalc.analyses.laws import Evaluate, Lattice, Law, Point, Refused, lattices, law
+from archcalc.analyses.laws import CALLS, Evaluate, Lattice, Law, Point, Refused, lattices, law
+from archcalc.analyses.polynomials import value
 from archcalc.analyses.report import Report
 from archcalc.cli.many import many_runs
 from archcalc.cli.options import Options
 from archcalc.cli.output import counting
 from archcalc.engine import Setup, Training
-from archcalc.errors import ArchcalcError, UnknownKnob, WrongUse
+from archcalc.errors import ArchcalcError, BadInput, UnknownKnob, WrongUse
 from archcalc.tables import laws as views
 from archcalc.tables import plots
 from archcalc.tables.formulas import as_written, letters
@@ -82,7 +83,7 @@ class Members:
             if key not in self._seen:
                 self._seen[key] = self._evaluated(point, trains)
             figures = self._seen[key]
-            return None if figures is None else {name: figures.get(name, 0) for name in names}
+            return None if figures is None else {name: figures.get(name, 0) for name in (*names, CALLS)}
 
         return evaluate
 
@@ -106,6 +107,7 @@ class Members:
         except ArchcalcError:
             return None
         found = {one.name: one.of(report) for one in self.wanted if one.trains is trains}
+        found[CALLS] = len(report.trace.calls)
         for layer in () if trains else report.root.walk():
             found[TYPE + layer.type] = found.get(TYPE + layer.type, 0) + layer.own["macs"]
         return found
@@ -118,6 +120,8 @@ def at_point(setup: Setup, values: Mapping[str, Any]) -> Setup:
     changed: dict[str, Any] = {"knobs": {**setup.knobs, **own}}
     for name in SHORTHANDS:
         if name in each:
+            if type(each[name]) is not int or each[name] < 1:
+                raise BadInput(f"{name}={each[name]} is no size.", "sizes are whole numbers from 1")
             changed[name] = (each[name], each[name]) if name == "size" else each[name]
     return replace(setup, **changed)
 
@@ -136,10 +140,10 @@ def answer(asked: Asked, options: Options) -> tuple[Document, bool]:
     picture = Path(options.output).suffix.lower() in SUFFIXES
     if (values or asked.plot or picture) and len(over) != 1:
         raise WrongUse("--measure and --plot follow one knob.", "give one knob to  --over")
-    setup = replace(options, train=True).setup
     with counting("members traced", options.quiet) as watch:
-        result = found(asked.model, setup, over, figures, watch)
+        result = found(asked.model, with_step(options), over, figures, watch)
         measured = [(number, result.values((number,))) for number in values] if result.laws else []
+        result = _withdrawn(result, measured)
     document = views.laws(
         result.report,
         [knob.partition("=")[0] for knob in over],
@@ -148,16 +152,55 @@ def answer(asked: Asked, options: Options) -> tuple[Document, bool]:
         by_type=result.by_type,
         latex=asked.latex,
         measured=measured,
+        step=step_words(with_step(options)),
     )
     if result.laws and (asked.plot or picture):
         document = _drawn(document, result, over, measured, options.output if picture else "")
     return document, not result.refused
 
 
+def with_step(options: Options) -> Setup:
+    """The setup of the options with the training step that they describe, for those figures that need one."""
+    return replace(replace(options, train=True, mode="eval").setup, mode=options.mode)
+
+
+def step_words(setup: Setup) -> str:
+    """What a training step of this setup assumes."""
+    training = setup.training or Training()
+    words = [setup.dtype, training.optimizer, f"loss {training.loss}"]
+    words += [f"device {setup.device}"] if setup.device else []
+    words += [f"attention {setup.attention}"] if setup.attention != "auto" else []
+    words += [f"autocast {setup.amp}"] if setup.amp else []
+    words += [f"frozen {', '.join(training.frozen)}"] if training.frozen else []
+    words += [f"checkpointed {', '.join(training.checkpoint)}"] if training.checkpoint else []
+    words += [f"gradients of {training.accumulation} batches added up"] if training.accumulation > 1 else []
+    return ", ".join(words)
+
+
+def _withdrawn(result: Found, measured: views.Measured) -> Found:
+    """Without the laws that a measured member of their lattice contradicts."""
+    kept, refused = [], list(result.refused)
+    for one in result.laws:
+        on = [
+            number for number, figures in measured if one.lattice[0].has(number) and not _agrees(one, number, figures)
+        ]
+        if on:
+            refused.append(
+                Refused(one.figure, f"the formula through small members fails at {one.lattice[0].knob} = {on[0]}")
+            )
+        else:
+            kept.append(one)
+    return replace(result, laws=kept, refused=refused)
+
+
+def _agrees(law_: Law, number: int, figures: Mapping[str, int]) -> bool:
+    return value(law_.formula, [number]) == figures[law_.figure]
+
+
 def _drawn(document: Document, result: Found, over: Sequence[str], measured: views.Measured, file: str) -> Document:
     """The first law's curve above the notes, or written to a file that is a picture."""
     law_, knob = result.laws[0], over[0].partition("=")[0]
-    numbers = [number for number, _ in measured] or [*law_.lattice[0].nodes(), law_.checked_at[-1][0]]
+    numbers = [number for number, _ in measured] or [*law_.lattice[0].nodes(), law_.farthest[0]]
     points = [(number, result.values((number,))[law_.figure]) for number in sorted(set(numbers))]
     figure, letter = figure_named(law_.figure), letters([knob])[knob]
     title = f"{result.report.trace.model.name}: {as_written(law_.formula, [knob])}"
@@ -211,11 +254,14 @@ def _found(reference: str, setup: Setup, over: Sequence[str], wanted: Sequence[s
     asked = [figure_named(name) for name in wanted or DEFAULT]
     members = Members(reference, setup, over, [*asked, *(FIGURES[name] for name in LATTICE)], traced)
     members.report(tuple(base.values()), False)  # tells of a shorthand that the input has no axis for
+    if wanted and any(one.trains for one in asked):
+        members.report(tuple(base.values()), True)  # tells of a wrong optimizer, and of what cannot be trained
     figures = asked if wanted else _trainable(members, base, asked)
     on = lattices(members.figures(LATTICE), base)
     if isinstance(on, Refused):
         return Found(report, base, [], [Refused(one.name, on.reason) for one in figures], {}, members)
-    results = [law(one.name, members.figures([one.name], one.trains), on) for one in figures]
+    own = tuple(base.values())
+    results = [law(one.name, members.figures([one.name], one.trains), on, own) for one in figures]
     laws = [one for one in results if isinstance(one, Law)]
     refused = [one for one in results if isinstance(one, Refused)]
     types = _by_type(members, on) if len(over) == 1 and any(one.figure == "macs" for one in laws) else {}

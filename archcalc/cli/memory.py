@@ -46,6 +46,8 @@ def _fitted(reference: str, setup: Setup, budget: int, ran: Callable[[int], None
 
     def peak_at(batch: int) -> int:
         report = _report(reference, replace(setup, batch=batch))
+        if report.trace.assumptions["batch"] is None:
+            raise BadInput("--fit needs an input with a batch.", "leave --fit out")
         ran(len(report.trace.calls))
         if report.peak_bytes <= budget or "smallest" not in seen:
             seen["fits" if report.peak_bytes <= budget else "smallest"] = report
@@ -64,12 +66,12 @@ def _fitted(reference: str, setup: Setup, budget: int, ran: Callable[[int], None
     return seen["smallest"], found, _changes(reference, replace(setup, batch=smallest), seen["smallest"])
 
 
-def further(report: Report, setup: Setup) -> Report:
+def further(reference: str, report: Report, setup: Setup) -> Report:
     """The report with one sample more: what each sample costs."""
     batch = report.trace.assumptions["batch"]
     if not isinstance(batch, int):
         raise BadInput("--per-sample needs an input with a batch.", "leave --per-sample out")
-    return _report(report.trace.model.reference, replace(setup, batch=batch + 1))
+    return _report(reference, replace(setup, batch=batch + 1))
 
 
 def _report(reference: str, setup: Setup) -> Report:
@@ -80,13 +82,16 @@ def _changes(reference: str, setup: Setup, report: Report) -> list[Peak]:
     """Each change by itself, and all of them together, with the peak that the same batch then has."""
     possible = list(_possible(setup, report))
     setups = [(words, change(setup)) for words, change in possible]
-    if len(possible) > 1:
-        setups.append(("all of these", reduce(lambda changed, one: one[1](changed), possible, setup)))
     found = []
     for words, changed in setups:
         with suppress(ArchcalcError):  # the model may not run in that precision, or recomputed
             found.append(Peak(words, _report(reference, changed).peak_bytes))
-    return [one for one in found if one.bytes < report.peak_bytes]
+    helps = [one for one in found if one.bytes < report.peak_bytes]
+    if len(helps) > 1:
+        with suppress(ArchcalcError):
+            together = reduce(lambda changed, one: one[1](changed), possible, setup)
+            helps.append(Peak("all of these", _report(reference, together).peak_bytes))
+    return helps
 
 
 def _possible(setup: Setup, report: Report) -> Iterator[tuple[str, Callable[[Setup], Setup]]]:

@@ -167,11 +167,12 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
         name = knob.strip().replace("-", "_")
         if name in parsed:
             raise WrongUse(f"--set {name} is given twice.", "give each knob once")
-        parsed[name] = _value(value.strip())
+        parsed[name] = parse_value(value.strip())
     return parsed
 
 
-def _value(text: str) -> Any:
+def parse_value(text: str) -> Any:
+    """A number, a list, true, false or none, else a word."""
     words = {"true": True, "false": False, "none": None}
     if text.lower() in words:
         return words[text.lower()]

@@ -17,7 +17,8 @@ from archcalc.tables.table import Document
 STAND_INS = {
     "→": "->", "·": "*", "×": "x", "≥": ">=", "≤": "<=", "⌊": "floor(", "⌋": ")", "⌈": "ceil(", "⌉": ")", "…": "~",
     "█": "#", "▉": "#", "▊": "#", "▋": "#", "▌": "=", "▍": "-", "▎": "-", "▏": " ", "─": "-", "━": "-", "★": "*",
-    "²": "^2", "“": '"', "”": '"', "–": "-", "á": "a", "é": "e",
+    "│": "|", "┤": "|", "├": "|", "┌": "+", "┐": "+", "└": "+", "┘": "+", "┬": "+", "┴": "+", "┼": "+",
+    "³": "^3", "⁴": "^4", "²": "^2", "“": '"', "”": '"', "–": "-", "á": "a", "é": "e",
 }  # fmt: skip
 """What to print where the screen's encoding lacks a character."""
 
@@ -180,7 +181,9 @@ def _encodable(character: str, encoding: str) -> str:
         character.encode(encoding)
         return character
     except UnicodeEncodeError:
-        return STAND_INS.get(character, "?")
+        if 0x2800 <= ord(character) <= 0x28FF:  # the dots of a plot
+            return " " if ord(character) == 0x2800 else "."
+    return STAND_INS.get(character, "?")
 
 
 def drop_stdout() -> None:

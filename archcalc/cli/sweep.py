@@ -5,20 +5,22 @@ from __future__ import annotations
 import ast
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields, replace
 from itertools import product
 from multiprocessing import get_context
+from threading import Lock
 from typing import Any
 
 from archcalc import engine
 from archcalc.analyses import analyze
 from archcalc.analyses.figures import figure_named
 from archcalc.cli.law import at_point
+from archcalc.cli.options import parse_value
 from archcalc.cli.sweep_store import Row, Store, key_of
 from archcalc.engine import Setup, Training
-from archcalc.errors import ArchcalcError, MissingExtra, WrongUse, one_line
+from archcalc.errors import ArchcalcError, MissingExtra, WorkerDied, WrongUse, one_line
 
 DASK = "dask://"
 MOST = 100_000
@@ -53,12 +55,12 @@ def _values(text: str, values: str) -> list[Any]:
         if step < 1 or last < first or (last - first) // step >= MOST:
             raise WrongUse(f"'--set {text}' is no range.", "write  --set depth=40:250:30, from 40 to 250 by 30")
         return list(range(first, last + 1, step))
-    words = {"true": True, "false": False, "none": None}
+    if len(parts) > 1:
+        raise WrongUse(f"'--set {text}' is no range.", "write  --set depth=40:250:30, from 40 to 250 by 30")
     try:
-        found = ast.literal_eval(f"[{values}]")
+        return list(ast.literal_eval(f"[{values}]"))
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        found = [one.strip() for one in values.split(",")]
-    return [words.get(one.lower(), one) if isinstance(one, str) else one for one in found]
+        return [parse_value(one.strip()) for one in values.split(",")]
 
 
 def grid(named: Mapping[str, Sequence[Any]]) -> list[Member]:
@@ -73,11 +75,20 @@ def grid(named: Mapping[str, Sequence[Any]]) -> list[Member]:
 
 def measured(reference: str, setup: Setup, member: Member, figures: Sequence[str]) -> Row:
     """The figures of one member, or the sentence of the error that it ends in; what a worker runs."""
+    with ALONE:
+        return _measured_alone(reference, setup, member, figures)
+
+
+ALONE = Lock()
+"""A run puts hooks into torch that know no threads; a worker of a cluster may have several."""
+
+
+def _measured_alone(reference: str, setup: Setup, member: Member, figures: Sequence[str]) -> Row:
     wanted = [figure_named(name) for name in figures]
     trains = any(one.trains for one in wanted)
-    setup = replace(at_point(setup, member), training=(setup.training or Training()) if trains else None)
     names = ("params", "flops", "memory", "backward") if trains else ("params", "flops")
     try:
+        setup = replace(at_point(setup, member), training=(setup.training or Training()) if trains else None)
         report = analyze(engine.trace(reference, setup), names)
     except ArchcalcError as error:
         return {"error": error.message}
@@ -135,11 +146,21 @@ def _measured(sweep: Sweep, members: Sequence[Member], executor: Executor | None
     tasks = {executor.submit(measured, sweep.reference, sweep.setup, m, sweep.figures): m for m in members}
     try:
         for done in as_completed(tasks):
-            yield tasks[done], done.result()
+            yield tasks[done], _result(done, tasks[done])
     except BaseException:
         for task in tasks:
             task.cancel()
         raise
+
+
+def _result(done: Future[Row], member: Member) -> Row:
+    """What a worker found; a sentence where it died."""
+    try:
+        return done.result()
+    except (BrokenExecutor, CancelledError, OSError, RuntimeError) as error:
+        said = " ".join(f"{knob}={value}" for knob, value in member.items())
+        hint = "run it with  --jobs 1  to see which member does it; what was measured stays in the file of  -o"
+        raise WorkerDied(f"a worker died while {said} was measured: {one_line(error)}.", hint) from None
 
 
 # ---- who measures --------------------------------------------------------------------------------

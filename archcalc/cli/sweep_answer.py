@@ -9,7 +9,7 @@ from typing import Any
 from archcalc import engine
 from archcalc.analyses.choice import condition, front
 from archcalc.analyses.figures import figure_named
-from archcalc.cli.law import at_point
+from archcalc.cli.law import SHORTHANDS, at_point, step_words, with_step
 from archcalc.cli.options import Options
 from archcalc.cli.output import counting
 from archcalc.cli.sweep import Sweep, axes, executor_named, grid, run
@@ -40,12 +40,19 @@ def answer(asked: SweepAsked, options: Options) -> Document:
     named = axes(options.set_)
     members = grid(named)
     figures = [figure_named(name).name for name in asked.figures or DEFAULT]
+    figures = list(dict.fromkeys(figures))
     known = [*named, *figures]
+    both = [name for name in named if name in figures]
+    if both:
+        raise WrongUse(f"{both[0]} is a knob and a figure at once.", "choose other figures with  --figure")
+    taken = [name for name in SHORTHANDS if name in named and getattr(options, name)]
+    if taken:
+        raise WrongUse(f"--{taken[0].replace('_', '-')} is given beside --set {taken[0]}.", "leave one of them out")
     holds = condition(asked.where, known) if asked.where else None
     if asked.sort and asked.sort not in known:
         raise WrongUse(f"cannot sort by '{asked.sort}'.", f"sort by one of  {', '.join(known)}")
     ways = _front(asked.pareto, figures)
-    setup = replace(options, set_=[], output="", train=True).setup
+    setup = with_step(replace(options, set_=[], output=""))
     sweep = Sweep(asked.model, setup, members, figures)
     store = Store(options.output, sweep.title, sweep.knobs, figures)
     with (
@@ -62,7 +69,8 @@ def answer(asked: SweepAsked, options: Options) -> Document:
     best = set(front(shown, ways)) if ways else set()
     marked = [{**row, "pareto": number in best} for number, row in enumerate(shown)]
     errors = [(_words(row, list(named)), row["error"]) for row in rows if row["error"]]
-    said = {"members": len(members), "where": asked.where, "errors": errors}
+    step = step_words(setup) if any(figure_named(name).trains for name in figures) else ""
+    said = {"members": len(members), "where": asked.where, "errors": errors, "step": step}
     return sweeps.sweep(asked.model, list(named), figures, marked, front=ways, said=said)
 
 

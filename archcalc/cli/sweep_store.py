@@ -30,6 +30,8 @@ class Store:
         try:
             text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
             whole = text[: text.rfind("\n") + 1]  # a line that was cut off is measured again
+            if text and not whole and not self._begins(text):
+                raise CannotWrite(file, f"it holds something else than rows of {self.title}")
             for row in self._rows(whole):
                 self._take(row)
             if whole != text or not text:
@@ -45,14 +47,24 @@ class Store:
             else:
                 rows = list(csv.DictReader(io.StringIO(text)))
             same = all(list(row) == self.columns and row["model"] == self.title for row in rows)
-        except (ValueError, TypeError):
+            same = same and all(
+                row[knob] is not None and isinstance(row["error"], str) for row in rows for knob in self.knobs
+            )
+        except (AttributeError, KeyError, TypeError, ValueError):
             same, rows = False, []
         if not same or (text and not self.lines and not text.startswith(_csv(self.columns))):
             raise CannotWrite(str(self.path), f"it holds something else than rows of {self.title}")
         return rows
 
+    def _begins(self, text: str) -> bool:
+        """Whether a file without a whole line was begun by a sweep."""
+        return '{"model": '.startswith(text[:10]) if self.lines else _csv(self.columns).startswith(text)
+
     def _take(self, row: Mapping[str, Any]) -> None:
-        figures = {name: int(row[name]) for name in self.figures if row[name] not in ("", None)}
+        try:
+            figures = {} if row["error"] else {name: int(row[name]) for name in self.figures}
+        except (TypeError, ValueError):
+            raise CannotWrite(str(self.path), f"a figure of {self.title} in it is no whole number") from None
         self.known[key_of({knob: row[knob] for knob in self.knobs})] = {**figures, "error": row["error"]}
 
     def add(self, row: Row) -> None:

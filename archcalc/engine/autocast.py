@@ -43,6 +43,7 @@ class Autocast:
     def __init__(self, amp: str, device: str) -> None:
         self.lower = AMP[amp]
         self.lists = "cpu" if device == "cpu" else "cuda"
+        self.backward = False
         self._depth = 0
         self._inside = False
         self._cast: dict[int, tuple[Tensor, Tensor]] = {}
@@ -58,6 +59,11 @@ class Autocast:
             if not self._depth:
                 self._cast.clear()
 
+    @property
+    def _acts(self) -> bool:
+        """In a region, and where backward runs a piece of forward again: gradients are recorded there alone."""
+        return bool(self._depth) or (self.backward and torch.is_grad_enabled())
+
     def wrapped(self) -> Iterator[tuple[str, Callable[[Kernel], Kernel]]]:
         """The listed ops, each with what it makes of the kernel that would run."""
         lower, widest, results = (set(one[self.lists].split()) for one in (LOWER, WIDEST, RESULTS))
@@ -72,7 +78,7 @@ class Autocast:
     def _acting(self, policy: Callable[..., Any]) -> Callable[[Kernel], Kernel]:
         def wrap(kernel: Kernel) -> Kernel:
             def run(*args: Any, **kwargs: Any) -> Any:
-                if not self._depth or self._inside:
+                if not self._acts or self._inside:
                     return kernel(*args, **kwargs)
                 self._inside = True  # an op's own parts are not cast again
                 try:
@@ -106,7 +112,7 @@ class Autocast:
         """In the lower precision; a trained float32 weight is cast once in a region."""
         if tensor.dtype is self.lower:
             return tensor
-        if not (tensor.dtype is torch.float32 and tensor.requires_grad and tensor.is_leaf):
+        if not (self._depth and tensor.dtype is torch.float32 and tensor.requires_grad and tensor.is_leaf):
             return tensor.to(self.lower)
         if id(tensor) not in self._cast:
             self._cast[id(tensor)] = (tensor, tensor.to(self.lower))

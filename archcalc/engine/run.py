@@ -35,6 +35,9 @@ from archcalc.trace import Trace, Value
 from archcalc.units import shape
 from archcalc.version import __version__
 
+OWN_AUTOCAST = (
+    "the model's own autocast does not act on tensors without data: its layers are counted in their own dtype"
+)
 HOMES = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
 """Frames of torch and of this room say nothing about where the user's model fails."""
 
@@ -95,7 +98,7 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None) -> Trace:
         calls=tuple(recorder.calls),
         input_tensors=given,
         output_tensors=outputs,
-        notes=loaded.notes,
+        notes=(*loaded.notes, *([OWN_AUTOCAST] if recorder.own_autocast else [])),
         steps=recorder.steps_of(),
     )
 
@@ -211,7 +214,7 @@ def _explained(error: BaseException, inputs: Inputs, recorder: tracer.Recorder) 
     shown = ", ".join(f"{one.name}={shape(one.shape)} {one.dtype}" for one in inputs.described)
     said = one_line(error)
     advice = "--batch 2" if "more than 1 value per channel when training" in said else ""
-    return ForwardFailed(place, said, shown, advice)
+    return ForwardFailed(place, said, shown, advice, recorder.phase)
 
 
 def _place(error: BaseException) -> str:

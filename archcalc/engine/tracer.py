@@ -71,6 +71,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.module_calls: list[ModuleCall] = []
         self.stack: list[int] = []
         self.failed: tuple[int, str] | None = None
+        self.own_autocast = False
         self._multiplied: set[bool] = set()
         self._overwritten: dict[int, torch.UntypedStorage] = {}
         self._ids: dict[int, tuple[weakref.ref[Tensor], int]] = {}
@@ -236,6 +237,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         """A module's forward begins."""
+        self.own_autocast |= torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
         index = self.paths.index(module, self.stack[-1] if self.stack else None)
         parent = self.stack[-1] if self.stack else None
         inputs = tuple(self.tensor(t, "constant") for t in tensors_in((args, kwargs)))

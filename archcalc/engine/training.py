@@ -147,6 +147,8 @@ def train(
         elif phase == "end":
             _roles(recorder, "optimizer", tensors_in(list(optimizer.state.values())))
         recorder.mark(phase)
+        if choice.autocast is not None:
+            choice.autocast.backward = phase == "backward"
         if phase == "backward":
             for target in loss.targets:
                 _roles(recorder, "input", [target])

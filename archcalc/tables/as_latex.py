@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from archcalc.tables.table import Document, Table
+from archcalc.tables.table import TEX, TEXT, Document, Table
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -40,11 +40,18 @@ def _document(document: Document) -> str:
 def _table(table: Table) -> str:
     head, body, total = table.cells()
     columns = "".join("l" if is_left else "r" for is_left in table.left_aligned())
-    lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", _line(head), r"\midrule", *map(_line, body)]
+    kinds = table.kinds()
+    rows = [_line(cells, kinds) for cells in body]
+    lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", _line(head), r"\midrule", *rows]
     if total:
         lines += [r"\midrule", _line(total)]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
 
 
-def _line(cells: Sequence[str]) -> str:
-    return " & ".join("".join(SPECIAL.get(c, c) for c in cell) for cell in cells) + r" \\"
+def _line(cells: Sequence[str], kinds: Sequence[str] = ()) -> str:
+    kinds = kinds or [TEXT] * len(cells)
+    return " & ".join(_cell(cell, kind) for cell, kind in zip(cells, kinds, strict=True)) + r" \\"
+
+
+def _cell(cell: str, kind: str) -> str:
+    return f"${cell}$" if kind == TEX else "".join(SPECIAL.get(c, c) for c in cell)

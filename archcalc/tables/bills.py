@@ -110,7 +110,12 @@ def _per_sample(report: Report, asked: Asked) -> list[str]:
     if grows is None:
         return []
     batch = report.trace.assumptions["batch"]
-    return [f"a further sample: what batch {batch + 1 if isinstance(batch, int) else batch} needs more than {batch}"]
+    next_ = batch + 1 if isinstance(batch, int) else batch
+    said = [f"a further sample: what batch {next_} needs more than {batch}"]
+    moments = [one.details["peak"] and one.details["peak"]["call"] for one in (report, asked.further) if one]
+    if moments[0] != moments[1]:
+        said.append("a further sample moves the peak to another moment: its lines are a difference of two bills")
+    return said
 
 
 def _fit(asked: Asked) -> list[str]:
@@ -123,7 +128,7 @@ def _fit(asked: Asked) -> list[str]:
         batch, peak = min(fit.peaks.items())
         return [f"{budget}: does not fit: batch {batch} needs {units.size(peak)}, {units.size(peak - fit.budget)} more"]
     if fit.next_peak is None:
-        return [f"{budget}: batch {fit.batch:,} fits, and the peak does not grow with the batch ({traced})"]
+        return [f"{budget}: batch {fit.batch:,} fits, and more than that nobody asks for ({traced})"]
     return [
         f"{budget}: the largest batch is {fit.batch:,} with {units.exact(fit.peaks[fit.batch])} bytes; "
         f"{fit.batch + 1:,} needs {units.exact(fit.next_peak)} ({traced})"
@@ -142,10 +147,16 @@ def _changes(asked: Asked) -> list[Table]:
     return [Table(columns, rows)]
 
 
+def _in_the_timeline(report: Report) -> dict[str, Any] | None:
+    """The moment of the peak, its call numbered as those of the timeline."""
+    peak = report.details["peak"]
+    return peak and {**peak, "call": peak["call"] - report.details["span"][0]}
+
+
 def _for_machines(report: Report, asked: Asked) -> dict[str, Any]:
     """The timeline and the holders always; the rest where it was asked."""
     found: dict[str, Any] = {
-        "peak": report.details["peak"],
+        "peak": _in_the_timeline(report),
         "holders": list(report.details["holders"]),
         "timeline": timeline_rows(report),
     }
@@ -171,7 +182,11 @@ def _how(report: Report, key: str) -> str:
     if key == "inputs":
         return ", ".join(units.shape(one.shape) for one in trace.inputs)
     if key == "saved":
-        return f"of {units.size(totals['saved_total_bytes'])} kept at the end of forward"
+        kept = units.size(totals["saved_total_bytes"])
+        more = totals["saved_bytes"] > totals["saved_total_bytes"]
+        return (
+            f"{kept} at the end of forward, the rest by the loss" if more else f"of {kept} kept at the end of forward"
+        )
     if key == "gradients":
         return "made so far, of one for each trained parameter"
     if key == "optimizer":

@@ -12,7 +12,7 @@ from archcalc.analyses.laws import Lattice, Law, Refused, passes
 from archcalc.analyses.polynomials import Formula, leading, value
 from archcalc.analyses.report import Report
 from archcalc.tables.formulas import as_latex, as_sympy, as_written, big_o, letters, numbers
-from archcalc.tables.table import EXACT, NAME, TEXT, Column, Document, Table
+from archcalc.tables.table import EXACT, NAME, TEX, TEXT, Column, Document, Table
 from archcalc.tables.views import as_typed, envelope, head
 
 Measured = Sequence[tuple[int, Mapping[str, int]]]
@@ -27,12 +27,13 @@ def laws(
     by_type: Mapping[str, Law],
     latex: bool = False,
     measured: Measured = (),
+    step: str = "",
 ) -> Document:
     """The laws of a model over its knobs; what has none is in the notes."""
     written = "latex" if latex else "law"
     columns = [
         Column("words", "figure", TEXT),
-        Column(written, "law", TEXT),
+        Column(written, "law", TEX if latex else TEXT),
         Column("big_o", "grows as", TEXT),
         Column("holds", "holds for", TEXT),
         Column("checked", "checked at", TEXT),
@@ -41,7 +42,8 @@ def laws(
     notes = [f"{figure_named(one.figure).words}: no law: {one.reason}" for one in refused]
     typed = as_typed(report.trace)
     foot = [
-        f"letters: {', '.join(f'{letter} = {knob}' for knob, letter in letters(over).items())}",
+        *_letters(over),
+        *([f"training step: {step}"] if any(figure_named(one.figure).trains for one in found) else []),
         *_dominant(found, over, by_type),
         "exact on the lattice; members it was checked at had no part in making it",
         f"next: archcalc summary {typed}",
@@ -49,9 +51,16 @@ def laws(
     around = envelope(report, {"laws": len(found), "refused": len(refused)})
     around["notes"] = [*around["notes"], *notes]
     tables = [Table(columns, rows), *_measured(measured, found, over)]
+    around["assumptions"] = {**around["assumptions"], "training_step": step}
     around["measured"] = [{over[0]: number, **figures} for number, figures in measured]
     records = [{key: row[key] for key in MACHINE} for row in rows]
     return Document("law", [*head(report), *notes], tables, foot, around, records)
+
+
+def _letters(over: Sequence[str]) -> list[str]:
+    """What stands for what, where that is not the knob's own name."""
+    named = [f"{letter} = {knob}" for knob, letter in letters(over).items() if letter != knob]
+    return [f"letters: {', '.join(named)}"] if named else []
 
 
 MACHINE = ("figure", "unit", "expression", "latex", "big_o", "big_o_in", "lattice", "checked_at")
@@ -59,7 +68,8 @@ MACHINE = ("figure", "unit", "expression", "latex", "big_o", "big_o_in", "lattic
 
 def _row(law: Law, over: Sequence[str]) -> dict[str, Any]:
     figure, names = figure_named(law.figure), list(letters(over).values())
-    points = [numbers(point, over) for point in law.checked_at]
+    farthest = numbers(law.farthest, over)
+    others = len(law.checked_at) - 1
     return {
         "figure": figure.name,
         "words": f"{figure.words}{'' if figure.unit in figure.words or figure.unit != 'bytes' else ' (bytes)'}",
@@ -70,7 +80,7 @@ def _row(law: Law, over: Sequence[str]) -> dict[str, Any]:
         "big_o": big_o(law.leading, names),
         "big_o_in": {knob: _alone(law, axis, names[axis]) for axis, knob in enumerate(over)},
         "holds": "; ".join(_lattice_words(lattice, name) for lattice, name in zip(law.lattice, names, strict=True)),
-        "checked": f"{points[-1]} and {len(points) - 1} more" if len(points) > 1 else "".join(points),
+        "checked": f"{farthest} and {others} more" if others else farthest,
         "lattice": {lattice.knob: {"start": lattice.start, "step": lattice.step or None} for lattice in law.lattice},
         "checked_at": [dict(zip(over, point, strict=True)) for point in law.checked_at],
     }

@@ -27,7 +27,7 @@ def sweep(
     columns = [
         *(Column(knob, knob, NAME) for knob in knobs),
         *(Column(name, figure_named(name).words, KINDS.get(figure_named(name).unit, EXACT)) for name in figures),
-        Column("mark", "front", TEXT),
+        *([Column("mark", "front", TEXT)] if front else []),
     ]
     shown = [
         {
@@ -44,13 +44,15 @@ def sweep(
     foot = [
         f"{plural(len(rows), 'member')} shown of {said['members']:,}; {len(refused):,} cannot be built or analysed",
         *(f"  {line}" for line in refused[:5]),
+        *(f"  and {len(refused) - 5:,} others" for _ in range(len(refused) > 5)),
         *([f"★ front: no other member shown has {ways} at once"] if front else []),
-        f"next: archcalc law {reference} --over {knobs[0] if knobs else 'batch'} · archcalc show {reference}",
+        *([f"training step: {said['step']}"] if said["step"] else []),
     ]
     records = [{key: value for key, value in row.items() if key != "error"} for row in rows]
     around = {
         "totals": {"members": said["members"], "shown": len(rows), "refused": len(refused)},
         "errors": [{"member": member, "message": error} for member, error in said["errors"]],
-        "notes": [],
+        "assumptions": {"training_step": said["step"]},
+        "notes": [f"not measured: {line}" for line in refused],
     }
     return Document("sweep", head, [Table(columns, shown)], foot, around, records)

@@ -9,12 +9,15 @@ from typing import Any
 
 from archcalc import units
 
-NAME, LAYER, GROUP, TYPE, TEXT, EXACT, SI, BYTES, SHARE, SHAPE, FIELD, NUMBER = (
-    "name", "layer", "group", "type", "text", "exact", "si", "bytes", "share", "shape", "field", "number",
+NAME, LAYER, GROUP, TYPE, TEXT, TEX, EXACT, SI, BYTES, SHARE, SHAPE, FIELD, NUMBER = (
+    "name", "layer", "group", "type", "text", "tex", "exact", "si", "bytes", "share", "shape", "field", "number",
 )  # fmt: skip
-"""The kinds of column: names and layers may be shortened in the middle, all else is printed whole; a group once."""
+"""The kinds of column: names and layers may be shortened in the middle, all else is printed whole; a group once.
+
+What is TEX already is not escaped in LaTeX.
+"""
 NAMES = frozenset((NAME, LAYER))
-LEFT = frozenset((NAME, LAYER, GROUP, TYPE, TEXT, SHAPE))
+LEFT = frozenset((NAME, LAYER, GROUP, TYPE, TEXT, TEX, SHAPE))
 
 
 @dataclass(frozen=True)
