@@ -106,6 +106,14 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[Shape, ...]]] = {
     "GPT": (GPT, ((4, 128),)),
     "GPT, dropout": (lambda: GPT(dropout=0.1), ((4, 128),)),
     "GPT, wide": (lambda: GPT(width=512, heads=8, vocab=8000), ((4, 256),)),
+    "Conv1d": (
+        lambda: nn.Sequential(nn.Conv1d(32, 64, 9, padding=4), nn.ReLU(), nn.Conv1d(64, 64, 9, stride=2), nn.ReLU()),
+        ((8, 32, 500),),
+    ),
+    "Conv3d": (
+        lambda: nn.Sequential(nn.Conv3d(3, 32, 3, padding=1), nn.ReLU(), nn.Conv3d(32, 48, 3, stride=2), nn.ReLU()),
+        ((2, 3, 12, 24, 24),),
+    ),
     "MLP": (lambda: nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 8)), ((32, 64),)),
 }
 """By name: how to make it, and the shapes of its inputs; token numbers for the GPTs."""

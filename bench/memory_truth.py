@@ -2,8 +2,10 @@
 
     python -m bench.memory_truth                  all cases, the page docs/accuracy.md
     python -m bench.memory_truth 'resnet*'        some of them, printed
+    python -m bench.memory_truth --cuda           all of them on a GPU, the page docs/accuracy-cuda.md
 
-On CPU: torch.profiler's allocator events, byte by byte, of the loop that archcalc traces (engine/loop.py).
+The loop is the one that archcalc traces (engine/loop.py). On CPU torch.profiler's allocator events are followed byte by
+byte; on CUDA the peaks are torch.cuda.max_memory_allocated of each step.
 """
 
 from __future__ import annotations
@@ -32,7 +34,11 @@ from archcalc.networks import catalogue
 from archcalc.units import exact, shape
 from bench.memory_models import MODELS, inputs_of
 
-PAGE = Path("docs/accuracy.md")
+PAGES = {"cpu": Path("docs/accuracy.md"), "cuda": Path("docs/accuracy-cuda.md")}
+HOW = {
+    "cpu": "events (`torch.profiler`, `profile_memory`)",
+    "cuda": "statistics (`torch.cuda.max_memory_allocated`)",
+}
 
 
 @dataclass(frozen=True)
@@ -111,9 +117,9 @@ CASES = (
 )
 
 
-def computed(case: Case) -> dict[str, Any]:
+def computed(case: Case, device: str = "cpu") -> dict[str, Any]:
     """What archcalc says of it."""
-    kernels: dict[str, Any] = {"device": "cpu", "attention": case.attention, "amp": case.amp}
+    kernels: dict[str, Any] = {"device": device, "attention": case.attention, "amp": case.amp}
     if case.name in MODELS:
         setup = Setup(training=case.training, **kernels)
         trace = engine.trace(MODELS[case.name][0](), setup, inputs_of(case.name))
@@ -173,6 +179,34 @@ def measured(case: Case) -> Truth:
     return _peaks(profiler, before)
 
 
+def measured_on_cuda(case: Case) -> Truth:
+    """The same two steps on a GPU, with the allocator's highest mark of each."""
+    module, args = _real(case)
+    module, args = module.to("cuda").train(), tuple(one.to("cuda") for one in args)
+
+    @contextmanager
+    def region() -> Iterator[None]:
+        with torch.autocast("cuda", AMP[case.amp]) if case.amp else nullcontext():
+            yield
+
+    prepare(module, case.training, region)
+    optimizer = OPTIMIZERS[case.training.optimizer]([p for p in module.parameters() if p.requires_grad], True)
+    loss, peaks = Loss(case.training.loss), []
+
+    def mark(phase: str) -> None:
+        if phase == PHASES[-1]:
+            torch.cuda.synchronize()
+            peaks.append(torch.cuda.max_memory_allocated())
+            torch.cuda.reset_peak_memory_stats()
+
+    gc.collect()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    with sdpa_kernel(SDPBackend.MATH) if case.attention == "math" else nullcontext():
+        steps(module, Inputs(args, {}, ()), loss, optimizer, mark, region, case.training.accumulation)
+    return Truth(peaks[0], peaks[1], "")
+
+
 def _requiring(out: Any) -> Any:
     return [t.detach().requires_grad_() for t in (out if isinstance(out, tuple) else (out,)) if t.is_floating_point()]
 
@@ -199,10 +233,10 @@ def _peaks(profiler: Any, before: int) -> Truth:
     return Truth(peaks[0], peaks[1], op.removeprefix("aten::"))
 
 
-def row(case: Case) -> dict[str, Any]:
+def row(case: Case, device: str = "cpu") -> dict[str, Any]:
     """One case: ours, the truth, the error in percent."""
-    ours = computed(case)
-    truth = measured(case)
+    ours = computed(case, device)
+    truth = measured(case) if device == "cpu" else measured_on_cuda(case)
     error = 100 * (ours["peak_bytes"] - truth.steady) / truth.steady
     return {
         "case": case,
@@ -222,18 +256,18 @@ LEFT_OUT = (
 )
 
 
-def page(rows: list[dict[str, Any]]) -> str:
+def page(rows: list[dict[str, Any]], device: str) -> str:
     """The page of all cases."""
     exactly = sum(one["ours"] == one["truth"] for one in rows)
     within = sum(abs(one["error"]) <= 1 for one in rows)
     lines = [
-        "# Accuracy of the memory figures",
+        f"# Accuracy of the memory figures{' on CUDA' if device == 'cuda' else ''}",
         "",
-        "`bench/memory_truth.py` runs each case for real on CPU, two training steps, and follows the allocator's own",
-        "events (`torch.profiler`, `profile_memory`). Beside them stands the peak of the steady step that",
-        "`archcalc memory MODEL --train --device cpu` computes without running anything.",
+        f"`bench/memory_truth.py` runs each case for real on {device.upper()}, two training steps, and follows the",
+        f"allocator's own {HOW[device]}. Beside them stands the peak of the steady step that",
+        f"`archcalc memory MODEL --train --device {device}` computes without running anything.",
         "",
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}. "
+        f"torch {torch.__version__}, {_machine(device)}. "
         f"Of {len(rows)} cases {exactly} are equal to the byte and {within} within 1 %.",
         "",
         "| network | input | training | computed, bytes | real, bytes | error |",
@@ -245,7 +279,7 @@ def page(rows: list[dict[str, Any]]) -> str:
         lines.append(
             f"| {case.name} | {case.input} | {case.words} | {exact(one['ours'])} | {exact(one['truth'])} | {error} |"
         )
-    lines += ["", *LEFT_OUT]
+    lines += ["", *LEFT_OUT] if device == "cpu" else []
     far = [one for one in rows if abs(one["error"]) > 1]
     lines += ["", "What is more than 1 % off, and where the peaks are:", ""] if far else []
     lines += [
@@ -256,17 +290,27 @@ def page(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(patterns: list[str]) -> None:
+def _machine(device: str) -> str:
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+
+
+def main(arguments: list[str]) -> None:
     """Measure the cases that the patterns name; all of them are written to the page."""
+    device = "cuda" if "--cuda" in arguments else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        sys.exit("torch sees no CUDA device here: run this on a machine with one, with a CUDA build of torch")
+    patterns = [one for one in arguments if one != "--cuda"]
     chosen = [case for case in CASES if not patterns or any(fnmatch(case.name, pattern) for pattern in patterns)]
     rows = []
     for case in chosen:
-        rows.append(one := row(case))
+        rows.append(one := row(case, device))
         numbers = f"{one['ours']:,} against {one['truth']:,}, {one['error']:+.3f} %"
         said = f"{case.name}, {case.input} ({case.words}): {numbers}"
         print(f"{said}, first step {one['first']:+,}, {one['op']} | {one['their_op']}", file=sys.stderr, flush=True)
     if not patterns:
-        PAGE.write_text(page(rows), encoding="utf-8")
+        PAGES[device].write_text(page(rows, device), encoding="utf-8")
 
 
 if __name__ == "__main__":

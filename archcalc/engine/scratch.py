@@ -98,7 +98,8 @@ def _convolution_backward(args: Sequence[Any], out: Sequence[Tensor | None]) -> 
     to_input, to_weight = (out[0].nbytes if out[0] is not None else 0), (out[1].nbytes if out[1] is not None else 0)
     peak = 0
     if to_input:
-        peak = _blocked(x) + max(_blocked(grad) + _weight_copy(w), to_input)
+        copies = 1 if x.dim() == 4 else 2  # in one and three dimensions the result is copied once more
+        peak = _blocked(x) + max(_blocked(grad) + _weight_copy(w), copies * to_input)
     if to_weight:
         sums = 4 * _weight_copy(w) // w.element_size() if x.dtype is torch.bfloat16 else 0  # added up in float32
         peak = max(peak, to_input + _weight_copy(w) + max(_input_copy(x) + _blocked(grad) + sums, to_weight))
@@ -108,7 +109,7 @@ def _convolution_backward(args: Sequence[Any], out: Sequence[Tensor | None]) -> 
 def _by_onednn(x: Tensor, w: Tensor) -> bool:
     """Torch takes its own kernels for one small image."""
     large = x.shape[0] > 1 or prod(x.shape[:4]) > 20_480 or x.shape[1] != w.shape[1]
-    return x.dtype in (torch.float32, torch.bfloat16) and x.dim() == 4 and large
+    return x.dtype in (torch.float32, torch.bfloat16) and x.dim() in (3, 4, 5) and large
 
 
 def _blocked(image: Tensor) -> int:
