@@ -193,6 +193,22 @@ def test_github_annotations_stand_on_the_budgets_lines(project: Path, monkeypatc
     assert text.count("\n| FAIL |") == len(errors)
 
 
+def test_places_that_cannot_be_written_are_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project / "nowhere" / "summary.md"))
+    ran = run("check", "-f", "github")
+    assert ran.code == 2
+    assert "cannot write" in ran.err
+    (project / "pyproject.toml").write_text(CHECKS.replace(".archcalc/net.json", "net.py/net.json"))
+    ran = run("check", "--update-baseline")
+    assert ran.code == 2
+    assert "cannot write" in ran.err
+
+
+def test_two_formats_at_once_are_refused(project: Path) -> None:
+    ran = run("check", "--json", "-f", "github")
+    assert (ran.code, "two formats" in ran.err) == (2, True)
+
+
 def test_at_most_ten_annotations_of_a_kind(project: Path) -> None:
     text = "".join(
         f'[[tool.archcalc.check]]\nname = "n{n}"\nmodel = "lstm-cell"\nmax_params = {n}\n\n' for n in range(13)

@@ -15,7 +15,7 @@ from archcalc.analyses.verdicts import ERROR, FAIL, Letters, error, judged
 from archcalc.cli.output import progress, write_file
 from archcalc.cli.snapshots import read, setup_of, taken
 from archcalc.engine import Setup
-from archcalc.errors import ArchcalcError, BadConfig, WrongUse
+from archcalc.errors import ArchcalcError, BadConfig, CannotWrite, WrongUse, one_line
 from archcalc.tables.checks import CheckRun, Judged
 from archcalc.tables.ci_formats import job_summary
 from archcalc.tables.views import setting
@@ -97,7 +97,10 @@ def update_baselines(file: str, checks: Sequence[Check]) -> list[str]:
         raise WrongUse(f"no check of {file} has a baseline.", 'add  baseline = ".archcalc/net.json"')
     for path, snapshots in by_file.items():
         before = {one.reference: one for one in (read(path) if Path(path).exists() else ())}
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error_:
+            raise CannotWrite(path, one_line(error_)) from None
         write_file(path, to_json(list((before | {one.reference: one for one in snapshots}).values())))
     return list(by_file)
 
@@ -106,8 +109,11 @@ def write_job_summary(done: CheckRun) -> None:
     """Append to GitHub's job summary, where there is one."""
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if path:
-        with Path(path).open("a", encoding="utf-8") as file:
-            file.write(job_summary(done))
+        try:
+            with Path(path).open("a", encoding="utf-8") as file:
+                file.write(job_summary(done))
+        except OSError as error_:
+            raise CannotWrite(path, one_line(error_)) from None
 
 
 def _baseline(check: Check, file: str) -> Snapshot | None:

@@ -47,13 +47,14 @@ def check(
     from archcalc.tables.checks import checks
     from archcalc.tables.ci_formats import CI_FORMATS
 
-    if options.format_ not in CI_FORMATS:
+    if options.json_ or options.format_ not in CI_FORMATS:
         format_of(options, CI_FORMATS)  # a wrong one is told before any model is traced
     path = checking.found_file(file)
     wanted = checking.checks_of(path, only or ())
     if update:
         for written in checking.update_baselines(path, wanted):
-            print(f"wrote {written}", file=sys.stderr)
+            if not options.quiet:
+                print(f"wrote {written}", file=sys.stderr)
         return
     done = checking.run(path, wanted, options.quiet)
     if options.format_ in CI_FORMATS:
