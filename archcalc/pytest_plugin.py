@@ -124,18 +124,14 @@ class CheckItem(pytest.Item):
 
     def runtest(self) -> None:
         """Judge the check's budgets."""
-        import os
+        from contextlib import chdir
 
         from archcalc.cli.check import exit_code, judge
         from archcalc.tables import Screen, render
         from archcalc.tables.checks import CheckRun, checks
 
-        before = Path.cwd()
-        os.chdir(self.path.parent)  # references and baselines are relative to the file
-        try:
-            done = CheckRun(self.path.name, [judge(self.check, self.path.name, self.letters)])
-        finally:
-            os.chdir(before)
+        with chdir(self.path.parent):  # references and baselines are relative to the file
+            done = CheckRun(self.path.name, [judge(self.check, self.letters)])
         if exit_code(done):
             raise BudgetFailed(render([checks(done)], "plain", Screen()))
 

@@ -164,6 +164,13 @@ def test_archcalc_toml_has_its_own_tables(project: Path) -> None:
     assert len(rows("pyproject.toml")) == 14
 
 
+def test_references_and_baselines_are_beside_the_file(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "sub").mkdir()
+    monkeypatch.chdir(project / "sub")
+    assert {row["status"] for row in rows("../pyproject.toml").values()} == {"ok"}
+    assert run("check", "../pyproject.toml", "--update-baseline").err.strip() == "wrote ../.archcalc/net.json"
+
+
 def test_a_baseline_that_is_missing_is_a_failure_with_the_command(project: Path) -> None:
     (project / ".archcalc" / "net.json").unlink()
     found = rows(code=1)["net max_params_growth params growth"]

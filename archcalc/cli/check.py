@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,15 +63,16 @@ def run(file: str, checks: Sequence[Check], quiet: bool = True) -> CheckRun:
     """Every check of a file, those that cannot be analysed told as such."""
     letters: Letters = {}
     by_name = {check.name: check for check in checks}
-    return CheckRun(file, [judge(by_name[name], file, letters) for name in progress(list(by_name), quiet)])
+    with chdir(Path(file).parent):
+        return CheckRun(file, [judge(by_name[name], letters) for name in progress(list(by_name), quiet)])
 
 
-def judge(check: Check, file: str, letters: Letters) -> Judged:
-    """One check: its model traced, its baseline read, its budgets judged."""
+def judge(check: Check, letters: Letters) -> Judged:
+    """One check: its model traced, its baseline read, its budgets judged; in the folder of its file."""
     typed = _typed(check)
     try:
         now = taken(check.model, setup_of(check.settings, check.trains), check.trains)
-        baseline = _baseline(check, file)
+        baseline = _baseline(check)
     except ArchcalcError as error_:
         if isinstance(error_, BadConfig):
             raise
@@ -88,11 +90,16 @@ def exit_code(done: CheckRun) -> int:
 
 def update_baselines(file: str, checks: Sequence[Check]) -> list[str]:
     """Write today's snapshots to the files that checks name as baselines; the files written."""
+    with chdir(Path(file).parent):
+        return [str(Path(file).parent / path) for path in _update_here(file, checks)]
+
+
+def _update_here(file: str, checks: Sequence[Check]) -> list[str]:
     by_file: dict[str, list[Snapshot]] = {}
     for check in checks:
         if check.baseline:
             now = taken(check.model, setup_of(check.settings, check.trains), check.trains)
-            by_file.setdefault(_beside(check.baseline, file), []).append(now)
+            by_file.setdefault(check.baseline, []).append(now)
     if not by_file:
         raise WrongUse(f"no check of {file} has a baseline.", 'add  baseline = ".archcalc/net.json"')
     for path, snapshots in by_file.items():
@@ -116,21 +123,14 @@ def write_job_summary(done: CheckRun) -> None:
             raise CannotWrite(path, one_line(error_)) from None
 
 
-def _baseline(check: Check, file: str) -> Snapshot | None:
+def _baseline(check: Check) -> Snapshot | None:
     """The baseline's snapshot of this model; None where there is no such file yet."""
-    if not check.baseline:
+    if not check.baseline or not Path(check.baseline).exists():
         return None
-    path = _beside(check.baseline, file)
-    if not Path(path).exists():
-        return None
-    snapshots = read(path)
+    snapshots = read(check.baseline)
     return next(
         (one for one in snapshots if one.reference == check.model), snapshots[0] if len(snapshots) == 1 else None
     )
-
-
-def _beside(path: str, file: str) -> str:
-    return str(Path(file).parent / path)
 
 
 def _grew(now: Snapshot, baseline: Snapshot | None) -> str:
