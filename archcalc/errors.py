@@ -250,6 +250,11 @@ class Bug(ArchcalcError):
         )
 
 
+def unreadable(error: OSError | UnicodeDecodeError) -> str:
+    """Why a file cannot be read as text, in a few words."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else "it is not text"
+
+
 def one_line(error: BaseException) -> str:
     """An error's kind and message in one line, also where its message cannot be had."""
     try:

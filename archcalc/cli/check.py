@@ -13,10 +13,11 @@ from archcalc.analyses.budgets import Check, parse
 from archcalc.analyses.diff import diff
 from archcalc.analyses.snapshot import LayerRecord, Snapshot, to_json
 from archcalc.analyses.verdicts import ERROR, FAIL, Letters, error, judged
+from archcalc.cli.options import KERNELS, STEP
 from archcalc.cli.output import progress, write_file
 from archcalc.cli.snapshots import read, setup_of, taken
 from archcalc.engine import Setup
-from archcalc.errors import ArchcalcError, BadConfig, CannotWrite, WrongUse, one_line
+from archcalc.errors import ArchcalcError, BadConfig, CannotWrite, WrongUse, one_line, unreadable
 from archcalc.tables.checks import CheckRun, Judged
 from archcalc.tables.ci_formats import job_summary
 from archcalc.tables.views import setting
@@ -55,8 +56,7 @@ def _text(file: str) -> str:
     try:
         return Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error_:
-        reason = error_.strerror if isinstance(error_, OSError) and error_.strerror else "it is not text"
-        raise BadConfig(file, f"it cannot be read ({reason})") from None
+        raise BadConfig(file, f"it cannot be read ({unreadable(error_)})") from None
 
 
 def run(file: str, checks: Sequence[Check], quiet: bool = True) -> CheckRun:
@@ -156,16 +156,7 @@ def _typed(check: Check) -> str:
         option = f"--{key.replace('_', '-')}"
         if key == "set":
             words += [f"--set {shlex.quote(f'{knob}={setting(one)}')}" for knob, one in value.items()]
-        elif key not in (
-            "optimizer",
-            "loss",
-            "frozen",
-            "checkpoint",
-            "grad_accumulation",
-            "device",
-            "attention",
-            "amp",
-        ):
+        elif key not in (*STEP, *KERNELS):
             words += [f"{option} {shlex.quote(str(one))}" for one in (value if isinstance(value, list) else [value])]
     return " ".join(words)
 

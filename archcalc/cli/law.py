@@ -94,12 +94,9 @@ class Members:
 
     def report(self, point: Point, trains: bool) -> Report:
         """The report of a member; raises what tracing it raises."""
-        setup = at_point(self.setup, dict(zip(self.knobs, point, strict=True)))
-        setup = replace(setup, training=setup.training or Training()) if trains else replace(setup, training=None)
-        names = ("params", "flops", "memory", "backward") if trains else ("params", "flops")
-        trace = engine.trace(self.reference, setup)
-        self.traced(len(trace.calls))
-        return analyze(trace, names)
+        report = member_report(self.reference, self.setup, dict(zip(self.knobs, point, strict=True)), trains)
+        self.traced(len(report.trace.calls))
+        return report
 
     def _evaluated(self, point: Point, trains: bool) -> Mapping[str, int] | None:
         try:
@@ -124,6 +121,13 @@ def at_point(setup: Setup, values: Mapping[str, Any]) -> Setup:
                 raise BadInput(f"{name}={each[name]} is no size.", "sizes are whole numbers from 1")
             changed[name] = (each[name], each[name]) if name == "size" else each[name]
     return replace(setup, **changed)
+
+
+def member_report(reference: str, setup: Setup, values: Mapping[str, Any], trains: bool) -> Report:
+    """The report of a model with knobs at some values: of a forward pass, or of a training step."""
+    setup = replace(at_point(setup, values), training=(setup.training or Training()) if trains else None)
+    names = ("params", "flops", "memory", "backward") if trains else ("params", "flops")
+    return analyze(engine.trace(reference, setup), names)
 
 
 def answer(asked: Asked, options: Options) -> tuple[Document, bool]:

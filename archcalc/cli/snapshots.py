@@ -13,7 +13,7 @@ from archcalc.analyses import analyze
 from archcalc.analyses.snapshot import Snapshot, from_json, is_snapshot, snapshot
 from archcalc.cli.options import parse_image_size, parse_settings
 from archcalc.engine import Setup, Training
-from archcalc.errors import BadReference, WrongUse
+from archcalc.errors import BadReference, WrongUse, unreadable
 
 ANALYSES = ("params", "flops", "memory")
 
@@ -32,8 +32,7 @@ def read(path: str) -> tuple[Snapshot, ...]:
     try:
         return from_json(Path(path).read_text(encoding="utf-8"), path)
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is not text"
-        raise BadReference(path, f"the file cannot be read ({reason})") from None
+        raise BadReference(path, f"the file cannot be read ({unreadable(error)})") from None
 
 
 def named(reference: str, setup: Setup) -> tuple[Snapshot, ...]:

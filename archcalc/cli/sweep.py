@@ -8,16 +8,14 @@ import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from itertools import product
 from multiprocessing import get_context
 from threading import Lock
 from typing import Any
 
-from archcalc import engine
-from archcalc.analyses import analyze
 from archcalc.analyses.figures import figure_named
-from archcalc.cli.law import at_point
+from archcalc.cli.law import member_report
 from archcalc.cli.options import parse_value
 from archcalc.cli.sweep_store import Row, Store, key_of
 from archcalc.engine import Setup, Training
@@ -86,11 +84,8 @@ ALONE = Lock()
 
 def _measured_alone(reference: str, setup: Setup, member: Member, figures: Sequence[str]) -> Row:
     wanted = [figure_named(name) for name in figures]
-    trains = any(one.trains for one in wanted)
-    names = ("params", "flops", "memory", "backward") if trains else ("params", "flops")
     try:
-        setup = replace(at_point(setup, member), training=(setup.training or Training()) if trains else None)
-        report = analyze(engine.trace(reference, setup), names)
+        report = member_report(reference, setup, member, any(one.trains for one in wanted))
     except ArchcalcError as error:
         return {"error": error.message}
     return {one.name: one.of(report) for one in wanted} | {"error": ""}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archcalc.engine.reference import BuiltIn, StoredTrace, parse
-from archcalc.errors import BadReference, WrongUse
+from archcalc.errors import BadReference, WrongUse, unreadable
 from archcalc.networks import catalogue
 from archcalc.trace import Counted, Trace
 
@@ -105,6 +105,5 @@ def read(path: str) -> Trace:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is not text"
-        raise BadReference(path, f"the file cannot be read ({reason})") from None
+        raise BadReference(path, f"the file cannot be read ({unreadable(error)})") from None
     return Trace.from_json(text, path)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 from archcalc import units
 from archcalc.analyses.budgets import Check
-from archcalc.analyses.verdicts import ERROR, FAIL, OK, WARN, Verdict
+from archcalc.analyses.verdicts import ERROR, FAIL, OK, WARN, Verdict, counts
 from archcalc.tables.table import GROUP, TEXT, Column, Document, Table
 
 
@@ -41,7 +41,7 @@ class CheckRun:
     @property
     def summary(self) -> str:
         """How many failed, warned and passed."""
-        count = {status: sum(v.status == status for v in self.verdicts) for status in (FAIL, ERROR, WARN, OK)}
+        count = counts(self.verdicts)
         parts = [
             f"{count[FAIL]} failed",
             *([f"{count[ERROR]} could not be analysed"] if count[ERROR] else []),
@@ -73,15 +73,14 @@ def checks(run: CheckRun) -> Document:
         for row in rows
     ]
     head = [f"{run.path} · {units.plural(len(run.judged), 'check')}, {units.plural(len(rows), 'budget')}"]
-    foot = [run.summary, *(line for one in run.judged if one.bad for line in _said(run, one))]
-    totals = {"failed": 0, "errors": 0, "warnings": 0, "passed": 0}
-    for verdict in run.verdicts:
-        totals[{FAIL: "failed", ERROR: "errors", WARN: "warnings", OK: "passed"}[verdict.status]] += 1
+    foot = [run.summary, *(line for one in run.judged if one.bad for line in _said(one))]
+    count = counts(run.verdicts)
+    totals = {"failed": count[FAIL], "errors": count[ERROR], "warnings": count[WARN], "passed": count[OK]}
     around = {"totals": totals, "file": run.path, "notes": []}
     return Document("check", head, [Table(columns, shown)], foot, around, rows)
 
 
-def _said(run: CheckRun, one: Judged) -> list[str]:
+def _said(one: Judged) -> list[str]:
     """Why the budget is there, what grew, and what to type."""
     lines = [f"{one.check.name}: {one.check.message}"] if one.check.message else []
     if any(verdict.status == ERROR for verdict in one.verdicts):
