@@ -23,8 +23,8 @@ INPUT = {"mynet.py:Net": ("-i", "image=2x3x224x224", "-i", "tokens=int64:2x77")}
 ASKED = (
     "summary", "summary --depth 2 -f md", "shapes", "shapes --only-changes -f csv", "params", "params --top 5 -f latex",
     "flops", "flops --convention fvcore", "flops --convention half-causal", "flops --backward", "memory",
-    "memory --device cpu -f plain", "memory --train --optimizer adam", "memory --train --device cuda --amp bf16 --timeline",
-    "memory --train --device cpu --per-sample", "explain", "snapshot", "init", "verify",
+    "memory --device cpu -f plain", "memory --train --optimizer adam", "memory --train --device cpu --per-sample",
+    "memory --train --device cuda --amp bf16 --timeline", "explain", "snapshot", "init", "verify",
 )  # fmt: skip
 """Asked of every model, as text and, where the command has it, under --json."""
 OTHERS = """
