@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from archcalc.analyses.budgets import Check
     from archcalc.analyses.report import Report
+    from archcalc.studies.guard.config import Check
 
 FOLDER = "__archcalc__"
 """Where the snapshots of a folder's tests are."""
@@ -64,10 +64,10 @@ def archcalc_snapshot(request: pytest.FixtureRequest) -> Callable[..., None]:
 def _difference(model: Any, inputs: Any, setup: dict[str, Any], file: Path, update: bool) -> str:
     """Nothing where the model is as in the file, or the file was written; else what changed and what to type."""
     from archcalc import analyze
-    from archcalc.analyses.diff import SAME, diff
-    from archcalc.analyses.snapshot import from_json, snapshot, to_json
-    from archcalc.tables import Screen, render
-    from archcalc.tables.diffs import diff as shown
+    from archcalc.render.formats import Screen, render
+    from archcalc.render.pages.diff import diff as shown
+    from archcalc.studies.guard.diff import SAME, diff
+    from archcalc.studies.guard.snapshot import from_json, snapshot, to_json
 
     now = snapshot(analyze(model, inputs, **setup))
     if update:
@@ -91,8 +91,8 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
 
 
 def _items(session: pytest.Session, root: Path) -> Iterator[pytest.Item]:
-    from archcalc.cli.check import FILES, checks_of
     from archcalc.errors import ArchcalcError
+    from archcalc.studies.guard.check import FILES, checks_of
 
     files = [root / name for name in FILES if (root / name).is_file() and "check]]" in (root / name).read_text("utf-8")]
     if not files:
@@ -126,9 +126,9 @@ class CheckItem(pytest.Item):
         """Judge the check's budgets."""
         from contextlib import chdir
 
-        from archcalc.cli.check import exit_code, judge
-        from archcalc.tables import Screen, render
-        from archcalc.tables.checks import CheckRun, checks
+        from archcalc.render.formats import Screen, render
+        from archcalc.render.pages.check import CheckRun, checks
+        from archcalc.studies.guard.check import exit_code, judge
 
         with chdir(self.path.parent):  # references and baselines are relative to the file
             done = CheckRun(self.path.name, [judge(self.check, self.letters)])

@@ -27,11 +27,11 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from archcalc import engine
 from archcalc.analyses import analyze
 from archcalc.engine import Setup, Training
-from archcalc.engine.autocast import AMP
-from archcalc.engine.inputs import Inputs
-from archcalc.engine.loop import OPTIMIZERS, PHASES, Loss, prepare, steps
+from archcalc.engine.devices.autocast import AMP
+from archcalc.engine.load.inputs import Inputs
+from archcalc.engine.record.training_loop import OPTIMIZERS, PHASES, Loss, prepare, steps
 from archcalc.networks import catalogue
-from archcalc.units import exact, shape
+from archcalc.text.units import exact, shape
 from bench.memory_models import MODELS, inputs_of
 
 PAGES = {"cpu": Path("docs/accuracy.md"), "cuda": Path("docs/accuracy-cuda.md")}

@@ -24,7 +24,7 @@ def build(name: str) -> tuple[nn.Module, tuple[int, ...]]:
         return vit_h_14(), (1, 3, 224, 224)
     file, member, shape = OURS[name]
     import_module(f"archcalc.networks.{file}")
-    from archcalc.networks.network import NETWORKS
+    from archcalc.networks.spec import NETWORKS
 
     network = NETWORKS[member]
     return network.build(**network.config), shape

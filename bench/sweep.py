@@ -84,8 +84,8 @@ def _others(reference: str) -> dict[str, Any]:
     from torch.utils.flop_counter import FlopCounterMode
 
     from archcalc.engine import Setup, parse
-    from archcalc.engine.load import load
-    from archcalc.engine.run import _inputs
+    from archcalc.engine.load.build import load
+    from archcalc.engine.record.run import _inputs
 
     loaded = load(parse(reference), Setup())
     module = loaded.module.eval()

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import shlex
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from tests.helpers import ROOT, run
 
+PROCESSES = 2
 MODELS = (
     "resnet-18", "densenet-121", "shufflenet-v2", "inception-v3", "se-resnet-50", "vgg-16", "gpt2", "transformer",
     "lstm-ptb-medium", "multi-head-attention", "dense-block", "mynet.py:Net",
@@ -90,8 +94,6 @@ def commands() -> Iterator[str]:
 
 def printed(line: str) -> str:
     """What a command line prints and returns, as one text."""
-    import shlex
-
     with contextlib.chdir(ROOT / "docs" / "examples"):
         ran = run(*shlex.split(line))
     return f"$ archcalc {line}\n{ran.out}\n--- stderr\n{ran.err}\n--- exit {ran.code}\n"
@@ -100,18 +102,19 @@ def printed(line: str) -> str:
 def main(what: str, folder: Path) -> int:
     """Write the files, or compare with them; the number of commands that differ, at most 1."""
     folder.mkdir(parents=True, exist_ok=True)
+    before = {text.partition("\n")[0]: text for text in (f.read_text("utf-8") for f in folder.glob("*.txt"))}
     differ = 0
-    for number, line in enumerate(commands()):
-        file, text = folder / f"{number:03}.txt", printed(line)
-        if what == "freeze":
-            file.write_text(text, encoding="utf-8")
-            continue
-        before = file.read_text(encoding="utf-8")
-        if before != text:
-            differ += 1
-            print(f"=== {line}")
-            print(*list(difflib.unified_diff(before.splitlines(), text.splitlines(), lineterm="", n=0))[2:40], sep="\n")
-    print(f"{number + 1} commands, {differ} differ" if what == "compare" else f"{number + 1} commands frozen")
+    lines = list(commands())
+    with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as processes:
+        for number, (line, now) in enumerate(zip(lines, processes.map(printed, lines, chunksize=4), strict=True)):
+            if what == "freeze":
+                (folder / f"{number:03}.txt").write_text(now, encoding="utf-8")
+            elif before[f"$ archcalc {line}"] != now:
+                differ += 1
+                print(f"=== {line}")
+                old = before[f"$ archcalc {line}"].splitlines()
+                print(*list(difflib.unified_diff(old, now.splitlines(), lineterm="", n=0))[2:40], sep="\n", flush=True)
+    print(f"{len(lines)} commands, {differ} differ" if what == "compare" else f"{len(lines)} commands frozen")
     return min(differ, 1)
 
 

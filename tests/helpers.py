@@ -16,8 +16,10 @@ from typing import Any
 import archcalc
 from archcalc.analyses.report import Layer, Report
 from archcalc.cli import main
-from archcalc.tables import Screen, bills, render, views
-from archcalc.tables.layers import ALL, Selection
+from archcalc.render.formats import Screen, render
+from archcalc.render.layers import ALL, Selection
+from archcalc.render.pages import memory as bills
+from archcalc.render.pages import views
 
 ROOT = Path(__file__).parent.parent
 

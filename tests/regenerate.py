@@ -19,18 +19,20 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from archcalc import networks, units
-from archcalc.analyses import analyze, elementwise
-from archcalc.analyses.polynomials import value
-from archcalc.cli.law import found
+from archcalc import networks
+from archcalc.analyses import analyze
 from archcalc.engine import Setup, Training, trace
-from archcalc.engine.declared import Declaration
-from archcalc.engine.load import Loaded
-from archcalc.engine.nodata import without_data
-from archcalc.engine.run import run_loaded
+from archcalc.engine.load.build import Loaded
+from archcalc.engine.load.declared_inputs import Declaration
+from archcalc.engine.meta.empty_modules import without_data
+from archcalc.engine.record.run import run_loaded
 from archcalc.networks import catalogue
-from archcalc.networks.network import NETWORKS, REGISTERED_IN, Network
-from archcalc.trace import Model
+from archcalc.networks.spec import NETWORKS, REGISTERED_IN, Network
+from archcalc.ops import elementwise
+from archcalc.studies.law.members import found
+from archcalc.studies.law.polynomials import value
+from archcalc.text import units
+from archcalc.tracing.records import Model
 from tests.helpers import ROOT, run
 
 EXAMPLES = ROOT / "docs" / "examples"
@@ -39,8 +41,8 @@ EXAMPLES = ROOT / "docs" / "examples"
 
 def all_networks() -> dict[str, Network]:
     """Every definition; imports each file of the room, so that a new one needs no line here."""
-    for module in sorted(pkgutil.iter_modules(networks.__path__), key=lambda m: m.name):
-        import_module(f"archcalc.networks.{module.name}")
+    for module in sorted(pkgutil.walk_packages(networks.__path__, "archcalc.networks."), key=lambda m: m.name):
+        import_module(module.name)
     return NETWORKS
 
 
@@ -73,7 +75,7 @@ def _member(network: Network) -> dict[str, Any]:
     return {
         "name": network.name,
         "aliases": list(network.aliases),
-        "file": REGISTERED_IN[network.name].rpartition(".")[2],
+        "file": REGISTERED_IN[network.name].removeprefix("archcalc.networks."),
         "year": network.source.year,
         "input": ", ".join(units.shape(one.shape) for one in network.inputs_for(network.config)),
         "knobs": dict(network.config),

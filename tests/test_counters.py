@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from archcalc.networks.network import Network
+from archcalc.networks.spec import Network
 from tests.helpers import report
 from tests.regenerate import all_networks
 

@@ -13,9 +13,10 @@ from torch.nn import functional
 from archcalc import engine
 from archcalc.analyses import analyze
 from archcalc.analyses.report import Report
-from archcalc.engine import Setup, Training, autocast
-from archcalc.engine.onednn_lstm import workspace
-from archcalc.engine.scratch import CUBLAS
+from archcalc.engine import Setup, Training
+from archcalc.engine.devices import autocast
+from archcalc.engine.devices.onednn_lstm import workspace
+from archcalc.engine.devices.workspaces import CUBLAS
 from archcalc.errors import ForwardFailed
 from bench.memory_truth import Case, row
 from tests.helpers import check_report, run, totals

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from archcalc import analyze
-from archcalc.analyses.diff import CHANGED, GONE, MOVED, NEW, SAME, Change, diff, totals
-from archcalc.analyses.snapshot import FIGURES, Snapshot, from_json, snapshot, to_json
 from archcalc.errors import NotASnapshot
+from archcalc.studies.guard.diff import CHANGED, GONE, MOVED, NEW, SAME, Change, diff, totals
+from archcalc.studies.guard.snapshot import FIGURES, Snapshot, from_json, snapshot, to_json
 from tests.helpers import run, run_fresh
 from tests.test_cli import SCHEMA
 

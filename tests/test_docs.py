@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from archcalc.engine.nodata import without_data
+from archcalc.engine.meta.empty_modules import without_data
 from archcalc.networks import catalogue
 from tests.helpers import ROOT, run_fresh
 from tests.regenerate import all_networks, catalogue_json, pages, regenerated

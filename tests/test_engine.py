@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import archcalc
-from archcalc.engine import kernels, refusals
+from archcalc.engine.meta import argument_checks as refusals
+from archcalc.engine.meta import shape_rules as kernels
 from archcalc.errors import BadInput, ForwardFailed, NeedsData, NeedsInput
-from archcalc.trace import Trace
+from archcalc.tracing.records import Trace
 from tests.helpers import report
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from archcalc.analyses import explain
-from archcalc.analyses.kinds import BY_TYPE, KINDS
-from archcalc.analyses.letters import value
+from archcalc.analyses.explain import lines as explain
+from archcalc.analyses.explain.formula_templates import value
+from archcalc.analyses.explain.layer_kinds import BY_TYPE, KINDS
 from archcalc.networks import catalogue
 from tests.helpers import report, run
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import archcalc
-from archcalc.analyses.fit import largest
+from archcalc.studies.batch_search import largest
 from tests.helpers import ROOT, run, run_fresh, totals
 from tests.test_cli import SCHEMA
 
@@ -180,7 +180,7 @@ from archcalc.analyses import analyze
 from archcalc.engine import Setup, Training
 sys.path.insert(0, {root!r})
 from tests.llama import Llama
-from archcalc.engine.nodata import without_data
+from archcalc.engine.meta.empty_modules import without_data
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 with without_data():
     net = Llama()

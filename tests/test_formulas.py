@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from archcalc.analyses import elementwise, formulas
-from archcalc.analyses.formulas import FORMULAS, contraction, formula_of
+from archcalc.ops import elementwise
+from archcalc.ops import macs as formulas
+from archcalc.ops.macs import FORMULAS, contraction, formula_of
 from tests.helpers import report
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from archcalc.analyses.budgets import FIGURES, KEYS, parse
 from archcalc.errors import BadConfig
+from archcalc.studies.guard.config import FIGURES, KEYS, parse
 from tests.helpers import ROOT, Ran, run
 from tests.test_cli import SCHEMA
 

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from archcalc.analyses.laws import Lattice, Law, Refused, lattices, law, passes
-from archcalc.analyses.polynomials import Powers, expression, leading, powers_in, through, value
-from archcalc.tables.formulas import as_sympy, as_written
+from archcalc.render.formulas import as_sympy, as_written
+from archcalc.studies.law.interpolation import Lattice, Law, Refused, lattices, law, passes
+from archcalc.studies.law.polynomials import Powers, expression, leading, powers_in, through, value
 from tests.helpers import run, run_fresh, totals
 from tests.regenerate import all_networks
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from archcalc.networks.network import Published
+from archcalc.networks.spec import Published
 from tests.helpers import report
 from tests.regenerate import all_networks
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from archcalc.networks.recurrent import gru, lstm, rnn
-from archcalc.networks.transformer import (
+from archcalc.networks.sequence.recurrent import gru, lstm, rnn
+from archcalc.networks.sequence.transformer import (
     DecoderLayer,
     EncoderLayer,
     MultiHeadAttention,

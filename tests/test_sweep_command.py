@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archcalc.analyses.choice import condition, front
-from archcalc.cli.sweep import axes, grid
 from archcalc.errors import WrongUse
+from archcalc.studies.sweep.conditions import condition, front
+from archcalc.studies.sweep.run import axes, grid
 from tests.helpers import run, totals
 from tests.test_cli import SCHEMA
 

@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 import archcalc
 from archcalc.cli.output import encodable
-from archcalc.tables import FORMATS, Screen, bills, render, views
-from archcalc.tables.as_table import as_table
-from archcalc.tables.layers import Selection
-from archcalc.tables.table import EXACT, LAYER, SI, Column, Document, Table
+from archcalc.render.document import EXACT, LAYER, SI, Column, Document, Table
+from archcalc.render.formats import FORMATS, Screen, render
+from archcalc.render.formats.as_table import as_table
+from archcalc.render.layers import Selection
+from archcalc.render.pages import memory as bills
+from archcalc.render.pages import views
 from tests.helpers import report
 
 EVIL = "a[b]_c|d&e<f>%#*`$"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from archcalc import units
+from archcalc.text import units
 
 COUNTS = st.integers(min_value=0, max_value=10**30)
 SIZES = st.integers(min_value=0, max_value=2**80)

@@ -13,10 +13,10 @@ from torch import nn
 import archcalc
 from archcalc import engine
 from archcalc.analyses import analyze
-from archcalc.analyses.verify import against_counter, against_printed, against_report
-from archcalc.cli.verify import verified
 from archcalc.engine import Setup
-from archcalc.trace import Counted
+from archcalc.studies.verify.explained import against_counter, against_printed, against_report
+from archcalc.studies.verify.verify import verified
+from archcalc.tracing.records import Counted
 from bench.models import torchvision_ops
 from tests.helpers import report, run
 from tests.regenerate import all_networks

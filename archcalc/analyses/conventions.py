@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from archcalc.analyses import formulas_of_sequences, habits  # noqa: F401 (registers its formulas)
-from archcalc.analyses.causal import hidden_macs
-from archcalc.analyses.formulas import FORMULAS, formula_of, macs
+from archcalc.analyses.tool_conventions import fvcore_habit, ptflops_habit, thop_habit, torch_habit
 from archcalc.errors import WrongUse
-from archcalc.trace import Call, Trace
+from archcalc.ops import macs_sequence  # noqa: F401, enters its formulas
+from archcalc.ops.causal import hidden_macs
+from archcalc.ops.macs import FORMULAS, formula_of, macs
+from archcalc.tracing.records import Call, Trace
 
 
 @dataclass(frozen=True)
@@ -58,21 +59,21 @@ CONVENTIONS = {
     for convention in (
         Convention("archcalc", OURS, contractions),
         Convention("half-causal", f"{OURS}; products that a causal mask hides are left out", half_causal),
-        _of("torch", "as torch's FlopCounterMode: contractions of the ops it has formulas for", habits.torch_habit),
+        _of("torch", "as torch's FlopCounterMode: contractions of the ops it has formulas for", torch_habit),
         _of(
             "fvcore",
             "as fvcore: contractions, 2 an element in batch norm, 5 in other norms, 1 in adaptive pooling",
-            habits.fvcore_habit,
+            fvcore_habit,
         ),
         _of(
             "thop",
             "as thop: convolution and linear modules, 4 an element in batch norm, 1 in average pooling",
-            habits.thop_habit,
+            thop_habit,
         ),
         _of(
             "ptflops",
             "as ptflops by modules: convolutions and linears with bias, 2 an element in norms, ReLU and pooling",
-            habits.ptflops_habit,
+            ptflops_habit,
         ),
     )
 }

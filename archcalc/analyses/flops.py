@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from archcalc.analyses.causal import hidden_macs
 from archcalc.analyses.conventions import contractions, convention_named
-from archcalc.analyses.elementwise import beside_contraction, operations
 from archcalc.analyses.report import Analysis
-from archcalc.trace import Trace
+from archcalc.ops.causal import hidden_macs
+from archcalc.ops.elementwise import beside_contraction, operations
+from archcalc.tracing.records import Trace
 
 CLASSES = ("contraction", "elementwise", "movement", "unknown")
 """What a call is: counted by an exact formula, estimated by its elements, free, or without a rule."""

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from archcalc.analyses.fields import GLOBAL, WHOLE, Axis, Field, fields
 from archcalc.analyses.report import Analysis
-from archcalc.analyses.rules import module_rule, why
-from archcalc.trace import Call, Shape, Trace
+from archcalc.ops.receptive_field import GLOBAL, WHOLE, Axis, Field, fields
+from archcalc.ops.shape_reasons import module_rule, why
+from archcalc.tracing.records import Call, Shape, Trace
 
 INVISIBLE = frozenset(("aten.detach", "aten.alias", "aten.lift_fresh", "aten.empty.memory_format", "aten.clone"))
 """Ops that are no step: they neither compute nor change a shape."""

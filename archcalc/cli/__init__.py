@@ -39,7 +39,7 @@ def main(args: list[str] | None = None) -> int:
     except typer.Abort:
         return 130
     except typer.TyperException as error:
-        from archcalc.cli.usage import as_wrong_use
+        from archcalc.cli.typer_errors import as_wrong_use
 
         return report_error(as_wrong_use(error, arguments), arguments)
     except OSError as error:

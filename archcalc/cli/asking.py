@@ -13,7 +13,7 @@ from archcalc.analyses import analyze
 from archcalc.analyses.conventions import CONVENTIONS
 from archcalc.analyses.report import Report
 from archcalc.cli.base import Models, answer, app, demand_complete, emit_documents, format_of
-from archcalc.cli.complete import complete_model
+from archcalc.cli.completion import complete_model
 from archcalc.cli.options import (
     BUILDING,
     CHOOSING,
@@ -28,9 +28,11 @@ from archcalc.cli.options import (
 from archcalc.cli.output import progress
 from archcalc.errors import WrongUse
 from archcalc.networks import catalogue
-from archcalc.tables import FOR_MACHINES, bills, pages, views
-from archcalc.tables.layers import Selection, matching_layers
-from archcalc.tables.table import Document
+from archcalc.render.document import Document
+from archcalc.render.formats import FOR_MACHINES
+from archcalc.render.layers import Selection, matching_layers
+from archcalc.render.pages import memory as bills
+from archcalc.render.pages import pages, views
 
 COUNTING = f"How MACs are counted: {', '.join(CONVENTIONS)}."
 
@@ -65,7 +67,7 @@ def show(model: Models, *, options: Options) -> None:
       archcalc show densenet-121
       archcalc show resnet-50-v1
     """
-    from archcalc.cli.about import about
+    from archcalc.studies.published import about
 
     documents = []
     for reference in model:
@@ -154,7 +156,7 @@ def memory(
       archcalc memory vgg-16 --train --frozen features --loss cross-entropy
       archcalc memory densenet --dtype bfloat16
     """
-    from archcalc.cli.memory import fitted, further, parse_budget
+    from archcalc.studies.largest_batch import fitted, further, parse_budget
 
     typed = iter(model)
     in_csv = timeline and format_of(options) == "csv"
@@ -216,8 +218,8 @@ def explain(
       archcalc explain se-block --set channels=512
       archcalc explain conv2d
     """
-    from archcalc.analyses.explain import kind_named
-    from archcalc.tables.explanations import explanation, kind_page
+    from archcalc.analyses.explain.lines import kind_named
+    from archcalc.render.pages.explain import explanation, kind_page
 
     kind = kind_named(model)
     if kind is not None and not layer and catalogue.normal(model) not in map(catalogue.normal, catalogue.names()):
@@ -264,8 +266,8 @@ def verify(
       archcalc verify timm:vit_base_patch16_224
       archcalc verify
     """
-    from archcalc.cli.verify import verified
-    from archcalc.tables.verification import catalogue_verification, verification
+    from archcalc.render.pages.verify import catalogue_verification, verification
+    from archcalc.studies.verify.verify import verified
 
     if model:
         found = [verified(reference, options.setup) for reference in model]

@@ -12,13 +12,13 @@ import typer
 from archcalc import engine
 from archcalc.analyses import analyze
 from archcalc.analyses.report import Report
-from archcalc.cli.complete import complete_model
+from archcalc.cli.completion import complete_model
 from archcalc.cli.options import Options
 from archcalc.cli.output import choose_format, emit
 from archcalc.errors import Incomplete
-from archcalc.tables import FOR_MACHINES
-from archcalc.tables.layers import Selection
-from archcalc.tables.table import Document
+from archcalc.render.document import Document
+from archcalc.render.formats import FOR_MACHINES
+from archcalc.render.layers import Selection
 from archcalc.version import __version__
 
 HELP = """Shapes, parameters, multiply-adds and memory of a neural network, from its definition alone.
@@ -110,7 +110,7 @@ def demand_complete(reports: Sequence[Report], options: Options) -> None:
 
 
 def _published(report: Report, figure: str) -> list[str]:
-    from archcalc.cli.about import published_lines
+    from archcalc.studies.published import published_lines
 
     return published_lines(report, figure)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from archcalc.cli.base import app, emit_documents
-from archcalc.cli.complete import complete_model
+from archcalc.cli.completion import complete_model
 from archcalc.cli.options import (
     BUILDING,
     KERNELS,
@@ -48,9 +48,9 @@ def law(
       archcalc law dense-block --set bottleneck=false --over layers,growth_rate=in_channels --figure weights
       archcalc law --table self-attention
     """
-    from archcalc.cli.law import Asked
-    from archcalc.cli.law import answer as answered
-    from archcalc.cli.layer_comparison import layer_comparison
+    from archcalc.studies.law.layer_comparison import layer_comparison
+    from archcalc.studies.law.members import Asked
+    from archcalc.studies.law.members import answer as answered
 
     if table:
         emit_documents([layer_comparison(table, model, options)], options)
@@ -89,8 +89,8 @@ def sweep(
       archcalc sweep wrn --set depth=16:40:6 --set widen_factor=1,2,4 --where 'macs < 1e9' --pareto macs,params:max
       archcalc sweep resnet-50 --set batch=1:64:9 --figure peak_bytes -o resnet.csv
     """
-    from archcalc.cli.sweep_answer import SweepAsked
-    from archcalc.cli.sweep_answer import answer as answered
+    from archcalc.studies.sweep.answer import SweepAsked
+    from archcalc.studies.sweep.answer import answer as answered
 
     asked = SweepAsked(model, tuple(figure or ()), where, sort, pareto, jobs, executor)
     emit_documents([answered(asked, options)], replace(options, output=""))

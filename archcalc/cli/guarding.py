@@ -43,9 +43,9 @@ def check(
 
     Further formats: github (annotations and job summary), junit, sarif.
     """
-    from archcalc.cli import check as checking
-    from archcalc.tables.checks import checks
-    from archcalc.tables.ci_formats import CI_FORMATS
+    from archcalc.render.formats.ci import CI_FORMATS
+    from archcalc.render.pages.check import checks
+    from archcalc.studies.guard import check as checking
 
     if options.json_ or options.format_ not in CI_FORMATS:
         format_of(options, CI_FORMATS)  # a wrong one is told before any model is traced
@@ -77,7 +77,7 @@ def init(model: Models, *, options: Options) -> None:
       archcalc init mynet.py:Net -i 1x3x224x224 >> pyproject.toml
       archcalc init mynet.py:Net -i 1x3x224x224 -o archcalc.toml
     """
-    from archcalc.cli.check import proposal
+    from archcalc.studies.guard.check import proposal
 
     own = bool(options.output) and Path(options.output).name != "pyproject.toml"
     if options.output and Path(options.output).exists():
@@ -111,8 +111,8 @@ def snapshot(
       archcalc snapshot resnet-18 -o .archcalc/resnet.json
       archcalc snapshot mynet.py:Net -i 1x3x224x224 --train -o .archcalc/net.json
     """
-    from archcalc.analyses.snapshot import to_json
-    from archcalc.cli.snapshots import taken
+    from archcalc.studies.guard.snapshot import to_json
+    from archcalc.studies.guard.take import taken
 
     setup = replace(options, train=train).setup
     emit_text(to_json([taken(reference, setup, train) for reference in model]), options.output, options.quiet)
@@ -136,7 +136,7 @@ def diff(
       archcalc diff resnet-50-v1 resnet-50
       archcalc diff old.json new.json -f md --exit-code
     """
-    from archcalc.cli.diff import compared
+    from archcalc.studies.guard.compared import compared
 
     documents, changed = compared(old, new, options.setup, everything=all_)
     emit_documents(documents, options)

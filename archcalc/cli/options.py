@@ -13,8 +13,8 @@ import typer
 
 from archcalc.engine import Setup, Training
 from archcalc.errors import BadInput, WrongUse
-from archcalc.tables.layers import ALL, Selection
-from archcalc.units import parse_shape
+from archcalc.render.layers import ALL, Selection
+from archcalc.text.units import parse_shape
 
 
 @dataclass(frozen=True)

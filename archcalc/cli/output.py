@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from archcalc.errors import ArchcalcError, CannotWrite, WrongUse
-from archcalc.tables.table import Document
+from archcalc.render.document import Document
 
 STAND_INS = {
     "→": "->", "·": "*", "×": "x", "≥": ">=", "≤": "<=", "⌊": "floor(", "⌋": ")", "⌈": "ceil(", "⌉": ")", "…": "~",
@@ -29,7 +29,7 @@ class ReaderGone(Exception):
 
 def emit(documents: Sequence[Document], *, format_: str, file: str, as_json: bool, quiet: bool) -> None:
     """Print the documents, or write them to a file; notes go to stderr where the format has no place for them."""
-    from archcalc.tables import FOR_MACHINES, Screen, render
+    from archcalc.render.formats import FOR_MACHINES, Screen, render
 
     pictures = [document.picture for document in documents if document.picture is not None]
     chosen = choose_format(format_, "" if pictures else file, as_json)
@@ -62,7 +62,7 @@ def emit_text(text: str, file: str, quiet: bool) -> None:
 
 def choose_format(format_: str, file: str, as_json: bool, more: Iterable[str] = ()) -> str:
     """The format that --json, -f or the file's extension asks for; a table without any of them."""
-    from archcalc.tables import EXTENSIONS, FORMATS
+    from archcalc.render.formats import EXTENSIONS, FORMATS
 
     if as_json and format_ not in ("", "json"):
         raise WrongUse(f"--json and --format {format_} ask for two formats.", "leave one of them out")
@@ -132,7 +132,7 @@ def write_file(file: str, text: str | bytes) -> None:
 def report_error(error: ArchcalcError, arguments: Sequence[str]) -> int:
     """One sentence and the next step on stderr; under --json also a document on stdout. Returns the exit code."""
     if _wants_json(arguments):
-        from archcalc.tables.as_json import error_as_json
+        from archcalc.render.formats.as_json import error_as_json
 
         with contextlib.suppress(ReaderGone, CannotWrite):
             _say(error_as_json(error.kind, error.message, error.hint))

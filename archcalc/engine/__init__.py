@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archcalc.engine.reference import BuiltIn, StoredTrace, parse
+from archcalc.engine.load.references import BuiltIn, StoredTrace, parse
 from archcalc.errors import BadReference, WrongUse, unreadable
 from archcalc.networks import catalogue
-from archcalc.trace import Counted, Trace
+from archcalc.tracing.records import Counted, Trace
 
 if TYPE_CHECKING:
     from torch import nn
@@ -84,14 +84,14 @@ def trace(model: str | nn.Module, setup: Setup | None = None, inputs: Any = None
         raise BadReference(repr(model)[:80], "it is neither text nor a torch.nn.Module")
     if isinstance(reference, BuiltIn):
         catalogue.resolve(reference.name)  # a misspelt name need not wait for torch
-    from archcalc.engine.run import run
+    from archcalc.engine.record.run import run
 
     return run(reference, setup, inputs)
 
 
 def other_counts(model: str, setup: Setup) -> tuple[Counted, ...]:
     """What torch's FlopCounterMode and fvcore count for a model; raises what `trace` raises."""
-    from archcalc.engine.load import load
+    from archcalc.engine.load.build import load
     from archcalc.engine.other_counters import counts
 
     reference = parse(model)

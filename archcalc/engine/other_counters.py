@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from archcalc.engine import Setup
-from archcalc.engine.inputs import Inputs
-from archcalc.engine.load import Loaded
-from archcalc.engine.nodata import same_random_state
-from archcalc.engine.run import prepared
+from archcalc.engine.load.build import Loaded
+from archcalc.engine.load.inputs import Inputs
+from archcalc.engine.meta.empty_modules import same_random_state
+from archcalc.engine.record.run import prepared
 from archcalc.errors import one_line
-from archcalc.trace import Counted
+from archcalc.tracing.records import Counted
 
 Counts = Mapping[str, Mapping[str, int]]
 MOST_WEIGHTS = 500_000_000

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from archcalc.errors import CannotImport, UnknownNetwork, one_line
 
 if TYPE_CHECKING:
-    from archcalc.networks.network import Network
+    from archcalc.networks.spec import Network
 
 FILE = Path(__file__).with_name("catalogue.json")
 PLUGINS = "archcalc.networks"
@@ -151,7 +151,7 @@ def _packages() -> list[FamilyEntry]:
 
 def load(entry: Entry) -> Network:
     """The definition itself; imports its file, and torch with it. CannotImport where another package's fails."""
-    from archcalc.networks.network import NETWORKS, Network
+    from archcalc.networks.spec import NETWORKS, Network
 
     if entry.plugin is not None:
         where = f"the network {entry.name} of the package {entry.family}"
@@ -161,7 +161,7 @@ def load(entry: Entry) -> Network:
             hint = f"its entry point is {entry.plugin.value}"
             raise CannotImport(f"{where} raised {one_line(error)}.", hint) from error
         if not isinstance(network, Network) or network.name != entry.name:
-            hint = f"{entry.plugin.value} must be an archcalc.networks.network.Network of that name"
+            hint = f"{entry.plugin.value} must be an archcalc.networks.spec.Network of that name"
             raise CannotImport(f"{where} is not one.", hint)
         return network
     import_module(f"archcalc.networks.{entry.file}")

@@ -5,6 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+SEPARABLE_DRAWING = """
+C maps -> depthwise k x k: each map its own kernel -> pointwise 1x1: C -> C' maps
+"""
+CHANNEL_SHUFFLE_DRAWING = """
+group 1: a b c        a d g         each group of the next
+group 2: d e f   ->   b e h         convolution sees a part
+group 3: g h i        c f i         of every group before it
+"""
+
 
 class ChannelShuffle(nn.Module):
     """Channel shuffle of ShuffleNet v1 (Zhang et al. 2017, section 3.1): (g, C/g) -> (C/g, g).

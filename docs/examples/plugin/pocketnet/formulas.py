@@ -2,8 +2,8 @@
 
 from math import prod
 
-from archcalc.analyses.elementwise import elementwise
-from archcalc.analyses.formulas import contraction
+from archcalc.ops.elementwise import elementwise
+from archcalc.ops.macs import contraction
 
 elementwise("pocketnet.squared_relu", an_element=2)
 

@@ -4,7 +4,7 @@ import torch
 from pocketnet import ops
 from torch import Tensor, nn
 
-from archcalc.networks.network import Family, Network, Paper, Published, at_least, image
+from archcalc.networks.spec import Family, Network, Paper, Published, at_least, image
 
 
 class PocketNet(nn.Module):

@@ -1,0 +1,213 @@
+"""Why a layer has the figures it has: its formula in letters, the formula with its numbers, and what comes out.
+
+A formula is shown only where it gives the figures that were counted; any other layer is told op by op.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import prod
+
+from archcalc.analyses.conventions import contraction
+from archcalc.analyses.explain.formula_templates import in_letters, in_numbers, value
+from archcalc.analyses.explain.layer_kind import Kind, Reading, Seen
+from archcalc.analyses.explain.layer_kinds import BY_TYPE, KINDS
+from archcalc.analyses.params import element_size
+from archcalc.analyses.report import Layer, Report
+from archcalc.ops.elementwise import base_name, beside_contraction, operations
+from archcalc.ops.macs import FORMULAS, formula_of
+from archcalc.ops.shape_reasons import why
+from archcalc.text.units import shape
+from archcalc.tracing.records import Call, Trace
+
+
+@dataclass(frozen=True)
+class Line:
+    """One figure: in letters, in numbers, and its value (a shape where the figure is the output)."""
+
+    figure: str
+    letters: str
+    numbers: str
+    value: int | str
+
+
+@dataclass(frozen=True)
+class Part:
+    """The layers of one type in a larger module: how many, their formulas in letters, what they sum up to."""
+
+    type: str
+    layers: int
+    params_formula: str
+    macs_formula: str
+    params: int
+    macs: int
+
+
+def kind_named(name: str) -> Kind | None:
+    """The kind of that name; case, '-' and '_' do not matter, and a class name such as Conv2d will do."""
+    wanted = _normal(name)
+    return next((kind for kind in KINDS if wanted in map(_normal, (kind.name, *kind.types))), None)
+
+
+def _normal(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
+
+
+def letters(kind: Kind) -> list[Line]:
+    """The formulas of a kind without numbers."""
+    return [Line(figure, _shown(template), "", "") for figure, template in kind.formulas]
+
+
+def _shown(template: str) -> str:
+    return in_letters(template).replace("×", " x ")
+
+
+def lines(report: Report, layer: Layer) -> list[Line]:
+    """The formulas of one call of a layer with its numbers; op by op where its kind has none that fits."""
+    seen = _seen(report.trace, layer)
+    if seen is None:
+        return []
+    found = _by_kind(report, layer, seen) or [_line(report.trace, call) for call in seen.ops if call.outputs]
+    return [*found, *_bytes(seen)]
+
+
+def kind_of(report: Report, layer: Layer) -> Kind | None:
+    """The layer's kind, where its formulas give what was counted."""
+    seen = _seen(report.trace, layer)
+    return BY_TYPE[layer.type] if seen is not None and _by_kind(report, layer, seen) else None
+
+
+def unwrapped(layer: Layer) -> Layer:
+    """The one layer inside a layer that does nothing itself; any other layer as it is."""
+    while len(layer.children) == 1 and layer.type not in BY_TYPE and not any(layer.own.values()):
+        layer = layer.children[0]
+    return layer
+
+
+def parts(report: Report, layer: Layer) -> list[Part]:
+    """What a larger module is made of, one entry a type, which add up to it."""
+    found: dict[str, Part] = {}
+    for type_, kind, params, macs in _pieces(report, layer):
+        before = found.get(type_, Part(type_, 0, _formula(kind, "params"), _formula(kind, "MACs"), 0, 0))
+        found[type_] = Part(
+            type_, before.layers + 1, before.params_formula, before.macs_formula,
+            before.params + params, before.macs + macs,
+        )  # fmt: skip
+    return sorted(found.values(), key=lambda part: (-part.macs, -part.params))
+
+
+def _pieces(report: Report, layer: Layer) -> Iterator[tuple[str, Kind | None, int, int]]:
+    """Layers with formulas whole; of all others what they do themselves, and then what is in them."""
+    kind = BY_TYPE.get(layer.type)
+    if kind and (not layer.children or kind_of(report, layer)):
+        yield layer.type, kind, layer.total["params"], layer.total["macs"]
+        return
+    if not layer.children or layer.own["params"] or layer.own["macs"]:
+        yield layer.type, None, layer.own["params"], layer.own["macs"]
+    for child in layer.children:
+        yield from _pieces(report, child)
+
+
+def _formula(kind: Kind | None, figure: str) -> str:
+    return _shown(dict(kind.formulas).get(figure, "")) if kind else ""
+
+
+def _seen(trace: Trace, layer: Layer) -> Seen | None:
+    """The first call of a layer that was called."""
+    call = next((c for c in trace.module_calls if trace.modules[c.module].path == layer.path), None)
+    if call is None:
+        return None
+    prefix = f"{layer.path}." if layer.path else ""
+    shapes = {
+        name.removeprefix(prefix): trace.shape(parameter.tensor)
+        for parameter in trace.parameters
+        for name in parameter.names
+        if name.startswith(prefix)
+    }
+    return Seen(trace, layer.path, call, shapes)
+
+
+def _by_kind(report: Report, layer: Layer, seen: Seen) -> list[Line] | None:
+    """The lines of the layer's kind; None where it has no kind, or a formula does not give what was counted."""
+    kind = BY_TYPE.get(layer.type)
+    if kind is None:
+        return None
+    try:
+        reading = kind.read(seen)
+        found = [_filled(figure, template, reading) for figure, template in kind.formulas]
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        return None
+    made = [line for line in found if line is not None]
+    return _without_twins(made) if _true(made, layer, seen, reading) else None
+
+
+def _filled(figure: str, template: str, reading: Reading) -> Line | None:
+    """A formula with its numbers; None where none of it applies."""
+    numbers, conditions = reading
+    if "ceil" in conditions:
+        template = template.replace("⌊", "⌈").replace("⌋", "⌉")
+    text = in_numbers(template, numbers, conditions).removeprefix("+ ")
+    if not text:
+        return None
+    if "×" in text:
+        return Line(figure, _shown(template), text.replace("×", " x "), text.replace("×", "x"))
+    return Line(figure, _shown(template), text, value(text))
+
+
+def _true(made: list[Line], layer: Layer, seen: Seen, reading: Reading) -> bool:
+    """Whether every line gives what was counted, and nothing was counted that no line gives."""
+    said = {line.figure: line.value for line in made}
+    counted = {
+        "params": layer.total["params"],
+        "MACs": sum(contraction(seen.trace, call) or 0 for call in seen.ops),
+        "buffers": layer.total["buffers"],
+    }
+    elementwise = sum(_elementwise(seen.trace, call) or 0 for call in seen.ops)
+    axes = all(said[figure] == reading[0].get(figure, said[figure]) for figure in said if figure.endswith("'"))
+    return (
+        axes
+        and all(said.get(figure, 0) == number for figure, number in counted.items())
+        and said.get("output", shape(seen.output)) == shape(seen.output)
+        and said.get("elementwise", elementwise) == elementwise
+    )
+
+
+def _without_twins(made: list[Line]) -> list[Line]:
+    """One line for H' and W' where they are the same sum."""
+    kept: list[Line] = []
+    for line in made:
+        twin = kept and kept[-1].figure.endswith("'") and line.figure.endswith("'") and kept[-1].numbers == line.numbers
+        if twin:
+            kept[-1] = replace(kept[-1], figure=f"{kept[-1].figure}, {line.figure}")
+        else:
+            kept.append(line)
+    return kept
+
+
+def _line(trace: Trace, call: Call) -> Line:
+    """One op of a layer without a formula of its own."""
+    name = base_name(call.op) or call.op
+    shapes = ", ".join(shape(trace.shape(tensor)) for tensor in call.tensors())
+    numbers = f"{shapes} -> {shape(trace.shape(call.outputs[0]))}"
+    contracted = contraction(trace, call)
+    if contracted is not None:
+        rule = (FORMULAS[formula_of(call.op) or ""].__doc__ or "").splitlines()[0]
+        return Line(f"{name}, MACs", rule, numbers, contracted)
+    worked = _elementwise(trace, call)
+    return Line(name, why(trace, call), numbers, "no rule" if worked is None else worked)
+
+
+def _elementwise(trace: Trace, call: Call) -> int | None:
+    return operations(trace, call) if contraction(trace, call) is None else beside_contraction(trace, call)
+
+
+def _bytes(seen: Seen) -> list[Line]:
+    """The bytes of the output, of one call."""
+    made: list[Line] = []
+    for tensor in seen.call.outputs[:1]:
+        one = seen.trace.tensors[tensor]
+        elements, bytes_ = " · ".join(map(str, one.shape)) or "1", element_size(one.dtype)
+        letters_ = f"elements of the output · {bytes_} bytes ({one.dtype})"
+        made.append(Line("output bytes", letters_, f"{elements} · {bytes_}", prod(one.shape) * bytes_))
+    return made

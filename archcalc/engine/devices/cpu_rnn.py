@@ -1,0 +1,122 @@
+"""nn.LSTM, nn.GRU and nn.RNN as torch's CPU computes them: the inputs' products of all steps first, in one call.
+
+On tensors without data torch's own decomposition multiplies the input of every step by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from archcalc.engine.devices import onednn_lstm
+
+Kernel = Callable[..., Any]
+States = tuple[Tensor, ...]
+Cell = Callable[[Tensor, States, Sequence[Any]], States]
+
+
+def tanh_cell(x: Tensor, states: States, weights: Sequence[Any]) -> States:
+    """The new state is tanh(x + W h + b); x has its own product already."""
+    return (linear(states[0], weights[1], weights[3]).add_(x).tanh(),)
+
+
+def relu_cell(x: Tensor, states: States, weights: Sequence[Any]) -> States:
+    """The new state is relu(x + W h + b)."""
+    return (linear(states[0], weights[1], weights[3]).add_(x).relu(),)
+
+
+def gru_cell(x: Tensor, states: States, weights: Sequence[Any]) -> States:
+    """Reset and update gates, the candidate, and their mixture with the old state."""
+    (h,) = states
+    of_x, of_h = x.unsafe_chunk(3, 1), linear(h, weights[1], weights[3]).unsafe_chunk(3, 1)
+    reset, update = of_h[0].add_(of_x[0]).sigmoid_(), of_h[1].add_(of_x[1]).sigmoid_()
+    candidate = of_x[2].add(of_h[2].mul_(reset)).tanh_()
+    return ((h - candidate).mul_(update).add_(candidate),)
+
+
+def lstm_cell(x: Tensor, states: States, weights: Sequence[Any]) -> States:
+    """Input, forget and output gates; the state may be projected."""
+    h, c = states
+    gates = linear(h, weights[1], weights[3]).add_(x).unsafe_chunk(4, 1)
+    i, f, g, o = gates[0].sigmoid_(), gates[1].sigmoid_(), gates[2].tanh_(), gates[3].sigmoid_()
+    c = (f * c).add_(i * g)
+    h = o * c.tanh()
+    return (h if weights[4] is None else h.matmul(weights[4].t())), c
+
+
+def recurrent(cell: Cell) -> Callable[[Kernel], Kernel]:
+    """The composite op of a cell, layer by layer and direction by direction."""
+
+    def wrap(unfused: Kernel) -> Kernel:
+        def run(
+            input: Tensor,
+            hx: Any,
+            params: Sequence[Tensor],
+            has_biases: bool,
+            num_layers: int,
+            dropout: float,
+            train: bool,
+            bidirectional: bool,
+            batch_first: bool,
+        ) -> Any:
+            directions = 1 + bidirectional
+            each = len(params) // (num_layers * directions)
+            by_onednn = cell is lstm_cell and each == (4 if has_biases else 2) and _has_kernel(input)
+            x = input.transpose(0, 1) if batch_first else input  # T, N, I
+            x = x.contiguous() if by_onednn else x
+            first = [part.unbind(0) for part in ((hx,) if isinstance(hx, Tensor) else hx)]
+            last: list[States] = []
+            for layer in range(num_layers):
+                outputs = []
+                for direction in range(directions):
+                    index = layer * directions + direction
+                    weights = list(params[index * each : (index + 1) * each])
+                    states = tuple(part[index] for part in first)
+                    one_layer = onednn_lstm.layer if by_onednn else _layer
+                    y, states = one_layer(cell, x, states, _named(weights, has_biases), direction > 0, train)
+                    outputs.append(y)
+                    last.append(states)
+                x = torch.cat(outputs, -1) if bidirectional else outputs[0]
+                if dropout and train and layer < num_layers - 1:
+                    x = torch.dropout(x, dropout, True)
+            stacked = tuple(torch.stack(part) for part in zip(*last, strict=True))
+            return (x.transpose(0, 1) if batch_first else x), *stacked
+
+        return run
+
+    return wrap
+
+
+def _has_kernel(x: Tensor) -> bool:
+    return x.dtype is torch.float32 and x.numel() > 0
+
+
+def _named(weights: Sequence[Tensor], has_biases: bool) -> list[Tensor | None]:
+    """W of the input, W of the state, their biases, and the projection; None for what is not there."""
+    matrices, biases = weights[:2], (weights[2:4] if has_biases else (None, None))
+    return [*matrices, *biases, *(weights[4:] if has_biases else weights[2:]), None][:5]
+
+
+def _layer(
+    cell: Cell, x: Tensor, states: States, weights: Sequence[Any], reverse: bool, train: bool
+) -> tuple[Tensor, States]:
+    """One layer in one direction, step by step."""
+    steps = linear(x, weights[0], weights[2]).unbind(0)
+    outputs = []
+    for step in reversed(steps) if reverse else steps:
+        states = cell(step, states, weights)
+        outputs.append(states[0])
+    return torch.stack(outputs[::-1] if reverse else outputs), states
+
+
+RECURRENT = {
+    "lstm.input": recurrent(lstm_cell),
+    "gru.input": recurrent(gru_cell),
+    "rnn_tanh.input": recurrent(tanh_cell),
+    "rnn_relu.input": recurrent(relu_cell),
+}
+"""By op: what replaces it on CPU."""

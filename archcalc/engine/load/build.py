@@ -1,0 +1,226 @@
+"""References to modules without data: the catalogue's, the user's, and modules at hand."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from archcalc.engine import Setup
+from archcalc.engine.load.declared_inputs import UNKNOWN, Declaration, inputs_of
+from archcalc.engine.load.references import BuiltIn, Code, Expression, InLibrary
+from archcalc.engine.meta.empty_modules import copy_without_data, same_random_state, without_data
+from archcalc.errors import ArchcalcError, BadReference, CannotImport, MissingExtra, WrongUse, one_line
+from archcalc.networks import catalogue
+from archcalc.tracing.records import Model, plain
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A module without data, what it is, and the inputs that it declares (none: unknown)."""
+
+    module: nn.Module
+    model: Model
+    declared: Declaration = UNKNOWN
+    notes: tuple[str, ...] = ()
+
+
+def load(reference: BuiltIn | Code | InLibrary | nn.Module, setup: Setup) -> Loaded:
+    """Build what a reference means; the errors of exit code 2 for wrong names and knobs, 3 for code that raises."""
+    with same_random_state():
+        if isinstance(reference, BuiltIn):
+            return _built_in(reference, setup)
+        if isinstance(reference, Code):
+            return _code(reference, setup.knobs)
+        if isinstance(reference, InLibrary):
+            return _in_library(reference, setup)
+        name = type(reference).__name__
+        return Loaded(_copied(reference, name), Model(name, name, "module", {}), inputs_of(reference))
+
+
+def _built_in(reference: BuiltIn, setup: Setup) -> Loaded:
+    entry, note = catalogue.resolve(reference.name)
+    network = catalogue.load(entry)
+    length = {"seq_len": setup.seq_len} if setup.seq_len and "seq_len" in network.config else {}
+    config = network.configured({**setup.knobs, **length})
+    try:
+        with without_data():
+            module = network.build(**config)
+    except ArchcalcError:
+        raise
+    except Exception as error:  # the knobs are right in kind and wrong in size, such as 10^18 classes
+        raise WrongUse(f"{network.name} cannot be built so: {one_line(error)}.", "try smaller knobs") from error
+    settings = {knob: plain(value) for knob, value in setup.knobs.items()}
+    model = Model(reference.name, network.name, "builtin", {k: plain(v) for k, v in config.items()}, settings)
+    return Loaded(module, model, Declaration(network.inputs_for(config)), (note,) if note else ())
+
+
+def _in_library(reference: InLibrary, setup: Setup) -> Loaded:
+    from archcalc.engine.load import libraries
+
+    module, declared = libraries.build(reference, setup)
+    settings = {knob: plain(value) for knob, value in setup.knobs.items()}
+    model = Model(reference.text, reference.name, reference.library, settings, settings)
+    return Loaded(_copied(module, reference.text), model, declared)
+
+
+def _code(reference: Code, knobs: Mapping[str, Any]) -> Loaded:
+    with _here_first():
+        source = _import_file(reference) if reference.is_file else _import_module(reference)
+        try:
+            with without_data():
+                made, new = _evaluate(reference, source, knobs)
+        except CannotImport:  # it may have needed the values of its weights: once more, with them
+            made, new = _evaluate(reference, source, knobs)
+    if not isinstance(made, nn.Module):
+        raise BadReference(
+            reference.text,
+            f"it gives a {type(made).__name__} and not a torch.nn.Module",
+            "name a module, its class, or a function that makes one",
+        )
+    module = made if new and all(p.is_meta for p in made.parameters()) else _copied(made, reference.text)
+    config = {k: plain(v) for k, v in {**_defaults(reference, source), **reference.expression.kwargs, **knobs}.items()}
+    settings = {knob: plain(value) for knob, value in knobs.items()}
+    model = Model(reference.text, ".".join(reference.expression.attributes), "python", config, settings)
+    return Loaded(module, model, inputs_of(made))
+
+
+def value_of(reference: Code) -> Any:
+    """What an expression gives: the inputs that a function of the user's makes."""
+    with _here_first(), same_random_state():
+        source = _import_file(reference) if reference.is_file else _import_module(reference)
+        return _evaluate(reference, source, {})[0]
+
+
+def _import_module(reference: Code) -> ModuleType:
+    try:
+        return importlib.import_module(reference.where)
+    except ModuleNotFoundError as error:
+        missing = error.name or reference.where
+        if reference.where == missing or reference.where.startswith(f"{missing}."):
+            raise CannotImport(
+                f"no module named '{missing}'.",
+                "run archcalc where your project imports, or give the file: path/to/file.py:EXPR",
+            ) from None
+        raise MissingExtra(missing, reference.where, f"no module named '{missing}'") from None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit() at import, too
+        raise _cannot(f"importing {reference.where}", error) from error
+
+
+def _import_file(reference: Code) -> ModuleType:
+    path = Path(reference.where)
+    if not path.is_file():
+        raise BadReference(reference.text, f"there is no file {path}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise BadReference(reference.text, f"{path} is not a Python file")
+    source = importlib.util.module_from_spec(spec)
+    before = sys.modules.get(path.stem)
+    sys.modules[path.stem] = source
+    try:
+        spec.loader.exec_module(source)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit() at import, too
+        raise _cannot(f"importing {path}", error) from error
+    finally:
+        if before is None:
+            sys.modules.pop(path.stem, None)
+        else:
+            sys.modules[path.stem] = before
+    return source
+
+
+def _copied(module: nn.Module, name: str) -> nn.Module:
+    try:
+        return copy_without_data(module)
+    except Exception as error:
+        hint = "name a function that makes the model, so that it can be built afresh: package.module:make"
+        raise CannotImport(f"{name} cannot be copied: {one_line(error)}.", hint) from error
+
+
+def _evaluate(reference: Code, source: ModuleType, knobs: Mapping[str, Any]) -> tuple[Any, bool]:
+    """Follow the attributes and call what they name, where the expression or its kind asks for it.
+
+    The value, and whether it was made by this call.
+    """
+    expression: Expression = reference.expression
+    value: Any = source
+    for attribute in expression.attributes:
+        try:
+            value = getattr(value, attribute)
+        except AttributeError:
+            names = [n for n, v in vars(source).items() if _makes_modules(v)]
+            hint = f"it has  {', '.join(names[:8])}" if names else ""
+            raise BadReference(reference.text, f"{reference.where} has no '{attribute}'", hint) from None
+    if (isinstance(value, nn.Module) and not expression.call) or not callable(value):
+        if knobs:
+            hint = "leave --set out, or name the class or a function"
+            raise WrongUse(f"{reference.text} is a module at hand and takes no --set.", hint)
+        return value, False
+    try:
+        return value(*expression.args, **{**expression.kwargs, **knobs}), True
+    except (ArchcalcError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise _cannot(f"building {reference.text}", error, value) from error
+
+
+def _defaults(reference: Code, source: ModuleType) -> dict[str, Any]:
+    """The knobs of what was called, with their defaults, as far as they are plain values."""
+    value: Any = source
+    for attribute in reference.expression.attributes:
+        value = getattr(value, attribute)
+    try:
+        parameters = inspect.signature(value).parameters if not isinstance(value, nn.Module) else {}
+    except (TypeError, ValueError):
+        return {}
+    given = dict(zip(parameters, reference.expression.args, strict=False))
+    defaults = {name: p.default for name, p in parameters.items() if isinstance(p.default, int | float | str | tuple)}
+    return {**defaults, **given}
+
+
+def _makes_modules(value: Any) -> bool:
+    return isinstance(value, nn.Module) or (inspect.isclass(value) and issubclass(value, nn.Module))
+
+
+def _cannot(doing: str, error: BaseException, called: Any = None) -> CannotImport:
+    """The user's error with its place; where the call itself did not fit, the signature of what was called."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    hint = f"at  {shown(last.filename)}:{last.lineno} in {last.name}"
+    if last.filename == __file__ and called is not None:
+        with contextlib.suppress(TypeError, ValueError):
+            hint = f"it takes  {getattr(called, '__name__', 'it')}{inspect.signature(called)}"
+    return CannotImport(f"{doing} raised {one_line(error)}.", hint)
+
+
+def shown(filename: str) -> str:
+    """A file's path as short as it can be typed."""
+    with contextlib.suppress(ValueError):
+        relative = os.path.relpath(filename)
+        return relative if len(relative) < len(filename) else filename
+    return filename
+
+
+@contextlib.contextmanager
+def _here_first() -> Iterator[None]:
+    """Import from the current folder, as `python -m` does."""
+    sys.path.insert(0, os.getcwd())
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.path.remove(os.getcwd())

@@ -1,0 +1,255 @@
+"""Inputs: from specifications and shorthands to tensors without data, each with the word of where it came from."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from archcalc.engine.load.declared_inputs import Declaration
+from archcalc.errors import BadInput, NeedsInput
+from archcalc.text.units import parse_shape, shape
+from archcalc.tracing.records import Input
+
+if TYPE_CHECKING:
+    from archcalc.engine import Setup
+
+DTYPES = (
+    "float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool",
+    "complex64", "complex128",
+)  # fmt: skip
+FLOATS = ("float32", "float64", "float16", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What forward is called with, and how it is described in the trace."""
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    described: tuple[Input, ...]
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The input tensors in the order they are described."""
+        return tuple(t for _, t in named_tensors("", (*self.args, *self.kwargs.values())))
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A parsed specification; given by `keyword`, or as the next positional argument."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    origin: str = "option"
+    keyword: bool = False
+
+
+def dtype_named(name: str, among: Sequence[str] = DTYPES) -> torch.dtype:
+    """The torch dtype of that name; BadInput lists the names."""
+    if name not in among:
+        raise BadInput(f"'{name}' is not a dtype.", f"choose one of  {', '.join(among)}")
+    dtype = getattr(torch, name)
+    assert isinstance(dtype, torch.dtype)
+    return dtype
+
+
+def parse_spec(text: str, default_dtype: str = "float32") -> Spec:
+    """Read '[name=][dtype:]2x3x224x224'; BadInput shows the form.
+
+    >>> parse_spec("tokens=int64:1x77")
+    Spec(name='tokens', dtype='int64', shape=(1, 77), origin='option', keyword=True)
+    """
+    match = re.fullmatch(r"(?:([A-Za-z_]\w*)=)?(?:(\w+):)?([^:=]+)", text.strip())
+    form = "write  [name=][dtype:]2x3x224x224, for example  -i tokens=int64:1x77"
+    if match is None:
+        raise BadInput(f"'{text}' is not an input.", form)
+    name, dtype, dimensions = match.groups()
+    dtype_named(dtype or default_dtype)
+    try:
+        return Spec(name or "", dtype or default_dtype, parse_shape(dimensions), keyword=bool(name))
+    except ValueError as error:
+        raise BadInput(f"{error}.", form) from None
+
+
+def from_declared(declaration: Declaration, setup: Setup) -> list[Spec]:
+    """The model's own inputs, with the shorthands applied to the axes that have their names."""
+    declared = declaration.inputs
+    values: dict[str, int | None] = {"batch": setup.batch, "seq_len": setup.seq_len}
+    values["height"], values["width"] = setup.size or (None, None)
+    axes = {axis for one in declared for axis in one.axes}
+    for option, axis, given in (
+        ("--batch", "batch", setup.batch),
+        ("--size", "height", setup.size),
+        ("--seq-len", "seq_len", setup.seq_len),
+    ):
+        if given is not None and axis not in axes:
+            shapes = ", ".join(f"{one.name}={shape(one.shape)}" for one in declared)
+            raise BadInput(f"{option} does not apply: no input has such an axis.", f"inputs  {shapes}")
+    specs = []
+    for one in declared:
+        sizes = [values.get(axis) or size for axis, size in zip(one.axes, one.shape, strict=True)]
+        changed = any(values.get(axis) for axis in one.axes)
+        dtype = setup.dtype if one.dtype in FLOATS else one.dtype
+        named = declaration.by_name and bool(one.name)
+        specs.append(Spec(one.name, dtype, tuple(sizes), "option" if changed else declaration.origin, named))
+    return specs
+
+
+def from_options(setup: Setup) -> list[Spec]:
+    """The inputs given with -i; --batch then replaces their first axis."""
+    specs = [parse_spec(text, setup.dtype) for text in setup.inputs]
+    if setup.size is not None or setup.seq_len is not None:
+        raise BadInput("--size and --seq-len do not combine with -i.", "write the shape into  -i")
+    if setup.batch is None:
+        return specs
+    if not all(spec.shape for spec in specs):
+        raise BadInput("--batch does not apply to a scalar input.", "write the shape into  -i")
+    return [replace(spec, shape=(setup.batch, *spec.shape[1:])) for spec in specs]
+
+
+def build(specs: Sequence[Spec], forward: Any, reference: str) -> Inputs:
+    """The tensors for `forward`: named ones by keyword where forward has the name, others in order."""
+    parameters = _parameters(forward)
+    positional = iter(name for name, p in parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    described = []
+    for index, spec in enumerate(specs):
+        tensor = _empty(spec.shape, spec.dtype)
+        name = spec.name or next(positional, f"input{index}")
+        if spec.keyword:
+            if spec.name not in parameters and not takes_any:
+                raise BadInput(f"forward has no argument '{spec.name}'.", f"its arguments are  {', '.join(parameters)}")
+            if spec.name in kwargs:
+                raise BadInput(f"input {spec.name} is given twice.", "give each input once")
+            kwargs[spec.name] = _as_annotated(tensor, parameters.get(spec.name))
+        else:
+            args.append(_as_annotated(tensor, parameters.get(name)))
+        described.append(Input(name, spec.dtype, spec.shape, spec.origin))
+    _fits(forward, args, kwargs, reference)
+    return Inputs(tuple(args), kwargs, tuple(described))
+
+
+def _as_annotated(tensor: Tensor, parameter: inspect.Parameter | None) -> Any:
+    """The tensor, in a list where forward's annotation wants a list of tensors, as torchvision's detectors do."""
+    wanted = str(getattr(parameter, "annotation", "")).lower().replace("torch.", "")
+    return [tensor] if re.fullmatch(r"(typing\.)?(list|sequence)\[tensor\]", wanted) else tensor
+
+
+def from_values(values: Any, forward: Any, origin: str = "argument") -> Inputs:
+    """Inputs that a caller or a function gives: tensors, shapes, specifications, nested lists and dicts of tensors.
+
+    One alone, several in a tuple or list, or a dict by the names of forward's arguments.
+    """
+    if isinstance(values, Mapping):
+        kwargs = {name: _tensor(value) for name, value in values.items()}
+        args: tuple[Any, ...] = ()
+    else:
+        one = isinstance(values, Tensor | str) or (
+            isinstance(values, tuple | list) and bool(values) and all(isinstance(v, int) for v in values)
+        )
+        args = tuple(_tensor(value) for value in ((values,) if one else values))
+        kwargs = {}
+    names = [*_parameters(forward)]
+    named = [(names[i] if i < len(names) else f"input{i}", a) for i, a in enumerate(args)]
+    described = tuple(
+        Input(path, str(t.dtype).removeprefix("torch."), tuple(t.shape), origin)
+        for name, value in (*named, *kwargs.items())
+        for path, t in named_tensors(name, value)
+    )
+    return Inputs(args, kwargs, described)
+
+
+def named_tensors(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor in nested lists and dicts, with its place: images.0, batch.tokens."""
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, Mapping | list | tuple):
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, item in items:
+            yield from named_tensors(f"{name}.{key}" if name else str(key), item)
+
+
+def takes_nothing(forward: Any) -> bool:
+    """Whether forward can be called without arguments."""
+    try:
+        inspect.signature(forward).bind()
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def needs_input(reference: str, forward: Any) -> NeedsInput:
+    """The error for a model whose inputs are unknown, with forward's own arguments and a line to paste."""
+    parameters = _parameters(forward)
+    required = [n for n, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+    signature = f"({', '.join(n if p.default is p.empty else f'{n}={p.default!r}' for n, p in parameters.items())})"
+    names = [f"{name}=" for name in required] if len(required) > 1 else [""]
+    example = " ".join(f"-i {name}{_guess(name or ''.join(required))}" for name in names)
+    return NeedsInput(reference, signature, f"archcalc summary {reference} {example}")
+
+
+TOKENS, MASKS = ("token", "word", "ids", "text", "indices"), ("mask",)
+
+
+def _guess(name: str) -> str:
+    """A specification for the sake of example: by the argument's name token numbers, a mask, or else an image."""
+    if any(word in name.lower() for word in MASKS):
+        return "bool:1x128"
+    return "int64:1x128" if any(word in name.lower() for word in TOKENS) else "1x3x224x224"
+
+
+def _empty(shape_: Sequence[int], dtype: str) -> Tensor:
+    """A tensor without data; BadInput where torch cannot even count its elements."""
+    try:
+        return torch.empty(tuple(shape_), dtype=dtype_named(dtype), device="meta")
+    except (RuntimeError, OverflowError, TypeError) as error:
+        raise BadInput(f"no tensor has the shape {shape(shape_)}.", "choose smaller sizes") from error
+
+
+def _tensor(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value if value.is_meta else value.detach().to("meta")
+    if isinstance(value, str):
+        spec = parse_spec(value)
+        return _empty(spec.shape, spec.dtype)
+    if isinstance(value, tuple | list) and all(isinstance(v, int) for v in value):
+        return _empty(value, "float32")
+    return _without_data(value)
+
+
+def _without_data(value: Any) -> Any:
+    """Nested lists and dicts with their tensors emptied; everything else as it is."""
+    if isinstance(value, Tensor):
+        return value if value.is_meta else value.detach().to("meta")
+    if isinstance(value, Mapping):
+        return {key: _without_data(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_without_data, value))
+    return value
+
+
+def _parameters(forward: Any) -> dict[str, inspect.Parameter]:
+    try:
+        return dict(inspect.signature(forward).parameters)
+    except (TypeError, ValueError):
+        return {}
+
+
+def _fits(forward: Any, args: Sequence[Any], kwargs: Mapping[str, Any], reference: str) -> None:
+    """Refuse inputs that forward cannot be called with, before it is called."""
+    try:
+        inspect.signature(forward).bind(*args, **kwargs)
+    except ValueError:
+        return
+    except TypeError as error:
+        hint = needs_input(reference, forward).hint
+        raise BadInput(f"forward cannot take these inputs: {error}.", hint) from None

@@ -1,0 +1,118 @@
+"""Models of torchvision, timm and transformers by their names there: without weights, with the inputs they declare.
+
+Nothing is downloaded, save the config.json of `hf:ORG/NAME`; no pickle is read and no code from a hub is run.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from types import ModuleType
+
+from torch import nn
+
+from archcalc.engine import Setup
+from archcalc.engine.load import hugging_face
+from archcalc.engine.load.declared_inputs import Declaration, image, inputs_of
+from archcalc.engine.load.references import InLibrary
+from archcalc.engine.meta.empty_modules import without_data
+from archcalc.errors import ArchcalcError, MissingExtra, UnknownModel, WrongUse, one_line
+from archcalc.networks.spec import Input
+
+Built = tuple[nn.Module, Declaration]
+
+
+def build(reference: InLibrary, setup: Setup) -> Built:
+    """The module and its own inputs; errors of exit code 2 for wrong names and settings, and for missing extras."""
+    library = imported(PACKAGES[reference.library], reference.text)
+    make = BUILDERS[reference.library]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                with without_data():
+                    return make(library, reference, setup)
+            except RuntimeError:  # its constructor runs a part of it to learn a shape: once more, with weights
+                return make(library, reference, setup)
+    except ArchcalcError:
+        raise
+    except Exception as error:
+        raise WrongUse(f"{reference.text} cannot be built so: {one_line(error)}.", "check its --set") from error
+
+
+def imported(package: str, purpose: str) -> ModuleType:
+    """The library; MissingExtra where it is not installed, or is and does not import."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        raise MissingExtra(error.name or package, purpose, f"no module named '{error.name}'") from None
+    except Exception as error:  # torchvision compiled for another torch raises RuntimeError
+        raise MissingExtra(package, purpose, one_line(error)) from error
+
+
+def _torchvision(library: ModuleType, reference: InLibrary, setup: Setup) -> Built:
+    """Classification, segmentation, detection, video, optical flow; the input is that of its weights' description."""
+    models = importlib.import_module("torchvision.models")
+    name = reference.name.lower()
+    known(reference, name, models.list_models())
+    bare = "segmentation" in models.get_model_builder(name).__module__ or "detection" in _home(models, name)
+    backbone = {"weights_backbone": None} if bare else {}  # would be downloaded
+    module = models.get_model(name, weights=None, **{**backbone, **setup.knobs})
+    declared = _torchvision_inputs(models, name)
+    own = getattr(module, "image_size", None)  # a ViT's, which its weights' largest crops need not be
+    if isinstance(own, int) and declared.inputs[0].shape[-1] != own:
+        declared = Declaration((image("x", 3, own, own),), "its image_size")
+    return module, declared
+
+
+def _home(models: ModuleType, name: str) -> str:
+    return str(models.get_model_builder(name).__module__)
+
+
+def _torchvision_inputs(models: ModuleType, name: str) -> Declaration:
+    weights = list(models.get_model_weights(name))
+    facts = weights[0].meta if weights else {}
+    transform = getattr(weights[0].transforms, "keywords", {}) if weights else {}
+    if "optical_flow" in _home(models, name):
+        return Declaration((image("image1", 3, 520, 960), image("image2", 3, 520, 960)), "its training crops")
+    if "detection" in _home(models, name):
+        return Declaration((Input("images", ("channels", "height", "width"), (3, 800, 800)),), "torchvision")
+    origin = "torchvision weights metadata" if weights else "torchvision"
+    crop = transform.get("crop_size", transform.get("resize_size", 224))
+    height, width = (crop, crop) if isinstance(crop, int) else (crop[0], crop[-1])
+    if "video" in _home(models, name):
+        frames = max(16, facts.get("min_temporal_size", 16))
+        axes = ("batch", "channels", "frames", "height", "width")
+        return Declaration((Input("x", axes, (1, 3, frames, height, width)),), origin)
+    return Declaration((image("x", 3, height, width),), origin)
+
+
+def _timm(library: ModuleType, reference: InLibrary, setup: Setup) -> Built:
+    """Every architecture of timm; the input is that of its default_cfg, or the img_size that is set."""
+    known(reference, reference.name.partition(".")[0], library.list_models())
+    module = library.create_model(reference.name, pretrained=False, **setup.knobs)
+    declared = inputs_of(module)
+    size = setup.knobs.get("img_size")
+    if size and declared.inputs:
+        sides = (size, size) if isinstance(size, int) else (size[0], size[-1])
+        declared = Declaration((image("x", declared.inputs[0].shape[1], *sides),), "img_size")
+    return module, declared
+
+
+def known(reference: InLibrary, name: str, names: Iterable[str]) -> None:
+    """UnknownModel, with what was probably meant, for a name that the library does not have."""
+    among = list(names)
+    if name not in among:
+        raise UnknownModel(name, PACKAGES[reference.library], reference.library, among)
+
+
+PACKAGES = {"torchvision": "torchvision", "timm": "timm", "hf": "transformers"}
+BUILDERS: dict[str, Callable[[ModuleType, InLibrary, Setup], Built]] = {
+    "torchvision": _torchvision,
+    "timm": _timm,
+    "hf": hugging_face.build,
+}
+__all__: Sequence[str] = ["build"]

@@ -1,0 +1,1 @@
+"""Tensors without data: modules built of them, rules for their shapes, refusals, values that stay known."""

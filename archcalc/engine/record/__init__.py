@@ -1,0 +1,1 @@
+"""One run under a recorder: forward passes and training steps become traces."""

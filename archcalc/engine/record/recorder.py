@@ -1,0 +1,337 @@
+"""Run a module once and record everything: a mode for the ops, hooks for the modules, weak references for storages.
+
+Nothing of the user's is changed: the module traced is a copy without data, and the mode ends with the run.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import fields, is_dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from archcalc.engine.devices.kernel_selection import BLOCK
+from archcalc.engine.devices.workspaces import library_workspace, scratch_of
+from archcalc.engine.load.inputs import Inputs
+from archcalc.engine.meta import contraction_rules  # noqa: F401, enters its rules
+from archcalc.engine.meta.argument_checks import refuse
+from archcalc.engine.meta.empty_modules import emptied
+from archcalc.engine.meta.known_values import LIMIT, Constants
+from archcalc.engine.meta.shape_rules import RULES
+from archcalc.engine.record.module_paths import Paths
+from archcalc.tracing.records import Call, ModuleCall, Parameter, Step, Storage, Value, plain
+from archcalc.tracing.records import Tensor as TraceTensor
+
+OPEN = -1
+"""The last op of a module call that has not returned yet, and the time of everything that was there before the run."""
+
+
+VALUES = frozenset((torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape))
+"""Ops whose result, or its shape, is in the values of their inputs."""
+
+
+COMPILED = frozenset(
+    "view _unsafe_view t transpose permute expand slice select split unsqueeze squeeze clone detach alias empty".split()
+)
+"""Ops whose meta kernels are compiled. Those in Python leave cycles behind, which keep their arguments alive until they
+are collected; real kernels leave none."""
+
+
+Region = Callable[[], AbstractContextManager[None]]
+"""What opens the block in which autocast acts."""
+
+
+class NeedsValues(Exception):
+    """An op was asked for values that are not there."""
+
+
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """The growing record of a run; as a mode it sees every op below autograd."""
+
+    def __init__(self, module: nn.Module, device: str = "") -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.module = module
+        self.device = device
+        self.scratch = scratch_of(device)
+        self.block = BLOCK[device]
+        self.paths = Paths(module)
+        self.constants = Constants()
+        self.phase = "forward"
+        self.tensors: list[TraceTensor] = []
+        self.storages: list[Storage] = []
+        self.calls: list[Call] = []
+        self.module_calls: list[ModuleCall] = []
+        self.stack: list[int] = []
+        self.failed: tuple[int, str] | None = None
+        self.own_autocast = False
+        self._multiplied: set[bool] = set()
+        self._overwritten: dict[int, torch.UntypedStorage] = {}
+        self._ids: dict[int, tuple[weakref.ref[Tensor], int]] = {}
+        self._storage_ids: dict[int, int] = {}
+        self._deaths: dict[int, int] = {}
+        self._watch: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self._twins: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False: torch._dynamo, which takes a second to import, stays out of it."""
+        return False
+
+    # ---- ops ----
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func.namespace == "profiler":  # marks that optimizers leave for a profiler
+            return func(*args, **kwargs)
+        tensors = list(tensors_in((args, kwargs)))
+        empty = any(t.is_meta or t.untyped_storage()._cdata in self._overwritten for t in tensors)
+        if empty and not all(t.is_meta for t in tensors):
+            self._note_overwritten(func, args)
+            args, kwargs = self._all_empty(args), self._all_empty(kwargs)
+            tensors = list(tensors_in((args, kwargs)))
+        refuse(func, args, kwargs)
+        shape_rule = RULES.get(func)
+        out = NotImplemented if shape_rule is None else shape_rule(*args, **kwargs)
+        if out is NotImplemented:
+            if empty and _asks_for_values(func, args):
+                out = self.constants.answer(func, args, kwargs, tensors)
+                if out is NotImplemented:
+                    out = self.assumed(func)
+            else:
+                out = func(*args, **kwargs)
+                if func._opname not in COMPILED:
+                    gc.collect(0)
+        self.constants.follow(func, args, kwargs, tensors, out)
+        self._record(func, args, kwargs, tensors, out)
+        return out
+
+    def assumed(self, func: Any) -> Any:
+        """The value of an op that needs values; NeedsValues where nothing may be assumed."""
+        raise NeedsValues(_signature(func)[0])
+
+    def _note_overwritten(self, func: Any, args: tuple[Any, ...]) -> None:
+        """A real tensor that is written to from tensors without data has no values to trust any more."""
+        if func._schema.is_mutable and args and isinstance(args[0], Tensor) and not args[0].is_meta:
+            storage = args[0].untyped_storage()
+            self._overwritten[storage._cdata] = storage
+
+    def _all_empty(self, value: Any) -> Any:
+        """Real tensors that meet tensors without data lose their own; a number in a tensor stays a number."""
+        if isinstance(value, Tensor):
+            number = value.dim() == 0 and value.untyped_storage()._cdata not in self._overwritten
+            return value if number or value.is_meta else self._twin(value)
+        if isinstance(value, list | tuple):
+            return type(value)(self._all_empty(item) for item in value)
+        if isinstance(value, dict):
+            return {key: self._all_empty(item) for key, item in value.items()}
+        return value
+
+    def _twin(self, real: Tensor) -> Tensor:
+        """A real tensor without its values: another object, and the same tensor and storage in the record."""
+        twin: Tensor = emptied(real)
+        number = self.tensor(real, "constant")
+        if real.numel() <= LIMIT and real.untyped_storage()._cdata not in self._overwritten:
+            self.constants.note(twin, real)
+        self._ids[id(twin)] = (weakref.ref(twin), number)
+        storage = twin.untyped_storage()
+        key = storage._cdata
+        self._storage_ids[key] = self.tensors[number].storage
+        self._twins[key] = weakref.ref(storage, lambda _: self._forget(key))
+        return twin
+
+    def _forget(self, key: int) -> None:
+        del self._storage_ids[key], self._twins[key]
+
+    def _record(
+        self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], tensors: Sequence[Tensor], out: Any
+    ) -> None:
+        inputs: dict[str, int | tuple[int, ...]] = {}
+        attributes: dict[str, Value] = {}
+        for name, value in _arguments(func, args, kwargs):
+            if isinstance(value, Tensor):
+                inputs[name] = self.tensor(value, "constant")
+            elif isinstance(value, list | tuple) and any(isinstance(v, Tensor) for v in value):
+                inputs[name] = tuple(self.tensor(v, "constant") for v in value if isinstance(v, Tensor))
+            else:
+                attributes[name] = plain(value)
+        outputs = tuple(self.tensor(t, "activation", born=len(self.calls)) for t in tensors_in(out))
+        self._note_workspace(func)
+        module_call = self.caller(tensors)
+        scratch = self.scratch(func, args, kwargs, out)
+        self.calls.append(Call(_signature(func)[0], module_call, self.phase, inputs, outputs, attributes, scratch))
+
+    def _note_workspace(self, func: Any) -> None:
+        """What a library takes at the first such call of a thread, of which backward has one of its own."""
+        size, thread = library_workspace(self.device, func), self.phase == "backward"
+        if size and thread not in self._multiplied:
+            self._multiplied.add(thread)
+            self.storages.append(Storage(size, "workspace", len(self.calls), None))
+
+    def caller(self, tensors: Sequence[Tensor]) -> int:
+        """The module call that an op on these tensors belongs to."""
+        return self.stack[-1] if self.stack else 0
+
+    # ---- tensors and storages ----
+
+    def tensor(self, tensor: Tensor, role: str, born: int = OPEN) -> int:
+        """The id of a tensor; one not seen before is entered, and its storage with it."""
+        known = self._ids.get(id(tensor))
+        if known is not None and known[0]() is tensor:
+            return known[1]
+        storage = self._storage(tensor, role, born)
+        number = len(self.tensors)
+        self.tensors.append(TraceTensor(tuple(tensor.shape), _dtype_name(tensor.dtype), storage))
+        self._ids[id(tensor)] = (weakref.ref(tensor), number)
+        return number
+
+    def _storage(self, tensor: Tensor, role: str, born: int) -> int:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self._storage_ids:
+            return self._storage_ids[key]
+        number = len(self.storages)
+        on_host = self.device == "cuda" and tensor.dim() == 0 and not tensor.is_meta  # a number stays with Python
+        size = 0 if on_host else -(-storage.nbytes() // self.block) * self.block
+        self.storages.append(Storage(size, role, born, None))
+        self._storage_ids[key] = number
+        self._watch[number] = weakref.ref(storage, self._on_death(number, key))
+        return number
+
+    def _on_death(self, number: int, key: int) -> Callable[[Any], None]:
+        def died(_: Any) -> None:
+            self._deaths[number] = len(self.calls)
+            del self._storage_ids[key]
+
+        return died
+
+    def close(self) -> None:
+        """Write the deaths into the storages; what is alive now has none, and nothing is watched any more."""
+        self._watch.clear()
+        self._twins.clear()
+        self.storages = [
+            Storage(s.bytes, s.role, s.birth, self._deaths.get(number)) for number, s in enumerate(self.storages)
+        ]
+
+    # ---- modules ----
+
+    def steps_of(self) -> tuple[Step, ...]:
+        """The training steps of the run; a forward pass has none."""
+        return ()
+
+    def watch_modules(self) -> None:
+        """Hooks on every module below the root, which whoever runs it enters."""
+        for one in {id(m): m for path, m in self.paths.walk() if path}.values():
+            if not isinstance(one, torch.jit.ScriptModule):  # takes no hooks: its ops belong to whoever calls it
+                one.register_forward_pre_hook(self.enter, with_kwargs=True)
+                one.register_forward_hook(self.leave, with_kwargs=True, always_call=True)
+
+    def enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        """A module's forward begins."""
+        self.own_autocast |= torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
+        index = self.paths.index(module, self.stack[-1] if self.stack else None)
+        parent = self.stack[-1] if self.stack else None
+        inputs = tuple(self.tensor(t, "constant") for t in tensors_in((args, kwargs)))
+        self.stack.append(len(self.module_calls))
+        self.paths.entered(index)
+        self.module_calls.append(ModuleCall(index, parent, inputs, (), len(self.calls), OPEN))
+
+    def leave(self, module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
+        """A module's forward ends; when it raised, the innermost path of that error is kept."""
+        error = sys.exc_info()[1]
+        if error is not None and (self.failed is None or self.failed[0] != id(error)):
+            self.failed = (id(error), self.here())  # not the error itself, whose frames would keep tensors alive
+        number = self.stack.pop()
+        call = self.module_calls[number]
+        outputs = tuple(self.tensor(t, "constant") for t in tensors_in(out))
+        self.module_calls[number] = ModuleCall(
+            call.module, call.parent, call.inputs, outputs, call.first, len(self.calls)
+        )
+
+    def here(self) -> str:
+        """Path of the module that is running."""
+        return self.paths.modules[self.module_calls[self.stack[-1]].module].path if self.stack else ""
+
+
+def _asks_for_values(func: Any, args: Sequence[Any]) -> bool:
+    """Whether an op's result, or its shape, is in the values of its inputs; an index by numbers has a shape without."""
+    if VALUES.isdisjoint(func.tags):
+        return False
+    if func._opname in ("index", "_unsafe_index"):
+        return any(t.dtype in (torch.bool, torch.uint8) for t in tensors_in(args[1:]))
+    return True
+
+
+def parameters_of(recorder: Recorder) -> tuple[Parameter, ...]:
+    """Enter all parameters and buffers; tied ones once, with every name."""
+    names: dict[int, list[str]] = {}
+    found: dict[int, tuple[Tensor, str]] = {}
+    for prefix, module in recorder.paths.walk():
+        for kind, tensors in (("parameter", module._parameters), ("buffer", module._buffers)):
+            for name, tensor in tensors.items():
+                if tensor is not None:
+                    names.setdefault(id(tensor), []).append(f"{prefix}.{name}" if prefix else name)
+                    found[id(tensor)] = (tensor, kind)
+    return tuple(
+        Parameter(tuple(names[key]), recorder.tensor(tensor, kind), kind, kind == "parameter" and tensor.requires_grad)
+        for key, (tensor, kind) in found.items()
+    )
+
+
+def forward(module: nn.Module, inputs: Inputs, recorder: Recorder, region: Region) -> tuple[int, ...]:
+    """Run forward under the recorder, without gradients, and close the record; the ids of the outputs."""
+    recorder.watch_modules()
+    recorder.enter(module, inputs.args, inputs.kwargs)
+    with torch.no_grad(), recorder, region():
+        out = module(*inputs.args, **inputs.kwargs)
+    recorder.leave(module, inputs.args, inputs.kwargs, out)
+    outputs = tuple(recorder.tensor(t, "constant") for t in tensors_in(out))
+    recorder.close()
+    return outputs
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Every tensor in nested tuples, lists, dicts and dataclasses, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from tensors_in(item)
+    elif isinstance(value, list | tuple | set):
+        for item in value:
+            yield from tensors_in(item)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for one in fields(value):
+            yield from tensors_in(getattr(value, one.name))
+
+
+@cache
+def _signature(func: Any) -> tuple[str, tuple[tuple[str, bool, Any], ...]]:
+    """An op's name, 'aten.add.Tensor', or 'aten.mm' for a default overload; its arguments, each with its default."""
+    arguments = ((a.name, a.has_default_value(), a.default_value) for a in func._schema.arguments)
+    return str(func).removesuffix(".default"), tuple(arguments)
+
+
+@cache
+def _dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _arguments(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every argument of the call by its name in the op's schema, those left out by their default."""
+    for position, (name, has_default, default) in enumerate(_signature(func)[1]):
+        if position < len(args):
+            yield name, args[position]
+        elif name in kwargs:
+            yield name, kwargs[name]
+        elif has_default:
+            yield name, default

@@ -1,0 +1,228 @@
+"""One run from a loaded reference to a trace, and the user's own errors on the way told as theirs."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from archcalc.engine import Setup, Training
+from archcalc.engine.devices import kernel_selection
+from archcalc.engine.devices.kernel_selection import KernelChoice
+from archcalc.engine.load.build import Loaded, load, shown, value_of
+from archcalc.engine.load.inputs import (
+    FLOATS,
+    Inputs,
+    build,
+    dtype_named,
+    from_declared,
+    from_options,
+    from_values,
+    needs_input,
+    takes_nothing,
+)
+from archcalc.engine.load.references import BuiltIn, Code, InLibrary, parse
+from archcalc.engine.meta.empty_modules import same_random_state
+from archcalc.engine.record import recorder as recording
+from archcalc.errors import ArchcalcError, BadInput, CannotImport, ForwardFailed, NeedsData, WrongUse, one_line
+from archcalc.text.units import shape
+from archcalc.tracing.records import Trace, Value
+from archcalc.version import __version__
+
+OWN_AUTOCAST = (
+    "the model's own autocast does not act on tensors without data: its layers are counted in their own dtype"
+)
+HOMES = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
+"""Frames of torch and of this room say nothing about where the user's model fails."""
+
+
+def run(reference: BuiltIn | Code | InLibrary | nn.Module, setup: Setup, values: Any = None) -> Trace:
+    """Load, build the inputs (from `values` where a caller has them), run once, and return the trace."""
+    with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints is not the answer
+        return run_loaded(load(reference, setup), setup, values)
+
+
+def prepared(loaded: Loaded, setup: Setup, values: Any = None) -> tuple[nn.Module, Inputs]:
+    """The module in its mode and dtype, and its inputs; the errors of exit code 2 for what cannot be."""
+    dtype = dtype_named(setup.dtype, FLOATS)
+    lazy = [name for name, p in loaded.module.named_parameters() if is_lazy(p)]
+    if lazy:
+        hint = "build it with its sizes: Linear in place of LazyLinear, and so on"
+        raise CannotImport(f"{lazy[0]} is lazy: its shape is only known after a first run.", hint)
+    if setup.mode not in ("eval", "train"):
+        raise WrongUse(f"there is no mode '{setup.mode}'.", "choose one of  eval, train")
+    kernel_selection.check(setup.device, setup.attention, setup.amp)
+    module = loaded.module.train(_mode(setup) == "train")
+    if dtype != torch.float32:
+        module = module.to(dtype)
+    inputs = _inputs(loaded, setup, values)
+    _check(inputs)
+    return module, inputs
+
+
+def run_loaded(loaded: Loaded, setup: Setup, values: Any = None) -> Trace:
+    """The same for a module that is loaded already."""
+    module, inputs = prepared(loaded, setup, values)
+    choice = KernelChoice(setup.device, setup.attention, setup.amp)
+    recorder, go = _recorder(module, setup, choice)
+    parameters = recording.parameters_of(recorder)
+    given = tuple(recorder.tensor(tensor, "input") for tensor in inputs.tensors)
+    with choice.installed():
+        outputs = _run(go, inputs, recorder)
+    return Trace(
+        model=loaded.model,
+        inputs=inputs.described,
+        assumptions={
+            "mode": _mode(setup),
+            "gradients": setup.training is not None,
+            "dtype": setup.dtype,
+            "batch": _batch(inputs),
+            "kernels": "composite ops decomposed",
+            "device": setup.device,
+            "attention": choice.said(),
+            "amp": setup.amp,
+            **_training_assumptions(setup.training),
+        },
+        versions={"archcalc": __version__, "torch": torch.__version__},
+        modules=tuple(recorder.paths.modules),
+        module_calls=tuple(recorder.module_calls),
+        parameters=parameters,
+        tensors=tuple(recorder.tensors),
+        storages=tuple(recorder.storages),
+        calls=tuple(recorder.calls),
+        input_tensors=given,
+        output_tensors=outputs,
+        notes=(*loaded.notes, *([OWN_AUTOCAST] if recorder.own_autocast else [])),
+        steps=recorder.steps_of(),
+    )
+
+
+def _training_assumptions(training: Training | None) -> dict[str, Value]:
+    if training is None:
+        return {}
+    return {
+        "optimizer": training.optimizer,
+        "loss": training.loss,
+        "frozen": training.frozen,
+        "checkpoint": training.checkpoint,
+        "accumulation": training.accumulation,
+        "outputs": "output and loss live to the end of the step; gradients are None at its start",
+    }
+
+
+def _mode(setup: Setup) -> str:
+    return "train" if setup.training else setup.mode
+
+
+def _inputs(loaded: Loaded, setup: Setup, values: Any) -> Inputs:
+    """What the caller gave, else the -i options, else the definition's own."""
+    forward, reference = loaded.module.forward, loaded.model.reference
+    if values is None and setup.inputs_from:
+        return from_values(_made(setup), forward, f"--inputs {setup.inputs_from}")
+    if values is not None:
+        return from_values(values, forward)
+    if setup.inputs:
+        return build(from_options(setup), forward, reference)
+    if not loaded.declared.inputs:
+        if takes_nothing(forward):
+            return Inputs((), {}, ())
+        raise needs_input(reference, forward)
+    return build(from_declared(loaded.declared, setup), forward, reference)
+
+
+def _made(setup: Setup) -> Any:
+    """The inputs that the user's function makes."""
+    if setup.inputs or setup.batch or setup.size or setup.seq_len:
+        raise WrongUse("--inputs does not combine with -i, --batch, --size or --seq-len.", "choose one of them")
+    reference = parse(setup.inputs_from)
+    if not isinstance(reference, Code):
+        form = "write  --inputs package.module:FUNCTION  or  --inputs path/to/file.py:FUNCTION"
+        raise WrongUse(f"'--inputs {setup.inputs_from}' names no function.", form)
+    return value_of(reference)
+
+
+def _check(inputs: Inputs) -> None:
+    for one in inputs.described:
+        if any(size < 1 for size in one.shape):
+            raise BadInput(f"input {one.name} of shape {shape(one.shape)} is empty.", "every size must be at least 1")
+
+
+def _batch(inputs: Inputs) -> int | None:
+    first = inputs.described[0].shape if inputs.described else ()
+    return first[0] if first else None
+
+
+Go = Callable[[Inputs], tuple[int, ...]]
+
+
+def _recorder(module: nn.Module, setup: Setup, choice: KernelChoice) -> tuple[recording.Recorder, Go]:
+    """What records the run, and the run: a forward pass, or training steps."""
+    training = setup.training
+    if training is None:
+        recorder = recording.Recorder(module, setup.device)
+        return recorder, lambda inputs: recording.forward(module, inputs, recorder, choice.region)
+    from archcalc.engine.record.training_loop import prepare
+    from archcalc.engine.record.training_recorder import TrainingRecorder, train
+
+    prepare(module, training, choice.region)
+    watching = TrainingRecorder(module, setup.device)
+    return watching, lambda inputs: train(module, inputs, watching, training, choice)
+
+
+def _run(go: Go, inputs: Inputs, recorder: recording.Recorder) -> tuple[int, ...]:
+    try:
+        with same_random_state(), _no_collection():
+            return go(inputs)
+    except (ArchcalcError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # sys.exit() in forward, too
+        raise _explained(error, inputs, recorder) from error
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """No garbage collection of its own accord: tensors die where their last reference goes, the same in every run.
+
+    The tracer collects young objects itself; where collection was off before, the old ones are put out of its sight.
+    """
+    was_on = gc.isenabled()
+    freezes = not was_on and gc.get_freeze_count() == 0
+    gc.disable()
+    if freezes:
+        gc.freeze()
+    try:
+        yield
+    finally:
+        if freezes:
+            gc.unfreeze()
+        if was_on:
+            gc.enable()
+
+
+def _explained(error: BaseException, inputs: Inputs, recorder: recording.Recorder) -> ArchcalcError:
+    """The user's error with its own message and line, and the module that was running."""
+    layer = recorder.failed[1] if recorder.failed and recorder.failed[0] == id(error) else ""
+    place = _place(error) + (f", in layer {layer}" if layer else "")
+    if isinstance(error, recording.NeedsValues):
+        return NeedsData(place, str(error))
+    shown = ", ".join(f"{one.name}={shape(one.shape)} {one.dtype}" for one in inputs.described)
+    said = one_line(error)
+    advice = "--batch 2" if "more than 1 value per channel when training" in said else ""
+    return ForwardFailed(place, said, shown, advice, recorder.phase)
+
+
+def _place(error: BaseException) -> str:
+    """The innermost line of the user's; of torch's, where a module of torch was called directly."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if not f.filename.startswith(HOMES)]
+    torchs = [f for f in frames if f.filename.startswith(HOMES[0])]
+    frame = (own or torchs or frames)[-1]
+    return f"{shown(frame.filename)}:{frame.lineno} in {frame.name}"

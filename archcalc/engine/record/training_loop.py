@@ -1,0 +1,162 @@
+"""The loop of a training step as people write it, with its losses and optimizers; it runs on real tensors as well.
+
+The engine traces it on tensors without data, the bench measures it on real ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from archcalc.engine import Training
+from archcalc.engine.load.inputs import Inputs
+from archcalc.engine.record.recorder import Region, tensors_in
+from archcalc.errors import BadInput, WrongUse
+
+PHASES = ("forward", "loss", "backward", "optimizer", "end")
+Mark = Callable[[str], None]
+
+
+class Lion(torch.optim.Optimizer):
+    """Chen et al. 2023, Symbolic Discovery of Optimization Algorithms: one state tensor, the step is a sign."""
+
+    def __init__(self, params: Any, lr: float = 1e-4) -> None:
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """One update: the sign of an average of gradient and momentum."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if not state:
+                    state["exp_avg"] = torch.zeros_like(p)
+                update = state["exp_avg"].mul(0.9).add_(p.grad, alpha=0.1).sign_()
+                p.add_(update, alpha=-group["lr"])
+                state["exp_avg"].lerp_(p.grad, 0.01)
+
+
+OPTIMIZERS: dict[str, Callable[[Any, bool], torch.optim.Optimizer]] = {
+    "sgd": lambda params, foreach: torch.optim.SGD(params, lr=1e-3, foreach=foreach),
+    "momentum": lambda params, foreach: torch.optim.SGD(params, lr=1e-3, momentum=0.9, foreach=foreach),
+    "adam": lambda params, foreach: torch.optim.Adam(params, foreach=foreach),
+    "adamw": lambda params, foreach: torch.optim.AdamW(params, foreach=foreach),
+    "adafactor": lambda params, foreach: torch.optim.Adafactor(params, foreach=False),
+    "lion": lambda params, foreach: Lion(params),
+}
+"""Each of parameters, and whether all are updated by one kernel (foreach): torch's choice on CUDA, and not on CPU."""
+
+
+class Loss:
+    """A number from the outputs; the targets it needs are there before the first step and stay."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.targets: list[Tensor] = []
+
+    def __call__(self, out: Any) -> Tensor:
+        """The loss of a forward's output; BadInput where nothing in it is trained."""
+        outputs = [t for t in tensors_in(out) if t.requires_grad]
+        if not outputs:
+            raise BadInput("no output depends on a parameter that is trained.", "check --frozen, or leave --train out")
+        if self.kind in ("sum", "mean"):
+            return _total([t.sum() if self.kind == "sum" else t.mean() for t in outputs])
+        first = outputs[0]
+        if self.kind == "mse":
+            return functional.mse_loss(first, self._target(first, first.shape, first.dtype))
+        if first.dim() == 3:  # N, T, classes, as language models have them
+            first = first.flatten(0, 1)
+        return functional.cross_entropy(first, self._target(first, (first.shape[0], *first.shape[2:]), torch.int64))
+
+    def _target(self, output: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        if not self.targets:
+            self.targets.append(torch.zeros(shape, dtype=dtype, device=output.device))
+        return self.targets[0]
+
+
+LOSSES = ("sum", "mean", "cross-entropy", "mse")
+
+
+def _total(parts: Sequence[Tensor]) -> Tensor:
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
+
+
+def steps(
+    module: nn.Module,
+    inputs: Inputs,
+    loss: Loss,
+    optimizer: torch.optim.Optimizer,
+    mark: Mark,
+    region: Region = nullcontext,
+    accumulation: int = 1,
+) -> Any:
+    """Two steps as people write them: output and loss live until the next batch's take their names.
+
+    The second batch of an accumulation is like every later one: more are not run.
+    """
+    for _ in range(2):
+        optimizer.zero_grad(set_to_none=True)
+        for _ in range(min(accumulation, 2)):
+            mark("forward")
+            with region():
+                out = module(*inputs.args, **inputs.kwargs)
+                mark("loss")
+                value = loss(out) if accumulation == 1 else loss(out) / accumulation
+            mark("backward")
+            value.backward()  # type: ignore[no-untyped-call]
+        mark("optimizer")
+        optimizer.step()
+        mark("end")
+    return out
+
+
+def prepare(module: nn.Module, training: Training, region: Region = nullcontext) -> None:
+    """Freeze and checkpoint what the patterns name, on our copy; WrongUse where a pattern names nothing."""
+    if training.optimizer not in OPTIMIZERS:
+        hint = f"choose one of  {', '.join(OPTIMIZERS)}"
+        raise WrongUse(f"there is no optimizer '{training.optimizer}'.", hint)
+    if training.accumulation < 1:
+        raise WrongUse("--grad-accumulation counts batches.", "write  --grad-accumulation 4")
+    if training.loss not in LOSSES:
+        raise WrongUse(f"there is no loss '{training.loss}'.", f"choose one of  {', '.join(LOSSES)}")
+    for pattern in training.frozen:
+        for _, one in _matching(module, pattern, "--frozen"):
+            one.requires_grad_(False)
+    for pattern in training.checkpoint:
+        for _, one in _matching(module, pattern, "--checkpoint"):
+            one.forward = _checkpointed(one.forward, region)
+
+
+def _checkpointed(forward: Any, region: Region) -> Any:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with region():  # in backward, too
+            return forward(*args, **kwargs)
+
+    def again(*args: Any, **kwargs: Any) -> Any:
+        return checkpoint(run, *args, use_reentrant=False, **kwargs)
+
+    return again
+
+
+def _matching(module: nn.Module, pattern: str, option: str) -> Iterator[tuple[str, nn.Module]]:
+    """The outermost modules that a pattern names."""
+    found: list[str] = []
+    for path, one in module.named_modules():
+        if path and fnmatchcase(path, pattern) and not any(path.startswith(f"{above}.") for above in found):
+            found.append(path)
+            yield path, one
+    if not found:
+        names = [name for name, _ in module.named_children()][:6]
+        raise WrongUse(f"no layer matches '{option} {pattern}'.", f"it has  {', '.join(names)}" if names else "")

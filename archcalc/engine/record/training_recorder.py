@@ -1,0 +1,186 @@
+"""A training step on tensors without data, twice: forward, loss, backward, optimizer.
+
+In the first step the optimizer makes its state; the second is the steady state. `loop.py` is what runs; here is what
+records it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, autograd, nn
+from torch.autograd.graph import saved_tensors_hooks
+
+from archcalc.engine import Training
+from archcalc.engine.devices.kernel_selection import KernelChoice
+from archcalc.engine.load.inputs import Inputs
+from archcalc.engine.record.recorder import OPEN, Recorder, tensors_in
+from archcalc.engine.record.training_loop import OPTIMIZERS, PHASES, Loss, steps
+from archcalc.errors import BadInput
+from archcalc.tracing.records import Step
+
+
+class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
+    """A recorder that also knows what autograd keeps, and which module a backward or optimizer op works for."""
+
+    def __init__(self, module: nn.Module, device: str = "") -> None:
+        super().__init__(module, device)
+        self.kept: set[int] = set()
+        self.roles: dict[int, str] = {}
+        self.marks: list[tuple[str, int]] = []
+        self._sequence: list[tuple[int, int]] = []
+        self._owner: dict[int, int] = {}
+
+    def mark(self, phase: str) -> None:
+        """A phase begins."""
+        if phase == "forward":
+            self.paths.restart()
+            self._sequence.clear()
+        self.marks.append((phase, len(self.calls)))
+        self.phase = phase
+
+    def pack(self, tensor: Tensor) -> tuple[Tensor, int]:
+        """Autograd keeps a tensor for backward, as it is now."""
+        self.kept.add(self.tensors[self.tensor(tensor, "constant")].storage)
+        return tensor, tensor._version
+
+    def unpack(self, kept: tuple[Tensor, int]) -> Tensor:
+        """Autograd wants it back; refused where it was overwritten, which autograd does not check under hooks."""
+        tensor, version = kept
+        if tensor._version != version:
+            raise RuntimeError("a tensor that backward needs has been modified by an in-place operation")
+        return tensor
+
+    def enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        """A module's forward begins: autograd's nodes from here on are its own."""
+        super().enter(module, args, kwargs)
+        self._note_sequence()
+
+    def leave(self, module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
+        """A module's forward ends: nodes from here on are its caller's."""
+        super().leave(module, args, kwargs, out)
+        self._note_sequence()
+
+    def _note_sequence(self) -> None:
+        if self.stack and self.phase == "forward":
+            number = autograd._get_sequence_nr()  # type: ignore[attr-defined]
+            self._sequence.append((number, self.stack[-1]))
+
+    def caller(self, tensors: Sequence[Tensor]) -> int:
+        """The module call that runs; in backward the one whose node runs, in the optimizer the parameter's owner."""
+        if self.stack:
+            return self.stack[-1]
+        if self.phase == "backward":
+            return self._of_node(torch._C._current_autograd_node())
+        if self.phase == "optimizer":
+            owners = (self._owner.get(t.untyped_storage()._cdata) for t in tensors)
+            return next((owner for owner in owners if owner is not None), 0)
+        return 0
+
+    def assumed(self, func: Any) -> Any:
+        """Optimizers scale steps by norms, which change no shape: any number will do there."""
+        if self.phase == "optimizer" and func._opname == "_local_scalar_dense":
+            return 1.0
+        return super().assumed(func)
+
+    def _of_node(self, node: Any) -> int:
+        if node is None:
+            return 0
+        variable = getattr(node, "variable", None)
+        if variable is not None:  # it adds up a parameter's gradient
+            return self._owner.get(variable.untyped_storage()._cdata, 0)
+        number, found = node._sequence_nr(), 0
+        for first, call in self._sequence:
+            if first > number:
+                break
+            found = call
+        return found
+
+    def own(self, parameters: Sequence[tuple[Tensor, int]]) -> None:
+        """Each parameter belongs to a module call."""
+        self._owner = {tensor.untyped_storage()._cdata: call for tensor, call in parameters}
+
+    def steps_of(self) -> tuple[Step, ...]:
+        """The marks as steps; forward, loss and backward are those of a step's last batch."""
+        found, start, last = [], 0, dict[str, int]()
+        for phase, call in self.marks:
+            last[phase] = call
+            if phase == PHASES[-1]:
+                found.append(Step(start=start, **last))
+                start = call
+        return tuple(found)
+
+    def close(self) -> None:
+        """Deaths, and the roles that were found out on the way."""
+        super().close()
+        found = dict.fromkeys(self.kept, "saved") | self.roles
+        fixed = ("parameter", "buffer", "input")
+        self.storages = [
+            storage if storage.role in fixed else replace(storage, role=found.get(number, storage.role))
+            for number, storage in enumerate(self.storages)
+        ]
+
+
+def train(
+    module: nn.Module, inputs: Inputs, recorder: TrainingRecorder, training: Training, choice: KernelChoice
+) -> tuple[int, ...]:
+    """Run two steps under the recorder and close the record; the ids of the last outputs."""
+    trained = [p for p in module.parameters() if p.requires_grad]
+    if not trained:
+        raise BadInput("no parameter is trained.", "check --frozen, or leave --train out")
+    loss, optimizer = Loss(training.loss), OPTIMIZERS[training.optimizer](trained, choice.device == "cuda")
+    recorder.watch_modules()
+    root = (module, inputs.args, inputs.kwargs)
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        recorder.enter(*root)
+        out = module(*args, **kwargs)
+        recorder.leave(*root, out)
+        return out
+
+    def mark(phase: str) -> None:
+        if phase == "optimizer":
+            _roles(recorder, "gradient", (p.grad for p in trained if p.grad is not None))
+        elif phase == "end":
+            _roles(recorder, "optimizer", tensors_in(list(optimizer.state.values())))
+        recorder.mark(phase)
+        if choice.autocast is not None:
+            choice.autocast.backward = phase == "backward"
+        if phase == "backward":
+            for target in loss.targets:
+                _roles(recorder, "input", [target])
+            recorder.own(_owners(recorder, module))
+
+    with recorder, saved_tensors_hooks(recorder.pack, recorder.unpack):
+        out = steps(_Called(run), inputs, loss, optimizer, mark, choice.region, training.accumulation)
+    outputs = tuple(recorder.tensor(t, "constant") for t in tensors_in(out))
+    recorder.close()
+    return outputs
+
+
+class _Called(nn.Module):
+    """A function in a module's place."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+
+def _roles(recorder: TrainingRecorder, role: str, tensors: Any) -> None:
+    for tensor in tensors:
+        recorder.roles[recorder.tensors[recorder.tensor(tensor, "constant", OPEN)].storage] = role
+
+
+def _owners(recorder: TrainingRecorder, module: nn.Module) -> list[tuple[Tensor, int]]:
+    """Each parameter with the last call of the module that registers it."""
+    calls = {recorder.paths.modules[call.module].path: number for number, call in enumerate(recorder.module_calls)}
+    found: list[tuple[Tensor, int]] = []
+    for path, one in recorder.paths.walk():
+        found += [(p, calls.get(path, 0)) for p in one._parameters.values() if p is not None]
+    return found

@@ -1,0 +1,1 @@
+"""Answers as text. Pages make documents of reports and studies; formats make text of documents."""

@@ -1,0 +1,153 @@
+"""Tables: columns and cells with raw values. A format may round a cell; a view may not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+from archcalc.text import units
+
+NAME, LAYER, GROUP, TYPE, TEXT, TEX, EXACT, SI, BYTES, SHARE, SHAPE, FIELD, NUMBER = (
+    "name", "layer", "group", "type", "text", "tex", "exact", "si", "bytes", "share", "shape", "field", "number",
+)  # fmt: skip
+"""The kinds of column: names and layers may be shortened in the middle, all else is printed whole; a group once.
+
+What is TEX already is not escaped in LaTeX.
+"""
+NAMES = frozenset((NAME, LAYER))
+LEFT = frozenset((NAME, LAYER, GROUP, TYPE, TEXT, TEX, SHAPE))
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: the key of its values in the rows, its heading, and the kind of its values."""
+
+    key: str
+    title: str
+    kind: str
+
+    def text(self, row: Mapping[str, Any]) -> str:
+        """The row's value as people read it; '' where there is none."""
+        value = row.get(self.key)
+        if value is None:
+            return ""
+        if self.kind == LAYER:
+            return f"{value or 'the model'} (itself)" if row.get("itself") else value or "the model"
+        if self.kind == NAME:
+            return f"{value}*" if row.get("default") else str(value)
+        if self.kind == TYPE:
+            inside, calls = row.get("modules", 1) - 1, row.get("calls", 1)
+            text = f"{value} ({inside})" if value and inside else value
+            return f"{text}, {calls} calls" if value and calls > 1 and not inside else text
+        if self.kind == SHAPE:
+            return shapes_text(value)
+        if self.kind == FIELD:
+            return field_text(value)
+        if self.kind == SHARE:
+            return f"{100 * value:.1f} %"
+        if isinstance(value, bool) or not isinstance(value, int):
+            return f"{value:g}" if isinstance(value, float) else str(value)
+        return {EXACT: units.exact, SI: units.si, BYTES: units.size}.get(self.kind, str)(value)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of raw values. A row may hold more than the columns show; machine formats give all of it.
+
+    `total` is the last row; `at_least` names the columns whose total is a lower bound. `transposed` asks the
+    formats for people to print one column a row. `stars` marks cells by the number of their row and the key of
+    their column.
+    """
+
+    columns: Sequence[Column]
+    rows: Sequence[Mapping[str, Any]]
+    total: Mapping[str, Any] | None = None
+    at_least: frozenset[str] = frozenset()
+    title: str = ""
+    transposed: bool = False
+    stars: frozenset[tuple[int, str]] = frozenset()
+
+    def cells(self) -> tuple[list[str], list[list[str]], list[str] | None]:
+        """Headings, cells and total as text, in the orientation for people."""
+        head = [column.title for column in self.columns]
+        body = [[self._text(number, column) for column in self.columns] for number in range(len(self.rows))]
+        if self.transposed:
+            first, *rest = [[title, *cells] for title, *cells in zip(head, *body, strict=True)]
+            return first, rest, None
+        if self.total is None:
+            return head, body, None
+        marks = ("≥ " if column.key in self.at_least else "" for column in self.columns)
+        total = [mark + column.text(self.total) for mark, column in zip(marks, self.columns, strict=True)]
+        return head, body, total
+
+    def _text(self, number: int, column: Column) -> str:
+        text = column.text(self.rows[number])
+        if self.stars and column.kind not in LEFT:
+            return f"{text} ★" if (number, column.key) in self.stars else f"{text}  "
+        repeats = column.kind == GROUP and number and text == column.text(self.rows[number - 1])
+        return "" if repeats else text
+
+    def left_aligned(self) -> list[bool]:
+        """For each printed column whether it is aligned left."""
+        if self.transposed:
+            return [True, *(False for _ in self.rows)]
+        return [column.kind in LEFT for column in self.columns]
+
+    def kinds(self) -> list[str]:
+        """The kind of each printed column."""
+        if self.transposed:
+            return [NAME, *(NUMBER for _ in self.rows)]
+        return [column.kind for column in self.columns]
+
+
+@dataclass(frozen=True)
+class Document:
+    """An answer: lines before, tables, lines after, and what machine formats say around the rows.
+
+    The rows are those of the last table, or `records` where machines want them in another form than people. A
+    `picture` is what a file for pictures gets in place of all that.
+    """
+
+    command: str
+    head: Sequence[str]
+    tables: Sequence[Table]
+    foot: Sequence[str] = ()
+    envelope: Mapping[str, Any] = field(default_factory=dict)
+    records: Sequence[Mapping[str, Any]] | None = None
+    picture: bytes | None = None
+
+    @property
+    def printed(self) -> list[Table]:
+        """The tables that have something to print."""
+        return [table for table in self.tables if table.rows]
+
+    @property
+    def rows(self) -> Sequence[Mapping[str, Any]]:
+        """The rows that machine formats give."""
+        if self.records is not None:
+            return self.records
+        return self.tables[-1].rows if self.tables else ()
+
+
+def shapes_text(value: Any) -> str:
+    """One shape, or several with commas, equal neighbours once with their number.
+
+    >>> shapes_text([1, 3, 224, 224]), shapes_text([[1, 64], [1, 32], [1, 32]])
+    ('1x3x224x224', '1x64, 2 of 1x32')
+    """
+    if not value or not isinstance(value[0], list | tuple):
+        return units.shape(value)
+    runs = [(units.shape(one), len(list(same))) for one, same in groupby(value)]
+    return ", ".join(f"{times} of {one}" if times > 1 else one for one, times in runs)
+
+
+def field_text(value: Sequence[float | None]) -> str:
+    """A size per spatial axis, once when they agree; 'all' for a whole axis, '' for no place in space.
+
+    >>> field_text((435, 435)), field_text((7, 3)), field_text((None, None)), field_text(())
+    ('435', '7x3', 'all', '')
+    """
+    texts = ["all" if size is None else f"{size:g}" for size in value]
+    return texts[0] if texts and len(set(texts)) == 1 else "x".join(texts)

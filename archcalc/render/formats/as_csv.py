@@ -1,0 +1,36 @@
+"""CSV: the rows with every key and every digit, shapes as 1x3x224x224."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from archcalc.render.document import Document, shapes_text
+
+
+def as_csv(documents: Sequence[Document]) -> str:
+    """A line a row; with several documents the first column says which model."""
+    named = len(documents) > 1
+    keys = list(dict.fromkeys(key for document in documents for row in document.rows for key in row))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["model", *keys] if named else keys)
+    for document in documents:
+        model = [document.envelope.get("model", {}).get("name", "")] if named else []
+        writer.writerows([*model, *(_cell(row.get(key)) for key in keys)] for row in document.rows)
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """Shapes and fields in one word, names with spaces between, settings as JSON."""
+    if isinstance(value, dict) or (isinstance(value, list) and value and isinstance(value[0], dict)):
+        return json.dumps(value)
+    if not isinstance(value, list | tuple) or not value:
+        return "" if value == [] else value
+    if isinstance(value[0], str):
+        return " ".join(value)
+    whole = isinstance(value[0], list | tuple) or all(isinstance(item, int) for item in value)
+    return shapes_text(value) if whole else "x".join("all" if v is None else f"{v:g}" for v in value)

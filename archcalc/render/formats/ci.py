@@ -1,0 +1,129 @@
+"""Check runs for machines that build: GitHub's annotations and job summary, JUnit, SARIF."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from xml.sax.saxutils import escape, quoteattr
+
+from archcalc.render.pages.check import CheckRun, Judged
+from archcalc.studies.guard.verdicts import ERROR, OK, WARN, Verdict
+from archcalc.version import __version__
+
+MOST = 10
+"""Annotations of one kind that GitHub shows in a step."""
+SUMMARY_BYTES = 1_000_000
+"""GitHub takes a job summary below 1 MiB."""
+
+
+def as_github(run: CheckRun) -> str:
+    """Workflow commands: an annotation on the budget's own line for each that does not hold."""
+    lines: list[str] = []
+    for level in ("error", "warning"):
+        found = [
+            (one, verdict)
+            for one in run.judged
+            for verdict in one.bad
+            if (verdict.status == WARN) == (level == "warning")
+        ]
+        lines += [_annotation(level, run.path, one, verdict) for one, verdict in found[:MOST]]
+        if len(found) > MOST:
+            lines.append(f"{len(found) - MOST} more of kind {level} are in the job summary")
+    return "\n".join([*lines, run.summary]) + "\n"
+
+
+def _annotation(level: str, path: str, one: Judged, verdict: Verdict) -> str:
+    said = [_sentence(verdict), *([one.grew] if one.grew else []), *([one.check.message] if one.check.message else [])]
+    title = f"archcalc {verdict.what}: {one.check.name}"
+    return f"::{level} file={_property(path)},line={verdict.line},title={_property(title)}::{_data(chr(10).join(said))}"
+
+
+def _sentence(verdict: Verdict) -> str:
+    if verdict.status == ERROR:
+        return verdict.over
+    over = f" ({verdict.over})" if verdict.over else ""
+    return f"{verdict.what}: {verdict.value}, limit {verdict.limit}{over}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def job_summary(run: CheckRun) -> str:
+    """The table in Markdown, below GitHub's limit."""
+    lines = [
+        f"### archcalc: {run.summary}",
+        "",
+        "| | check | budget | value | limit | |",
+        "| :-- | :-- | :-- | --: | :-- | :-- |",
+    ]
+    for verdict in run.verdicts:
+        cells = (verdict.status, verdict.check, verdict.what, verdict.value, verdict.limit, verdict.over)
+        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|').replace(chr(10), ' ') for cell in cells)} |")
+    lines += ["", *(f"{one.check.name}: {one.grew}" for one in run.judged if one.bad and one.grew)]
+    text = "\n".join(lines) + "\n"
+    return text if len(text.encode()) < SUMMARY_BYTES else f"### archcalc: {run.summary}\n"
+
+
+def as_junit(run: CheckRun) -> str:
+    """A test suite a check, a test case a budget."""
+    suites = []
+    for one in run.judged:
+        cases = "".join(f"\n    {_case(run.path, verdict)}" for verdict in one.verdicts)
+        numbers = {
+            "tests": len(one.verdicts),
+            "failures": sum(v.fails and v.status != ERROR for v in one.verdicts),
+            "errors": sum(v.status == ERROR for v in one.verdicts),
+            "skipped": 0,
+        }
+        attributes = "".join(f' {key}="{value}"' for key, value in numbers.items())
+        suites.append(f"  <testsuite name={quoteattr(one.check.name)}{attributes}>{cases}\n  </testsuite>\n")
+    return f'<?xml version="1.0" encoding="utf-8"?>\n<testsuites name="archcalc">\n{"".join(suites)}</testsuites>\n'
+
+
+def _case(path: str, verdict: Verdict) -> str:
+    head = f"<testcase classname={quoteattr(verdict.check)} name={quoteattr(verdict.key + ' ' + verdict.what)} "
+    head += f"file={quoteattr(path)} line={quoteattr(str(verdict.line))}"
+    said = escape(_sentence(verdict))
+    if verdict.status == OK:
+        return f"{head}/>"
+    if verdict.status == WARN:
+        return f"{head}><system-out>{said}</system-out></testcase>"
+    kind = "error" if verdict.status == ERROR else "failure"
+    return f"{head}><{kind} message={quoteattr(_sentence(verdict))}>{said}</{kind}></testcase>"
+
+
+def as_sarif(run: CheckRun) -> str:
+    """SARIF 2.1.0: a result for each budget that does not hold."""
+    keys = sorted({verdict.key for verdict in run.verdicts})
+    results = [
+        {
+            "ruleId": verdict.key,
+            "level": "warning" if verdict.status == WARN else "error",
+            "message": {"text": f"{verdict.check}: {_sentence(verdict)}" + (f". {one.grew}" if one.grew else "")},
+            "locations": [
+                {
+                    "physicalLocation": {
+                        "artifactLocation": {"uri": run.path},
+                        "region": {"startLine": verdict.line},
+                    }
+                }
+            ],
+        }
+        for one in run.judged
+        for verdict in one.bad
+    ]
+    driver = {"name": "archcalc", "version": __version__, "rules": [{"id": key} for key in keys]}
+    document = {
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{"tool": {"driver": driver}, "results": results}],
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+CI_FORMATS: dict[str, Callable[[CheckRun], str]] = {"github": as_github, "junit": as_junit, "sarif": as_sarif}

@@ -1,0 +1,129 @@
+"""Formulas as people write them: `9·k²·L·(L + 1)/2`, a big O, LaTeX; and as sympy reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from archcalc.studies.law.polynomials import Formula, expression
+
+LETTERS = {
+    "depth": "L", "layers": "L", "num_layers": "L", "growth_rate": "k", "kernel": "k", "width": "w",
+    "widen_factor": "w",
+    "groups": "g", "d_model": "d", "heads": "h", "seq_len": "n", "batch": "B", "size": "S", "channels": "C",
+    "in_channels": "Cin", "out_channels": "Cout", "reduction": "r", "input_size": "I", "hidden_size": "H",
+    "vocab_size": "V", "d_ff": "f", "num_classes": "K", "src_len": "n", "tgt_len": "t",
+}  # fmt: skip
+"""The field's own letters for knobs; a knob without one, and the second of two with the same, is called by its name."""
+SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+
+
+def letters(knobs: Sequence[str]) -> dict[str, str]:
+    """A letter for each knob.
+
+    >>> letters(["layers", "growth_rate", "depth"])
+    {'layers': 'L', 'growth_rate': 'k', 'depth': 'depth'}
+    """
+    found: dict[str, str] = {}
+    for knob in knobs:
+        letter = LETTERS.get(knob, knob)
+        found[knob] = knob if letter in found.values() else letter
+    return found
+
+
+def as_written(formula: Formula, knobs: Sequence[str]) -> str:
+    """The formula in letters, in factors where that is shorter.
+
+    >>> from fractions import Fraction
+    >>> as_written({(2,): Fraction(9, 2), (1,): Fraction(9, 2)}, ["layers"])
+    '9·L·(L + 1)/2'
+    """
+    import sympy
+
+    if not formula:
+        return "0"
+    whole = expression(formula, [letters(knobs)[knob] for knob in knobs])
+    texts = [_written(one) for one in (sympy.factor(whole), sympy.expand(whole))]
+    return min(texts, key=len)
+
+
+def as_sympy(formula: Formula, knobs: Sequence[str]) -> str:
+    """The formula in the knobs' own names, as sympy.sympify reads it."""
+    import sympy
+
+    return str(sympy.factor(expression(formula, knobs)))
+
+
+def as_latex(formula: Formula, knobs: Sequence[str]) -> str:
+    """The formula in LaTeX, in letters."""
+    import sympy
+
+    return str(sympy.latex(sympy.factor(expression(formula, [letters(knobs)[knob] for knob in knobs]))))
+
+
+def big_o(powers: Sequence[tuple[int, ...]], names: Sequence[str]) -> str:
+    """The terms that nothing outgrows.
+
+    >>> big_o([(2, 1), (1, 2)], ["n", "d"]), big_o([(0,)], ["n"]), big_o([(1, -1)], ["n", "r"]), big_o([], ["n"])
+    ('O(n²·d + n·d²)', 'O(1)', 'O(n/r)', 'O(1)')
+    """
+    return f"O({' + '.join(_term(one, names) for one in powers) or 1})"
+
+
+def _term(powers: tuple[int, ...], names: Sequence[str]) -> str:
+    above = [_power(name, power) for name, power in zip(names, powers, strict=True) if power > 0]
+    below = [_power(name, -power) for name, power in zip(names, powers, strict=True) if power < 0]
+    divided = f"/{below[0] if len(below) == 1 else '(' + '·'.join(below) + ')'}" if below else ""
+    return f"{'·'.join(above) or '1'}{divided}"
+
+
+def _power(base: str, power: int) -> str:
+    return base if power == 1 else f"{base}{str(power).translate(SUPERSCRIPTS)}"
+
+
+def _written(one: Any) -> str:
+    """An expression of sympy with ·, ² and fractions."""
+    if one.is_Add:
+        terms = sorted(one.args, key=_order)
+        text = " + ".join(_written(term) for term in terms)
+        return text.replace("+ -", "- ")
+    if one.is_Rational:
+        return f"{one.p:,}" if one.q == 1 else f"{one.p:,}/{one.q:,}"
+    if one.is_Symbol:
+        return str(one.name)
+    if one.is_Pow:
+        base, power = one.args
+        inner = f"({_written(base)})" if base.is_Add else _written(base)
+        return _power(inner, int(power)) if power > 0 else f"1/{_power(inner, -int(power))}"
+    return _product(one)
+
+
+def _product(one: Any) -> str:
+    """Number, symbols, sums; what divides behind a stroke."""
+    number, factors = one.as_coeff_mul()
+    sign = "-" if number < 0 else ""
+    number = abs(number)
+    above = [factor for factor in factors if not (factor.is_Pow and factor.args[1] < 0)]
+    below = [1 / factor for factor in factors if factor not in above]
+    above.sort(key=lambda factor: (factor.is_Add or (factor.is_Pow and factor.args[0].is_Add), str(factor)))
+    words = [f"({_written(factor)})" if factor.is_Add else _written(factor) for factor in above]
+    numbers = [f"{number.p:,}"] if number.p != 1 or not words else []
+    divided = [f"{number.q:,}"] if number.q != 1 else []
+    divided += [f"({_written(factor)})" if factor.is_Add else _written(factor) for factor in below]
+    stroke = f"/{divided[0]}" if len(divided) == 1 else f"/({'·'.join(divided)})" if divided else ""
+    return sign + "·".join([*numbers, *words]) + stroke
+
+
+def _order(term: Any) -> tuple[int, str]:
+    """Highest powers first, numbers last."""
+    degree = sum(power for _, power in term.as_powers_dict().items() if power.is_Integer and _.is_Symbol)
+    return (-int(degree), str(term))
+
+
+def numbers(point: Sequence[int], knobs: Sequence[str]) -> str:
+    """A member by its knobs.
+
+    >>> numbers((40, 12), ["depth", "growth_rate"])
+    'L = 40, k = 12'
+    """
+    return ", ".join(f"{letter} = {number:,}" for letter, number in zip(letters(knobs).values(), point, strict=True))

@@ -1,0 +1,94 @@
+"""The verdicts of a check run as a table: by how much, what grew, what to type next, and the place in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from archcalc.render.document import GROUP, TEXT, Column, Document, Table
+from archcalc.studies.guard.config import Check
+from archcalc.studies.guard.verdicts import ERROR, FAIL, OK, WARN, Verdict, counts
+from archcalc.text import units
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One check with its verdicts, the layers that grew most, and the model as it is typed."""
+
+    check: Check
+    verdicts: Sequence[Verdict]
+    grew: str = ""
+    typed: str = ""
+
+    @property
+    def bad(self) -> list[Verdict]:
+        """What does not hold."""
+        return [verdict for verdict in self.verdicts if verdict.status != OK]
+
+
+@dataclass(frozen=True)
+class CheckRun:
+    """All checks of one file."""
+
+    path: str
+    judged: Sequence[Judged]
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """All of them, in the order of the file."""
+        return [verdict for one in self.judged for verdict in one.verdicts]
+
+    @property
+    def summary(self) -> str:
+        """How many failed, warned and passed."""
+        count = counts(self.verdicts)
+        parts = [
+            f"{count[FAIL]} failed",
+            *([f"{count[ERROR]} could not be analysed"] if count[ERROR] else []),
+            *([units.plural(count[WARN], "warning")] if count[WARN] else []),
+            f"{count[OK]} passed",
+        ]
+        return ", ".join(parts)
+
+
+def checks(run: CheckRun) -> Document:
+    """The table of all budgets, and below it what is to be said of those that do not hold."""
+    columns = [
+        Column("check", "check", GROUP),
+        Column("status", "", TEXT),
+        Column("what", "budget", TEXT),
+        Column("value", "value", "number"),
+        Column("limit", "limit", TEXT),
+        Column("of_limit", "of it", "number"),
+        Column("over", "", TEXT),
+        Column("place", "where", TEXT),
+    ]
+    rows = [{**asdict(verdict), "place": f"{run.path}:{verdict.line}"} for verdict in run.verdicts]
+    shown = [
+        {
+            **row,
+            "of_limit": "" if row["share"] is None else f"{100 * row['share']:.1f} %",
+            "place": "" if row["status"] == OK else row["place"],
+        }
+        for row in rows
+    ]
+    head = [f"{run.path} · {units.plural(len(run.judged), 'check')}, {units.plural(len(rows), 'budget')}"]
+    foot = [run.summary, *(line for one in run.judged if one.bad for line in _said(one))]
+    count = counts(run.verdicts)
+    totals = {"failed": count[FAIL], "errors": count[ERROR], "warnings": count[WARN], "passed": count[OK]}
+    around = {"totals": totals, "file": run.path, "notes": []}
+    return Document("check", head, [Table(columns, shown)], foot, around, rows)
+
+
+def _said(one: Judged) -> list[str]:
+    """Why the budget is there, what grew, and what to type."""
+    lines = [f"{one.check.name}: {one.check.message}"] if one.check.message else []
+    if any(verdict.status == ERROR for verdict in one.verdicts):
+        return lines
+    lines += [f"{one.check.name}: {one.grew}"] if one.grew else []
+    if one.check.baseline:
+        lines.append(f"what changed: archcalc diff {one.check.baseline} {one.typed}")
+        lines.append("accept it: raise the budget, or archcalc check --update-baseline")
+    else:
+        lines.append(f"the layers: archcalc summary {one.typed}")
+    return lines

@@ -1,0 +1,187 @@
+"""A diff as a table: the largest changes first, all that stayed in one line, sums of every figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from typing import Any
+
+from archcalc.render.document import LAYER, TEXT, Column, Document, Table
+from archcalc.studies.guard.diff import CHANGED, MOVED, SAME, Change, totals
+from archcalc.studies.guard.snapshot import FIGURES, Snapshot
+from archcalc.text import units
+
+SHOWN = 20
+"""Changed layers that are shown; the others are folded."""
+SUMS = {
+    "params": "parameters",
+    "buffers": "buffers",
+    "macs": "MACs",
+    "elementwise_flops": "elementwise operations",
+    "peak_bytes": "peak of a forward pass",
+    "train_peak_bytes": "peak of a training step",
+}
+
+
+def diff(old: Snapshot, new: Snapshot, changes: Sequence[Change], *, everything: bool = False) -> Document:
+    """What changed between two snapshots, for people; machines get every layer that is not the same."""
+    rows = sorted((_row(change) for change in changes if change.status != SAME), key=_size)
+    moved = [row for row in rows if row["status"] == MOVED]
+    resized = [row for row in rows if row["status"] == CHANGED and row["only_output"]]
+    kept = rows if everything else [row for row in rows if row not in moved and row not in resized]
+    shown, rest = (kept, []) if everything or len(kept) <= SHOWN + 1 else (kept[:SHOWN], kept[SHOWN:])
+    same = sum(change.status == SAME for change in changes)
+    folded = [_folded(f"[{len(rest)} others]", rest)] if rest else []
+    for words, status, number in (
+        ("of another shape", CHANGED, len(resized)),
+        ("moved", MOVED, len(moved)),
+        ("unchanged", SAME, same),
+    ):
+        if number and (status == SAME or not everything):
+            folded.append({"path": f"[{number} {words}]", "status": status, **dict.fromkeys(TEXTS, "=")})
+    columns = [
+        Column("status", "", TEXT),
+        Column("path", "layer", LAYER),
+        Column("what", "what", TEXT),
+        Column("params_text", "params", "number"),
+        Column("macs_text", "MACs", "number"),
+        Column("output_text", "output", TEXT),
+    ]
+    sums = [row for key in SUMS if (row := _sum(key, old, new))]
+    summing = Table(
+        [
+            Column("figure", "in all", TEXT),
+            Column("old_text", "old", "number"),
+            Column("new_text", "new", "number"),
+            Column("change", "change", "number"),
+            Column("percent", "", "number"),
+        ],
+        sums,
+    )
+    head = [f"{old.reference} → {new.reference}", f"old  {_about(old)}", f"new  {_about(new)}"]
+    equal = not rows and all(row["by"] == 0 for row in sums)
+    foot = ["no layer changed" if equal else "figures are a layer's own, without the layers inside it; = the same"]
+    around = {
+        "old": _side(old),
+        "new": _side(new),
+        "totals": {**totals(changes), "changed": len(rows) - len(moved), "moved": len(moved), "unchanged": same},
+        "sums": [{key: row[key] for key in ("key", "old", "new", "by")} for row in sums],
+        "notes": [],
+    }
+    records = [{key: value for key, value in row.items() if not key.endswith("_text")} for row in rows]
+    return Document("diff", head, [Table(columns, [*shown, *folded]), summing], foot, around, records)
+
+
+TEXTS = ("params_text", "macs_text")
+
+
+def _row(change: Change) -> dict[str, Any]:
+    now = change.new or change.old
+    assert now is not None, "a change has a layer"
+    before = change.old.path if change.old is not None and change.status == MOVED else None
+    described = _described(change)
+    return {
+        "status": change.status,
+        "path": change.path,
+        "old_path": change.old.path if change.old else None,
+        "type": now.type,
+        "only_output": _only_output(change),
+        "what": f"was {before}" if before else described,
+        **{figure: change.by(figure) for figure in FIGURES},
+        "old_output": _shapes(change.old),
+        "new_output": _shapes(change.new),
+        "params_text": _signed(change.by("params"), exact=True),
+        "macs_text": _signed(change.by("macs"), exact=False),
+        "output_text": _outputs(change),
+    }
+
+
+def _only_output(change: Change) -> bool:
+    """Whether a layer is what it was, on an input of another size."""
+    old, new = change.old, change.new
+    return (
+        old is not None
+        and new is not None
+        and (old.extra, old.params) == (new.extra, new.params)
+        and old.macs == new.macs
+    )
+
+
+def _described(change: Change) -> str:
+    """The kind of layer, and those parts of its description that are not what they were."""
+    old, new = change.old, change.new
+    if old is None or new is None:
+        return (new or old).type if new or old else ""  # type: ignore[union-attr]
+    kind = new.type if old.type == new.type else f"{old.type} → {new.type}"
+    before, after = old.extra.split(", "), new.extra.split(", ")
+    if old.extra == new.extra or old.type != new.type:
+        return kind
+    differing = [(a, b) for a, b in zip_longest(before, after, fillvalue="") if a != b]
+    return f"{kind}: {', '.join(_became(a, b) for a, b in differing)}"
+
+
+def _became(before: str, after: str) -> str:
+    """A part of a description that is another now.
+
+    >>> _became("in_features=64", "in_features=80"), _became("64", "80")
+    ('in_features 64 → 80', '64 → 80')
+    """
+    name, equals, old = before.partition("=")
+    if equals and after.startswith(f"{name}="):
+        return f"{name} {old} → {after.removeprefix(f'{name}=')}"
+    return f"{before} → {after}"
+
+
+def _outputs(change: Change) -> str:
+    texts = [", ".join(map(units.shape, one.output)) for one in (change.old, change.new) if one]
+    return " → ".join(dict.fromkeys(texts))
+
+
+def _shapes(layer: Any) -> list[list[int]] | None:
+    return None if layer is None else [list(shape) for shape in layer.output]
+
+
+def _folded(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    sums = {figure: sum(row[figure] for row in rows) for figure in FIGURES}
+    return {
+        "path": name,
+        "status": "",
+        "what": "",
+        "params_text": _signed(sums["params"], exact=True),
+        "macs_text": _signed(sums["macs"], exact=False),
+        "output_text": "",
+    }
+
+
+def _size(row: Mapping[str, Any]) -> tuple[int, int, int]:
+    return -abs(row["params"]), -abs(row["macs"]), -abs(row["elementwise_flops"])
+
+
+def _sum(key: str, old: Snapshot, new: Snapshot) -> dict[str, Any] | None:
+    """One figure in all; None where one of them lacks it."""
+    if key not in old.totals or key not in new.totals:
+        return None
+    before, after = int(old.totals[key]), int(new.totals[key])
+    text = units.size if key.endswith("_bytes") else units.exact if key in ("params", "buffers") else units.si
+    by = after - before
+    sign = "=" if not by else f"{'+' if by > 0 else '-'}{text(abs(by))}"
+    percent = "" if not by else units.difference(after, before)
+    return {
+        "key": key, "figure": SUMS[key], "old": before, "new": after, "by": by,
+        "old_text": text(before), "new_text": text(after), "change": sign, "percent": percent,
+    }  # fmt: skip
+
+
+def _signed(number: int, *, exact: bool) -> str:
+    if not number:
+        return "="
+    return f"{'+' if number > 0 else '-'}{units.exact(abs(number)) if exact else units.si(abs(number))}"
+
+
+def _about(one: Snapshot) -> str:
+    made = f" · torch {one.made_with['torch']}" if one.made_with.get("torch") else ""
+    return f"{one.reference} · {', '.join(one.inputs) or 'no input'}{made}"
+
+
+def _side(one: Snapshot) -> dict[str, Any]:
+    return {"reference": one.reference, "inputs": list(one.inputs), "totals": dict(one.totals)}

@@ -1,0 +1,134 @@
+"""Explanations as documents: a layer's formulas with its numbers, the parts of a larger module, a kind by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from archcalc.analyses.conventions import OURS
+from archcalc.analyses.explain import lines as explain
+from archcalc.analyses.explain.layer_kind import Kind
+from archcalc.analyses.explain.lines import Line
+from archcalc.analyses.report import Layer, Report
+from archcalc.render.document import EXACT, GROUP, NAME, NUMBER, SI, TEXT, Column, Document, Table
+from archcalc.render.pages.views import as_typed, envelope, head
+from archcalc.text import units
+
+
+def explanation(report: Report, layer: Layer) -> Document:
+    """One layer: each figure in letters, then in numbers; or, where it is made of others, what they are."""
+    layer = explain.unwrapped(layer)
+    kind = explain.kind_of(report, layer)
+    if kind is None and layer.children:
+        return _contents(report, layer)
+    lines = explain.lines(report, layer)
+    where = layer.path or "the model"
+    shapes = f"{_shapes(layer.input_shapes)} -> {_shapes(layer.output_shapes)}" if layer.calls else "never called"
+    title = f"{where}: {layer.type}({layer.extra})" if layer.extra else f"{where}: {layer.type}"
+    said = [title, f"{shapes}{_times(layer)}"]
+    said += [f"letters: {kind.letters}", *([kind.says] if kind.says else [])] if kind else []
+    totals = {"params": layer.total["params"], "macs": layer.total["macs"]}
+    foot = [
+        *(_all_calls(layer) if layer.calls > 1 else []),
+        f"convention: {OURS}",
+        f"next: {' · '.join(_next(report, layer, kind))}",
+    ]
+    records = [{"path": layer.path, "type": layer.type, **_record(line)} for line in lines]
+    around = {**envelope(report, totals), "kind": kind.name if kind else None}
+    return Document("explain", [head(report)[0], "", *said], [_stacked(lines)], foot, around, records)
+
+
+def _contents(report: Report, layer: Layer) -> Document:
+    """The types of layer in a module, which add up to it."""
+    parts = explain.parts(report, layer)
+    rows = [
+        {
+            "type": part.type,
+            "layers": part.layers,
+            "params_formula": part.params_formula,
+            "params": part.params,
+            "macs_formula": part.macs_formula,
+            "macs": part.macs,
+        }
+        for part in parts
+    ]
+    totals = {"params": layer.total["params"], "macs": layer.total["macs"]}
+    columns = [
+        Column("type", "type", NAME),
+        Column("layers", "layers", NUMBER),
+        Column("params_formula", "parameters of one", TEXT),
+        Column("params", "params", EXACT),
+        Column("macs_formula", "MACs of one call", TEXT),
+        Column("macs", "MACs", SI),
+    ]
+    table = Table(columns, rows, {"type": "total", **totals})
+    typed = as_typed(report.trace)
+    inside = [child for child in layer.walk() if child.path != layer.path and child.calls]
+    example = next((one for one in inside if not one.children and one.total["params"]), inside[0] if inside else None)
+    path = f" {example.path}" if example else ""
+    foot = [
+        f"convention: {OURS}",
+        f"next: archcalc explain {typed}{path} · archcalc summary {typed} --depth 2",
+    ]
+    said = [head(report)[0], "", f"{layer.path or 'the model'}: {layer.type}, {len(inside)} modules inside"]
+    return Document("explain", said, [table], foot, envelope(report, totals))
+
+
+def kind_page(kind: Kind) -> Document:
+    """The formulas of a kind in letters, without a network."""
+    lines = explain.letters(kind)
+    rows = [{"figure": _WORDS.get(line.figure, line.figure), "formula": line.letters} for line in lines]
+    table = Table([Column("figure", "figure", GROUP), Column("formula", "formula", TEXT)], rows)
+    title = [kind.name, "", f"torch: {', '.join(kind.types)}", f"letters: {kind.letters}"]
+    foot = [f"convention: {OURS}", f"next: archcalc explain {_EXAMPLES.get(kind.name, 'resnet-18')}"]
+    records = [{"kind": kind.name, "figure": line.figure, "formula": line.letters} for line in lines]
+    around = {"kind": kind.name, "totals": {}, "notes": []}
+    return Document("explain", [*title, *([kind.says] if kind.says else [])], [table], foot, around, records)
+
+
+_EXAMPLES = {
+    "conv2d": "resnet-18 layer2.0.conv1",
+    "linear": "resnet-18 fc",
+    "max-pool2d": "resnet-18 maxpool",
+    "avg-pool2d": "densenet transition1.pool",
+    "embedding": "gpt2 words",
+}
+"""Where each of some kinds is met."""
+_WORDS = {"params": "parameters", "elementwise": "elementwise operations"}
+
+
+def _stacked(lines: Sequence[Line]) -> Table:
+    """Each figure in two lines, letters above numbers."""
+    rows: list[dict[str, Any]] = []
+    for line in lines:
+        figure = _WORDS.get(line.figure, line.figure)
+        value = units.exact(line.value) if isinstance(line.value, int) else line.value
+        rows.append({"figure": figure, "formula": line.letters, "value": None})
+        rows.append({"figure": figure, "formula": f"= {line.numbers}", "value": value})
+    columns = [Column("figure", "figure", GROUP), Column("formula", "formula", TEXT), Column("value", "value", NUMBER)]
+    return Table(columns, rows)
+
+
+def _record(line: Line) -> dict[str, Any]:
+    return {"figure": line.figure, "formula": line.letters, "numbers": line.numbers, "value": line.value}
+
+
+def _shapes(shapes: Sequence[tuple[int, ...]]) -> str:
+    return ", ".join(map(units.shape, shapes)) or "nothing"
+
+
+def _times(layer: Layer) -> str:
+    return f", called {layer.calls} times; the figures are those of the first call" if layer.calls > 1 else ""
+
+
+def _all_calls(layer: Layer) -> list[str]:
+    return [f"all {layer.calls} calls: {units.exact(layer.total['macs'])} MACs, with the same parameters"]
+
+
+def _next(report: Report, layer: Layer, kind: Kind | None) -> list[str]:
+    typed = as_typed(report.trace)
+    above = layer.path.rpartition(".")[0]
+    commands = [f"archcalc explain {typed}{' ' + above if above else ''}"] if layer.path else []
+    if kind and layer.path and report.trace.model.name != kind.name:
+        commands.append(f"archcalc explain {kind.name}")
+    return [*commands, f"archcalc shapes {typed}"]

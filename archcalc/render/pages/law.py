@@ -1,0 +1,137 @@
+"""Laws as a table: the formula in letters, its big O, where it holds and where it was checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+from archcalc.analyses.metrics import figure_named
+from archcalc.analyses.report import Report
+from archcalc.render.document import EXACT, NAME, TEX, TEXT, Column, Document, Table
+from archcalc.render.formulas import as_latex, as_sympy, as_written, big_o, letters, numbers
+from archcalc.render.pages.views import as_typed, envelope, head
+from archcalc.studies.law.interpolation import Lattice, Law, Refused, passes
+from archcalc.studies.law.polynomials import Formula, leading, value
+from archcalc.text import units
+
+Measured = Sequence[tuple[int, Mapping[str, int]]]
+
+
+def laws(
+    report: Report,
+    over: Sequence[str],
+    found: Sequence[Law],
+    refused: Sequence[Refused],
+    *,
+    by_type: Mapping[str, Law],
+    latex: bool = False,
+    measured: Measured = (),
+    step: str = "",
+) -> Document:
+    """The laws of a model over its knobs; what has none is in the notes."""
+    written = "latex" if latex else "law"
+    columns = [
+        Column("words", "figure", TEXT),
+        Column(written, "law", TEX if latex else TEXT),
+        Column("big_o", "grows as", TEXT),
+        Column("holds", "holds for", TEXT),
+        Column("checked", "checked at", TEXT),
+    ]
+    rows = [_row(one, over) for one in found]
+    notes = [f"{figure_named(one.figure).words}: no law: {one.reason}" for one in refused]
+    typed = as_typed(report.trace)
+    foot = [
+        *_letters(over),
+        *([f"training step: {step}"] if any(figure_named(one.figure).trains for one in found) else []),
+        *_dominant(found, over, by_type),
+        "exact on the lattice; members it was checked at had no part in making it",
+        f"next: archcalc summary {typed}",
+    ]
+    around = envelope(report, {"laws": len(found), "refused": len(refused)})
+    around["notes"] = [*around["notes"], *notes]
+    tables = [Table(columns, rows), *_measured(measured, found, over)]
+    around["assumptions"] = {**around["assumptions"], "training_step": step}
+    around["measured"] = [{over[0]: number, **figures} for number, figures in measured]
+    records = [{key: row[key] for key in MACHINE} for row in rows]
+    return Document("law", [*head(report), *notes], tables, foot, around, records)
+
+
+def _letters(over: Sequence[str]) -> list[str]:
+    """What stands for what, where that is not the knob's own name."""
+    named = [f"{letter} = {knob}" for knob, letter in letters(over).items() if letter != knob]
+    return [f"letters: {', '.join(named)}"] if named else []
+
+
+MACHINE = ("figure", "unit", "expression", "latex", "big_o", "big_o_in", "lattice", "checked_at")
+
+
+def _row(law: Law, over: Sequence[str]) -> dict[str, Any]:
+    figure, names = figure_named(law.figure), list(letters(over).values())
+    farthest = numbers(law.farthest, over)
+    others = len(law.checked_at) - 1
+    return {
+        "figure": figure.name,
+        "words": f"{figure.words}{'' if figure.unit in figure.words or figure.unit != 'bytes' else ' (bytes)'}",
+        "unit": figure.unit,
+        "law": as_written(law.formula, over),
+        "expression": as_sympy(law.formula, over),
+        "latex": as_latex(law.formula, over),
+        "big_o": big_o(law.leading, names),
+        "big_o_in": {knob: _alone(law, axis, names[axis]) for axis, knob in enumerate(over)},
+        "holds": "; ".join(_lattice_words(lattice, name) for lattice, name in zip(law.lattice, names, strict=True)),
+        "checked": f"{farthest} and {others} more" if others else farthest,
+        "lattice": {lattice.knob: {"start": lattice.start, "step": lattice.step or None} for lattice in law.lattice},
+        "checked_at": [dict(zip(over, point, strict=True)) for point in law.checked_at],
+    }
+
+
+def _alone(law: Law, axis: int, name: str) -> str:
+    """The big O in one knob, all others fixed."""
+    powers: Formula = {(one[axis],): Fraction(1) for one in law.formula}
+    return big_o(leading(powers), [name])
+
+
+def _lattice_words(lattice: Lattice, name: str) -> str:
+    values = ", ".join(map(str, lattice.nodes()[:3]))
+    return f"{name} = {values}, ..."
+
+
+def _dominant(found: Sequence[Law], over: Sequence[str], by_type: Mapping[str, Law]) -> list[str]:
+    """Where the fastest term of the MACs takes over, and which layers it comes from."""
+    macs = next((law for law in found if law.figure == "macs"), None)
+    if macs is None or len(over) != 1:
+        return []
+    name = letters(over)[over[0]]
+    crossing = passes(macs.formula)
+    if crossing is None:
+        return []
+    power, number = crossing
+    kinds = [kind for kind, law in by_type.items() if (power,) in law.formula]
+    whose = f" ({', '.join(kinds)})" if kinds else ""
+    term = big_o([(power,)], [name])[2:-1]
+    return [f"MACs: the term in {term}{whose} passes the rest at {name} = {number:,}"]
+
+
+def _measured(measured: Measured, found: Sequence[Law], over: Sequence[str]) -> list[Table]:
+    """Values beside the formula."""
+    if not measured:
+        return []
+    columns = [Column("knob", letters(over)[over[0]], EXACT)]
+    for law in found:
+        words = figure_named(law.figure).words
+        columns += [Column(law.figure, words, EXACT), Column(f"law:{law.figure}", "by the law", NAME)]
+    rows = []
+    for number, figures in measured:
+        row: dict[str, Any] = {"knob": number, **figures}
+        for law in found:
+            row[f"law:{law.figure}"] = _verdict(value(law.formula, [number]), figures[law.figure])
+        rows.append(row)
+    return [Table(columns, rows)]
+
+
+def _verdict(by_law: Fraction, measured: int) -> str:
+    """'=' where the law gives the measured value, else what it gives: the member is off the lattice."""
+    if by_law == measured:
+        return "="
+    return units.exact(int(by_law)) if by_law.denominator == 1 else f"{float(by_law):,.1f}"

@@ -1,0 +1,242 @@
+"""Report -> Document for memory: the bill at the peak, when and where that is, and the layers that hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from archcalc.analyses.memory import KEYS
+from archcalc.analyses.report import Report
+from archcalc.render.document import BYTES, TEXT, Column, Document, Table
+from archcalc.render.layers import Selection, layer_rows
+from archcalc.render.pages.timeline import holders, phases, timeline, timeline_rows
+from archcalc.render.pages.views import LAYER_COLUMN, OUTPUT_COLUMN, SHARE_COLUMN, document, next_commands, ratio
+from archcalc.studies.batch_search import Fit
+from archcalc.text import units
+
+PARTS = {
+    "params": "parameters",
+    "buffers": "buffers",
+    "inputs": "inputs",
+    "saved": "kept for backward",
+    "gradients": "gradients",
+    "optimizer": "optimizer state",
+    "temporaries": "temporaries",
+}
+"""The lines of the bill: the key of the total and its words."""
+
+
+@dataclass(frozen=True)
+class Peak:
+    """What a change of the settings makes of the peak."""
+
+    change: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What else was asked: the timeline, the report of one sample more, the batch that fits or what to change."""
+
+    timeline: bool = False
+    further: Report | None = None
+    fit: Fit | None = None
+    changes: Sequence[Peak] = ()
+
+
+def memory(
+    report: Report,
+    selection: Selection,
+    published: Sequence[str] = (),
+    asked: Asked = Asked(),
+) -> Document:
+    """The bill at the peak of a forward pass or of a training step, when that is, and the layers that hold it."""
+    totals, training = report.totals, bool(report.trace.steps)
+    rows, total = layer_rows(report, selection, KEYS, "at_peak_bytes")
+    columns = [
+        LAYER_COLUMN,
+        OUTPUT_COLUMN,
+        Column("params_bytes", "parameters", BYTES),
+        Column("kept_bytes", "kept for backward", BYTES)
+        if training
+        else Column("allocated_bytes", "new tensors", BYTES),
+        Column("at_peak_bytes", "held at the peak", BYTES),
+    ]
+    foot = [
+        *_moment(report),
+        *_fit(asked),
+        *_per_sample(report, asked),
+        *(_training_lines(report) if training else _forward_lines(report)),
+        *_assumed(report),
+        *next_commands(report, "summary", "flops"),
+    ]
+    keys = ("peak", *PARTS, "output", "saved_total", *(("first_step_peak",) if training else ()))
+    shown = {f"{key}_bytes": totals[f"{key}_bytes"] for key in keys}
+    over_time = timeline(report) if asked.timeline else phases(report) if training else None
+    tables = [_bill(report, asked), *([over_time] if over_time else []), holders(report), *_changes(asked)]
+    made = document("memory", report, [*tables, Table(columns, rows, total)], foot, shown)
+    return replace(made, envelope={**made.envelope, **_for_machines(report, asked)})
+
+
+def _bill(report: Report, asked: Asked) -> Table:
+    totals, peak = report.totals, report.totals["peak_bytes"]
+    rows = [
+        {"part": name, "bytes": totals[f"{key}_bytes"], "how": _how(report, key), "sample": _sample(report, asked, key)}
+        for key, name in PARTS.items()
+        if totals[f"{key}_bytes"] or key in ("params", "temporaries")
+    ]
+    columns = [
+        Column("part", "at the peak", TEXT),
+        Column("bytes", "size", BYTES),
+        *([Column("sample", "a further sample", BYTES)] if asked.further else []),
+        Column("how", "how", TEXT),
+        SHARE_COLUMN,
+    ]
+    shares = [{**row, "share": ratio(row["bytes"], peak)} for row in rows]
+    total = {"part": "peak", "bytes": peak, "share": 1.0, "sample": _sample(report, asked, "peak")}
+    return Table(columns, shares, total)
+
+
+def _sample(report: Report, asked: Asked, key: str) -> int | None:
+    """What one more sample adds to a line of the bill."""
+    if asked.further is None:
+        return None
+    return int(asked.further.totals[f"{key}_bytes"] - report.totals[f"{key}_bytes"])
+
+
+def _per_sample(report: Report, asked: Asked) -> list[str]:
+    grows = _sample(report, asked, "peak")
+    if grows is None:
+        return []
+    batch = report.trace.assumptions["batch"]
+    next_ = batch + 1 if isinstance(batch, int) else batch
+    said = [f"a further sample: what batch {next_} needs more than {batch}"]
+    moments = [one.details["peak"] and one.details["peak"]["call"] for one in (report, asked.further) if one]
+    if moments[0] != moments[1]:
+        said.append("a further sample moves the peak to another moment: its lines are a difference of two bills")
+    return said
+
+
+def _fit(asked: Asked) -> list[str]:
+    """The largest batch and how it was found."""
+    fit = asked.fit
+    if fit is None:
+        return []
+    budget, traced = units.size(fit.budget), f"{len(fit.peaks)} batches traced"
+    if not fit.batch:
+        batch, peak = min(fit.peaks.items())
+        return [f"{budget}: does not fit: batch {batch} needs {units.size(peak)}, {units.size(peak - fit.budget)} more"]
+    if fit.next_peak is None:
+        return [f"{budget}: batch {fit.batch:,} fits, and more than that nobody asks for ({traced})"]
+    return [
+        f"{budget}: the largest batch is {fit.batch:,} with {units.exact(fit.peaks[fit.batch])} bytes; "
+        f"{fit.batch + 1:,} needs {units.exact(fit.next_peak)} ({traced})"
+    ]
+
+
+def _changes(asked: Asked) -> list[Table]:
+    """What each change would make of a peak that is too high."""
+    if asked.fit is None or not asked.changes:
+        return []
+    rows = [
+        {"change": one.change, "bytes": one.bytes, "fits": "fits" if one.bytes <= asked.fit.budget else "too large"}
+        for one in asked.changes
+    ]
+    columns = [Column("change", "what to change", TEXT), Column("bytes", "peak", BYTES), Column("fits", "", TEXT)]
+    return [Table(columns, rows)]
+
+
+def _in_the_timeline(report: Report) -> dict[str, Any] | None:
+    """The moment of the peak, its call numbered as those of the timeline."""
+    peak = report.details["peak"]
+    return peak and {**peak, "call": peak["call"] - report.details["span"][0]}
+
+
+def _for_machines(report: Report, asked: Asked) -> dict[str, Any]:
+    """The timeline and the holders always; the rest where it was asked."""
+    found: dict[str, Any] = {
+        "peak": _in_the_timeline(report),
+        "holders": list(report.details["holders"]),
+        "timeline": timeline_rows(report),
+    }
+    if asked.further is not None:
+        found["per_sample"] = {f"{key}_bytes": _sample(report, asked, key) for key in ("peak", *PARTS, "saved_total")}
+    if asked.fit is not None:
+        fit = asked.fit
+        found["fit"] = {
+            "budget_bytes": fit.budget,
+            "batch": fit.batch,
+            "next_peak_bytes": fit.next_peak,
+            "changes": [{"change": one.change, "peak_bytes": one.bytes} for one in asked.changes],
+        }
+    return found
+
+
+def _how(report: Report, key: str) -> str:
+    totals, trace = report.totals, report.trace
+    if key == "buffers" and not totals["buffers"]:
+        return "constants that are not registered"
+    if key in ("params", "buffers"):
+        return f"{units.exact(totals[key])} elements"
+    if key == "inputs":
+        return ", ".join(units.shape(one.shape) for one in trace.inputs)
+    if key == "saved":
+        kept = units.size(totals["saved_total_bytes"])
+        more = totals["saved_bytes"] > totals["saved_total_bytes"]
+        return (
+            f"{kept} at the end of forward, the rest by the loss" if more else f"of {kept} kept at the end of forward"
+        )
+    if key == "gradients":
+        return "made so far, of one for each trained parameter"
+    if key == "optimizer":
+        return str(trace.assumptions.get("optimizer", ""))
+    return "activations live at that moment" if not trace.steps else "live at that moment and not kept"
+
+
+def _moment(report: Report) -> list[str]:
+    moment = report.details["peak"]
+    if not moment:
+        return []
+    phase = f" in {moment['phase']}" if report.trace.steps else ""
+    return [f"peak:{phase} while {moment['path'] or 'the model itself'} runs {moment['op']}"]
+
+
+COUNTED = {
+    "": "not counted: workspaces inside kernels (--device cpu counts them), allocator rounding, the framework itself",
+    "cpu": "with the scratch memory of cpu kernels · not counted: allocator rounding, the framework itself",
+    "cuda": "with blocks of 512 bytes and cuBLAS's workspaces · not counted: cuDNN's, fragmentation, the context",
+}
+"""What is and is not in the bytes, by the device whose kernels are assumed."""
+
+
+def _assumed(report: Report) -> list[str]:
+    """The settings that the bytes depend on, and what is not in them."""
+    said = report.trace.assumptions
+    words = [str(said["dtype"])]
+    words += [str(said["optimizer"]), f"loss {said['loss']}"] if report.trace.steps else []
+    words += [f"attention {said['attention']}"] if said.get("attention") else []
+    words += [f"autocast {said['amp']}"] if said.get("amp") else []
+    for key, word in (("frozen", "frozen"), ("checkpoint", "checkpointed")):
+        named = said.get(key)
+        words += [f"{word} {', '.join(map(str, named))}"] if isinstance(named, tuple) and named else []
+    batches = said.get("accumulation", 1)
+    words += [f"gradients of {batches} batches added up"] if batches != 1 else []
+    return [f"assumed: {', '.join(words)}", COUNTED[str(said.get("device") or "")]]
+
+
+def _forward_lines(report: Report) -> list[str]:
+    output = units.size(report.totals["output_bytes"])
+    return [
+        f"output {output} · forward pass without gradients, nothing kept for backward",
+        "new tensors: what a layer's ops allocate in all, most of it freed before the end",
+    ]
+
+
+def _training_lines(report: Report) -> list[str]:
+    first = units.size(report.totals["first_step_peak_bytes"])
+    return [
+        f"steady state, the second step; the first, which makes the optimizer's state, peaks at {first}",
+        f"assumed: {report.trace.assumptions['outputs']}",
+        "kept for backward: what autograd holds at the end of forward, at the layer that made it",
+    ]

@@ -1,0 +1,58 @@
+"""The steps of a run as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from archcalc.analyses.report import Report
+from archcalc.analyses.shapes import Step
+from archcalc.errors import NoSuchLayer, WrongUse
+from archcalc.render.document import FIELD, LAYER, SHAPE, TEXT, Column, Table
+from archcalc.render.layers import Selection
+
+
+def step_table(report: Report, selection: Selection, only_changes: bool) -> Table:
+    """One row a step; with `only_changes` those whose output has another shape than their first input."""
+    if selection.depth is not None or selection.top is not None or selection.sort:
+        raise WrongUse("shapes shows steps in their order: it has no --depth, --top or --sort.", "use  --layer GLOB")
+    steps: Sequence[Step] = report.details["steps"]
+    if selection.layer:
+        steps = [step for step in steps if _inside(step.path, selection.layer)]
+        if not steps:
+            raise NoSuchLayer(selection.layer, [path for path in report.layers if path])
+    rows = [_row(step) for step in steps if step.changes or not only_changes]
+    columns = [
+        Column("path", "layer", LAYER),
+        Column("type", "type", TEXT),
+        Column("input_shapes", "in", SHAPE),
+        Column("output_shapes", "out", SHAPE),
+        Column("why", "why", TEXT),
+        Column("receptive_field", "field", FIELD),
+        Column("stride", "stride", FIELD),
+    ]
+    return Table(columns, rows)
+
+
+def _inside(path: str, glob: str) -> bool:
+    """Whether a layer or one above it matches."""
+    parts = path.split(".")
+    return any(fnmatchcase(".".join(parts[:end]), glob) for end in range(1, len(parts) + 1))
+
+
+def _row(step: Step) -> dict[str, Any]:
+    return {
+        "path": step.path,
+        "type": step.type,
+        "input_shapes": _listed(step.inputs),
+        "output_shapes": _listed(step.outputs),
+        "why": step.why,
+        "receptive_field": list(step.field),
+        "stride": list(step.stride),
+    }
+
+
+def _listed(shapes: Sequence[Sequence[int]]) -> list[Any]:
+    """One shape as it is, several as a list; more than three of one kind are cut by no one."""
+    return list(shapes[0]) if len(shapes) == 1 else [list(shape) for shape in shapes]

@@ -1,0 +1,109 @@
+"""Report and checks -> Document: our figures beside those of others, with the reason of every difference."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from archcalc.analyses.conventions import OURS
+from archcalc.analyses.report import Report
+from archcalc.render.document import EXACT, GROUP, NAME, NUMBER, SI, TEXT, Column, Document, Table
+from archcalc.render.pages.views import as_typed, envelope, head
+from archcalc.studies.verify.explained import Check
+from archcalc.text import units
+
+FIGURES = {"params": "parameters", "macs": "MACs"}
+VERDICTS = ("equal", "explained", "unexplained", "not run")
+Verified = tuple[Report, Sequence[Check]]
+
+
+def verification(report: Report, checks: Sequence[Check]) -> Document:
+    """One network: a row for each figure of somebody else."""
+    ordered = sorted(checks, key=lambda check: list(FIGURES).index(check.figure))
+    columns = [
+        Column("named", "figure", GROUP),
+        Column("by", "by", TEXT),
+        Column("shown", "value", NUMBER),
+        Column("difference", "difference", TEXT),
+        Column("reason", "reason", TEXT),
+    ]
+    counts = Counter(check.verdict for check in checks)
+    typed = as_typed(report.trace)
+    foot = [
+        f"{_said(counts)} · difference: theirs against ours, = where ours rounds to the printed digits",
+        f"convention: {OURS}",
+        f"next: archcalc explain {typed} · archcalc show {typed}"
+        if report.trace.model.source == "builtin"
+        else f"next: archcalc explain {typed}",
+    ]
+    rows = [row for figure in FIGURES for row in _rows(report, figure, ordered)]
+    records = [_record(report, check) for check in ordered]
+    table = Table(columns, rows)
+    return Document("verify", head(report), [table], foot, envelope(report, _totals(counts)), records)
+
+
+def catalogue_verification(verified: Sequence[Verified]) -> Document:
+    """The whole catalogue: a row for each network, and every difference that nobody explains."""
+    rows = [_network_row(report, checks) for report, checks in verified]
+    columns = [
+        Column("model", "network", NAME),
+        Column("params", "parameters", EXACT),
+        Column("macs", "MACs", SI),
+        *(Column(verdict, verdict, EXACT) for verdict in VERDICTS),
+    ]
+    counts = Counter(check.verdict for _, checks in verified for check in checks)
+    records = [_record(report, check) for report, checks in verified for check in checks]
+    open_ = [record for record in records if record["verdict"] == "unexplained"]
+    named = [Column("model", "network", NAME), Column("by", "by", TEXT), Column("printed", "value", NUMBER)]
+    unexplained = Table([*named, Column("reason", "reason", TEXT)], open_, title="unexplained")
+    total = {"model": "total", **{verdict: counts[verdict] for verdict in VERDICTS}}
+    foot = [
+        f"{len(rows)} networks: {_said(counts)}",
+        "compared with published figures, other implementations where installed, torch's FlopCounterMode and fvcore",
+        "next: archcalc verify NAME",
+    ]
+    around = {"totals": _totals(counts), "notes": []}
+    return Document("verify", [], [unexplained, Table(columns, rows, total)], foot, around, records)
+
+
+def _rows(report: Report, figure: str, checks: Sequence[Check]) -> list[dict[str, Any]]:
+    """Ours, then the others' of the same figure."""
+    named = FIGURES[figure]
+    own = {"named": named, "by": "archcalc", "shown": units.exact(int(report.totals[figure]))}
+    same = [check for check in checks if check.figure == figure]
+    return [own, *({"named": named, "shown": _value(check), **_record(report, check)} for check in same)]
+
+
+def _record(report: Report, check: Check) -> dict[str, Any]:
+    value = check.value
+    return {
+        "model": report.trace.model.name,
+        "figure": check.figure,
+        "by": check.by,
+        "ours": check.ours,
+        "value": value,
+        "printed": _value(check),
+        "difference": "" if value is None else "=" if check.agrees else units.difference(value, check.ours),
+        "verdict": check.verdict,
+        "reason": "; ".join(check.reasons) or ("no reason found" if check.verdict == "unexplained" else ""),
+    }
+
+
+def _value(check: Check) -> str:
+    return check.printed or ("–" if check.value is None else units.exact(check.value))
+
+
+def _network_row(report: Report, checks: Sequence[Check]) -> dict[str, Any]:
+    counts = Counter(check.verdict for check in checks)
+    figures = {"params": report.params, "macs": report.macs}
+    return {"model": report.trace.model.name, **figures, **{verdict: counts[verdict] for verdict in VERDICTS}}
+
+
+def _totals(counts: Counter[str]) -> dict[str, int]:
+    return {"checks": counts.total(), **{verdict.replace(" ", "_"): counts[verdict] for verdict in VERDICTS}}
+
+
+def _said(counts: Counter[str]) -> str:
+    parts = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]]
+    return f"{counts.total()} checks: {', '.join(parts)}"

@@ -1,0 +1,1 @@
+"""A project's budgets, baselines and differences."""

@@ -1,0 +1,191 @@
+"""Checks as a project writes them: `[[tool.archcalc.check]]` in pyproject.toml, or `[[check]]` in archcalc.toml.
+
+Every key is known or refused with a suggestion, and every budget knows the line it stands on.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from archcalc.errors import BadConfig
+from archcalc.text.units import parse_count, parse_size
+
+FIGURES = {
+    "params": "params",
+    "macs": "macs",
+    "flops": "flops",
+    "param_bytes": "param_bytes",
+    "peak_memory": "peak_bytes",
+    "train_memory": "train_peak_bytes",
+}
+"""What a budget may be on: its word, and the key of the total."""
+SIZES = ("param_bytes", "peak_memory", "train_memory")
+LIMITS = {"max": "≤", "min": "≥", "exact": "="}
+SETTINGS: dict[str, tuple[type, ...]] = {
+    "input": (str, list), "inputs": (str,), "set": (dict,), "batch": (int,), "size": (int, str), "seq_len": (int,),
+    "dtype": (str,), "mode": (str,), "optimizer": (str,), "loss": (str,), "frozen": (str, list),
+    "checkpoint": (str, list), "grad_accumulation": (int,), "device": (str,), "attention": (str,), "amp": (str,),
+}  # fmt: skip
+"""How the model is built and run: the command line's options, under their names."""
+OTHERS: dict[str, tuple[type, ...]] = {
+    "name": (str,), "model": (str,), "baseline": (str,), "level": (str,), "message": (str,), "output": (str,),
+    "shapes": (dict,), "no_uncounted_ops": (bool,),
+}  # fmt: skip
+BUDGETS = (*(f"{limit}_{figure}" for limit in LIMITS for figure in FIGURES), *(f"max_{one}_growth" for one in FIGURES))
+KEYS = (*OTHERS, *SETTINGS, *BUDGETS)
+LEVELS = ("error", "warn")
+WORDS = {str: "text", int: "a whole number", dict: "a table", list: "a list of texts", bool: "true or false"}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """One line of a check: its key, what it limits, the limit as typed and as a number, and where it stands."""
+
+    key: str
+    kind: str
+    figure: str
+    typed: str
+    limit: Any
+    line: int
+
+
+@dataclass(frozen=True)
+class Check:
+    """One model with its budgets; `settings` are the command line's options by name."""
+
+    name: str
+    model: str
+    settings: Mapping[str, Any]
+    budgets: tuple[Budget, ...]
+    baseline: str
+    level: str
+    message: str
+    line: int
+
+    @property
+    def trains(self) -> bool:
+        """Whether a training step has to be traced."""
+        return any(budget.figure == "train_memory" for budget in self.budgets)
+
+
+def parse(text: str, path: str) -> list[Check]:
+    """The checks of a file; BadConfig names the line and what is wrong."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadConfig(path, f"it is not TOML ({error})") from None
+    tool = document.get("tool", {})
+    section = tool.get("archcalc", {}) if isinstance(tool, dict) else {}
+    own = not path.endswith("pyproject.toml") and "check" in document
+    entries = document["check"] if own else section.get("check", []) if isinstance(section, dict) else []
+    heading = "check" if own else "tool.archcalc.check"
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise BadConfig(path, f"'{heading}' is not a list of tables", f"write  [[{heading}]]")
+    places = Places(text, heading)
+    checks = [_check(entry, path, places, number) for number, entry in enumerate(entries)]
+    names = [check.name for check in checks]
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            place = f"{path}:{checks[number].line}"
+            raise BadConfig(place, f"there are two checks called {name}", "give each a  name = ...")
+    return checks
+
+
+class Places:
+    """The line of each table and key: tables are found by their heading, keys by their beginning."""
+
+    def __init__(self, text: str, heading: str) -> None:
+        self.lines = text.splitlines()
+        pattern = re.compile(rf"\s*\[\[\s*{re.escape(heading)}\s*\]\]")
+        self.starts = [number for number, line in enumerate(self.lines, start=1) if pattern.match(line)]
+
+    def of(self, table: int, key: str = "") -> int:
+        """The line of a key in the table of that number; of the table itself without one, or where it hides."""
+        start = self.starts[table] if table < len(self.starts) else 1
+        end = self.starts[table + 1] if table + 1 < len(self.starts) else len(self.lines) + 1
+        pattern = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]|\s*\[.*\.{re.escape(key)}\s*\]")
+        found = (n for n in range(start + 1, end) if key and pattern.match(self.lines[n - 1]))
+        return next(found, start)
+
+
+def _check(entry: Mapping[str, Any], path: str, places: Places, number: int) -> Check:
+    def place(key: str = "") -> str:
+        return f"{path}:{places.of(number, key)}"
+
+    for key, value in entry.items():
+        _known(key, value, place(key))
+    if not entry.get("model"):
+        raise BadConfig(place(), "the check names no model", 'write  model = "package.module:Net"')
+    level = entry.get("level", "error")
+    if level not in LEVELS:
+        raise BadConfig(place("level"), f"there is no level '{level}'", f"choose one of  {', '.join(LEVELS)}")
+    budgets = tuple(_budgets(entry, path, places, number))
+    if not budgets:
+        raise BadConfig(place(), f"the check of {entry['model']} demands nothing", 'add  max_params = "2.5 M", say')
+    growth = [budget for budget in budgets if budget.kind == "growth"]
+    if growth and not entry.get("baseline"):
+        hint = 'add  baseline = ".archcalc/net.json", made by  archcalc snapshot'
+        raise BadConfig(place(growth[0].key), f"{growth[0].key} needs a baseline", hint)
+    return Check(
+        str(entry.get("name") or entry["model"]),
+        entry["model"],
+        {key: entry[key] for key in SETTINGS if key in entry},
+        budgets,
+        entry.get("baseline", ""),
+        level,
+        entry.get("message", ""),
+        places.of(number),
+    )
+
+
+def _known(key: str, value: Any, place: str) -> None:
+    if key not in KEYS:
+        close = get_close_matches(key, KEYS, 1)
+        raise BadConfig(place, f"there is no key '{key}'", f"did you mean  {close[0]} ?" if close else "")
+    kinds = {**OTHERS, **SETTINGS}.get(key, (int, str))
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise BadConfig(place, f"{key} = {value!r} is not {' or '.join(WORDS[kind] for kind in kinds)}")
+
+
+def _budgets(entry: Mapping[str, Any], path: str, places: Places, number: int) -> Iterator[Budget]:
+    for key, value in entry.items():
+        line = places.of(number, key)
+        if key == "output":
+            yield Budget(key, "output", "", value, _letters(value, f"{path}:{line}"), line)
+        elif key == "shapes":
+            for layer, typed in value.items():
+                yield Budget(key, "shape", layer, str(typed), _letters(typed, f"{path}:{line}"), line)
+        elif key == "no_uncounted_ops" and value:
+            yield Budget(key, "uncounted", "", "0", 0, line)
+        elif key in BUDGETS:
+            yield _limit(key, value, f"{path}:{line}", line)
+
+
+def _limit(key: str, value: Any, place: str, line: int) -> Budget:
+    kind, _, figure = key.partition("_")
+    if figure.endswith("_growth"):
+        figure = figure.removesuffix("_growth")
+        match = re.fullmatch(r"\s*([-+]?[\d.]+)\s*%?\s*", str(value))
+        if match is None or not isinstance(value, str):
+            raise BadConfig(place, f"{key} = {value!r} is not a share", f'write  {key} = "5 %"')
+        return Budget(key, "growth", figure, value, float(match[1]) / 100, line)
+    try:
+        number = value if isinstance(value, int) else parse_size(value) if figure in SIZES else parse_count(value)
+    except ValueError as error:
+        raise BadConfig(place, f"{key}: {error}") from None
+    if number < 0:
+        raise BadConfig(place, f"{key} is below nothing")
+    return Budget(key, kind, figure, str(value), number, line)
+
+
+def _letters(text: Any, place: str) -> tuple[int | str, ...]:
+    """'Bx1000' as ('B', 1000)."""
+    parts = re.split(r"\s*[x×,]\s*", str(text).strip())
+    if not all(re.fullmatch(r"\d+|[A-Za-z]\w*|\*", part) for part in parts) or not isinstance(text, str):
+        raise BadConfig(place, f"{text!r} is not a shape", 'write  "2x1000", or with letters  "Bx1000"; * is any size')
+    return tuple(int(part) if part.isdigit() else part for part in parts)

@@ -1,0 +1,83 @@
+"""Snapshots of what is named: a model is traced, a stored trace or snapshot is read, without torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from archcalc import engine
+from archcalc.analyses import analyze
+from archcalc.cli.options import parse_image_size, parse_settings
+from archcalc.engine import Setup, Training
+from archcalc.errors import BadReference, WrongUse, unreadable
+from archcalc.studies.guard.snapshot import Snapshot, from_json, is_snapshot, snapshot
+
+ANALYSES = ("params", "flops", "memory")
+
+
+def taken(reference: str, setup: Setup, trains: bool = False) -> Snapshot:
+    """The snapshot of a model, or of a stored trace; with `trains` also the peak of a training step."""
+    plain = analyze(engine.trace(reference, replace(setup, training=None)), ANALYSES)
+    if not trains:
+        return snapshot(plain)
+    step = replace(setup, training=setup.training or Training(), mode="eval")
+    return snapshot(plain, analyze(engine.trace(reference, step), ("params", "memory")))
+
+
+def read(path: str) -> tuple[Snapshot, ...]:
+    """The snapshots of a file."""
+    try:
+        return from_json(Path(path).read_text(encoding="utf-8"), path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadReference(path, f"the file cannot be read ({unreadable(error)})") from None
+
+
+def named(reference: str, setup: Setup) -> tuple[Snapshot, ...]:
+    """What stands on one side of a diff: the snapshots of a file, or that of a model or a stored trace."""
+    if reference.endswith(".json") and ":" not in reference and not _is_trace(reference):
+        if setup != Setup():
+            hint = "leave the options out, or name the model instead of its file"
+            raise WrongUse(f"{reference} is a snapshot: its inputs and knobs cannot be changed.", hint)
+        return read(reference)
+    return (taken(reference, setup),)
+
+
+def _is_trace(path: str) -> bool:
+    """Whether a file holds a stored trace; what cannot be read is none."""
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValueError, RecursionError):
+        return False
+    return isinstance(document, dict) and "trace" in document and not is_snapshot(document)
+
+
+def setup_of(settings: Mapping[str, Any], trains: bool) -> Setup:
+    """The setup that a check's settings mean; they are the command line's options by name."""
+    given = dict(settings)
+    knobs = {knob: tuple(value) if isinstance(value, list) else value for knob, value in given.get("set", {}).items()}
+    parse_settings([f"{knob}=1" for knob in knobs])  # refuses what is no name
+    training = Training(
+        given.get("optimizer", "adamw"),
+        given.get("loss", "sum"),
+        _several(given.get("frozen", ())),
+        _several(given.get("checkpoint", ())),
+        given.get("grad_accumulation", 1),
+    )
+    plain = {
+        key: given[key] for key in ("batch", "seq_len", "dtype", "mode", "device", "attention", "amp") if key in given
+    }
+    return Setup(
+        knobs=knobs,
+        inputs=_several(given.get("input", ())),
+        inputs_from=given.get("inputs", ""),
+        size=parse_image_size(str(given.get("size", ""))),
+        training=training if trains else None,
+        **plain,
+    )
+
+
+def _several(value: Any) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(map(str, value))

@@ -1,0 +1,149 @@
+"""Budgets against figures: what holds, what fails and by how much. No model is traced here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from archcalc.studies.guard.config import FIGURES, LIMITS, SIZES, Budget, Check
+from archcalc.studies.guard.snapshot import Snapshot
+from archcalc.text import units
+
+OK, WARN, FAIL, ERROR = "ok", "WARN", "FAIL", "ERROR"
+WORDS = {
+    "params": "params", "macs": "MACs", "flops": "FLOPs", "param_bytes": "bytes of params",
+    "peak_memory": "peak memory", "train_memory": "training memory",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One budget's outcome: the value, the limit in words, the value as a share of it, and by how much it is over."""
+
+    check: str
+    status: str
+    key: str
+    what: str
+    value: str
+    limit: str
+    share: float | None
+    over: str
+    line: int
+    number: int | None = None
+
+    @property
+    def fails(self) -> bool:
+        """Whether it stops a build."""
+        return self.status in (FAIL, ERROR)
+
+
+Letters = MutableMapping[str, tuple[int, str]]
+"""What each letter of a shape stands for, and where it was first met."""
+
+
+def judged(check: Check, now: Snapshot, baseline: Snapshot | None, letters: Letters) -> list[Verdict]:
+    """The verdict on every budget of a check."""
+    return [_judged(check, budget, now, baseline, letters) for budget in check.budgets]
+
+
+def error(check: Check, message: str) -> Verdict:
+    """The verdict on a model that could not be analysed."""
+    return Verdict(check.name, ERROR, "model", "model", "not analysed", "", None, message, check.line)
+
+
+def _judged(check: Check, budget: Budget, now: Snapshot, baseline: Snapshot | None, letters: Letters) -> Verdict:
+    kind = {"output": _output, "shape": _shape, "uncounted": _uncounted, "growth": _growth}.get(budget.kind, _limit)
+    holds, what, rest = kind(budget, now, baseline, letters)
+    status = OK if holds else WARN if check.level == "warn" else FAIL
+    return Verdict(check.name, status, budget.key, what, line=budget.line, **rest)
+
+
+Outcome = tuple[bool, str, dict[str, Any]]
+
+
+def _limit(budget: Budget, now: Snapshot, baseline: Snapshot | None, letters: Letters) -> Outcome:
+    value, limit = int(now.totals[FIGURES[budget.figure]]), int(budget.limit)
+    holds = {"max": value <= limit, "min": value >= limit, "exact": value == limit}[budget.kind]
+    difference = value - limit
+    over = "" if holds else f"{'over' if difference > 0 else 'under'} by {_number(budget.figure, abs(difference))}"
+    rest = {
+        "value": _number(budget.figure, value),
+        "limit": f"{LIMITS[budget.kind]} {_number(budget.figure, limit)}",
+        "share": value / limit if limit else None,
+        "over": over,
+        "number": value,
+    }
+    return holds, WORDS[budget.figure], rest
+
+
+def _growth(budget: Budget, now: Snapshot, baseline: Snapshot | None, letters: Letters) -> Outcome:
+    key = FIGURES[budget.figure]
+    what = f"{WORDS[budget.figure]} growth"
+    limit = f"≤ {100 * budget.limit:+g} %"
+    if baseline is None or key not in baseline.totals:
+        missing = "no baseline" if baseline is None else "not in the baseline"
+        make = "make it: archcalc check --update-baseline"
+        return False, what, {"value": missing, "limit": limit, "share": None, "over": make}
+    before, value = int(baseline.totals[key]), int(now.totals[key])
+    grown = (value - before) / before if before else float(value > before)
+    holds = value <= before * (1 + budget.limit)
+    over = "" if holds else f"{_number(budget.figure, before)} before, {_number(budget.figure, value - before)} more"
+    return holds, what, {"value": f"{100 * grown:+.1f} %", "limit": limit, "share": None, "over": over, "number": value}
+
+
+def _uncounted(budget: Budget, now: Snapshot, baseline: Snapshot | None, letters: Letters) -> Outcome:
+    names = list(now.totals["uncounted"])
+    rest = {"value": str(len(names)), "limit": "= 0", "share": None, "over": ", ".join(names), "number": len(names)}
+    return not names, "ops without a rule", rest
+
+
+def _output(budget: Budget, now: Snapshot, baseline: Snapshot | None, letters: Letters) -> Outcome:
+    shapes = now.layers[0].output
+    return _agrees(budget, "output", shapes[0] if shapes else None, letters)
+
+
+def _shape(budget: Budget, now: Snapshot, baseline: Snapshot | None, letters: Letters) -> Outcome:
+    found = [layer for layer in now.layers if layer.path == budget.figure]
+    found = found or [layer for layer in now.layers if fnmatchcase(layer.path, budget.figure)]
+    if not found:
+        return False, f"shape of {budget.figure}", _rest("no such layer", budget.typed, "")
+    outcomes = [
+        _agrees(budget, f"shape of {one.path}", one.output[0] if one.output else None, letters) for one in found
+    ]
+    return next((one for one in outcomes if not one[0]), outcomes[0])
+
+
+def _agrees(budget: Budget, what: str, shape: tuple[int, ...] | None, letters: Letters) -> Outcome:
+    """A shape against numbers and letters; a letter keeps its first value through the whole file."""
+    if shape is None:
+        return False, what, _rest("never called", budget.typed, "")
+    value = units.shape(shape)
+    if len(shape) != len(budget.limit):
+        return False, what, _rest(value, budget.typed, f"{len(shape)} dimensions, not {len(budget.limit)}")
+    for size, wanted in zip(shape, budget.limit, strict=True):
+        if isinstance(wanted, int):
+            if size != wanted:
+                return False, what, _rest(value, budget.typed, f"{size} where {wanted} is wanted")
+        elif wanted != "*":
+            known, where = letters.setdefault(wanted, (size, f"line {budget.line}"))
+            if known != size:
+                return False, what, _rest(value, budget.typed, f"{wanted} is {size} here and {known} in {where}")
+    return True, what, _rest(value, budget.typed, "")
+
+
+def _rest(value: str, typed: str, over: str) -> dict[str, Any]:
+    return {"value": value, "limit": f"= {typed}", "share": None, "over": over}
+
+
+def _number(figure: str, value: int) -> str:
+    """Parameters in every digit, counts of work in SI, bytes in binary units, all exact where they fit."""
+    if figure in SIZES:
+        return units.size(value)
+    return units.exact(value) if figure == "params" else units.si(value)
+
+
+def counts(verdicts: list[Verdict]) -> Mapping[str, int]:
+    """How many verdicts there are of each status."""
+    return {status: sum(one.status == status for one in verdicts) for status in (FAIL, ERROR, WARN, OK)}

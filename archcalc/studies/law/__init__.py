@@ -1,0 +1,1 @@
+"""How figures grow with knobs, as exact formulas."""

@@ -1,0 +1,74 @@
+"""What the catalogue knows beside a report: published figures, papers, knobs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from archcalc import engine
+from archcalc.analyses import analyze
+from archcalc.analyses.report import Report
+from archcalc.engine import Setup
+from archcalc.errors import WrongUse
+from archcalc.networks import catalogue
+from archcalc.networks.spec import Network, Published
+from archcalc.render.pages.pages import About, published_row
+from archcalc.render.pages.views import setting
+from archcalc.text.units import difference
+
+
+def about(report: Report, setup: Setup) -> About:
+    """The page's facts; figures published for other settings are compared with a run under those."""
+    network = network_of(report)
+    if network is None:
+        reference = report.trace.model.reference
+        raise WrongUse(f"{reference} is not of the catalogue.", f"type  archcalc summary {reference}")
+    rows = [_row(report, network, published, setup) for published in network.published]
+    return About(
+        network.family.title,
+        network.family.idea,
+        network.about,
+        str(network.source),
+        dict(report.trace.model.config),
+        rows,
+        network.drawing,
+    )
+
+
+def published_lines(report: Report, figure: str) -> list[str]:
+    """The paper's figure beside ours, for a network of the catalogue at its own settings and input."""
+    network = network_of(report)
+    if network is None or not at_defaults(report, network):
+        return []
+    lines = []
+    for published in network.published:
+        if published.figure == figure and not published.knobs and not published.printed.replace(",", "").isdigit():
+            called = f' "{published.called}" = MACs' if published.called else ""
+            ours = int(report.totals[figure])
+            agrees = "agrees" if published.agrees(ours) else f"ours {difference(ours, published.number)}"
+            note = f": {published.note}" if published.note else ""
+            lines.append(f"published: {published.printed}{called} ({published.where}) · {agrees}{note}")
+    return lines
+
+
+def network_of(report: Report) -> Network | None:
+    """The definition of a report on a network of the catalogue."""
+    model = report.trace.model
+    return catalogue.load(catalogue.resolve(model.name)[0]) if model.source == "builtin" else None
+
+
+def at_defaults(report: Report, network: Network) -> bool:
+    """Whether the report is on the network at its own settings and input."""
+    own_input = all(one.origin == "default" for one in report.trace.inputs)
+    return own_input and dict(report.trace.model.config) == network.config
+
+
+def _row(report: Report, network: Network, published: Published, setup: Setup) -> dict[str, Any]:
+    if published.knobs:
+        knobs = {**setup.knobs, **published.knobs}
+        report = analyze(engine.trace(network.name, replace(setup, knobs=knobs)), ("params", "flops"))
+    ours = int(report.totals[published.figure])
+    settings = " ".join(f"--set {knob}={setting(value)}" for knob, value in published.knobs.items())
+    note = "; ".join(part for part in (published.note, settings) if part)
+    said = {"where": published.where, "called": published.called, "note": note}
+    return published_row(published.figure, published.printed, ours, published.agrees(ours), said)

@@ -1,0 +1,1 @@
+"""A grid of members, measured one by one or in parallel."""

@@ -1,0 +1,208 @@
+"""`sweep`: a grid of members, measured by processes or by a cluster, kept in a file that a later run goes on with."""
+
+from __future__ import annotations
+
+import ast
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, as_completed
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, fields
+from itertools import product
+from multiprocessing import get_context
+from threading import Lock
+from typing import Any
+
+from archcalc.analyses.metrics import figure_named
+from archcalc.cli.options import parse_value
+from archcalc.engine import Setup, Training
+from archcalc.errors import ArchcalcError, MissingExtra, WorkerDied, WrongUse, one_line
+from archcalc.studies.law.members import member_report
+from archcalc.studies.sweep.store import Row, Store, key_of
+
+DASK = "dask://"
+MOST = 100_000
+"""Members of a grid at most."""
+Member = Mapping[str, Any]
+
+
+def axes(settings: Sequence[str]) -> dict[str, list[Any]]:
+    """The values of each knob: '40:250:30' a range, '12,24' alternatives, '(6,12),(6,24)' lists, one value as it is.
+
+    >>> axes(["depth=40:100:30", "growth_rate=12,24", "memory_efficient=true"])
+    {'depth': [40, 70, 100], 'growth_rate': [12, 24], 'memory_efficient': [True]}
+    """
+    found: dict[str, list[Any]] = {}
+    for text in settings:
+        knob, equals, values = text.partition("=")
+        name = knob.strip().replace("-", "_")
+        if not equals or not name or not values.strip():
+            raise WrongUse(
+                f"'--set {text}' is not an axis.", "write  --set depth=40:250:30  or  --set growth_rate=12,24"
+            )
+        if name in found:
+            raise WrongUse(f"--set {name} is given twice.", "give each knob once, with all its values")
+        found[name] = _values(text, values.strip())
+    return found
+
+
+def _values(text: str, values: str) -> list[Any]:
+    parts = values.split(":")
+    if len(parts) in (2, 3) and all(part.strip().isdigit() for part in parts):
+        first, last, step = (int(part) for part in (*parts, "1")[:3])
+        if step < 1 or last < first or (last - first) // step >= MOST:
+            raise WrongUse(f"'--set {text}' is no range.", "write  --set depth=40:250:30, from 40 to 250 by 30")
+        return list(range(first, last + 1, step))
+    if len(parts) > 1:
+        raise WrongUse(f"'--set {text}' is no range.", "write  --set depth=40:250:30, from 40 to 250 by 30")
+    try:
+        return list(ast.literal_eval(f"[{values}]"))
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return [parse_value(one.strip()) for one in values.split(",")]
+
+
+def grid(named: Mapping[str, Sequence[Any]]) -> list[Member]:
+    """Every combination; WrongUse for more than anybody waits for."""
+    size = 1
+    for values in named.values():
+        size *= len(values)
+    if size > MOST:
+        raise WrongUse(f"the grid has {size:,} members.", f"{MOST:,} are the most; take fewer values")
+    return [dict(zip(named, values, strict=True)) for values in product(*named.values())]
+
+
+def measured(reference: str, setup: Setup, member: Member, figures: Sequence[str]) -> Row:
+    """The figures of one member, or the sentence of the error that it ends in; what a worker runs."""
+    with ALONE:
+        return _measured_alone(reference, setup, member, figures)
+
+
+ALONE = Lock()
+"""A run puts hooks into torch that know no threads; a worker of a cluster may have several."""
+
+
+def _measured_alone(reference: str, setup: Setup, member: Member, figures: Sequence[str]) -> Row:
+    wanted = [figure_named(name) for name in figures]
+    try:
+        report = member_report(reference, setup, member, any(one.trains for one in wanted))
+    except ArchcalcError as error:
+        return {"error": error.message}
+    return {one.name: one.of(report) for one in wanted} | {"error": ""}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is measured of which members, and how."""
+
+    reference: str
+    setup: Setup
+    members: Sequence[Member]
+    figures: Sequence[str]
+
+    @property
+    def knobs(self) -> list[str]:
+        """What differs between members."""
+        return list(self.members[0])
+
+    @property
+    def title(self) -> str:
+        """The model with every setting that is not a default: what makes rows of two sweeps the same."""
+        plain = Setup(training=Training())
+        settings = (
+            f"{one.name}={getattr(self.setup, one.name)}" for one in fields(Setup) if self._differs(one.name, plain)
+        )
+        return " ".join([self.reference, *settings])
+
+    def _differs(self, name: str, plain: Setup) -> bool:
+        return bool(getattr(self.setup, name) != getattr(plain, name))
+
+
+def run(sweep: Sweep, executor: Executor | None, store: Store, watch: Callable[[], None]) -> list[Row]:
+    """The row of every member in the order of the grid; those of the store are not measured again."""
+    rows = {
+        key_of(member): {**member, **store.known[key_of(member)]}
+        for member in sweep.members
+        if key_of(member) in store.known
+    }
+    for _ in rows:
+        watch()
+    missing = [member for member in sweep.members if key_of(member) not in rows]
+    for member, figures in _measured(sweep, missing, executor):
+        rows[key_of(member)] = {**member, **figures}
+        store.add(rows[key_of(member)])
+        watch()
+    return [rows[key_of(member)] for member in sweep.members]
+
+
+def _measured(sweep: Sweep, members: Sequence[Member], executor: Executor | None) -> Iterator[tuple[Member, Row]]:
+    if executor is None:
+        yield from ((m, measured(sweep.reference, sweep.setup, m, sweep.figures)) for m in members)
+        return
+    tasks = {executor.submit(measured, sweep.reference, sweep.setup, m, sweep.figures): m for m in members}
+    try:
+        for done in as_completed(tasks):
+            yield tasks[done], _result(done, tasks[done])
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        raise
+
+
+def _result(done: Future[Row], member: Member) -> Row:
+    """What a worker found; a sentence where it died."""
+    try:
+        return done.result()
+    except (BrokenExecutor, CancelledError, OSError, RuntimeError) as error:
+        said = " ".join(f"{knob}={value}" for knob, value in member.items())
+        hint = "run it with  --jobs 1  to see which member does it; what was measured stays in the file of  -o"
+        raise WorkerDied(f"a worker died while {said} was measured: {one_line(error)}.", hint) from None
+
+
+# ---- who measures --------------------------------------------------------------------------------
+
+
+def executor_named(name: str, jobs: int | None, tasks: int) -> AbstractContextManager[Executor | None]:
+    """Processes of this machine, or a cluster of dask's at dask://HOST:PORT."""
+    if name.startswith(DASK):
+        return _on_dask(name.removeprefix(DASK))
+    if name:
+        raise WrongUse(f"there is no executor '{name}'.", "write  --executor dask://HOST:PORT, or leave it out")
+    workers = min(jobs or os.cpu_count() or 1, tasks)
+    return _here(workers)
+
+
+@contextmanager
+def _here(workers: int) -> Iterator[Executor | None]:
+    if workers < 2:
+        yield None
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_not_interrupted) as executor:
+        try:
+            yield executor
+        except BaseException:
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _not_interrupted() -> None:
+    """Ctrl-C is for the process that asked; it tells its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _on_dask(address: str) -> Iterator[Executor]:
+    try:
+        from distributed import Client as AnyClient
+    except ImportError as error:
+        raise MissingExtra("distributed", f"--executor {DASK}...", one_line(error)) from None
+    client_of: Any = AnyClient
+    try:
+        client = client_of(f"tcp://{address}", timeout="10s", set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        hint = "start one with  dask scheduler  and  dask worker, and give its HOST:PORT"
+        raise WrongUse(f"no cluster answers at {DASK}{address}: {one_line(error)}.", hint) from None
+    try:
+        yield client.get_executor(pure=False)
+    finally:
+        client.close()

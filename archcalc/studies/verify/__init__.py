@@ -1,0 +1,1 @@
+"""Our figures beside other people's, and the reason of every difference."""

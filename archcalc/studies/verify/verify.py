@@ -1,0 +1,60 @@
+"""What others say of a network, gathered: published figures, a same implementation elsewhere, other counters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from archcalc import engine
+from archcalc.analyses import analyze
+from archcalc.analyses.report import Report
+from archcalc.engine import Setup
+from archcalc.errors import ArchcalcError, MissingExtra
+from archcalc.networks.spec import Network
+from archcalc.studies.published import at_defaults, network_of
+from archcalc.studies.verify.explained import Check, against_counter, against_printed, against_report
+from archcalc.text.units import shape
+
+ANALYSES = ("params", "flops")
+
+
+def verified(reference: str, setup: Setup) -> tuple[Report, list[Check]]:
+    """The report of a model and every check that applies to it; raises what tracing the model raises."""
+    report = analyze(engine.trace(reference, setup), ANALYSES)
+    checks = [against_counter(report, counted) for counted in engine.other_counts(reference, setup)]
+    network = network_of(report)
+    if network is None or not at_defaults(report, network):
+        return report, checks
+    return report, [*_published(report, network), *_elsewhere(report, network), *checks]
+
+
+def _published(report: Report, network: Network) -> list[Check]:
+    """Printed figures, each against a run under its own knobs."""
+    reports: dict[tuple[tuple[str, Any], ...], Report] = {(): report}
+    checks = []
+    for one in network.published:
+        key = tuple(one.knobs.items())
+        if key not in reports:
+            reports[key] = _with_knobs(network.name, one.knobs)
+        where = f"{one.where} ({' '.join(f'{knob}={value}' for knob, value in key)})" if key else one.where
+        checks.append(against_printed(reports[key], one.figure, one.printed, where, one.note))
+    return checks
+
+
+def _with_knobs(name: str, knobs: Mapping[str, Any]) -> Report:
+    return analyze(engine.trace(name, Setup(knobs=knobs)), ANALYSES)
+
+
+def _elsewhere(report: Report, network: Network) -> list[Check]:
+    """The same network of a library, on the same input; said to be absent where it is not installed."""
+    if not network.same_as:
+        return []
+    shapes = tuple(f"{one.dtype}:{shape(one.shape)}" for one in report.trace.inputs[:1])
+    try:
+        other = analyze(engine.trace(network.same_as, Setup(inputs=shapes)), ANALYSES)
+    except MissingExtra as error:
+        absent = (f"not installed: {error.hint.removeprefix('type').strip()}",)
+        return [Check("params", network.same_as, report.params, None, reasons=absent)]
+    except ArchcalcError as error:
+        return [Check("params", network.same_as, report.params, None, reasons=(f"failed: {error}",))]
+    return against_report(report, other)
