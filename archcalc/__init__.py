@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from archcalc.analyses.report import Layer, Report
 from archcalc.errors import ArchcalcError
-from archcalc.tracing.records import Trace
+from archcalc.tracing import Trace
 from archcalc.version import __version__
 
 if TYPE_CHECKING:

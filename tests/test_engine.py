@@ -14,7 +14,7 @@ import archcalc
 from archcalc.engine.meta import argument_checks as refusals
 from archcalc.engine.meta import shape_rules as kernels
 from archcalc.errors import BadInput, ForwardFailed, NeedsData, NeedsInput
-from archcalc.tracing.records import Trace
+from archcalc.tracing import Trace
 from tests.helpers import report
 
 

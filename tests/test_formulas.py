@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from archcalc.ops import elementwise
-from archcalc.ops import macs as formulas
-from archcalc.ops.macs import FORMULAS, contraction, formula_of
+from archcalc.ops import contraction, elementwise
+from archcalc.ops.names import base_name
+from archcalc.ops.registry import FREE, OPS, Op, counted_as, known
 from tests.helpers import report
 
 
@@ -128,21 +128,25 @@ def test_every_formula_names_arguments_of_its_op() -> None:
     """A misspelt argument would never be filled in: every name is in the schema of every op the formula serves."""
     import inspect
 
-    for name, formula in FORMULAS.items():
+    for name, entry in OPS.items():
+        if entry.formula is None:
+            continue
         namespace, op = name.split(".")
         packet = getattr(getattr(torch.ops, namespace), op, None)
         if packet is None or not hasattr(packet, "overloads"):
             assert namespace == "torchvision"
             continue
         known = {a.name for o in packet.overloads() for a in getattr(packet, o)._schema.arguments}
-        required = {p.name for p in inspect.signature(formula).parameters.values() if p.default is p.empty}
+        required = {p.name for p in inspect.signature(entry.formula).parameters.values() if p.default is p.empty}
         assert required <= known | {"output"}, name
 
 
 def test_sabotage_turns_the_suite_red(monkeypatch: pytest.MonkeyPatch) -> None:
     """A formula that is wrong by one is seen by the comparison with published integers."""
-    honest = FORMULAS["aten.convolution"]
-    monkeypatch.setitem(FORMULAS, "aten.convolution", lambda **k: 0)
+    entry = OPS["aten.convolution"]
+    honest = entry.formula
+    assert honest is not None
+    monkeypatch.setattr(entry, "formula", lambda **k: 0)
     assert report("resnet-20").macs != 40_551_040
 
     def off_by_one(output: tuple[int, ...], weight: tuple[int, ...]) -> int:
@@ -150,7 +154,7 @@ def test_sabotage_turns_the_suite_red(monkeypatch: pytest.MonkeyPatch) -> None:
         assert counted is not None
         return counted + 1
 
-    monkeypatch.setitem(FORMULAS, "aten.convolution", off_by_one)
+    monkeypatch.setattr(entry, "formula", off_by_one)
     assert report("resnet-20").macs == 40_551_040 + 19  # one for each of 19 convolutions
 
 
@@ -167,34 +171,47 @@ def aten() -> dict[str, set[str]]:
         name, _, overload = rest.partition(".")
         op = getattr(getattr(torch.ops.aten, name), overload or "default", None)
         if op is not None:
-            base = elementwise.base_name(f"aten.{name}")
+            base = base_name(f"aten.{name}")
             found.setdefault(base or name, set()).update(str(tag).rpartition(".")[2] for tag in op.tags)
     return found
 
 
 def test_every_pointwise_and_reducing_op_of_aten_has_a_rule() -> None:
-    rules = elementwise.rules()
+    rules = dict(counted_as())
     missing = {name for name, tags in aten().items() if tags & {"pointwise", "reduction"} and name not in rules}
     assert missing == set()
 
 
 def test_pointwise_ops_are_not_called_movement() -> None:
     """The exception is clone: torch tags it pointwise, and it computes nothing."""
-    movement = {name for name, tags in aten().items() if "pointwise" in tags and name in elementwise.MOVEMENT}
+    free = {name for name, words in counted_as() if words == FREE.words}
+    movement = {name for name, tags in aten().items() if "pointwise" in tags and name in free}
     assert movement == {"clone"}
 
 
-def test_an_op_is_in_one_list() -> None:
-    lists = [
-        elementwise.POINTWISE,
-        elementwise.REDUCTIONS,
-        elementwise.WINDOWS,
-        set(elementwise.PASSES),
-        elementwise.MOVEMENT,
-    ]
-    names = [name for one in lists for name in one]
-    assert len(names) == len(set(names))
-    assert not any(formula_of(f"aten.{name}") for name in names)
+def test_an_op_has_one_entry() -> None:
+    with pytest.raises(ValueError, match=r"aten\.relu has an entry already"):
+        Op("relu", work=FREE)
+
+
+def test_a_package_declares_the_work_of_its_ops() -> None:
+    elementwise("somelib.gate", an_element=3)
+    elementwise("somelib.copy", an_element=0)
+    gate, copy = known("somelib.gate.default"), known("somelib.copy")
+    assert gate is not None
+    assert gate.work is not None
+    assert gate.work.words == "3 an output element"
+    assert copy is not None
+    assert copy.work is FREE
+
+
+def test_former_places_of_what_packages_import() -> None:
+    """For one release `archcalc.analyses.formulas` and `.elementwise` give what `archcalc.ops` gives."""
+    from archcalc.analyses.elementwise import elementwise as former_elementwise
+    from archcalc.analyses.formulas import contraction as former_contraction
+
+    assert former_elementwise is elementwise
+    assert former_contraction is contraction
 
 
 @pytest.mark.parametrize(
@@ -227,6 +244,5 @@ def test_batch_norm_counts_its_statistics_in_training_only() -> None:
 
 def test_formula_names_are_words_of_their_room() -> None:
     """Every formula has a worked line that runs as a doctest; docs/add-a-formula.md shows one."""
-    for formula in set(FORMULAS.values()):
+    for formula in {entry.formula for entry in OPS.values() if entry.formula is not None}:
         assert ">>>" in (formula.__doc__ or ""), f"{formula.__name__}: see docs/add-a-formula.md"
-    assert formulas.__doc__

@@ -16,7 +16,7 @@ from archcalc.analyses import analyze
 from archcalc.analyses.report import Report
 from archcalc.engine import Setup, Training
 from archcalc.errors import ForwardFailed
-from archcalc.tracing.records import Trace
+from archcalc.tracing import Trace
 from bench.memory_truth import Case, row
 from tests.helpers import check_report, run, totals
 from tests.regenerate import DEPTHS, all_networks, densenet_laws, densenet_traced

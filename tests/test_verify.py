@@ -16,7 +16,7 @@ from archcalc.analyses import analyze
 from archcalc.engine import Setup
 from archcalc.studies.verify.explained import against_counter, against_printed, against_report
 from archcalc.studies.verify.verify import verified
-from archcalc.tracing.records import Counted
+from archcalc.tracing import Counted
 from bench.models import torchvision_ops
 from tests.helpers import report, run
 from tests.regenerate import all_networks

@@ -11,7 +11,7 @@ from archcalc.analyses.memory import memory
 from archcalc.analyses.params import params
 from archcalc.analyses.report import Analysis, Report, assemble
 from archcalc.analyses.shapes import shapes
-from archcalc.tracing.records import Trace
+from archcalc.tracing import Trace
 
 ANALYSES: dict[str, Callable[[Trace], Analysis]] = {
     "params": params,

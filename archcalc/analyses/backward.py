@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from archcalc.analyses.conventions import contractions
 from archcalc.analyses.report import Analysis
-from archcalc.tracing.records import Trace
+from archcalc.tracing import Trace
 
 KEYS = ("backward_macs",)
 

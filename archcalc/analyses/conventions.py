@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 from archcalc.analyses.tool_conventions import fvcore_habit, ptflops_habit, thop_habit, torch_habit
 from archcalc.errors import WrongUse
-from archcalc.ops import macs_sequence  # noqa: F401, enters its formulas
 from archcalc.ops.causal import hidden_macs
-from archcalc.ops.macs import FORMULAS, formula_of, macs
-from archcalc.tracing.records import Call, Trace
+from archcalc.ops.registry import macs_of
+from archcalc.tracing import Trace
 
 
 @dataclass(frozen=True)
@@ -26,15 +25,9 @@ class Convention:
     count: Callable[[Trace], Mapping[int, int]]
 
 
-def contraction(trace: Trace, call: Call) -> int | None:
-    """MACs of one op call; None where it is no contraction, or one whose count shapes do not tell."""
-    name = formula_of(call.op)
-    return None if name is None else macs(FORMULAS[name], trace, call)
-
-
 def contractions(trace: Trace) -> dict[int, int]:
     """Every contraction in full."""
-    counted = ((number, contraction(trace, call)) for number, call in enumerate(trace.calls))
+    counted = ((number, macs_of(trace, call)) for number, call in enumerate(trace.calls))
     return {number: count for number, count in counted if count is not None}
 
 

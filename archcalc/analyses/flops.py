@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from archcalc.analyses.conventions import contractions, convention_named
 from archcalc.analyses.report import Analysis
 from archcalc.ops.causal import hidden_macs
-from archcalc.ops.elementwise import beside_contraction, operations
-from archcalc.tracing.records import Trace
+from archcalc.ops.registry import operations_of
+from archcalc.tracing import Trace
 
 CLASSES = ("contraction", "elementwise", "movement", "unknown")
 """What a call is: counted by an exact formula, estimated by its elements, free, or without a rule."""
@@ -32,7 +32,7 @@ def flops(trace: Trace, convention: str = "archcalc") -> Analysis:
     for number, call in enumerate(trace.calls):
         path = trace.path(call)
         products = counted.get(number, 0)
-        elementwise = beside_contraction(trace, call) if number in exact else operations(trace, call)
+        elementwise = operations_of(trace, call)
         classes[_class(number in exact, elementwise)] += 1
         if products:
             own[path]["macs"] += products

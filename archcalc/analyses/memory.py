@@ -10,7 +10,7 @@ from itertools import accumulate
 from typing import Any
 
 from archcalc.analyses.report import Analysis
-from archcalc.tracing.records import Storage, Trace
+from archcalc.tracing import Storage, Trace
 
 KEYS = ("params_bytes", "buffers_bytes", "allocated_bytes", "at_peak_bytes", "kept_bytes")
 BILL = {

@@ -9,7 +9,8 @@ from math import prod
 from archcalc.analyses import op_graph
 from archcalc.analyses.report import Report
 from archcalc.errors import WrongUse
-from archcalc.tracing.records import Trace
+from archcalc.ops.names import packet
+from archcalc.tracing import Trace
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def live(report: Report, ops: frozenset[str]) -> int:
 def _made_by(trace: Trace, ops: frozenset[str]) -> Iterator[tuple[int, int]]:
     """The storages that the first outputs of some ops brought, with their elements."""
     for number, call in enumerate(trace.calls):
-        if call.outputs and call.op.split(".")[1] in ops:
+        if call.outputs and packet(call.op) in ops:
             tensor = trace.tensors[call.outputs[0]]
             if trace.storages[tensor.storage].birth == number:
                 yield tensor.storage, prod(tensor.shape)

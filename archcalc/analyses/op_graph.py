@@ -10,15 +10,15 @@ from collections.abc import Callable
 from math import inf
 
 from archcalc.analyses.conventions import contractions
-from archcalc.ops.elementwise import operations
-from archcalc.tracing.records import Trace
+from archcalc.ops.registry import operations_of
+from archcalc.tracing import Trace
 
 
 def depth(trace: Trace) -> int:
     """Calls on the longest chain of ops that compute, each needing the result of the one before."""
     forward = trace.of_forward()
     exact = contractions(forward)
-    return _longest(forward, lambda number: number in exact or bool(operations(forward, forward.calls[number])))
+    return _longest(forward, lambda number: number in exact or bool(operations_of(forward, forward.calls[number])))
 
 
 def sequential_operations(trace: Trace) -> int:

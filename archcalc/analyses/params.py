@@ -6,7 +6,7 @@ from collections import defaultdict
 from math import prod
 
 from archcalc.analyses.report import Analysis
-from archcalc.tracing.records import Trace
+from archcalc.tracing import Trace
 
 KEYS = ("params", "trainable_params", "buffers", "param_bytes", "buffer_bytes")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from archcalc.tracing.records import Shape, Trace
+from archcalc.tracing import Shape, Trace
 
 Figures = Mapping[str, int]
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from archcalc.analyses.report import Analysis
-from archcalc.ops.receptive_field import GLOBAL, WHOLE, Axis, Field, fields
+from archcalc.ops.axes import GLOBAL, WHOLE, Axis, Field
+from archcalc.ops.names import base_name, packet
+from archcalc.ops.receptive_field import fields
+from archcalc.ops.registry import known
 from archcalc.ops.shape_reasons import module_rule, why
-from archcalc.tracing.records import Call, Shape, Trace
-
-INVISIBLE = frozenset(("aten.detach", "aten.alias", "aten.lift_fresh", "aten.empty.memory_format", "aten.clone"))
-"""Ops that are no step: they neither compute nor change a shape."""
+from archcalc.tracing import Call, Shape, Trace
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,9 @@ def _steps(trace: Trace, found: list[Field]) -> Iterator[Step]:
             yield _step(trace, found, module.path, module.type, inputs, outputs, reason)
             index = max(module_call.last, index + 1)
             continue
-        if call.outputs and call.op not in INVISIBLE and any(True for _ in call.tensors()):
-            name = call.op.split(".")[1].removesuffix("_").lstrip("_")
+        entry = known(call.op)
+        if call.outputs and (entry is None or entry.step) and any(True for _ in call.tensors()):
+            name = (base_name(call.op) or packet(call.op)).strip("_")
             inputs = tuple(call.tensors())
             yield _step(trace, found, module.path, name, inputs, call.outputs, why(trace, call))
         index += 1
@@ -108,11 +109,11 @@ def _number(jump: Fraction) -> float:
 def _reason(trace: Trace, calls: tuple[Call, ...]) -> str:
     """The last rule among the ops of a leaf module that is more than a rearrangement, else the last rule at all."""
     said = [(call, why(trace, call)) for call in calls]
-    telling = [text for call, text in said if text and call.op.split(".")[1] not in REARRANGEMENTS]
+    telling = [text for call, text in said if text and not _rearranges(call)]
     texts = telling or [text for _, text in said if text]
     return texts[-1] if texts else ""
 
 
-REARRANGEMENTS = frozenset(
-    "view _unsafe_view reshape t transpose permute expand slice select unsqueeze squeeze".split()
-)
+def _rearranges(call: Call) -> bool:
+    entry = known(call.op)
+    return entry is not None and entry.rearranges

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import prod
 
-from archcalc.tracing.records import Call, Trace
+from archcalc.ops.names import packet
+from archcalc.tracing import Call, Trace
 
 TORCH = frozenset(
     "mm addmm bmm baddbmm convolution _convolution _scaled_mm _scaled_dot_product_flash_attention "
@@ -24,12 +25,12 @@ FVCORE_OUTPUTS = {"upsample_nearest2d": 1, "upsample_bilinear2d": 4, "grid_sampl
 
 def torch_habit(trace: Trace, exact: Mapping[int, int]) -> dict[int, int]:
     """FlopCounterMode, halved: contractions of the ops it knows."""
-    return {number: macs for number, macs in exact.items() if base(trace.calls[number]) in TORCH}
+    return {number: macs for number, macs in exact.items() if packet(trace.calls[number].op) in TORCH}
 
 
 def fvcore_habit(trace: Trace, exact: Mapping[int, int]) -> dict[int, int]:
     """Contractions; 2 an element in batch norm (1 without weights), 5 (4) in other norms, 1 in adaptive pooling."""
-    counted = {number: macs for number, macs in exact.items() if base(trace.calls[number]) in TORCH}
+    counted = {number: macs for number, macs in exact.items() if packet(trace.calls[number].op) in TORCH}
     for number, call in enumerate(trace.calls):
         work = _fvcore_beside(trace, call)
         if work:
@@ -38,7 +39,7 @@ def fvcore_habit(trace: Trace, exact: Mapping[int, int]) -> dict[int, int]:
 
 
 def _fvcore_beside(trace: Trace, call: Call) -> int:
-    name = base(call)
+    name = packet(call.op)
     if name in NORMS:
         x = prod(trace.shape(next(call.tensors())))
         affine = "weight" in call.inputs
@@ -53,7 +54,7 @@ def thop_habit(trace: Trace, exact: Mapping[int, int]) -> dict[int, int]:
     """By modules: convolutions and linears; 4 an element in batch norm; average pooling 1 an output."""
     counted = {}
     for number, call in enumerate(trace.calls):
-        type_, name = _type(trace, call), base(call)
+        type_, name = _type(trace, call), packet(call.op)
         if number in exact and type_.startswith(("Conv", "Linear")):
             counted[number] = exact[number]
         elif name == "native_batch_norm" and type_.startswith("BatchNorm"):
@@ -75,18 +76,13 @@ def ptflops_habit(trace: Trace, exact: Mapping[int, int]) -> dict[int, int]:
     for number, call in enumerate(trace.calls):
         type_ = _type(trace, call)
         if number in exact and type_.startswith(("Conv", "Linear")):
-            bias = prod(trace.shape(call.outputs[0])) if "bias" in call.inputs or base(call) == "addmm" else 0
+            bias = prod(trace.shape(call.outputs[0])) if "bias" in call.inputs or packet(call.op) == "addmm" else 0
             counted[number] = exact[number] + bias
-        elif type_.startswith(("BatchNorm", "GroupNorm", "LayerNorm")) and base(call) in NORMS:
+        elif type_.startswith(("BatchNorm", "GroupNorm", "LayerNorm")) and packet(call.op) in NORMS:
             counted[number] = (2 if "weight" in call.inputs else 1) * prod(trace.shape(next(call.tensors())))
         elif type_.startswith(PTFLOPS_ONE) and not any(word in call.op for word in ("view", "squeeze", "empty")):
             counted[number] = 2 * prod(trace.shape(next(call.tensors())))  # as a module and as the function it calls
     return counted
-
-
-def base(call: Call) -> str:
-    """An op's name without its library and overload: mean for aten.mean.dim."""
-    return call.op.split(".")[1] if "." in call.op else call.op
 
 
 def _type(trace: Trace, call: Call) -> str:

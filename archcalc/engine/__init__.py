@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from archcalc.engine.load.references import BuiltIn, StoredTrace, parse
 from archcalc.errors import BadReference, WrongUse, unreadable
 from archcalc.networks import catalogue
-from archcalc.tracing.records import Counted, Trace
+from archcalc.tracing import Counted, Trace
 
 if TYPE_CHECKING:
     from torch import nn

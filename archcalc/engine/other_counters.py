@@ -21,7 +21,7 @@ from archcalc.engine.load.inputs import Inputs
 from archcalc.engine.meta.empty_modules import same_random_state
 from archcalc.engine.record.run import prepared
 from archcalc.errors import one_line
-from archcalc.tracing.records import Counted
+from archcalc.tracing import Counted
 
 Counts = Mapping[str, Mapping[str, int]]
 MOST_WEIGHTS = 500_000_000

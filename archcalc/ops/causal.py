@@ -12,12 +12,9 @@ from enum import Flag, auto
 from fractions import Fraction
 from math import prod
 
-from archcalc.ops.elementwise import MOVEMENT, POINTWISE, base_name
-from archcalc.tracing.records import Call, Trace
+from archcalc.ops.registry import EACH_OUTPUT, FREE, Causal, Op, known
+from archcalc.tracing import Call, Trace
 
-PRODUCTS = frozenset(("bmm", "baddbmm", "mm", "addmm", "matmul"))
-SOFTMAXES = frozenset(("_softmax", "_safe_softmax", "softmax"))
-COMPARISONS = frozenset(("le", "lt", "ge", "gt"))
 NAMES = ("causal", "sequence_mask", "tril", "subsequent", "look_ahead")
 
 
@@ -41,19 +38,20 @@ def hidden_macs(trace: Trace) -> dict[int, Fraction]:
     With n queries and as many keys the query i sees i keys: (n - 1) / 2n of the products are hidden. Attention with
     another number of keys is left alone.
     """
-    if not any(base_name(call.op) in SOFTMAXES for call in trace.calls):
+    entries = [known(call.op) for call in trace.calls]
+    if not any(_part(entry) is Causal.SOFTMAX for entry in entries):
         return {}
     roles = [Role.NOTHING] * len(trace.tensors)
     product: dict[int, int] = {}  # tensor of scores -> the call that made them
     hidden: dict[int, Fraction] = {}
     for tensor in _named_masks(trace):
         roles[tensor] = Role.MASK
-    for number, call in enumerate(trace.calls):
-        name = base_name(call.op) or ""
+    for number, (call, entry) in enumerate(zip(trace.calls, entries, strict=True)):
+        part = _part(entry)
         inputs = list(call.tensors())
         carried = next((t for t in inputs if roles[t] & CARRIED), None)
-        role = _role(trace, call, name, [roles[t] for t in inputs])
-        if name in PRODUCTS:
+        role = _role(trace, call, entry, [roles[t] for t in inputs])
+        if part is Causal.PRODUCT:
             if carried is not None and roles[carried] & Role.WEIGHTS:
                 hidden[number] = hidden[product[carried]]
             origin = number
@@ -61,7 +59,7 @@ def hidden_macs(trace: Trace) -> dict[int, Fraction]:
             origin = product[carried]
         else:
             origin = -1
-        if name in SOFTMAXES and role & Role.WEIGHTS:
+        if part is Causal.SOFTMAX and role & Role.WEIGHTS:
             n, m = trace.shape(call.outputs[0])[-2:]
             if n == m:
                 hidden[origin] = Fraction(n - 1, 2 * n)
@@ -73,18 +71,23 @@ def hidden_macs(trace: Trace) -> dict[int, Fraction]:
     return hidden
 
 
-def _role(trace: Trace, call: Call, name: str, roles: list[Role]) -> Role:
-    """What an op makes of what it is given."""
-    if name in ("tril", "triu"):
+def _part(entry: Op | None) -> Causal | None:
+    return entry.causal if entry is not None else None
+
+
+def _role(trace: Trace, call: Call, entry: Op | None, roles: list[Role]) -> Role:
+    """The role of an op's result, from its op and the roles of its inputs."""
+    part = _part(entry)
+    if part is Causal.MASK:
         return Role.MASK
-    if name == "arange":
+    if part is Causal.POSITIONS:
         return Role.POSITIONS
-    if name in PRODUCTS:
-        masked = bool(roles) and bool(roles[0] & Role.MASK) and name in ("baddbmm", "addmm")
+    if part is Causal.PRODUCT:  # baddbmm and addmm add their first tensor
+        masked = bool(roles) and bool(roles[0] & Role.MASK) and len(roles) > 2
         return Role.MASKED_SCORES if masked else Role.SCORES
-    if name in SOFTMAXES:
+    if part is Causal.SOFTMAX:
         return Role.WEIGHTS if any(role & Role.MASKED_SCORES for role in roles) else Role.NOTHING
-    if name not in MOVEMENT and name not in POINTWISE:
+    if entry is None or entry.work not in (FREE, EACH_OUTPUT):
         return Role.NOTHING
     carried = next((role & CARRIED for role in roles if role & CARRIED), None)
     if carried is not None:
@@ -93,7 +96,7 @@ def _role(trace: Trace, call: Call, name: str, roles: list[Role]) -> Role:
     if any(role & Role.MASK for role in roles):
         return Role.MASK
     places = [role for role in roles if role & Role.POSITIONS]
-    if name in COMPARISONS and len(places) == 2 and len(trace.shape(call.outputs[0])) > 1:
+    if part is Causal.COMPARISON and len(places) == 2 and len(trace.shape(call.outputs[0])) > 1:
         return Role.MASK
     return Role.POSITIONS if places else Role.NOTHING
 

@@ -1,1 +1,35 @@
 """The record of one run: plain frozen data, and its file. No torch."""
+
+from archcalc.tracing.records import (
+    Call,
+    Counted,
+    Input,
+    Model,
+    Module,
+    ModuleCall,
+    Parameter,
+    Shape,
+    Step,
+    Storage,
+    Tensor,
+    Value,
+    plain,
+)
+from archcalc.tracing.trace import Trace
+
+__all__ = [
+    "Call",
+    "Counted",
+    "Input",
+    "Model",
+    "Module",
+    "ModuleCall",
+    "Parameter",
+    "Shape",
+    "Step",
+    "Storage",
+    "Tensor",
+    "Trace",
+    "Value",
+    "plain",
+]

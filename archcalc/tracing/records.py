@@ -1,26 +1,15 @@
-"""The record of one run of a network on tensors without data: plain frozen data, no torch inside.
-
-A trace knows what happened and nothing about what it costs: every op call with its arguments, every tensor, every
-storage with its birth and death, every module call, every parameter. Time is counted in op calls: a storage
-born at `b` and dead at `d` was live during the calls b, b+1, ..., d-1. Positions in the tuples are the ids.
-"""
+"""The parts of a trace: plain frozen data, no torch inside."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
-
-from archcalc.errors import NotATrace
-from archcalc.tracing.store import validate
 
 Shape = tuple[int, ...]
 Value = int | float | bool | str | None | tuple["Value", ...]
 """What an op attribute may be; floats that JSON cannot write (inf, nan) are kept as text."""
-
-SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,68 +145,6 @@ class Counted:
     failed: str = ""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Trace:
-    """One run. `modules` holds the whole tree, called or not, parents before children, the root ('') first."""
-
-    model: Model
-    inputs: tuple[Input, ...]
-    assumptions: Mapping[str, Value]
-    versions: Mapping[str, str]
-    modules: tuple[Module, ...]
-    module_calls: tuple[ModuleCall, ...]
-    parameters: tuple[Parameter, ...]
-    tensors: tuple[Tensor, ...]
-    storages: tuple[Storage, ...]
-    calls: tuple[Call, ...]
-    input_tensors: tuple[int, ...]
-    output_tensors: tuple[int, ...]
-    notes: tuple[str, ...] = field(default=())
-    steps: tuple[Step, ...] = field(default=())
-
-    def __repr__(self) -> str:
-        """A line instead of the whole record."""
-        return f"<Trace of {self.model.name}: {len(self.calls)} op calls, {len(self.modules)} modules>"
-
-    def shape(self, tensor: int) -> Shape:
-        """Shape of the tensor with this id."""
-        return self.tensors[tensor].shape
-
-    def path(self, call: Call) -> str:
-        """Path of the module that an op call ran in."""
-        return self.modules[self.module_calls[call.module_call].module].path
-
-    def of_forward(self) -> Trace:
-        """The first forward pass alone; the same trace where nothing followed it. Storages keep their later deaths."""
-        if not self.steps:
-            return self
-        end = self.module_calls[0].last
-        runs = tuple(run for run in self.module_calls if run.last <= end)
-        return replace(self, calls=self.calls[:end], module_calls=runs, steps=())
-
-    def to_json(self) -> str:
-        """The trace as one JSON document; `from_json` reads it back unchanged."""
-        return json.dumps({"schema_version": SCHEMA_VERSION, "trace": asdict(self)}, allow_nan=False)
-
-    @staticmethod
-    def from_json(text: str, path: str = "the text") -> Trace:
-        """Read what `to_json` wrote; NotATrace names `path` and says what is wrong with anything else."""
-        try:
-            document = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise NotATrace(path, f"it is not JSON ({error})") from None
-        if not isinstance(document, dict) or "trace" not in document:
-            raise NotATrace(path, "it has no 'trace'")
-        if document.get("schema_version") != SCHEMA_VERSION:
-            raise NotATrace(path, f"its schema_version is not {SCHEMA_VERSION}")
-        try:
-            trace = _trace(_frozen(document["trace"]))
-            validate(trace)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise NotATrace(path, f"it is damaged ({error})") from None
-        return trace
-
-
 def plain(value: Any) -> Value:
     """An argument as trace data: numbers, words and tuples of them; anything else by its text.
 
@@ -229,27 +156,3 @@ def plain(value: Any) -> Value:
     if isinstance(value, float) and not isfinite(value):
         return str(value)
     return value if isinstance(value, int | float | bool | str | None) else str(value).removeprefix("torch.")
-
-
-def _frozen(value: Any) -> Any:
-    """JSON's lists as tuples, all the way down."""
-    if isinstance(value, list):
-        return tuple(map(_frozen, value))
-    if isinstance(value, dict):
-        return {key: _frozen(item) for key, item in value.items()}
-    return value
-
-
-def _trace(fields: dict[str, Any]) -> Trace:
-    records = {
-        "inputs": Input,
-        "modules": Module,
-        "module_calls": ModuleCall,
-        "parameters": Parameter,
-        "tensors": Tensor,
-        "storages": Storage,
-        "calls": Call,
-        "steps": Step,
-    }
-    read = {name: tuple(kind(**item) for item in fields.get(name, ())) for name, kind in records.items()}
-    return Trace(**{**fields, **read, "model": Model(**fields["model"])})

@@ -1,83 +1,156 @@
-"""Whether what was read from a file is a trace: ids lead somewhere, values are of the kind their record says."""
+"""A trace as JSON, and back. What is read from a file is checked: ids lead somewhere, values are of the right kind."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-if TYPE_CHECKING:
-    from archcalc.tracing.records import Trace
+from archcalc.errors import NotATrace
+from archcalc.tracing.records import Call, Input, Model, Module, ModuleCall, Parameter, Step, Storage, Tensor
 
+SCHEMA_VERSION = 1
 ROLES = ("parameter", "buffer", "constant", "input", "activation", "saved", "gradient", "optimizer", "workspace")
+RECORDS = {
+    "inputs": Input,
+    "modules": Module,
+    "module_calls": ModuleCall,
+    "parameters": Parameter,
+    "tensors": Tensor,
+    "storages": Storage,
+    "calls": Call,
+    "steps": Step,
+}
+"""The fields of a trace that are tuples of records."""
+Fields = Mapping[str, Any]
+"""The fields of a trace as they were read, before anything in them can be relied on."""
 
 
-def validate(trace: Trace) -> None:
+def written(fields: Fields) -> str:
+    """The fields of a trace as one JSON document."""
+    return json.dumps({"schema_version": SCHEMA_VERSION, "trace": fields}, allow_nan=False)
+
+
+def read(text: str, path: str) -> Fields:
+    """The checked fields of a trace that was written to `path`; NotATrace says what is wrong."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise NotATrace(path, f"it is not JSON ({error})") from None
+    if not isinstance(document, dict) or "trace" not in document:
+        raise NotATrace(path, "it has no 'trace'")
+    if document.get("schema_version") != SCHEMA_VERSION:
+        raise NotATrace(path, f"its schema_version is not {SCHEMA_VERSION}")
+    try:
+        fields = _records(_frozen(document["trace"]))
+        check(fields)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise NotATrace(path, f"it is damaged ({error})") from None
+    return fields
+
+
+def _frozen(value: Any) -> Any:
+    """JSON's lists as tuples, all the way down."""
+    if isinstance(value, list):
+        return tuple(map(_frozen, value))
+    if isinstance(value, dict):
+        return {key: _frozen(item) for key, item in value.items()}
+    return value
+
+
+def _records(fields: dict[str, Any]) -> Fields:
+    records = {name: tuple(kind(**item) for item in fields.get(name, ())) for name, kind in RECORDS.items()}
+    return {**fields, **records, "model": Model(**fields["model"])}
+
+
+def check(fields: Fields) -> None:
     """Raise ValueError with the first thing that is wrong."""
-    _head(trace)
-    _modules(trace)
-    _memory(trace)
-    _calls(trace)
+    _check_head(fields)
+    _check_modules(fields)
+    _check_memory(fields)
+    _check_calls(fields)
 
 
-def _head(trace: Trace) -> None:
-    model = trace.model
-    _check(_texts(model.reference, model.name, model.source), "model")
-    _check(isinstance(model.config, dict) and isinstance(model.settings, dict), "set of knobs")
-    _check({"mode", "dtype"} <= set(trace.assumptions), "set of assumptions")
-    _check(_texts(*trace.notes), "note")
-    for one in trace.inputs:
-        _check(_texts(one.name, one.dtype, one.origin) and _sizes(one.shape), "input")
+def _check_head(fields: Fields) -> None:
+    model = fields["model"]
+    _demand(_texts(model.reference, model.name, model.source), "the model's reference, name and source must be texts")
+    knobs = isinstance(model.config, dict) and isinstance(model.settings, dict)
+    _demand(knobs, "the model's config and settings must be objects")
+    _demand({"mode", "dtype"} <= set(fields["assumptions"]), "the assumptions must name mode and dtype")
+    _demand(_texts(*fields.get("notes", ())), "a note must be a text")
+    for number, given in enumerate(fields["inputs"]):
+        right = _texts(given.name, given.dtype, given.origin) and _sizes(given.shape)
+        _demand(right, f"input {number} must have a name, dtype and origin, and whole numbers as its shape")
 
 
-def _modules(trace: Trace) -> None:
-    paths = {module.path for module in trace.modules}
-    _check(len(paths) == len(trace.modules) > 0 and trace.modules[0].path == "", "list of modules")
-    for number, module in enumerate(trace.modules):
-        _check(_texts(module.path, module.type, module.extra), "module")
-        _check(_below(module.parent, number) if number else module.parent is None, "parent of a module")
-    for parameter in trace.parameters:
-        _ids("tensor", len(trace.tensors), [parameter.tensor])
-        _check(bool(parameter.names) and _texts(*parameter.names) and parameter.owner in paths, "owner of a parameter")
-        _check(parameter.kind in ("parameter", "buffer") and isinstance(parameter.trainable, bool), "parameter")
+def _check_modules(fields: Fields) -> None:
+    modules = fields["modules"]
+    paths = {module.path for module in modules}
+    _demand(bool(modules) and modules[0].path == "", "the first module must be the model itself, with the path ''")
+    _demand(len(paths) == len(modules), "two modules have one path")
+    for number, module in enumerate(modules):
+        _demand(_texts(module.path, module.type, module.extra), f"module {number} must have texts as path and type")
+        right = _below(module.parent, number) if number else module.parent is None
+        _demand(right, f"module {number} has the parent {module.parent!r}, which does not come before it")
+    for number, parameter in enumerate(fields["parameters"]):
+        _demand_ids(f"parameter {number}", "tensor", len(fields["tensors"]), [parameter.tensor])
+        named = bool(parameter.names) and _texts(*parameter.names)
+        _demand(named and parameter.owner in paths, f"parameter {number} belongs to no module")
+        right = parameter.kind in ("parameter", "buffer") and isinstance(parameter.trainable, bool)
+        _demand(right, f"parameter {number} must be a parameter or a buffer, trainable or not")
 
 
-def _memory(trace: Trace) -> None:
-    for tensor in trace.tensors:
-        _check(_sizes(tensor.shape) and _texts(tensor.dtype), "tensor")
-        _ids("storage", len(trace.storages), [tensor.storage])
-    for storage in trace.storages:
-        _check(_below(storage.bytes, float("inf")) and storage.role in ROLES, "storage")
-        _check(storage.birth == -1 or _below(storage.birth, len(trace.calls)), "birth of a storage")
-        _check(storage.death is None or _below(storage.death, len(trace.calls) + 1), "death of a storage")
-    _ids("tensor", len(trace.tensors), [*trace.input_tensors, *trace.output_tensors])
+def _check_memory(fields: Fields) -> None:
+    storages, calls = fields["storages"], len(fields["calls"])
+    for number, tensor in enumerate(fields["tensors"]):
+        _demand(_sizes(tensor.shape) and _texts(tensor.dtype), f"tensor {number} must have a shape and a dtype")
+        _demand_ids(f"tensor {number}", "storage", len(storages), [tensor.storage])
+    for number, storage in enumerate(storages):
+        _demand(_natural(storage.bytes), f"storage {number} has {storage.bytes!r} bytes")
+        _demand(storage.role in ROLES, f"storage {number} has the role {storage.role!r}, which does not exist")
+        born = storage.birth == -1 or _below(storage.birth, calls)
+        _demand(born, f"storage {number} is born at op {storage.birth!r}, but the trace has {calls:,} ops")
+        died = storage.death is None or _below(storage.death, calls + 1)
+        _demand(died, f"storage {number} dies at op {storage.death!r}, but the trace has {calls:,} ops")
+    both = [*fields["input_tensors"], *fields["output_tensors"]]
+    _demand_ids("the model", "tensor", len(fields["tensors"]), both)
 
 
-def _calls(trace: Trace) -> None:
-    for run in trace.module_calls:
-        _ids("module", len(trace.modules), [run.module])
-        _ids("tensor", len(trace.tensors), [*run.inputs, *run.outputs])
-        _check(
-            _below(run.first, len(trace.calls) + 1) and _below(run.last, len(trace.calls) + 1), "span of a module call"
-        )
-    for step in trace.steps:
+def _check_calls(fields: Fields) -> None:
+    tensors, runs, count = len(fields["tensors"]), fields["module_calls"], len(fields["calls"])
+    for number, run in enumerate(runs):
+        _demand_ids(f"module call {number}", "module", len(fields["modules"]), [run.module])
+        _demand_ids(f"module call {number}", "tensor", tensors, [*run.inputs, *run.outputs])
+        for verb, op in (("begins", run.first), ("ends", run.last)):
+            _demand(
+                _below(op, count + 1),
+                f"module call {number} {verb} at op {_shown(op)}, but the trace has {count:,} ops",
+            )
+    for number, step in enumerate(fields["steps"]):
         marks = (step.start, step.forward, step.loss, step.backward, step.optimizer, step.end)
-        _check(list(marks) == sorted(marks) and all(_below(m, len(trace.calls) + 1) for m in marks), "training step")
-    for call in trace.calls:
-        _ids("module call", len(trace.module_calls), [call.module_call])
-        _ids("tensor", len(trace.tensors), [*call.tensors(), *call.outputs])
-        _check(_below(call.scratch, float("inf")), "number of scratch bytes")
-        _check(_texts(call.op) and "." in call.op and isinstance(call.attributes, dict), "op call")
+        right = list(marks) == sorted(marks) and all(_below(mark, count + 1) for mark in marks)
+        _demand(right, f"the phases of training step {number} are not in order")
+    for number, call in enumerate(fields["calls"]):
+        named = _texts(call.op) and "." in call.op and isinstance(call.attributes, dict)
+        _demand(named, f"op call {number} must have a name such as 'aten.mm' and an object of attributes")
+        _demand_ids(f"op call {number}", "module call", len(runs), [call.module_call])
+        _demand_ids(f"op call {number}", "tensor", tensors, [*call.tensors(), *call.outputs])
+        _demand(_natural(call.scratch), f"op call {number} has {call.scratch!r} scratch bytes")
 
 
-def _check(right: bool, what: str) -> None:
+def _demand(right: bool, sentence: str) -> None:
     if not right:
-        raise ValueError(f"a {what} is not one")
+        raise ValueError(sentence)
 
 
-def _ids(kind: str, count: int, ids: Iterable[Any]) -> None:
+def _demand_ids(owner: str, kind: str, count: int, ids: Iterable[Any]) -> None:
     for number in ids:
         if not _below(number, count):
-            raise ValueError(f"there is no {kind} {number!r}")
+            raise ValueError(f"{owner} names {kind} {_shown(number)}, but the trace has {count:,}")
+
+
+def _shown(number: Any) -> str:
+    return f"{number:,}" if type(number) is int else repr(number)
 
 
 def _texts(*values: Any) -> bool:
@@ -85,7 +158,11 @@ def _texts(*values: Any) -> bool:
 
 
 def _sizes(shape: Any) -> bool:
-    return isinstance(shape, tuple) and all(_below(size, float("inf")) for size in shape)
+    return isinstance(shape, tuple) and all(map(_natural, shape))
+
+
+def _natural(number: Any) -> bool:
+    return _below(number, float("inf"))
 
 
 def _below(number: Any, limit: float) -> bool:

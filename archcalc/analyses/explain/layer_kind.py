@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from archcalc.ops.elementwise import base_name
-from archcalc.ops.shape_reasons import Numbers
-from archcalc.tracing.records import Call, ModuleCall, Shape, Trace
+from archcalc.ops.call_view import CallView
+from archcalc.ops.names import base_name
+from archcalc.tracing import Call, ModuleCall, Shape, Trace
 
 Reading = tuple[dict[str, int], set[str]]
 """A number for each letter, and the conditions that hold."""
@@ -37,12 +37,12 @@ class Seen:
         """Shape of its first output."""
         return self.trace.shape(self.call.outputs[0])
 
-    def op(self, *names: str) -> Numbers:
+    def op(self, *names: str) -> CallView:
         """Its first op of one of these names; LookupError where there is none."""
         found = next((call for call in self.ops if base_name(call.op) in names), None)
         if found is None:
             raise LookupError(names[0])
-        return Numbers(self.trace, found)
+        return CallView(self.trace, found)
 
     def inside(self, name: str) -> list[Shape]:
         """The shapes that a module inside it was given; LookupError where there is none."""

@@ -9,17 +9,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import prod
 
-from archcalc.analyses.conventions import contraction
 from archcalc.analyses.explain.formula_templates import in_letters, in_numbers, value
 from archcalc.analyses.explain.layer_kind import Kind, Reading, Seen
 from archcalc.analyses.explain.layer_kinds import BY_TYPE, KINDS
 from archcalc.analyses.params import element_size
 from archcalc.analyses.report import Layer, Report
-from archcalc.ops.elementwise import base_name, beside_contraction, operations
-from archcalc.ops.macs import FORMULAS, formula_of
+from archcalc.ops.names import base_name
+from archcalc.ops.registry import known, macs_of, operations_of
 from archcalc.ops.shape_reasons import why
 from archcalc.text.units import shape
-from archcalc.tracing.records import Call, Trace
+from archcalc.tracing import Call, Trace
 
 
 @dataclass(frozen=True)
@@ -160,10 +159,10 @@ def _true(made: list[Line], layer: Layer, seen: Seen, reading: Reading) -> bool:
     said = {line.figure: line.value for line in made}
     counted = {
         "params": layer.total["params"],
-        "MACs": sum(contraction(seen.trace, call) or 0 for call in seen.ops),
+        "MACs": sum(macs_of(seen.trace, call) or 0 for call in seen.ops),
         "buffers": layer.total["buffers"],
     }
-    elementwise = sum(_elementwise(seen.trace, call) or 0 for call in seen.ops)
+    elementwise = sum(operations_of(seen.trace, call) or 0 for call in seen.ops)
     axes = all(said[figure] == reading[0].get(figure, said[figure]) for figure in said if figure.endswith("'"))
     return (
         axes
@@ -190,16 +189,12 @@ def _line(trace: Trace, call: Call) -> Line:
     name = base_name(call.op) or call.op
     shapes = ", ".join(shape(trace.shape(tensor)) for tensor in call.tensors())
     numbers = f"{shapes} -> {shape(trace.shape(call.outputs[0]))}"
-    contracted = contraction(trace, call)
-    if contracted is not None:
-        rule = (FORMULAS[formula_of(call.op) or ""].__doc__ or "").splitlines()[0]
+    contracted, entry = macs_of(trace, call), known(call.op)
+    if contracted is not None and entry is not None:
+        rule = (entry.formula.__doc__ or "").splitlines()[0]
         return Line(f"{name}, MACs", rule, numbers, contracted)
-    worked = _elementwise(trace, call)
+    worked = operations_of(trace, call)
     return Line(name, why(trace, call), numbers, "no rule" if worked is None else worked)
-
-
-def _elementwise(trace: Trace, call: Call) -> int | None:
-    return operations(trace, call) if contraction(trace, call) is None else beside_contraction(trace, call)
 
 
 def _bytes(seen: Seen) -> list[Line]:

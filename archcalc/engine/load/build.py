@@ -23,7 +23,7 @@ from archcalc.engine.load.references import BuiltIn, Code, Expression, InLibrary
 from archcalc.engine.meta.empty_modules import copy_without_data, same_random_state, without_data
 from archcalc.errors import ArchcalcError, BadReference, CannotImport, MissingExtra, WrongUse, one_line
 from archcalc.networks import catalogue
-from archcalc.tracing.records import Model, plain
+from archcalc.tracing import Model, plain
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 from archcalc.engine.load.declared_inputs import Declaration
 from archcalc.errors import BadInput, NeedsInput
 from archcalc.text.units import parse_shape, shape
-from archcalc.tracing.records import Input
+from archcalc.tracing import Input
 
 if TYPE_CHECKING:
     from archcalc.engine import Setup

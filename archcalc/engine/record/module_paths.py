@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from archcalc.tracing.records import Module
+from archcalc.tracing import Module
 
 
 class Paths:

@@ -27,8 +27,8 @@ from archcalc.engine.meta.empty_modules import emptied
 from archcalc.engine.meta.known_values import LIMIT, Constants
 from archcalc.engine.meta.shape_rules import RULES
 from archcalc.engine.record.module_paths import Paths
-from archcalc.tracing.records import Call, ModuleCall, Parameter, Step, Storage, Value, plain
-from archcalc.tracing.records import Tensor as TraceTensor
+from archcalc.tracing import Call, ModuleCall, Parameter, Step, Storage, Value, plain
+from archcalc.tracing import Tensor as TraceTensor
 
 OPEN = -1
 """The last op of a module call that has not returned yet, and the time of everything that was there before the run."""

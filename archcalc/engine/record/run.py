@@ -34,7 +34,7 @@ from archcalc.engine.meta.empty_modules import same_random_state
 from archcalc.engine.record import recorder as recording
 from archcalc.errors import ArchcalcError, BadInput, CannotImport, ForwardFailed, NeedsData, WrongUse, one_line
 from archcalc.text.units import shape
-from archcalc.tracing.records import Trace, Value
+from archcalc.tracing import Trace, Value
 from archcalc.version import __version__
 
 OWN_AUTOCAST = (

@@ -20,7 +20,7 @@ from archcalc.engine.load.inputs import Inputs
 from archcalc.engine.record.recorder import OPEN, Recorder, tensors_in
 from archcalc.engine.record.training_loop import OPTIMIZERS, PHASES, Loss, steps
 from archcalc.errors import BadInput
-from archcalc.tracing.records import Step
+from archcalc.tracing import Step
 
 
 class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]

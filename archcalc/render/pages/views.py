@@ -27,7 +27,7 @@ from archcalc.render.document import (
 from archcalc.render.layers import Selection, layer_rows
 from archcalc.render.pages.steps import step_table
 from archcalc.text import units
-from archcalc.tracing.records import Input, Trace
+from archcalc.tracing import Input, Trace
 
 GIVEN = ("option", "argument")
 """Origins of an input that somebody typed; any other names who declared it."""

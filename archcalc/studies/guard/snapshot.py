@@ -14,7 +14,7 @@ from typing import Any
 
 from archcalc.analyses.report import Layer, Report
 from archcalc.errors import NotASnapshot
-from archcalc.tracing.records import Shape
+from archcalc.tracing import Shape
 
 VERSION = 1
 TOTALS = ("params", "trainable_params", "buffers", "param_bytes", "macs", "flops", "elementwise_flops", "peak_bytes")

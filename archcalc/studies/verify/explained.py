@@ -14,10 +14,10 @@ from math import prod
 
 from archcalc.analyses.conventions import contractions
 from archcalc.analyses.report import Report
-from archcalc.analyses.tool_conventions import base
-from archcalc.ops.elementwise import beside_contraction
+from archcalc.ops.names import packet
+from archcalc.ops.registry import operations_of
 from archcalc.text.units import last_digit, parse_count, rounds_to, si
-from archcalc.tracing.records import Counted
+from archcalc.tracing import Counted
 
 PRODUCTS = frozenset(
     """
@@ -142,8 +142,8 @@ def _readings_of_macs(report: Report) -> Iterator[tuple[str, int]]:
     yield "in FLOPs, 2 x MACs", 2 * macs
     yield "convolutions only", sum(n for op, n in report.details["macs_by_op"].items() if "convolution" in op)
     counted = contractions(trace)
-    biases = sum(beside_contraction(trace, trace.calls[number]) for number in counted)
-    norms = sum(prod(trace.shape(call.outputs[0])) for call in trace.calls if base(call).endswith("batch_norm"))
+    biases = sum(operations_of(trace, trace.calls[number]) or 0 for number in counted)
+    norms = sum(prod(trace.shape(call.outputs[0])) for call in trace.calls if packet(call.op).endswith("batch_norm"))
     yield "with biases", macs + biases
     yield "with 1 an element in batch norm", macs + norms
     yield "with 2 an element in batch norm", macs + 2 * norms

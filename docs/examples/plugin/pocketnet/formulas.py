@@ -2,8 +2,7 @@
 
 from math import prod
 
-from archcalc.ops.elementwise import elementwise
-from archcalc.ops.macs import contraction
+from archcalc.ops import contraction, elementwise
 
 elementwise("pocketnet.squared_relu", an_element=2)
 
