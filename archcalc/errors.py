@@ -5,8 +5,11 @@ Exit codes: 1 the answer is "no", 2 wrong use, 3 the model could not be analysed
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
+
+from archcalc.text.spelling import normal, setting
 
 
 class ArchcalcError(Exception):
@@ -43,8 +46,8 @@ class UnknownNetwork(ArchcalcError):
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
         names = list(known)
-        normal = {_normal(n): n for n in names}
-        close = [normal[n] for n in get_close_matches(_normal(name), list(normal), 4, 0.6)]
+        by_normal = {normal(n): n for n in names}
+        close = [by_normal[n] for n in get_close_matches(normal(name), list(by_normal), 4, 0.6)]
         lines = [f"did you mean  {'  '.join(close)} ?"] if close else []
         stem = (close or [name])[0].split("-")[0]
         glob = f"'{stem}*'" if any(n.startswith(stem) for n in names) else ""
@@ -97,7 +100,7 @@ class BadKnob(ArchcalcError):
     kind = "bad_knob"
 
     def __init__(self, knob: str, value: object, reason: str, hint: str = "") -> None:
-        super().__init__(f"{knob}={_spelled(value)} cannot be built: {reason}.", hint)
+        super().__init__(f"{knob}={setting(value)} cannot be built: {reason}.", hint)
 
 
 class BadInput(ArchcalcError):
@@ -250,6 +253,17 @@ class Bug(ArchcalcError):
         )
 
 
+@contextmanager
+def writing(path: str) -> Iterator[None]:
+    """In this block a file is written: its OSError or ValueError becomes CannotWrite."""
+    try:
+        yield
+    except OSError as error:
+        raise CannotWrite(path, (error.strerror or str(error)).lower()) from None
+    except ValueError:
+        raise CannotWrite(path, "it is no name for a file") from None
+
+
 def unreadable(error: OSError | UnicodeDecodeError) -> str:
     """Why a file cannot be read as text, in a few words."""
     return error.strerror if isinstance(error, OSError) and error.strerror else "it is not text"
@@ -263,13 +277,3 @@ def one_line(error: BaseException) -> str:
         message = ""
     kind = type(error).__name__
     return f"{kind}: {message.rstrip('.')}" if message else kind
-
-
-def _normal(name: str) -> str:
-    return name.lower().replace("-", "").replace("_", "")
-
-
-def _spelled(value: object) -> str:
-    if isinstance(value, tuple | list):
-        return ",".join(map(str, value))
-    return str(value)

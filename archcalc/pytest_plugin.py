@@ -65,8 +65,9 @@ def _difference(model: Any, inputs: Any, setup: dict[str, Any], file: Path, upda
     """Nothing where the model is as in the file, or the file was written; else what changed and what to type."""
     from archcalc import analyze
     from archcalc.render.formats import Screen, render
-    from archcalc.render.pages.diff import diff as shown
-    from archcalc.studies.guard.diff import SAME, diff
+    from archcalc.render.pages.diff import diff as page
+    from archcalc.studies.guard.comparison import Comparison
+    from archcalc.studies.guard.diff import diff
     from archcalc.studies.guard.snapshot import from_json, snapshot, to_json
 
     now = snapshot(analyze(model, inputs, **setup))
@@ -77,10 +78,10 @@ def _difference(model: Any, inputs: Any, setup: dict[str, Any], file: Path, upda
     if not file.exists():
         return f"there is no snapshot {file.parent.name}/{file.name}: write it with  pytest --archcalc-update"
     (before,) = from_json(file.read_text(encoding="utf-8"), str(file))
-    changes = diff(before, now)
-    if all(change.status == SAME for change in changes) and before.totals == now.totals:
+    comparison = Comparison(before, now, diff(before, now))
+    if not comparison.changed and before.totals == now.totals:
         return ""
-    table = render([shown(before, now, changes)], "plain", Screen())
+    table = render([page(comparison)], "plain", Screen())
     return f"{table}\naccept it with  pytest --archcalc-update"
 
 
@@ -127,8 +128,8 @@ class CheckItem(pytest.Item):
         from contextlib import chdir
 
         from archcalc.render.formats import Screen, render
-        from archcalc.render.pages.check import CheckRun, checks
-        from archcalc.studies.guard.check import exit_code, judge
+        from archcalc.render.pages.check import checks
+        from archcalc.studies.guard.check import CheckRun, exit_code, judge
 
         with chdir(self.path.parent):  # references and baselines are relative to the file
             done = CheckRun(self.path.name, [judge(self.check, self.letters)])

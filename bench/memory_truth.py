@@ -25,7 +25,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from archcalc import engine
-from archcalc.analyses import analyze
+from archcalc.analyses import Memory, Params, analyze
+from archcalc.analyses.memory import LiveBytes
 from archcalc.engine import Setup, Training
 from archcalc.engine.devices.autocast import AMP
 from archcalc.engine.load.inputs import Inputs
@@ -125,8 +126,8 @@ def computed(case: Case, device: str = "cpu") -> dict[str, Any]:
         trace = engine.trace(MODELS[case.name][0](), setup, inputs_of(case.name))
     else:
         trace = engine.trace(case.name, Setup(dict(case.knobs), batch=case.batch, training=case.training, **kernels))
-    report = analyze(trace, ("params", "memory"))
-    return {**report.totals, "op": report.details["peak"]["op"]}
+    report = analyze(trace, (Params(), Memory()))
+    return {**report.totals, "op": peak.op if (peak := report.record(LiveBytes).peak) else ""}
 
 
 def _real(case: Case) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:

@@ -22,6 +22,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from archcalc.analyses.flops import Contractions
 from bench.models import torchvision_ops
 
 ROWS = Path("bench/sweep.jsonl")
@@ -72,7 +73,7 @@ def _ours(reference: str) -> dict[str, Any]:
     return {
         "params": report.params,
         "macs": report.macs,
-        "by_op": dict(report.details["macs_by_op"]),
+        "by_op": dict(report.record(Contractions).macs_by_op),
         "uncounted": report.totals["uncounted"],
         "input": [list(one.shape) for one in report.trace.inputs],
     }

@@ -18,8 +18,7 @@ from archcalc.analyses.report import Layer, Report
 from archcalc.cli import main
 from archcalc.render.formats import Screen, render
 from archcalc.render.layers import ALL, Selection
-from archcalc.render.pages import memory as bills
-from archcalc.render.pages import views
+from archcalc.render.pages import flops, memory, params
 
 ROOT = Path(__file__).parent.parent
 
@@ -43,7 +42,7 @@ def check_report(made: Report) -> None:
     bill = ("params", "buffers", "inputs", "saved", "gradients", "optimizer", "temporaries")
     assert sum(made.totals[f"{part}_bytes"] for part in bill) == made.totals["peak_bytes"]
     assert made.totals["at_peak_bytes"] == made.totals["peak_bytes"]
-    for view, key in ((views.params, "params"), (views.flops, "macs"), (bills.memory, "at_peak_bytes")):
+    for view, key in ((params.params, "params"), (flops.flops, "macs"), (memory.memory, "at_peak_bytes")):
         document = view(made, Selection(depth=ALL, zeros=True))
         as_json = json.loads(render([document], "json", Screen()))
         rows = list(csv.DictReader(io.StringIO(render([document], "csv", Screen()))))

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from archcalc import networks
-from archcalc.analyses import analyze
+from archcalc.analyses import Flops, Memory, Params, analyze
 from archcalc.engine import Setup, Training, trace
 from archcalc.engine.load.build import Loaded
 from archcalc.engine.load.declared_inputs import Declaration
@@ -29,7 +29,7 @@ from archcalc.engine.record.run import run_loaded
 from archcalc.networks import catalogue
 from archcalc.networks.spec import NETWORKS, REGISTERED_IN, Network
 from archcalc.ops.registry import counted_as
-from archcalc.studies.law.members import found
+from archcalc.studies.law.law import laws as laws_of
 from archcalc.studies.law.polynomials import value
 from archcalc.text import units
 from archcalc.tracing import Model
@@ -71,7 +71,7 @@ def _member(network: Network) -> dict[str, Any]:
         module = network.build(**network.config)
     inputs = Declaration(network.inputs_for(network.config))
     loaded = Loaded(module, Model(network.name, network.name, "builtin", {}), inputs)
-    report = analyze(run_loaded(loaded, Setup()), ("params", "flops"))
+    report = analyze(run_loaded(loaded, Setup()), (Params(), Flops()))
     return {
         "name": network.name,
         "aliases": list(network.aliases),
@@ -173,7 +173,7 @@ def densenet_laws(efficient: bool) -> Callable[[int], dict[str, int]]:
     """Figures of DenseNet-BC by depth: from their laws, and from a trace where one of them does not hold yet."""
     setup = Setup({"memory_efficient": efficient}, batch=64, training=Training("momentum"))
     figures = ["params", "saved_total_bytes", "peak_bytes"]
-    laws = found("densenet-bc-cifar", setup, ["depth"], figures, lambda: None).laws
+    laws = laws_of("densenet-bc-cifar", setup, ["depth"], figures).laws
 
     def at(depth: int) -> dict[str, int]:
         if all(depth >= law.lattice[0].start for law in laws):
@@ -187,7 +187,7 @@ def densenet_traced(depth: int, efficient: bool) -> dict[str, int]:
     """The same figures from a trace."""
     knobs = {"depth": depth, "memory_efficient": efficient}
     setup = Setup(knobs, batch=64, training=Training("momentum"))
-    totals = analyze(trace("densenet-bc-cifar", setup), ("params", "memory")).totals
+    totals = analyze(trace("densenet-bc-cifar", setup), (Params(), Memory())).totals
     return {key: int(totals[key]) for key in ("params", "saved_total_bytes", "peak_bytes")}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,22 @@ from torch import nn
 
 from archcalc import analyze
 from archcalc.errors import NotASnapshot
-from archcalc.studies.guard.diff import CHANGED, GONE, MOVED, NEW, SAME, Change, diff, totals
-from archcalc.studies.guard.snapshot import FIGURES, Snapshot, from_json, snapshot, to_json
+from archcalc.studies.guard.diff import (
+    CHANGED,
+    GONE,
+    MOVED,
+    NEW,
+    SAME,
+    Change,
+    _anchored,
+    _best,
+    _identity,
+    _score,
+    _signature,
+    diff,
+    totals,
+)
+from archcalc.studies.guard.snapshot import LAYER_FIGURES, LayerRecord, Snapshot, from_json, snapshot, to_json
 from tests.helpers import run, run_fresh
 from tests.test_cli import SCHEMA
 
@@ -88,7 +103,7 @@ def test_a_mutation_is_named_and_nothing_else(words: list[str], data: Any) -> No
     found = {status: paths for status, paths in said(changes).items() if status != SAME}
     assert found == expected, (mutation, words, place)
     sums = totals(changes)
-    assert all(sums[figure] == new.totals[figure] - old.totals[figure] for figure in FIGURES)
+    assert all(sums[figure] == new.totals[figure] - old.totals[figure] for figure in LAYER_FIGURES)
 
 
 @settings(max_examples=40, deadline=None)
@@ -128,6 +143,48 @@ def test_resnet_34_is_resnet_18_with_more_blocks() -> None:
     assert answer["totals"]["params"] == 21_797_672 - 11_689_512
     sums = {row["key"]: row for row in answer["sums"]}
     assert sums["params"]["by"] == answer["totals"]["params"]
+
+
+TYPES = st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 3)), max_size=14)
+
+
+def records(kinds: list[tuple[str, int]]) -> list[LayerRecord]:
+    return [LayerRecord(str(n), type_, "", (), 1, size, 0, 0, 0) for n, (type_, size) in enumerate(kinds)]
+
+
+@given(old=TYPES, new=TYPES)
+def test_an_alignment_cut_at_equal_layers_is_one(old: list[tuple[str, int]], new: list[tuple[str, int]]) -> None:
+    """It has every layer of both sides once, in order, and is no better than the best alignment."""
+    before, after = records(old), records(new)
+    best = _best(before, after)
+    for key in (_identity, _signature):
+        for largest in (0, 4, 1000):
+            pairs = _anchored(before, after, key, largest)
+            assert [a for a, _ in pairs if a is not None] == before
+            assert [b for _, b in pairs if b is not None] == after
+            assert _score(pairs) <= _score(best)
+
+
+@given(kinds=TYPES, place=st.integers(0, 14), change=st.sampled_from(["in", "out", "wider"]))
+def test_a_cut_alignment_finds_one_change_as_the_best_does(
+    kinds: list[tuple[str, int]], place: int, change: str
+) -> None:
+    """A layer put in, taken out or widened: the better one of both cuts reaches the best alignment's likeness."""
+    place = min(place, len(kinds))
+    after = [*kinds[:place], ("d", 9), *kinds[place + (change == "wider") :]]
+    pairs = kinds, after if change != "out" else [*kinds[:place], *kinds[place + 1 :]]
+    old, new = (records(side) for side in pairs)
+    reached = max(_score(_anchored(old, new, key)) for key in (_identity, _signature))
+    assert reached == _score(_best(old, new))
+
+
+def test_thousands_of_unlike_layers() -> None:
+    """2 x 2,000 layers that share nothing are told apart without comparing each with each."""
+    old = records([("a", 3 * n) for n in range(2000)])
+    new = [replace(layer, path=f"x{n}", params=layer.params + 1) for n, layer in enumerate(old)]
+    changes = diff(Snapshot("old", (), {}, {}, tuple(old)), Snapshot("new", (), {}, {}, tuple(new)))
+    assert {change.status for change in changes} == {NEW, GONE}
+    assert len(changes) == 4000
 
 
 def test_large_networks_take_seconds() -> None:
@@ -172,7 +229,7 @@ def test_a_layer_a_line() -> None:
     assert document["made_with"]["torch"].count(".") == 1
     assert "peak_bytes" in document["may_move_with_torch"]
     (model,) = document["models"]
-    for figure in FIGURES:
+    for figure in LAYER_FIGURES:
         assert sum(layer[figure] for layer in model["layers"]) == model["totals"][figure]
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import archcalc
-from archcalc.studies.batch_search import largest
+from archcalc.studies.largest_batch import largest
 from tests.helpers import ROOT, run, run_fresh, totals
 from tests.test_cli import SCHEMA
 
@@ -176,7 +176,7 @@ def test_the_timeline_is_the_peak_and_the_phases() -> None:
 LLAMA = """
 import resource, sys
 from archcalc import engine
-from archcalc.analyses import analyze
+from archcalc.analyses import Memory, Params, analyze
 from archcalc.engine import Setup, Training
 sys.path.insert(0, {root!r})
 from tests.llama import Llama
@@ -186,7 +186,7 @@ with without_data():
     net = Llama()
 trace = engine.trace(net, Setup(dtype="bfloat16", training=Training("adamw", loss="cross-entropy"), device="cuda"),
                      ["int64:1x2048"])
-totals = analyze(trace, ("params", "memory")).totals
+totals = analyze(trace, (Params(), Memory())).totals
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(totals["params"], totals["params_bytes"], totals["optimizer_bytes"], totals["peak_bytes"], after - before)
 """

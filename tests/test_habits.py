@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import archcalc
-from archcalc.analyses import analyze
+from archcalc.analyses import Flops, analyze
 from archcalc.analyses.conventions import CONVENTIONS
 from bench.models import torchvision_ops
 from tests.helpers import run, totals
@@ -27,7 +27,7 @@ def built(name: str) -> tuple[nn.Module, tuple[int, ...]]:
 
 
 def ours(name: str, convention: str) -> int:
-    return analyze(archcalc.trace(name), ("flops",), convention).macs
+    return analyze(archcalc.trace(name), (Flops(convention),)).macs
 
 
 @pytest.mark.parametrize("name", [*NAMES, "googlenet"])
@@ -78,8 +78,8 @@ def test_torch_leaves_out_what_it_has_no_formula_for() -> None:
             return a @ b, a @ b[:, 0]
 
     trace = archcalc.trace(Products(), [(3, 4), (4, 5)])
-    assert analyze(trace, ("flops",)).macs == 3 * 4 * 5 + 3 * 4
-    assert analyze(trace, ("flops",), "torch").macs == 3 * 4 * 5
+    assert analyze(trace, (Flops(),)).macs == 3 * 4 * 5 + 3 * 4
+    assert analyze(trace, (Flops("torch"),)).macs == 3 * 4 * 5
 
 
 def test_the_answer_says_whose_habit_it_is() -> None:

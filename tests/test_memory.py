@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from archcalc.analyses.memory import LiveBytes, Moment
 from tests.helpers import report, totals
 
 
@@ -13,7 +14,7 @@ def test_a_chain_of_linears_by_hand() -> None:
     assert made.totals["params_bytes"] == 232
     assert made.totals["inputs_bytes"] == 48
     assert made.peak_bytes == 232 + 48 + 96 + 96
-    assert made.details["peak"] == {"call": 2, "op": "aten.relu", "path": "1", "phase": "forward"}
+    assert made.record(LiveBytes).peak == Moment(call=2, op="aten.relu", path="1", phase="forward")
     assert made.totals["output_bytes"] == 3 * 2 * 4
 
 

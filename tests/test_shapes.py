@@ -5,15 +5,15 @@ import torch
 from torch import Tensor, nn
 
 import archcalc
-from archcalc.analyses import analyze
-from archcalc.analyses.shapes import Step
+from archcalc.analyses import Shapes, analyze
+from archcalc.analyses.shapes import Step, Walk
 from tests.helpers import run
 
 
 def steps(model: object, inputs: object = None) -> dict[str, Step]:
     """The last step of each path."""
-    made = analyze(archcalc.trace(model, inputs), ("shapes",))  # type: ignore[arg-type]
-    return {step.path: step for step in made.details["steps"]}
+    made = analyze(archcalc.trace(model, inputs), (Shapes(),))  # type: ignore[arg-type]
+    return {step.path: step for step in made.record(Walk).steps}
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,8 @@ def test_concatenation_slices_and_padding() -> None:
             x = x[:, :, ::2]
             return nn.functional.pad(x, (0, 0, 0, 0, 1, 2))
 
-    made = analyze(archcalc.trace(Net(), (1, 2, 5, 5)), ("shapes",))
-    changing = [step.why for step in made.details["steps"] if step.changes]
+    made = analyze(archcalc.trace(Net(), (1, 2, 5, 5)), (Shapes(),))
+    changing = [step.why for step in made.record(Walk).steps if step.changes]
     assert changing == ["2 + 2 + 2 = 6 along dim 1", "⌈5/2⌉ = 3 along dim 2", "6 + 1 + 2 = 9 along dim 1"]
 
 
@@ -67,7 +67,7 @@ FIELDS = {
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_receptive_fields_of_known_networks(name: str) -> None:
-    made = analyze(archcalc.trace(name), ("shapes",))
+    made = analyze(archcalc.trace(name), (Shapes(),))
     size, stride = FIELDS[name]
     assert made.totals["receptive_field"] == [size, size]
     assert made.totals["total_stride"] == [stride, stride]
@@ -124,7 +124,7 @@ def test_receptive_fields_are_where_gradients_reach(net: nn.Module) -> None:
             rows, columns = gradient[0, 0].nonzero(as_tuple=True)
             extents = int(rows.max() - rows.min()) + 1, int(columns.max() - columns.min()) + 1
             reach = [max(a, b) for a, b in zip(reach, extents, strict=True)]
-    made = analyze(archcalc.trace(net, (1, 1, 40, 40)), ("shapes",))
+    made = analyze(archcalc.trace(net, (1, 1, 40, 40)), (Shapes(),))
     assert made.totals["receptive_field"] == reach
 
 
@@ -138,14 +138,14 @@ def test_global_pooling_sees_everything() -> None:
             x = self.conv(x)
             return x * x.mean((2, 3), keepdim=True)
 
-    made = analyze(archcalc.trace(Gate(), (1, 1, 9, 9)), ("shapes",))
-    assert [step.field for step in made.details["steps"]] == [(3, 3), (None, None), (None, None)]
+    made = analyze(archcalc.trace(Gate(), (1, 1, 9, 9)), (Shapes(),))
+    assert [step.field for step in made.record(Walk).steps] == [(3, 3), (None, None), (None, None)]
 
 
 def test_a_gate_sees_everything_and_so_does_what_it_scales() -> None:
     """Squeeze and excitation: global pooling, flattened, through linears, back onto the map."""
-    made = analyze(archcalc.trace("se-resnet-50"), ("shapes",))
-    by_path = {(step.path, step.type): step.field for step in made.details["steps"]}
+    made = analyze(archcalc.trace("se-resnet-50"), (Shapes(),))
+    by_path = {(step.path, step.type): step.field for step in made.record(Walk).steps}
     assert by_path["maxpool", "MaxPool2d"] == (11, 11)
     assert by_path["layer1.0.se.fc2", "Linear"] == (None,)
     assert by_path["layer1.0.se", "mul"] == (None, None)
@@ -157,15 +157,15 @@ def test_pooling_without_keeping_the_dimensions_sees_everything() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x.mean((2, 3))
 
-    made = analyze(archcalc.trace(Net(), (1, 2, 5, 5)), ("shapes",))
-    assert made.details["steps"][0].field == (None,)
+    made = analyze(archcalc.trace(Net(), (1, 2, 5, 5)), (Shapes(),))
+    assert made.record(Walk).steps[0].field == (None,)
 
 
 def test_tokens_have_no_receptive_field() -> None:
     layer = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True)
-    made = analyze(archcalc.trace(layer, (2, 10, 16)), ("shapes",))
+    made = analyze(archcalc.trace(layer, (2, 10, 16)), (Shapes(),))
     assert made.totals["receptive_field"] == []
-    assert not any(step.field for step in made.details["steps"])
+    assert not any(step.field for step in made.record(Walk).steps)
 
 
 def test_only_changes_and_layers() -> None:

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archcalc.errors import WrongUse
-from archcalc.studies.sweep.conditions import condition, front
-from archcalc.studies.sweep.run import axes, grid
+from archcalc.studies.sweep.conditions import condition
+from archcalc.studies.sweep.grid import axes, grid
+from archcalc.studies.sweep.pareto import front
 from tests.helpers import run, totals
 from tests.test_cli import SCHEMA
 
@@ -205,10 +206,20 @@ POINTS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, m
 @given(points=POINTS)
 def test_the_front_is_what_nothing_beats(points: list[tuple[int, int]]) -> None:
     rows = [{"a": a, "b": b} for a, b in points]
-    best = set(front(rows, [("a", False), ("b", True)]))
+    best = set(front(rows, ("a", False), ("b", True)))
     for number, row in enumerate(rows):
         beaten = any(o["a"] <= row["a"] and o["b"] >= row["b"] and o != row for o in rows)
         assert (number in best) == (not beaten)
+
+
+def test_the_front_of_many_rows() -> None:
+    """100,000 rows: by sorting, not by comparing each with each."""
+    rows = [{"a": number * 7919 % 100_003, "b": number * 104_729 % 100_019} for number in range(100_000)]
+    best = front(rows, ("a", False), ("b", False))
+    lowest = min(rows, key=lambda row: (row["a"], row["b"]))
+    assert rows.index(lowest) in best
+    ordered = sorted((rows[number]["a"], -rows[number]["b"]) for number in best)
+    assert ordered == sorted(ordered, key=lambda pair: pair[1])  # along the front one figure falls as the other grows
 
 
 def test_conditions_reckon() -> None:

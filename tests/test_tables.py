@@ -8,13 +8,12 @@ import pytest
 from torch import Tensor, nn
 
 import archcalc
-from archcalc.cli.output import encodable
 from archcalc.render.document import EXACT, LAYER, SI, Column, Document, Table
 from archcalc.render.formats import FORMATS, Screen, render
 from archcalc.render.formats.as_table import as_table
 from archcalc.render.layers import Selection
-from archcalc.render.pages import memory as bills
-from archcalc.render.pages import views
+from archcalc.render.pages import flops, memory, params, shapes
+from archcalc.text.encoding import encodable
 from tests.helpers import report
 
 EVIL = "a[b]_c|d&e<f>%#*`$"
@@ -75,7 +74,7 @@ def test_colour_adds_codes_and_no_text() -> None:
 def test_every_character_has_a_stand_in(name: str, encoding: str) -> None:
     """No '?' for what archcalc prints of its own accord."""
     made = report("resnet-20")
-    documents = [views.flops(made, Selection()), views.shapes(made, Selection(), only_changes=False)]
+    documents = [flops.flops(made, Selection()), shapes.shapes(made, Selection(), only_changes=False)]
     text = encodable(render(documents, name, Screen()), encoding)
     text.encode(encoding)
     assert "?" not in text
@@ -97,13 +96,13 @@ class Deep(nn.Module):
 @pytest.mark.parametrize("depth", [None, 0, 1, 2, 3])
 def test_rows_add_up_at_every_depth(depth: int | None) -> None:
     made = report(Deep(), (2, 3))
-    for view, key in ((views.params, "params"), (views.flops, "macs"), (bills.memory, "at_peak_bytes")):
+    for view, key in ((params.params, "params"), (flops.flops, "macs"), (memory.memory, "at_peak_bytes")):
         document = view(made, Selection(depth=depth))
         assert sum(row[key] for row in document.rows) == made.totals[key]
 
 
 def test_a_module_with_children_shows_what_it_does_itself() -> None:
-    rows = views.params(report(Deep(), (2, 3)), Selection(depth=1)).rows
+    rows = params.params(report(Deep(), (2, 3)), Selection(depth=1)).rows
     assert {(row["path"], row["itself"], row["params"]) for row in rows} == {
         ("", True, 3),
         ("inner", False, 24),
@@ -113,7 +112,7 @@ def test_a_module_with_children_shows_what_it_does_itself() -> None:
 
 def test_top_keeps_the_largest_and_folds_the_rest() -> None:
     made = report("resnet-18")
-    rows = views.flops(made, Selection(depth=2, top=3)).rows
+    rows = flops.flops(made, Selection(depth=2, top=3)).rows
     assert len(rows) == 4
     assert rows[-1]["path"] == "[12 others]"
     assert sum(row["macs"] for row in rows) == made.macs
@@ -121,7 +120,7 @@ def test_top_keeps_the_largest_and_folds_the_rest() -> None:
 
 def test_layers_are_selected_by_glob() -> None:
     made = report("resnet-18")
-    document = views.flops(made, Selection(layer="layer?.0"))
+    document = flops.flops(made, Selection(layer="layer?.0"))
     assert [row["path"] for row in document.rows] == [f"layer{i}.0" for i in (1, 2, 3, 4)]
     total = document.tables[-1].total
     assert total is not None
@@ -134,7 +133,7 @@ def test_lower_bounds_are_marked_in_total_and_foot() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x.inverse() @ x
 
-    text = render([views.flops(report(Inverse(), (4, 4)), Selection())], "plain", Screen())
+    text = render([flops.flops(report(Inverse(), (4, 4)), Selection())], "plain", Screen())
     assert "≥ 64" in text
     assert "no rule for aten.linalg_inv_ex" in text
     assert "complete" not in text

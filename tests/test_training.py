@@ -12,7 +12,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from archcalc import engine
-from archcalc.analyses import analyze
+from archcalc.analyses import Memory, analyze
+from archcalc.analyses.memory import LiveBytes
 from archcalc.analyses.report import Report
 from archcalc.engine import Setup, Training
 from archcalc.errors import ForwardFailed
@@ -48,7 +49,7 @@ def test_a_chain_of_linears_by_hand() -> None:
     assert made.totals["params_bytes"] == weights
     assert made.totals["optimizer_bytes"] == 0
     step = made.trace.steps[-1]
-    live = made.details["timeline"]
+    live = made.record(LiveBytes).timeline
     outputs = 24 + 4 + 4  # the output, the loss, and the 1 that backward begins with
     assert live[step.optimizer - 1] == weights + 48 + outputs + weights  # gradients are as large as the weights
     assert made.totals["first_step_peak_bytes"] == made.totals["peak_bytes"]
@@ -136,7 +137,7 @@ def test_densenet_keeps_the_square_of_its_depth_or_not(depth: int) -> None:
 
 def engine_kept(name: str, **knobs: Any) -> int:
     setup = Setup(knobs, batch=2, training=Training("sgd"))
-    kept: int = analyze(engine.trace(name, setup), ("memory",)).totals["saved_total_bytes"]
+    kept: int = analyze(engine.trace(name, setup), (Memory(),)).totals["saved_total_bytes"]
     return kept
 
 

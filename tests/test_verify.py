@@ -12,9 +12,9 @@ from torch import nn
 
 import archcalc
 from archcalc import engine
-from archcalc.analyses import analyze
+from archcalc.analyses import Flops, Params, analyze
 from archcalc.engine import Setup
-from archcalc.studies.verify.explained import against_counter, against_printed, against_report
+from archcalc.studies.verify.reasons import against_counter, against_printed, against_report
 from archcalc.studies.verify.verify import verified
 from archcalc.tracing import Counted
 from bench.models import torchvision_ops
@@ -28,7 +28,8 @@ NETWORKS = all_networks()
 @pytest.mark.parametrize("name", NETWORKS)
 def test_nothing_in_the_catalogue_is_unexplained(name: str) -> None:
     """Both counters run on every network; no published figure and no counter differs without a reason."""
-    made, checks = verified(name, SETUP)
+    found = verified(name, SETUP)
+    made, checks = found.report, found.checks
     assert not [check for check in checks if check.verdict == "unexplained"]
     assert not [check for check in checks if check.verdict == "not run" and ":" not in check.by]
     counters = [check for check in checks if check.by.startswith(("torch FlopCounterMode", "fvcore"))]
@@ -45,7 +46,7 @@ def test_implementations_elsewhere_have_the_same_figures(name: str) -> None:
     torchvision_ops()
     library = NETWORKS[name].same_as.partition(":")[0]
     pytest.importorskip({"hf": "transformers"}.get(library, library))
-    checks = [check for check in verified(name, SETUP)[1] if check.by == NETWORKS[name].same_as]
+    checks = [check for check in verified(name, SETUP).checks if check.by == NETWORKS[name].same_as]
     assert [check.verdict for check in checks] == ["equal", "equal"]
 
 
@@ -66,7 +67,7 @@ class Odd(nn.Module):
 def test_reasons_come_from_the_ops() -> None:
     """8·8·HW twice for attention, and 8·HW for the vector: what fvcore and torch have no rule for, by the last MAC."""
     trace = archcalc.trace(Odd(), (1, 3, 4, 4))
-    made = analyze(trace, ("params", "flops"))
+    made = analyze(trace, (Params(), Flops()))
     attention, vector = 2 * 8 * 8 * 16, 8 * 16
     assert made.macs == 3 * 8 * 16 + attention + vector
     theirs = {"conv": {"conv": 3 * 8 * 16}, "norm": {"batch_norm": 2 * 8 * 16}}
@@ -108,11 +109,13 @@ class Recurrent(nn.Module):
 def test_the_counters_themselves_on_the_same_model(tmp_path: Path) -> None:
     """Torch has no formula for a matrix times a vector, fvcore none for an LSTM: both say so themselves."""
     (tmp_path / "odd.py").write_text(ODD)
-    made, checks = verified(f"{tmp_path}/odd.py:Vector", Setup(inputs=("5x8", "8")))
+    found = verified(f"{tmp_path}/odd.py:Vector", Setup(inputs=("5x8", "8")))
+    made, checks = found.report, found.checks
     assert made.macs == 5 * 8
     assert checks[0].value == 0
     assert checks[0].reasons == ("misses products in Vector: -40 (no rule for mv)",)
-    made, checks = verified(f"{tmp_path}/odd.py:Recurrent", Setup(inputs=("1x3x8",)))
+    found = verified(f"{tmp_path}/odd.py:Recurrent", Setup(inputs=("1x3x8",)))
+    made, checks = found.report, found.checks
     gates = 3 * 4 * 4 * (8 + 4)  # steps, gates, H, I + H
     assert made.macs == gates + 3 * 4 * 2
     assert [check.verdict for check in checks] == ["equal", "explained"]

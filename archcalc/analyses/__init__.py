@@ -1,31 +1,24 @@
-"""Trace -> Report. One file an analysis; here is the list of them. No torch in this room."""
+"""One trace -> figures. One file an analysis; no torch in this room."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
-from archcalc.analyses.backward import backward
-from archcalc.analyses.flops import flops
-from archcalc.analyses.memory import memory
-from archcalc.analyses.params import params
+from archcalc.analyses.backward import Backward
+from archcalc.analyses.flops import Flops
+from archcalc.analyses.memory import Memory
+from archcalc.analyses.params import Params
 from archcalc.analyses.report import Analysis, Report, assemble
-from archcalc.analyses.shapes import shapes
+from archcalc.analyses.shapes import Shapes
 from archcalc.tracing import Trace
 
-ANALYSES: dict[str, Callable[[Trace], Analysis]] = {
-    "params": params,
-    "flops": flops,
-    "shapes": shapes,
-    "memory": memory,
-    "backward": backward,
-}
-OF_STEPS = ("memory", "backward")
-"""The analyses that look at whole training steps; the others at one forward pass."""
+ALL: tuple[Analysis, ...] = (Params(), Flops(), Shapes(), Memory(), Backward())
 
 
-def analyze(trace: Trace, names: Sequence[str] = tuple(ANALYSES), convention: str = "archcalc") -> Report:
-    """The report of the named analyses (all of them by default) on one trace; `convention` is how MACs are counted."""
-    chosen: dict[str, Callable[[Trace], Analysis]] = {**ANALYSES, "flops": partial(flops, convention=convention)}
+def analyze(trace: Trace, analyses: Sequence[Analysis] = ALL) -> Report:
+    """The report of some analyses on one trace: `analyze(trace, [Flops(convention="fvcore"), Memory()])`."""
     forward = trace.of_forward()
-    return assemble(trace, [chosen[name](trace if name in OF_STEPS else forward) for name in names])
+    return assemble(trace, [analysis(trace if analysis.of_steps else forward) for analysis in analyses])
+
+
+__all__ = ["ALL", "Analysis", "Backward", "Flops", "Memory", "Params", "Report", "Shapes", "analyze"]

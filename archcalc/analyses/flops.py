@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
 
-from archcalc.analyses.conventions import contractions, convention_named
-from archcalc.analyses.report import Analysis
+from archcalc.analyses.conventions import Convention, contractions, convention_named
+from archcalc.analyses.report import Finding
 from archcalc.ops.causal import hidden_macs
 from archcalc.ops.registry import operations_of
 from archcalc.tracing import Trace
@@ -15,50 +18,61 @@ CLASSES = ("contraction", "elementwise", "movement", "unknown")
 KEYS = ("macs", "flops", "elementwise_flops")
 
 
-def flops(trace: Trace, convention: str = "archcalc") -> Analysis:
-    """Figures of the forward pass at the module that called the op, counted as a convention does.
+@dataclass(frozen=True)
+class Contractions:
+    """MACs by op, the largest first; the number of contraction calls; and the convention that counted."""
+
+    macs_by_op: Mapping[str, int]
+    calls: int
+    convention: Convention
+
+
+@dataclass(frozen=True)
+class Flops:
+    """Figures of the forward pass at the module that called the op, counted as a convention does. Record: Contractions.
 
     Totals add `uncounted`, the names of ops without a rule (the totals are then lower bounds), `calls`, the op calls
-    of each class, and `causal_hidden_macs`, those MACs of our own convention that a causal mask hides. Details give
-    the MACs by op, the number of contractions and the convention's words.
+    of each class, and `causal_hidden_macs`, those MACs of our own convention that a causal mask hides.
     """
-    chosen = convention_named(convention)
-    exact = contractions(trace)
-    counted = chosen.count(trace)
-    own: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(KEYS, 0))
-    uncounted: Counter[tuple[str, str]] = Counter()
-    by_op: Counter[str] = Counter()
-    classes: Counter[str] = Counter()
-    for number, call in enumerate(trace.calls):
-        path = trace.path(call)
-        products = counted.get(number, 0)
-        elementwise = operations_of(trace, call)
-        classes[_class(number in exact, elementwise)] += 1
-        if products:
-            own[path]["macs"] += products
-            own[path]["flops"] += 2 * products
-            by_op[call.op] += products
-        if elementwise is None:
-            uncounted[call.op, path] += 1
-        else:
-            own[path]["elementwise_flops"] += elementwise
-    names = sorted({op for op, _ in uncounted})
-    hidden = sum(int(exact[number] * share) for number, share in hidden_macs(trace).items() if number in exact)
-    return Analysis(
-        KEYS,
-        own,
-        totals={
-            "uncounted": names,
-            "calls": {name: classes[name] for name in CLASSES},
-            "causal_hidden_macs": hidden,
-        },
-        notes=tuple(_unknown(op, uncounted) for op in names),
-        details={
-            "macs_by_op": dict(by_op.most_common()),
-            "contraction_calls": len(exact),
-            "convention": chosen,
-        },
-    )
+
+    convention: str = "archcalc"
+    of_steps: ClassVar[bool] = False
+
+    def __call__(self, trace: Trace) -> Finding:
+        """Count each op call at its module."""
+        chosen = convention_named(self.convention)
+        exact = contractions(trace)
+        counted = chosen.count(trace)
+        own: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(KEYS, 0))
+        uncounted: Counter[tuple[str, str]] = Counter()
+        by_op: Counter[str] = Counter()
+        classes: Counter[str] = Counter()
+        for number, call in enumerate(trace.calls):
+            path = trace.path(call)
+            products = counted.get(number, 0)
+            elementwise = operations_of(trace, call)
+            classes[_class(number in exact, elementwise)] += 1
+            if products:
+                own[path]["macs"] += products
+                own[path]["flops"] += 2 * products
+                by_op[call.op] += products
+            if elementwise is None:
+                uncounted[call.op, path] += 1
+            else:
+                own[path]["elementwise_flops"] += elementwise
+        names = sorted({op for op, _ in uncounted})
+        hidden = sum(int(exact[number] * share) for number, share in hidden_macs(trace).items() if number in exact)
+        return Finding(
+            KEYS,
+            own,
+            totals={
+                "uncounted": names,
+                "calls": {name: classes[name] for name in CLASSES},
+                "causal_hidden_macs": hidden,
+            },
+            notes=tuple(_unknown(op, uncounted) for op in names),
+            record=Contractions(dict(by_op.most_common()), len(exact), chosen),
+        )
 
 
 def _class(contraction: bool, elementwise: int | None) -> str:

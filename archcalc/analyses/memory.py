@@ -6,10 +6,12 @@ A forward pass without gradients, or training steps: then the peak is that of th
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import ClassVar
 
-from archcalc.analyses.report import Analysis
+from archcalc.analyses.report import Finding
 from archcalc.tracing import Storage, Trace
 
 KEYS = ("params_bytes", "buffers_bytes", "allocated_bytes", "at_peak_bytes", "kept_bytes")
@@ -39,8 +41,42 @@ HELD = {
 LINES = ("params", "buffers", "inputs", "saved", "gradients", "optimizer", "temporaries")
 
 
-def memory(trace: Trace) -> Analysis:
-    """Bytes by module, and the bill at the peak.
+@dataclass(frozen=True)
+class Moment:
+    """An op call: its number in the trace, its op, the module that it runs in, and the phase of the step."""
+
+    call: int
+    op: str
+    path: str
+    phase: str
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Live tensors that were made by one op, or that have one role: how many, and their bytes."""
+
+    by: str
+    tensors: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class LiveBytes:
+    """Live bytes during each op call of the trace, and what is live at the peak.
+
+    `span` are the calls [first, last) that the peak is looked for in: the forward pass, or the second training step.
+    `peak` is None for a run without ops. `holders` come largest first.
+    """
+
+    timeline: Sequence[int]
+    span: tuple[int, int]
+    peak: Moment | None
+    holders: tuple[Holder, ...]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes by module, and the bill at the peak. Record: LiveBytes.
 
     Figures: `params_bytes` and `buffers_bytes` at their owner, `allocated_bytes` of all tensors that a module's ops
     make in forward (views and in-place results make none), `at_peak_bytes` of what it holds at the peak, `kept_bytes`
@@ -48,55 +84,60 @@ def memory(trace: Trace) -> Analysis:
     the peak, whose lines add up to it; `output_bytes`; `saved_total_bytes`, the sum of what is kept;
     `first_step_peak_bytes` for training steps.
     """
-    live = timeline(trace)
-    start, end = (trace.steps[-1].start, trace.steps[-1].end) if trace.steps else (0, len(live))
-    moment = max(range(start, end), key=live.__getitem__)
-    totals = {f"{line}_bytes": 0 for line in LINES}
-    own: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(KEYS, 0))
-    owners = _owners(trace)
-    for number, storage in enumerate(trace.storages):
-        figures, line = own[owners[number]], BILL[storage.role]
-        if line in KEYS:
-            figures[line] += storage.bytes
-        elif _made_in_forward(trace, storage):
-            figures["allocated_bytes"] += storage.bytes
-        if storage.live_at(moment if trace.calls else -1):
-            figures["at_peak_bytes"] += storage.bytes
-            totals[line] += storage.bytes
-        if trace.steps and storage.role == "saved" and _kept(storage, trace.steps[-1].loss):
-            figures["kept_bytes"] += storage.bytes
-    if trace.calls:
-        scratch = trace.calls[moment].scratch
-        own[trace.path(trace.calls[moment])]["at_peak_bytes"] += scratch
-        totals["temporaries_bytes"] += scratch
-    totals["peak_bytes"] = live[moment]
-    totals["output_bytes"] = _output_bytes(trace)
-    totals["saved_total_bytes"] = sum(figures["kept_bytes"] for figures in own.values())
-    if trace.steps:
-        totals["first_step_peak_bytes"] = max(live[: trace.steps[0].end])
-    details: dict[str, Any] = {"timeline": live, "span": (start, end), "peak": None, "holders": ()}
-    if trace.calls:
-        call = trace.calls[moment]
-        details["peak"] = {"call": moment, "op": call.op, "path": trace.path(call), "phase": call.phase}
-        details["holders"] = holders(trace, moment)
-    return Analysis(KEYS, own, totals, details=details)
+
+    of_steps: ClassVar[bool] = True
+
+    def __call__(self, trace: Trace) -> Finding:
+        """Bytes of each storage at its owner, and those that live at the peak in the bill."""
+        live = live_bytes(trace)
+        peak = live.peak.call if live.peak else -1
+        totals = {f"{line}_bytes": 0 for line in LINES}
+        own: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(KEYS, 0))
+        for owner, storage in zip(_owners(trace), trace.storages, strict=True):
+            figures, line = own[owner], BILL[storage.role]
+            if line in KEYS:
+                figures[line] += storage.bytes
+            elif _made_in_forward(trace, storage):
+                figures["allocated_bytes"] += storage.bytes
+            if storage.live_at(peak):
+                figures["at_peak_bytes"] += storage.bytes
+                totals[line] += storage.bytes
+            if trace.steps and storage.role == "saved" and _kept(storage, trace.steps[-1].loss):
+                figures["kept_bytes"] += storage.bytes
+        if live.peak:
+            scratch = trace.calls[peak].scratch
+            own[live.peak.path]["at_peak_bytes"] += scratch
+            totals["temporaries_bytes"] += scratch
+        totals["peak_bytes"] = live.timeline[max(0, peak)]
+        totals["output_bytes"] = _output_bytes(trace)
+        totals["saved_total_bytes"] = sum(figures["kept_bytes"] for figures in own.values())
+        if trace.steps:
+            totals["first_step_peak_bytes"] = max(live.timeline[: trace.steps[0].end])
+        return Finding(KEYS, own, totals, record=live)
 
 
-def holders(trace: Trace, moment: int) -> list[dict[str, Any]]:
-    """What is live during an op call, largest first: activations by the op that made them, the rest by its role."""
-    found: dict[str, dict[str, Any]] = {}
+def live_bytes(trace: Trace) -> LiveBytes:
+    """The timeline of a run, its peak, and the holders then."""
+    timeline = _timeline(trace)
+    span = (trace.steps[-1].start, trace.steps[-1].end) if trace.steps else (0, len(timeline))
+    if not trace.calls:
+        return LiveBytes(timeline, span, None, ())
+    number = max(range(*span), key=timeline.__getitem__)
+    call = trace.calls[number]
+    return LiveBytes(timeline, span, Moment(number, call.op, trace.path(call), call.phase), _holders(trace, number))
 
-    def held(by: str, size: int) -> None:
-        entry = found.setdefault(by, {"by": by, "tensors": 0, "bytes": 0})
-        entry["tensors"] += 1
-        entry["bytes"] += size
 
+def _holders(trace: Trace, moment: int) -> tuple[Holder, ...]:
+    """What is live during an op call, by the op that made it, or by its role."""
+    sizes: dict[str, list[int]] = defaultdict(list)
     for storage in trace.storages:
         if storage.live_at(moment):
-            held(trace.calls[storage.birth].op if storage.role in MADE else HELD[storage.role], storage.bytes)
+            made = storage.role in MADE
+            sizes[trace.calls[storage.birth].op if made else HELD[storage.role]].append(storage.bytes)
     if trace.calls[moment].scratch:
-        held("scratch of the kernel", trace.calls[moment].scratch)
-    return sorted(found.values(), key=lambda one: -one["bytes"])
+        sizes["scratch of the kernel"].append(trace.calls[moment].scratch)
+    holders = [Holder(by, len(bytes_), sum(bytes_)) for by, bytes_ in sizes.items()]
+    return tuple(sorted(holders, key=lambda holder: -holder.bytes))
 
 
 def _made_in_forward(trace: Trace, storage: Storage) -> bool:
@@ -111,7 +152,7 @@ def _kept(storage: Storage, end: int) -> bool:
     return storage.birth < end and storage.live_at(end)
 
 
-def timeline(trace: Trace) -> list[int]:
+def _timeline(trace: Trace) -> list[int]:
     """Live bytes during each op call; one number for a run without ops."""
     changes = [0] * (max(1, len(trace.calls)) + 1)
     for storage in trace.storages:

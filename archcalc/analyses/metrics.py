@@ -1,27 +1,57 @@
-"""The figures that a law or a sweep can be about: one number of a report, by name."""
+"""The one table of figures: each a number of a report, with its words and unit, and who knows it by name.
+
+Laws and sweeps, budgets of check files, snapshots and their differences, and the pages that show them read this table.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import Flag, auto
 from math import prod
 
 from archcalc.analyses import op_graph
+from archcalc.analyses.memory import LiveBytes
 from archcalc.analyses.report import Report
 from archcalc.errors import WrongUse
 from archcalc.ops.names import packet
 from archcalc.tracing import Trace
 
 
+class Use(Flag):
+    """Who knows a figure: laws and sweeps; snapshots; the sums of a diff."""
+
+    LAW = auto()
+    SNAPSHOT = auto()
+    DIFF = auto()
+
+
+LAW, SNAPSHOT, DIFF = Use.LAW, Use.SNAPSHOT, Use.DIFF
+BYTES = "bytes"
+
+
 @dataclass(frozen=True)
-class Figure:
-    """A number of a report: `unit` is what it counts, `trains` whether a training step must have been traced."""
+class Metric:
+    """A figure: `unit` is what it counts, `of` reads it from a report.
+
+    `trains` says that the report must be one of a training step. `budget` is its word in the keys of a check file
+    (max_<budget>), with `short` as its heading there; `stored` its key in snapshots, by default the name.
+    """
 
     name: str
     words: str
     unit: str
     of: Callable[[Report], int]
+    uses: Use = LAW
     trains: bool = False
+    budget: str = ""
+    short: str = ""
+    stored: str = ""
+
+    @property
+    def key(self) -> str:
+        """Its key in snapshots."""
+        return self.stored or self.name
 
 
 def _total(key: str) -> Callable[[Report], int]:
@@ -35,39 +65,64 @@ def _weights(report: Report) -> int:
     return sum(prod(shape) for shape in shapes if len(shape) > 1)
 
 
-FIGURES = {
-    one.name: one
-    for one in (
-        Figure("params", "parameters", "parameters", _total("params")),
-        Figure("weights", "weights of matrices and kernels", "parameters", _weights),
-        Figure("macs", "MACs", "MACs", _total("macs")),
-        Figure("flops", "FLOPs (2 x MACs)", "FLOPs", _total("flops")),
-        Figure("elementwise_flops", "elementwise operations", "operations", _total("elementwise_flops")),
-        Figure("graph_depth", "depth of the op graph", "ops", lambda report: op_graph.depth(report.trace)),
-        Figure(
-            "sequential_operations",
-            "contractions that wait for one another",
-            "ops",
-            lambda report: op_graph.sequential_operations(report.trace),
-        ),
-        Figure("param_bytes", "bytes of parameters", "bytes", _total("param_bytes")),
-        Figure("backward_macs", "MACs of the backward pass", "MACs", _total("backward_macs"), trains=True),
-        Figure("saved_total_bytes", "kept for backward", "bytes", _total("saved_total_bytes"), trains=True),
-        Figure("peak_bytes", "peak of a training step", "bytes", _total("peak_bytes"), trains=True),
-    )
-}
+def _graph_depth(report: Report) -> int:
+    return op_graph.depth(report.trace)
+
+
+def _sequential_operations(report: Report) -> int:
+    return op_graph.sequential_operations(report.trace)
+
+
+ALL = LAW | SNAPSHOT | DIFF
+TABLE = (
+    Metric("params", "parameters", "parameters", _total("params"), ALL, budget="params", short="params"),
+    Metric("trainable_params", "trainable parameters", "parameters", _total("trainable_params"), SNAPSHOT),
+    Metric("buffers", "buffers", "elements", _total("buffers"), SNAPSHOT | DIFF),
+    Metric(
+        "param_bytes", "bytes of parameters", BYTES, _total("param_bytes"), LAW | SNAPSHOT,
+        budget="param_bytes", short="bytes of params",
+    ),
+    Metric("weights", "weights of matrices and kernels", "parameters", _weights),
+    Metric("macs", "MACs", "MACs", _total("macs"), ALL, budget="macs", short="MACs"),
+    Metric("flops", "FLOPs (2 x MACs)", "FLOPs", _total("flops"), LAW | SNAPSHOT, budget="flops", short="FLOPs"),
+    Metric("elementwise_flops", "elementwise operations", "operations", _total("elementwise_flops"), ALL),
+    Metric("graph_depth", "depth of the op graph", "ops", _graph_depth),
+    Metric("sequential_operations", "contractions that wait for one another", "ops", _sequential_operations),
+    Metric("backward_macs", "MACs of the backward pass", "MACs", _total("backward_macs"), trains=True),
+    Metric("saved_total_bytes", "kept for backward", BYTES, _total("saved_total_bytes"), trains=True),
+    Metric(
+        "forward_peak_bytes", "peak of a forward pass", BYTES, _total("peak_bytes"), SNAPSHOT | DIFF,
+        budget="peak_memory", short="peak memory", stored="peak_bytes",
+    ),
+    Metric(
+        "peak_bytes", "peak of a training step", BYTES, _total("peak_bytes"), LAW | DIFF, trains=True,
+        budget="train_memory", short="training memory", stored="train_peak_bytes",
+    ),
+)  # fmt: skip
+METRICS = {metric.name: metric for metric in TABLE}
+BUDGETS = {metric.budget: metric for metric in TABLE if metric.budget}
+"""Figures that a check file may limit, by their word there."""
+
+
+def known_to(use: Use) -> list[Metric]:
+    """The figures that laws and sweeps, snapshots or diffs know, in the order of the table."""
+    return [metric for metric in TABLE if use in metric.uses]
+
+
 LIVE = "live:"
 """A figure such as live:cat+native_batch_norm: the most elements alive at one moment of those that these ops made."""
 
 
-def figure_named(name: str) -> Figure:
-    """The figure of that name; WrongUse lists them."""
+def metric_named(name: str) -> Metric:
+    """The figure that laws and sweeps know by that name; WrongUse lists them."""
     if name.startswith(LIVE) and name != LIVE:
         ops = frozenset(name.removeprefix(LIVE).split("+"))
-        return Figure(name, f"elements of {' and '.join(sorted(ops))} alive", "elements", lambda r: live(r, ops), True)
-    if name not in FIGURES:
-        raise WrongUse(f"there is no figure '{name}'.", f"choose one of  {', '.join((*FIGURES, LIVE + 'OP+OP'))}")
-    return FIGURES[name]
+        words = f"elements of {' and '.join(sorted(ops))} alive"
+        return Metric(name, words, "elements", lambda report: live(report, ops), trains=True)
+    names = [metric.name for metric in known_to(LAW)]
+    if name not in names:
+        raise WrongUse(f"there is no figure '{name}'.", f"choose one of  {', '.join((*names, LIVE + 'OP+OP'))}")
+    return METRICS[name]
 
 
 def live(report: Report, ops: frozenset[str]) -> int:
@@ -77,7 +132,7 @@ def live(report: Report, ops: frozenset[str]) -> int:
     """
     trace = report.trace
     outputs = {trace.tensors[t].storage for run in trace.module_calls if run.parent is None for t in run.outputs}
-    start, end = report.details["span"]
+    start, end = report.record(LiveBytes).span
     changes = [0] * (end - start + 1)
     for storage, elements in _made_by(trace, ops):
         one = trace.storages[storage]

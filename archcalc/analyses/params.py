@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from math import prod
+from typing import ClassVar
 
-from archcalc.analyses.report import Analysis
+from archcalc.analyses.report import Finding
 from archcalc.tracing import Trace
 
 KEYS = ("params", "trainable_params", "buffers", "param_bytes", "buffer_bytes")
 
 
-def params(trace: Trace) -> Analysis:
+@dataclass(frozen=True)
+class Params:
     """Elements and bytes of parameters and buffers, at the module that registered them first."""
-    own: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(KEYS, 0))
-    ties = []
-    for parameter in trace.parameters:
-        tensor = trace.tensors[parameter.tensor]
-        elements = prod(tensor.shape)
-        bytes_ = elements * element_size(tensor.dtype)
-        figures = own[parameter.owner]
-        if parameter.kind == "buffer":
-            figures["buffers"] += elements
-            figures["buffer_bytes"] += bytes_
-            continue
-        figures["params"] += elements
-        figures["param_bytes"] += bytes_
-        figures["trainable_params"] += elements * parameter.trainable
-        if len(parameter.names) > 1:
-            ties.append(f"{' = '.join(parameter.names)} is one tensor and counted once")
-    return Analysis(KEYS, own, notes=tuple(ties))
+
+    of_steps: ClassVar[bool] = False
+
+    def __call__(self, trace: Trace) -> Finding:
+        """Count each parameter and buffer at its owner."""
+        own: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(KEYS, 0))
+        ties = []
+        for parameter in trace.parameters:
+            tensor = trace.tensors[parameter.tensor]
+            elements = prod(tensor.shape)
+            bytes_ = elements * element_size(tensor.dtype)
+            figures = own[parameter.owner]
+            if parameter.kind == "buffer":
+                figures["buffers"] += elements
+                figures["buffer_bytes"] += bytes_
+                continue
+            figures["params"] += elements
+            figures["param_bytes"] += bytes_
+            figures["trainable_params"] += elements * parameter.trainable
+            if len(parameter.names) > 1:
+                ties.append(f"{' = '.join(parameter.names)} is one tensor and counted once")
+        return Finding(KEYS, own, notes=tuple(ties))
 
 
 def element_size(dtype: str) -> int:

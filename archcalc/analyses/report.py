@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from archcalc.tracing import Shape, Trace
 
@@ -13,20 +13,34 @@ Figures = Mapping[str, int]
 
 
 @dataclass(frozen=True)
-class Analysis:
-    """What one analysis found: figures by module path, which add up, and totals, which may be anything.
+class Finding:
+    """The result of one analysis: figures by module path, which add up, and totals, which may be anything.
 
-    `keys` names the figures, so that a figure nobody has is still 0 everywhere; `notes` are sentences for the reader.
+    `keys` names the figures, so that a figure of no module is still 0 everywhere; `notes` are sentences for the reader;
+    `record` holds what is no figure, such as the steps of the run or its timeline.
     """
 
     keys: tuple[str, ...]
     own: Mapping[str, Figures]
     totals: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    details: Mapping[str, Any] = field(default_factory=dict)
+    record: object = None
 
 
-@dataclass(frozen=True)
+class Analysis(Protocol):
+    """From a trace to a finding. An analysis is a frozen dataclass whose fields are its options."""
+
+    of_steps: ClassVar[bool]
+    """Whether it looks at whole training steps; the others are given one forward pass."""
+
+    def __call__(self, trace: Trace) -> Finding:
+        """Analyse a trace."""
+
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, repr=False)
 class Layer:
     """One module: its own figures (its parameters, the ops it calls itself) and the totals of its subtree."""
 
@@ -39,6 +53,11 @@ class Layer:
     calls: int
     input_shapes: tuple[Shape, ...]
     output_shapes: tuple[Shape, ...]
+
+    def __repr__(self) -> str:
+        """A line instead of the whole subtree."""
+        figures = ", ".join(f"{key}={value:,}" for key, value in self.total.items() if value)
+        return f"<Layer {self.path or 'the model'}: {self.type}{', ' if figures else ''}{figures}>"
 
     @property
     def output_shape(self) -> Shape | tuple[Shape, ...]:
@@ -75,7 +94,7 @@ class Report:
     root: Layer
     totals: Mapping[str, Any]
     notes: tuple[str, ...]
-    details: Mapping[str, Any]
+    records: Mapping[type, object]
 
     def __repr__(self) -> str:
         """A line instead of the whole tree."""
@@ -83,6 +102,13 @@ class Report:
             f"{key}={self.totals[key]:,}" for key in ("params", "macs", "peak_bytes") if key in self.totals
         )
         return f"<Report of {self.trace.model.name}: {figures}, {len(self.trace.modules)} modules>"
+
+    def record(self, kind: type[R]) -> R:
+        """What an analysis found beside figures; LookupError if that analysis was not run."""
+        found = self.records.get(kind)
+        if not isinstance(found, kind):
+            raise LookupError(f"the report has no {kind.__name__}: its analysis was not run")
+        return found
 
     @cached_property
     def layers(self) -> Mapping[str, Layer]:
@@ -115,22 +141,22 @@ class Report:
         return self.root.output_shape
 
 
-def assemble(trace: Trace, analyses: Sequence[Analysis]) -> Report:
-    """Put what the analyses found into one tree."""
-    keys = tuple(key for analysis in analyses for key in analysis.keys)
+def assemble(trace: Trace, findings: Sequence[Finding]) -> Report:
+    """Put the findings into one tree."""
+    keys = tuple(key for finding in findings for key in finding.keys)
     own: dict[str, dict[str, int]] = {module.path: dict.fromkeys(keys, 0) for module in trace.modules}
     outputs = [list(trace.shape(tensor)) for tensor in trace.output_tensors]
     totals: dict[str, Any] = {"output_shape": outputs[0] if len(outputs) == 1 else outputs}
-    details: dict[str, Any] = {}
-    for analysis in analyses:
-        for path, figures in analysis.own.items():
+    records: dict[type, object] = {}
+    for finding in findings:
+        for path, figures in finding.own.items():
             for key, value in figures.items():
                 own[path][key] += value
-        totals |= {key: sum(figures[key] for figures in own.values()) for key in analysis.keys}
-        totals |= analysis.totals
-        details |= analysis.details
-    notes = (*trace.notes, *(note for analysis in analyses for note in analysis.notes))
-    return Report(trace, _tree(trace, own, keys), totals, notes, details)
+        totals |= {key: sum(figures[key] for figures in own.values()) for key in finding.keys}
+        totals |= finding.totals
+        records |= {} if finding.record is None else {type(finding.record): finding.record}
+    notes = (*trace.notes, *(note for finding in findings for note in finding.notes))
+    return Report(trace, _tree(trace, own, keys), totals, notes, records)
 
 
 def _tree(trace: Trace, own: Mapping[str, Figures], keys: Sequence[str]) -> Layer:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import ClassVar
 
-from archcalc.analyses.report import Analysis
+from archcalc.analyses.report import Finding
 from archcalc.ops.axes import GLOBAL, WHOLE, Axis, Field
 from archcalc.ops.names import base_name, packet
 from archcalc.ops.receptive_field import fields
@@ -36,20 +37,34 @@ class Step:
         return not self.inputs or self.inputs[0] != self.outputs[0]
 
 
-def shapes(trace: Trace) -> Analysis:
-    """The steps of the run as details.
+@dataclass(frozen=True)
+class Walk:
+    """Every step of a run, and the path of the step whose receptive field the totals give; '' if there is none."""
+
+    steps: Sequence[Step]
+    field_at: str
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """The shape at every step. Record: Walk.
 
     Totals: the `receptive_field` and `total_stride` of the last map, which is the last output with a place in space
     and more than one position; None for an axis seen as a whole, [] where there is no map.
     """
-    found = fields(trace)
-    steps = list(_steps(trace, found))
-    maps = [s for s in steps if s.field and any(size > 1 for size in s.outputs[0][-len(s.field) :]) and s.stride]
-    totals = {
-        "receptive_field": list(maps[-1].field) if maps else [],
-        "total_stride": list(maps[-1].stride) if maps else [],
-    }
-    return Analysis((), {}, totals, details={"steps": steps, "field_at": maps[-1].path if maps else ""})
+
+    of_steps: ClassVar[bool] = False
+
+    def __call__(self, trace: Trace) -> Finding:
+        """Follow shapes and receptive fields through the run."""
+        found = fields(trace)
+        steps = list(_steps(trace, found))
+        maps = [s for s in steps if s.field and any(size > 1 for size in s.outputs[0][-len(s.field) :]) and s.stride]
+        totals = {
+            "receptive_field": list(maps[-1].field) if maps else [],
+            "total_stride": list(maps[-1].stride) if maps else [],
+        }
+        return Finding((), {}, totals, record=Walk(steps, maps[-1].path if maps else ""))
 
 
 def _steps(trace: Trace, found: list[Field]) -> Iterator[Step]:

@@ -20,6 +20,7 @@ def main(args: list[str] | None = None) -> int:
     """Run one command line and return its exit code; every error becomes one sentence and the next step."""
     import typer
 
+    from archcalc.cli import commands  # noqa: F401, they register themselves
     from archcalc.cli.app import app
 
     arguments = sys.argv[1:] if args is None else args

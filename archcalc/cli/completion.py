@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from archcalc.networks import catalogue
+from archcalc.text.spelling import normal
 
 
 def complete_model(incomplete: str) -> list[str]:
     """Network, family and alias names that begin like this."""
-    wanted = catalogue.normal(incomplete)
-    return [name for name in catalogue.names() if catalogue.normal(name).startswith(wanted)]
+    wanted = normal(incomplete)
+    return [name for name in catalogue.names() if normal(name).startswith(wanted)]

@@ -7,20 +7,15 @@ import os
 import re
 import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from archcalc.errors import ArchcalcError, CannotWrite, WrongUse
+from archcalc.errors import ArchcalcError, CannotWrite, WrongUse, writing
 from archcalc.render.document import Document
-
-STAND_INS = {
-    "→": "->", "·": "*", "×": "x", "≥": ">=", "≤": "<=", "⌊": "floor(", "⌋": ")", "⌈": "ceil(", "⌉": ")", "…": "~",
-    "█": "#", "▉": "#", "▊": "#", "▋": "#", "▌": "=", "▍": "-", "▎": "-", "▏": " ", "─": "-", "━": "-", "★": "*",
-    "│": "|", "┤": "|", "├": "|", "┌": "+", "┐": "+", "└": "+", "┘": "+", "┬": "+", "┴": "+", "┼": "+",
-    "³": "^3", "⁴": "^4", "²": "^2", "“": '"', "”": '"', "–": "-", "á": "a", "é": "e",
-}  # fmt: skip
-"""What to print where the screen's encoding lacks a character."""
+from archcalc.studies.observer import SILENT, Observer
+from archcalc.text.encoding import encodable
+from archcalc.text.files import replace_file
 
 
 class ReaderGone(Exception):
@@ -73,60 +68,44 @@ def choose_format(format_: str, file: str, as_json: bool, more: Iterable[str] = 
     return chosen
 
 
-def progress(names: Sequence[str], quiet: bool) -> Iterable[str]:
-    """The names one by one, with a bar on stderr while somebody watches it."""
-    if quiet or sys.stderr is None or not sys.stderr.isatty():
-        return names
-    from rich.console import Console
-    from rich.progress import track
+class Shown(Observer):
+    """Counts on a line of stderr."""
 
-    return track(names, description="", console=Console(stderr=True), transient=True)
+    def __init__(self, status: Any, what: str) -> None:
+        self.status, self.what = status, what
+        self.done, self.parts = 0, 0
+
+    def expect(self, parts: int) -> None:
+        """The number of parts stands beside those that are done."""
+        self.parts = parts
+        self._show()
+
+    def advance(self) -> None:
+        """Count one up."""
+        self.done += 1
+        self._show()
+
+    def _show(self) -> None:
+        of = f" of {self.parts:,}" if self.parts else ""
+        self.status.update(f"{self.done:,}{of} {self.what}")
 
 
 @contextlib.contextmanager
-def counting(what: str, quiet: bool) -> Iterator[Callable[[], None]]:
-    """What counts things up on stderr while somebody watches it."""
+def watching(what: str, quiet: bool) -> Iterator[Observer]:
+    """An observer that shows on stderr how a study gets on, if stderr is a terminal; else one that keeps silent."""
     if quiet or sys.stderr is None or not sys.stderr.isatty():
-        yield lambda: None
+        yield SILENT
         return
     from rich.console import Console
 
-    done = 0
     with Console(stderr=True).status(f"0 {what}") as status:
-
-        def one_more() -> None:
-            nonlocal done
-            done += 1
-            status.update(f"{done} {what}")
-
-        yield one_more
+        yield Shown(status, what)
 
 
 def write_file(file: str, text: str | bytes) -> None:
     """Write all of the text, or of the bytes, or nothing; CannotWrite says why."""
-    data = text if isinstance(text, bytes) else encodable(text, "utf-8").encode("utf-8")
-    try:
-        path = Path(file).resolve()  # a link is followed, not replaced
-        if path.is_dir():
-            raise IsADirectoryError(None, "it is a folder")
-        if path.exists() and not os.access(path, os.W_OK):
-            raise PermissionError(None, "it is read-only")
-        if path.exists() and not path.is_file():  # a pipe or a device
-            path.write_bytes(data)
-            return
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as part:
-            try:
-                part.write(data)
-                part.close()
-                os.chmod(part.name, path.stat().st_mode if path.exists() else 0o644)
-                os.replace(part.name, path)
-            except BaseException:
-                os.unlink(part.name)
-                raise
-    except (OSError, ValueError) as error:
-        if isinstance(error, ValueError):
-            raise CannotWrite(file, "it is no name for a file") from None
-        raise CannotWrite(file, (error.strerror or str(error)).lower()) from None
+    with writing(file):
+        replace_file(file, text if isinstance(text, bytes) else encodable(text, "utf-8").encode("utf-8"))
 
 
 def report_error(error: ArchcalcError, arguments: Sequence[str]) -> int:
@@ -160,30 +139,6 @@ def _wants_json(arguments: Sequence[str]) -> bool:
     pairs = zip(arguments, [*arguments[1:], ""], strict=True)
     named = any(option in ("-f", "--format") and value == "json" for option, value in pairs)
     return named or any(re.fullmatch(r"--json|--format=json|-[a-z]*f=?json", a) for a in arguments)
-
-
-def encodable(text: str, encoding: str | None) -> str:
-    """The text with stand-ins for what the encoding lacks.
-
-    >>> encodable("⌊7/2⌋ → 3", "ascii")
-    'floor(7/2) -> 3'
-    """
-    encoding = encoding or "ascii"
-    try:
-        text.encode(encoding)
-        return text
-    except UnicodeEncodeError:
-        return "".join(_encodable(character, encoding) for character in text)
-
-
-def _encodable(character: str, encoding: str) -> str:
-    try:
-        character.encode(encoding)
-        return character
-    except UnicodeEncodeError:
-        if 0x2800 <= ord(character) <= 0x28FF:  # the dots of a plot
-            return " " if ord(character) == 0x2800 else "."
-    return STAND_INS.get(character, "?")
 
 
 def drop_stdout() -> None:

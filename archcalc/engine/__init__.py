@@ -5,12 +5,11 @@ reference -> load -> module -> inputs -> tracer -> Trace
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archcalc.engine.load.references import BuiltIn, StoredTrace, parse
+from archcalc.engine.setup import Setup, Training
 from archcalc.errors import BadReference, WrongUse, unreadable
 from archcalc.networks import catalogue
 from archcalc.tracing import Counted, Trace
@@ -20,48 +19,6 @@ if TYPE_CHECKING:
 
 
 __all__ = ["BuiltIn", "Setup", "StoredTrace", "Training", "other_counts", "parse", "read", "trace"]
-
-
-@dataclass(frozen=True)
-class Training:
-    """A training step: the optimizer, the loss, and the layers (patterns of paths) that are frozen or checkpointed.
-
-    `accumulation` batches run forward and backward before the optimizer's turn.
-    """
-
-    optimizer: str = "adamw"
-    loss: str = "sum"
-    frozen: tuple[str, ...] = ()
-    checkpoint: tuple[str, ...] = ()
-    accumulation: int = 1
-
-
-@dataclass(frozen=True)
-class Setup:
-    """How to build and run: knobs, inputs and their shorthands, dtype, mode. The defaults are the network's own.
-
-    `inputs` are specifications such as "2x3x224x224" or "tokens=int64:1x77"; `batch`, `size` (height, width) and
-    `seq_len` replace one axis of the default inputs. `mode` is eval or train: in a training forward pass dropout acts,
-    batch norm takes its own statistics, and auxiliary heads run. `inputs_from` names a function, package.module:EXPR or
-    path/to/file.py:EXPR, that gives what forward receives; `offline` forbids to ask the hub for a config.json. With
-    `training` two whole steps are traced, in train mode. `device` names whose kernels are assumed: cpu, cuda, or
-    nobody's; `attention` the kernel for it: auto (the device's own choice), math, flash or efficient; `amp` the lower
-    precision of autocast: bf16 or fp16.
-    """
-
-    knobs: Mapping[str, Any] = field(default_factory=dict)
-    inputs: tuple[str, ...] = ()
-    batch: int | None = None
-    size: tuple[int, int] | None = None
-    seq_len: int | None = None
-    dtype: str = "float32"
-    mode: str = "eval"
-    inputs_from: str = ""
-    offline: bool = False
-    training: Training | None = None
-    device: str = ""
-    attention: str = "auto"
-    amp: str = ""
 
 
 def trace(model: str | nn.Module, setup: Setup | None = None, inputs: Any = None) -> Trace:

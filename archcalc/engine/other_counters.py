@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from archcalc.engine import Setup
 from archcalc.engine.load.build import Loaded
 from archcalc.engine.load.inputs import Inputs
 from archcalc.engine.meta.empty_modules import same_random_state
 from archcalc.engine.record.run import prepared
+from archcalc.engine.setup import Setup
+from archcalc.engine.torch_private import DispatchMode
 from archcalc.errors import one_line
 from archcalc.tracing import Counted
 
@@ -55,11 +55,11 @@ def _torch(module: nn.Module, inputs: Inputs) -> Counted:
     return Counted(name, _own(inclusive), tuple(sorted(seen.names)))
 
 
-class _OpsWithoutFormula(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _OpsWithoutFormula(DispatchMode):  # type: ignore[no-untyped-call]
     """The names of the ops that torch's counter saw and had no formula for."""
 
     def __init__(self, counter: Any) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.known = counter.flop_registry
         self.names: set[str] = set()
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archcalc.errors import CannotImport, UnknownNetwork, one_line
+from archcalc.text.spelling import normal
 
 if TYPE_CHECKING:
     from archcalc.networks.spec import Network
@@ -166,8 +167,3 @@ def load(entry: Entry) -> Network:
         return network
     import_module(f"archcalc.networks.{entry.file}")
     return NETWORKS[entry.name]
-
-
-def normal(name: str) -> str:
-    """A name without what does not matter in it."""
-    return name.lower().replace("-", "").replace("_", "")

@@ -11,7 +11,7 @@ MANY = 20_000
 
 
 @contextmanager
-def many_runs() -> Iterator[Callable[[int], None]]:
+def gc_paused() -> Iterator[Callable[[int], None]]:
     """A block that gives a function to call after each run with its number of op calls.
 
     What was there before the block is put out of the collector's sight.

@@ -1,25 +1,101 @@
-"""`memory --fit`: the largest batch within a budget; where not even the smallest fits, what each change would save."""
+"""The largest batch within a budget; where not even the smallest fits, what each change would save.
+
+Bytes are affine in the batch while kernels stay the same, and the peak is the highest of several such lines, one for
+each moment of the step. A guess from a line is therefore traced, and the answer is only given when its own trace fits
+and that of one sample more does not.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
 from archcalc import engine
-from archcalc.analyses import analyze
+from archcalc.analyses import Memory, Params, analyze
 from archcalc.analyses.report import Report
 from archcalc.engine import Setup, Training
 from archcalc.errors import ArchcalcError, BadInput, ForwardFailed, WrongUse
-from archcalc.render.pages.memory import Peak
-from archcalc.studies.batch_search import Fit, largest
-from archcalc.studies.gc_pauses import many_runs
+from archcalc.studies.gc_pauses import gc_paused
 from archcalc.text.units import parse_size
 
-ANALYSES = ("params", "memory")
+LIMIT = 2**40
+"""A batch larger than any machine runs: if it fits, memory does not grow with the batch."""
+ANALYSES = (Params(), Memory())
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The largest batch within `budget` bytes, 0 where not even the smallest fits; `peaks` of every batch traced."""
+
+    budget: int
+    batch: int
+    peaks: Mapping[int, int]
+
+    @property
+    def next_peak(self) -> int | None:
+        """The peak of one sample more; None where that cannot be traced or nothing fits."""
+        return self.peaks.get(self.batch + 1)
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The peak that a change of the settings leads to."""
+
+    change: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The report at the largest batch that fits, or at the smallest if none does; and changes that would help then."""
+
+    report: Report
+    fit: Fit
+    changes: Sequence[Peak] = ()
+
+
+def largest(peak_at: Callable[[int], int], budget: int, smallest: int = 1) -> Fit:
+    """Find the batch B with peak_at(B) <= budget < peak_at(B + 1).
+
+    >>> largest(lambda batch: 100 + 7 * batch, 1000).batch  # (1000 - 100) / 7 = 128.6
+    128
+    >>> largest(lambda batch: max(500, 40 * batch), 1000).batch
+    25
+    """
+    peaks = {smallest: peak_at(smallest)}
+    if peaks[smallest] > budget:
+        return Fit(budget, 0, peaks)
+    fits, bursts = smallest, LIMIT
+    while bursts - fits > 1 and fits < LIMIT:
+        guess = _guess(peaks, fits, bursts, budget)
+        peaks[guess] = peak_at(guess)
+        if peaks[guess] <= budget:
+            fits = guess
+        else:
+            bursts = guess
+    return Fit(budget, fits, peaks)
+
+
+def _guess(peaks: Mapping[int, int], fits: int, bursts: int, budget: int) -> int:
+    """Where the line through two traced batches meets the budget; else the middle, or twice as many."""
+    below = [batch for batch in sorted(peaks) if batch <= fits][-2:]
+    if bursts in peaks:
+        near = _meets(peaks, fits, bursts, budget)
+        return near if near not in peaks and len(peaks) < 12 else (fits + bursts) // 2
+    if len(below) == 2 and peaks[below[1]] > peaks[below[0]]:
+        found = _meets(peaks, below[0], below[1], budget)
+        return min(LIMIT, max(fits + 1, found + (found in peaks)))
+    return min(LIMIT, 2 * fits)
+
+
+def _meets(peaks: Mapping[int, int], a: int, b: int, budget: int) -> int:
+    """The last batch on the line through two batches that is within the budget; inside (a, b) it stays inside."""
+    met = a + (budget - peaks[a]) * (b - a) // max(1, peaks[b] - peaks[a])
+    return min(b - 1, max(a + 1, met)) if peaks[b] > budget else met
 
 
 def parse_budget(text: str) -> int:
@@ -33,15 +109,15 @@ def parse_budget(text: str) -> int:
     return budget
 
 
-def fitted(reference: str, setup: Setup, budget: int) -> tuple[Report, Fit, list[Peak]]:
+def largest_batch(reference: str, setup: Setup, budget: int) -> Fitted:
     """The report at the largest batch that fits, how it was found, and changes to make where none fits."""
     if setup.batch is not None:
         raise WrongUse("--fit finds the batch, and --batch gives it.", "leave one of them out")
-    with many_runs() as ran:
-        return _fitted(reference, setup, budget, ran)
+    with gc_paused() as ran:
+        return _largest_batch(reference, setup, budget, ran)
 
 
-def _fitted(reference: str, setup: Setup, budget: int, ran: Callable[[int], None]) -> tuple[Report, Fit, list[Peak]]:
+def _largest_batch(reference: str, setup: Setup, budget: int, ran: Callable[[int], None]) -> Fitted:
     seen: dict[str, Report] = {}
 
     def peak_at(batch: int) -> int:
@@ -62,11 +138,11 @@ def _fitted(reference: str, setup: Setup, budget: int, ran: Callable[[int], None
         smallest = 2
         found = largest(peak_at, budget, smallest)
     if found.batch:
-        return seen["fits"], found, []
-    return seen["smallest"], found, _changes(reference, replace(setup, batch=smallest), seen["smallest"])
+        return Fitted(seen["fits"], found)
+    return Fitted(seen["smallest"], found, _changes(reference, replace(setup, batch=smallest), seen["smallest"]))
 
 
-def further(reference: str, report: Report, setup: Setup) -> Report:
+def one_sample_more(reference: str, report: Report, setup: Setup) -> Report:
     """The report with one sample more: what each sample costs."""
     batch = report.trace.assumptions["batch"]
     if not isinstance(batch, int):

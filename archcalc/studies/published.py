@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from archcalc import engine
-from archcalc.analyses import analyze
+from archcalc.analyses import Flops, Params, analyze
 from archcalc.analyses.report import Report
 from archcalc.engine import Setup
 from archcalc.errors import WrongUse
 from archcalc.networks import catalogue
 from archcalc.networks.spec import Network, Published
-from archcalc.render.pages.pages import About, published_row
-from archcalc.render.pages.views import setting
-from archcalc.text.units import difference
+from archcalc.text import units
+from archcalc.text.spelling import setting
+
+
+@dataclass(frozen=True)
+class About:
+    """What a definition says of itself, and its published figures beside ours, as rows."""
+
+    title: str
+    idea: str
+    about: str
+    paper: str
+    knobs: Mapping[str, Any]
+    published: Sequence[Mapping[str, Any]]
+    diagram: str = ""
 
 
 def about(report: Report, setup: Setup) -> About:
@@ -45,7 +58,7 @@ def published_lines(report: Report, figure: str) -> list[str]:
         if published.figure == figure and not published.knobs and not published.printed.replace(",", "").isdigit():
             called = f' "{published.called}" = MACs' if published.called else ""
             ours = int(report.totals[figure])
-            agrees = "agrees" if published.agrees(ours) else f"ours {difference(ours, published.number)}"
+            agrees = "agrees" if published.agrees(ours) else f"ours {units.difference(ours, published.number)}"
             note = f": {published.note}" if published.note else ""
             lines.append(f"published: {published.printed}{called} ({published.where}) · {agrees}{note}")
     return lines
@@ -66,9 +79,22 @@ def at_defaults(report: Report, network: Network) -> bool:
 def _row(report: Report, network: Network, published: Published, setup: Setup) -> dict[str, Any]:
     if published.knobs:
         knobs = {**setup.knobs, **published.knobs}
-        report = analyze(engine.trace(network.name, replace(setup, knobs=knobs)), ("params", "flops"))
+        report = analyze(engine.trace(network.name, replace(setup, knobs=knobs)), (Params(), Flops()))
     ours = int(report.totals[published.figure])
     settings = " ".join(f"--set {knob}={setting(value)}" for knob, value in published.knobs.items())
     note = "; ".join(part for part in (published.note, settings) if part)
     said = {"where": published.where, "called": published.called, "note": note}
-    return published_row(published.figure, published.printed, ours, published.agrees(ours), said)
+    return _published_row(published.figure, published.printed, ours, published.agrees(ours), said)
+
+
+def _published_row(figure: str, printed: str, ours: int, agrees: bool, said: Mapping[str, str]) -> dict[str, Any]:
+    """One published figure beside ours; `said` holds where, called and note."""
+    called = f" (printed as {said['called']})" if said["called"] else ""
+    return {
+        "figure": {"params": "parameters", "macs": "MACs"}[figure] + called,
+        "printed": printed,
+        "ours": ours,
+        "difference": "=" if agrees else units.difference(ours, units.parse_count(printed)),
+        "where": said["where"],
+        "note": said["note"],
+    }

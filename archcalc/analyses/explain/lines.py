@@ -17,6 +17,7 @@ from archcalc.analyses.report import Layer, Report
 from archcalc.ops.names import base_name
 from archcalc.ops.registry import known, macs_of, operations_of
 from archcalc.ops.shape_reasons import why
+from archcalc.text.spelling import normal
 from archcalc.text.units import shape
 from archcalc.tracing import Call, Trace
 
@@ -45,12 +46,8 @@ class Part:
 
 def kind_named(name: str) -> Kind | None:
     """The kind of that name; case, '-' and '_' do not matter, and a class name such as Conv2d will do."""
-    wanted = _normal(name)
-    return next((kind for kind in KINDS if wanted in map(_normal, (kind.name, *kind.types))), None)
-
-
-def _normal(name: str) -> str:
-    return name.lower().replace("-", "").replace("_", "")
+    wanted = normal(name)
+    return next((kind for kind in KINDS if wanted in map(normal, (kind.name, *kind.types))), None)
 
 
 def letters(kind: Kind) -> list[Line]:

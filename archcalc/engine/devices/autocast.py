@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from archcalc.engine.torch_private import ops_with_kernel, with_tensors_changed
+
 LOWER = {
     "cpu": """conv1d conv2d conv3d conv_transpose1d conv_transpose2d.input conv_transpose3d.input conv1d.padding
         conv2d.padding conv3d.padding conv_tbc _convolution.deprecated bmm mm linalg_vecdot baddbmm addmm addbmm linear
@@ -40,9 +42,9 @@ AMP = {"bf16": torch.bfloat16, "fp16": torch.float16}
 class Autocast:
     """The regions in which autocast acts, and what each listed op does there."""
 
-    def __init__(self, amp: str, device: str) -> None:
+    def __init__(self, amp: str, lists: str) -> None:
         self.lower = AMP[amp]
-        self.lists = "cpu" if device == "cpu" else "cuda"
+        self.lists = lists
         self.backward = False
         self._depth = 0
         self._inside = False
@@ -122,9 +124,7 @@ class Autocast:
 @cache
 def _known(device: str) -> frozenset[str]:
     """The ops with an entry for autocast on a device; registrations are there in a build for CPU, too."""
-    has, key = torch._C._dispatch_has_kernel_for_dispatch_key, f"Autocast{device.upper()}"
-    names = torch._C._dispatch_get_all_op_names()
-    return frozenset(name.removeprefix("aten::") for name in names if name.startswith("aten::") and has(name, key))
+    return frozenset(ops_with_kernel(f"Autocast{device.upper()}"))
 
 
 def _to_float32(tensor: Tensor) -> Tensor:
@@ -133,11 +133,9 @@ def _to_float32(tensor: Tensor) -> Tensor:
 
 def _each(value: Any, change: Callable[[Tensor], Any]) -> Any:
     """The same arguments with every tensor of floats below float64 changed."""
-    if isinstance(value, Tensor):
-        floats = value.is_floating_point() and value.dtype is not torch.float64
-        return change(value) if floats and value.is_meta else value
-    if isinstance(value, list | tuple):
-        return type(value)(_each(item, change) for item in value)
-    if isinstance(value, dict):
-        return {key: _each(item, change) for key, item in value.items()}
-    return value
+
+    def changed(tensor: Tensor) -> Any:
+        floats = tensor.is_floating_point() and tensor.dtype is not torch.float64
+        return change(tensor) if floats and tensor.is_meta else tensor
+
+    return with_tensors_changed(value, changed)

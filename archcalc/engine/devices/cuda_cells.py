@@ -1,17 +1,27 @@
-"""CUDA's fused recurrent cells: all gates of a step in one op, with a workspace for its backward pass."""
+"""CUDA's dropout, and its fused recurrent cells: all gates of a step in one op, with a workspace for backward."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from archcalc.engine.devices.device import Kernel
 from archcalc.engine.meta.shape_rules import new, rule
 
-Kernel = Callable[..., Any]
 aten = torch.ops.aten
+
+
+def dropout(unfused: Kernel) -> Kernel:
+    """CUDA's keeps a mask of one byte an element; the other a factor as wide as the input."""
+
+    def kernel(input: Tensor, p: float, train: bool) -> Any:
+        if not train or not 0 < p < 1 or not input.numel():
+            return unfused(input, p, train)
+        return aten.native_dropout(input, p, train)[0]
+
+    return kernel
 
 
 def lstm_cell(unfused: Kernel) -> Kernel:

@@ -1,4 +1,4 @@
-"""Which kernels a device would take, where torch's tensors without data take none: attention, dropout, cells, autocast.
+"""The kernels of a run, where torch's tensors without data take none: attention, dropout, cells, autocast.
 
 The ops' entries for tensors without data are replaced for the run, below every way they can be called, and put back.
 """
@@ -6,7 +6,7 @@ The ops' entries for tensors without data are replaced for the run, below every 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -14,39 +14,29 @@ import torch
 from torch import Tensor
 from torch.library import Library, get_kernel
 
+from archcalc.engine.devices.attention import KERNELS, efficient
 from archcalc.engine.devices.autocast import AMP, Autocast
-from archcalc.engine.devices.cpu_rnn import RECURRENT
-from archcalc.engine.devices.cuda_cells import gru_cell, lstm_cell
+from archcalc.engine.devices.device import Device, Kernel, Wrap
+from archcalc.engine.torch_private import destroy
 from archcalc.errors import WrongUse
 
-DEVICES = ("", "cpu", "cuda")
-"""Whose kernels are assumed: nobody's (tensors alone), the CPU's, or those of an NVIDIA GPU."""
-ATTENTION = ("auto", "math", "flash", "efficient")
-BLOCK = {"": 1, "cpu": 1, "cuda": 512}
-"""Bytes that each device's allocator rounds a block up to."""
 
-aten = torch.ops.aten
-Kernel = Callable[..., Any]
-Wrap = Callable[[Kernel], Kernel]
-
-
-def check(device: str, attention: str, amp: str) -> None:
-    """WrongUse for a name that is not there."""
-    if device not in DEVICES:
-        raise WrongUse(f"there are no kernels of '{device}' here.", "choose  cpu  or  cuda, or leave --device out")
-    if attention not in ATTENTION:
-        raise WrongUse(f"there is no attention '{attention}'.", f"choose one of  {', '.join(ATTENTION)}")
+def check(attention: str, amp: str) -> None:
+    """WrongUse for a kernel of attention, or a mixed precision, that does not exist."""
+    if attention not in KERNELS:
+        raise WrongUse(f"there is no attention '{attention}'.", f"choose one of  {', '.join(KERNELS)}")
     if amp and amp not in AMP:
         raise WrongUse(f"there is no mixed precision '{amp}'.", f"choose one of  {', '.join(AMP)}")
 
 
-class KernelChoice:
-    """The choice for one run: what replaces which op, and how often a fused attention was taken."""
+class KernelSelection:
+    """The kernels of one run: what replaces which op, and how often each kernel of attention was taken."""
 
-    def __init__(self, device: str, attention: str, amp: str) -> None:
+    def __init__(self, device: Device, attention: str, amp: str) -> None:
         self.device = device
-        self.attention = attention if attention != "auto" else ("math" if not device else "flash")
-        self.autocast = Autocast(amp, device) if amp else None
+        self.kernels = device.kernels()
+        self.attention = attention if attention != "auto" else self.kernels.attention.default
+        self.autocast = Autocast(amp, device.autocast) if amp else None
         self.taken: Counter[str] = Counter()
 
     @contextmanager
@@ -58,13 +48,9 @@ class KernelChoice:
     @contextmanager
     def installed(self) -> Iterator[None]:
         """The replaced ops, to the end of the block."""
-        wraps: dict[str, list[Wrap]] = {}
+        wraps: dict[str, list[Wrap]] = {name: [wrap] for name, wrap in self.kernels.replaced.items()}
         if self.attention != "math":
             wraps["scaled_dot_product_attention"] = [self._attend]
-        if self.device == "cuda":
-            wraps |= {"dropout": [_dropout], "lstm_cell": [lstm_cell], "gru_cell": [gru_cell]}
-        if self.device == "cpu":
-            wraps |= {name: [wrap] for name, wrap in RECURRENT.items()}
         for name, wrap in self.autocast.wrapped() if self.autocast else ():
             wraps.setdefault(name, []).append(wrap)
         if not wraps:
@@ -76,9 +62,9 @@ class KernelChoice:
                 _replace(library, name, around)
             yield
         finally:
-            library._destroy()
+            destroy(library)
 
-    def said(self) -> str:
+    def in_words(self) -> str:
         """How attention was computed, as the answer states it."""
         fused = {name: count for name, count in self.taken.items() if name != "math"}
         if not fused:
@@ -97,39 +83,15 @@ class KernelChoice:
             scale: float | None = None,
             enable_gqa: bool = False,
         ) -> Any:
-            fused = self._fused(query, key, value, attn_mask, dropout_p, enable_gqa)
+            fused = self.kernels.attention.fused(self.attention, query, key, value, attn_mask, dropout_p, enable_gqa)
             self.taken[fused] += 1
             if fused == "math":
                 return unfused(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
+            kernel = efficient if fused == "efficient" else self.kernels.attention.flash
             mask = _added(attn_mask, query)
-            if fused == "efficient":
-                trained = query.requires_grad or key.requires_grad or value.requires_grad
-                return aten._scaled_dot_product_efficient_attention(
-                    query, key, value, mask, trained, dropout_p, is_causal, scale=scale
-                )[0]
-            if self.device == "cuda":
-                return aten._scaled_dot_product_flash_attention(
-                    query, key, value, dropout_p, is_causal, False, scale=scale
-                )[0]
-            return aten._scaled_dot_product_flash_attention_for_cpu(
-                query, key, value, dropout_p, is_causal, attn_mask=mask, scale=scale
-            )[0]
+            return kernel(query, key, value, mask, dropout_p, is_causal=is_causal, scale=scale)
 
         return attention
-
-    def _fused(
-        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float, shared: bool
-    ) -> str:
-        """The kernel that the device takes for these tensors: each has calls that it cannot do."""
-        masked = mask is not None and mask.requires_grad
-        if any(t.dim() != 4 for t in (query, key, value)) or query.shape[-1] != value.shape[-1] or masked:
-            return "math"
-        if self.device == "cuda" or self.attention == "efficient":
-            half = query.dtype in (torch.float16, torch.bfloat16)
-            if self.attention == "flash" and half and mask is None:
-                return "flash"
-            return "math" if shared and query.shape[-3] != key.shape[-3] else "efficient"
-        return "math" if dropout else "flash"
 
 
 def _added(mask: Tensor | None, query: Tensor) -> Tensor | None:
@@ -137,17 +99,6 @@ def _added(mask: Tensor | None, query: Tensor) -> Tensor | None:
     if mask is None or mask.dtype is not torch.bool:
         return mask
     return torch.zeros_like(mask, dtype=query.dtype).masked_fill_(mask.logical_not(), float("-inf"))
-
-
-def _dropout(unfused: Kernel) -> Kernel:
-    """CUDA's keeps a mask of one byte an element; the other a factor as wide as the input."""
-
-    def dropout(input: Tensor, p: float, train: bool) -> Any:
-        if not train or not 0 < p < 1 or not input.numel():
-            return unfused(input, p, train)
-        return aten.native_dropout(input, p, train)[0]
-
-    return dropout
 
 
 def _replace(library: Any, name: str, around: list[Wrap]) -> None:

@@ -10,7 +10,7 @@ takes from its own allocator and keeps (CUBLAS_WORKSPACE_CONFIG; 32 MiB on Hoppe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from math import prod
 from typing import Any
@@ -19,26 +19,22 @@ import torch
 from torch import Tensor
 
 from archcalc.engine.devices import onednn_lstm
+from archcalc.engine.torch_private import schema
 
 BLOCK = 16
 CUBLAS = (2 * 4096 + 8 * 16) * 1024
 """Bytes of a workspace of cuBLAS: two chunks of 4,096 KiB and eight of 16 KiB."""
-Scratch = Callable[[Sequence[Any], Any], int]
 aten = torch.ops.aten
 PRODUCTS = frozenset((aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default))
 
 
-def scratch_of(device: str) -> Callable[[Any, Sequence[Any], Mapping[str, Any], Any], int]:
-    """What gives the scratch bytes of an op call on that device."""
-    return _on_cpu if device == "cpu" else lambda func, args, kwargs, out: 0
+def of_cublas(func: Any) -> int:
+    """Bytes that the first matrix product of a thread takes and that stay; 0 for other calls."""
+    return CUBLAS if func in PRODUCTS else 0
 
 
-def library_workspace(device: str, func: Any) -> int:
-    """Bytes that the first such call of a thread takes and that stay: cuBLAS's workspace; 0 for other calls."""
-    return CUBLAS if device == "cuda" and func in PRODUCTS else 0
-
-
-def _on_cpu(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
+def on_cpu(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
+    """Bytes that a call uses inside and gives back."""
     if func is aten.convolution.default:
         return _convolution(args, out)
     if func is aten.convolution_backward.default:
@@ -78,7 +74,7 @@ def _numbers(func: Any, args: Sequence[Any]) -> int:
 
 @cache
 def _tensor_places(func: Any) -> tuple[int, ...]:
-    return tuple(n for n, one in enumerate(func._schema.arguments) if isinstance(one.type, torch.TensorType))
+    return tuple(n for n, one in enumerate(schema(func).arguments) if isinstance(one.type, torch.TensorType))
 
 
 def _convolution(args: Sequence[Any], y: Tensor) -> int:

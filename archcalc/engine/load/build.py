@@ -17,10 +17,10 @@ from typing import Any
 
 from torch import nn
 
-from archcalc.engine import Setup
 from archcalc.engine.load.declared_inputs import UNKNOWN, Declaration, inputs_of
 from archcalc.engine.load.references import BuiltIn, Code, Expression, InLibrary
 from archcalc.engine.meta.empty_modules import copy_without_data, same_random_state, without_data
+from archcalc.engine.setup import Setup
 from archcalc.errors import ArchcalcError, BadReference, CannotImport, MissingExtra, WrongUse, one_line
 from archcalc.networks import catalogue
 from archcalc.tracing import Model, plain

@@ -13,9 +13,9 @@ from typing import Any
 
 from torch import nn
 
-from archcalc.engine import Setup
 from archcalc.engine.load.declared_inputs import Declaration, inputs_of
-from archcalc.engine.load.references import InLibrary
+from archcalc.engine.load.references import InLibrary, demand_known
+from archcalc.engine.setup import Setup
 from archcalc.errors import BadReference, CannotImport, UnknownKnob, one_line
 
 HINT = "write  hf:ORG/NAME, hf:path/to/config.json, hf:bert or hf:BertForMaskedLM"
@@ -58,9 +58,7 @@ def _config(library: ModuleType, reference: InLibrary, offline: bool) -> tuple[A
     config = getattr(found, "config_class", None)
     if isinstance(found, type) and config is not None:
         return config(), name
-    from archcalc.engine.load.libraries import known
-
-    known(reference, name, list(mapping))
+    demand_known(reference, name, list(mapping))
     raise BadReference(reference.text, "transformers has no such configuration", HINT)
 
 

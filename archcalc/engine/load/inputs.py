@@ -17,7 +17,7 @@ from archcalc.text.units import parse_shape, shape
 from archcalc.tracing import Input
 
 if TYPE_CHECKING:
-    from archcalc.engine import Setup
+    from archcalc.engine.setup import Setup
 
 DTYPES = (
     "float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool",

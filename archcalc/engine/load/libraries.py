@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 
 from torch import nn
 
-from archcalc.engine import Setup
 from archcalc.engine.load import hugging_face
 from archcalc.engine.load.declared_inputs import Declaration, image, inputs_of
-from archcalc.engine.load.references import InLibrary
+from archcalc.engine.load.references import PACKAGES, InLibrary, demand_known
 from archcalc.engine.meta.empty_modules import without_data
-from archcalc.errors import ArchcalcError, MissingExtra, UnknownModel, WrongUse, one_line
+from archcalc.engine.setup import Setup
+from archcalc.errors import ArchcalcError, MissingExtra, WrongUse, one_line
 from archcalc.networks.spec import Input
 
 Built = tuple[nn.Module, Declaration]
@@ -57,7 +57,7 @@ def _torchvision(library: ModuleType, reference: InLibrary, setup: Setup) -> Bui
     """Classification, segmentation, detection, video, optical flow; the input is that of its weights' description."""
     models = importlib.import_module("torchvision.models")
     name = reference.name.lower()
-    known(reference, name, models.list_models())
+    demand_known(reference, name, models.list_models())
     bare = "segmentation" in models.get_model_builder(name).__module__ or "detection" in _home(models, name)
     backbone = {"weights_backbone": None} if bare else {}  # would be downloaded
     module = models.get_model(name, weights=None, **{**backbone, **setup.knobs})
@@ -92,7 +92,7 @@ def _torchvision_inputs(models: ModuleType, name: str) -> Declaration:
 
 def _timm(library: ModuleType, reference: InLibrary, setup: Setup) -> Built:
     """Every architecture of timm; the input is that of its default_cfg, or the img_size that is set."""
-    known(reference, reference.name.partition(".")[0], library.list_models())
+    demand_known(reference, reference.name.partition(".")[0], library.list_models())
     module = library.create_model(reference.name, pretrained=False, **setup.knobs)
     declared = inputs_of(module)
     size = setup.knobs.get("img_size")
@@ -102,14 +102,6 @@ def _timm(library: ModuleType, reference: InLibrary, setup: Setup) -> Built:
     return module, declared
 
 
-def known(reference: InLibrary, name: str, names: Iterable[str]) -> None:
-    """UnknownModel, with what was probably meant, for a name that the library does not have."""
-    among = list(names)
-    if name not in among:
-        raise UnknownModel(name, PACKAGES[reference.library], reference.library, among)
-
-
-PACKAGES = {"torchvision": "torchvision", "timm": "timm", "hf": "transformers"}
 BUILDERS: dict[str, Callable[[ModuleType, InLibrary, Setup], Built]] = {
     "torchvision": _torchvision,
     "timm": _timm,

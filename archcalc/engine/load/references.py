@@ -10,11 +10,11 @@ torchvision:NAME  timm:NAME  hf:ORG/NAME  hf:path/to/config.json  hf:bert
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from archcalc.errors import BadReference
+from archcalc.errors import BadReference, UnknownModel
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class StoredTrace:
 Reference = BuiltIn | Code | InLibrary | StoredTrace
 LIBRARIES = {"torchvision": "resnet50", "timm": "vit_base_patch16_224", "hf": "bert"}
 """The libraries whose models have references of their own, each with a name for the sake of example."""
+PACKAGES = {"torchvision": "torchvision", "timm": "timm", "hf": "transformers"}
 
 
 def parse(text: str) -> Reference:
@@ -121,3 +122,10 @@ def _expression(text: str, expression: str) -> Expression:
     if not isinstance(node, ast.Name) or "**" in kwargs:
         raise BadReference(text, f"'{expression}' is more than attributes and one call with plain values")
     return Expression((node.id, *attributes), call, args, kwargs)
+
+
+def demand_known(reference: InLibrary, name: str, names: Iterable[str]) -> None:
+    """Raise UnknownModel, with the names that are close, if the library has no model of that name."""
+    among = list(names)
+    if name not in among:
+        raise UnknownModel(name, PACKAGES[reference.library], reference.library, among)

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from archcalc.engine.torch_private import op_name
+
 Check = Callable[..., None]
 CHECKS: dict[str, list[Check]] = {}
 NARROW = (torch.float16, torch.bfloat16)
@@ -29,7 +31,7 @@ def check(*names: str) -> Callable[[Check], Check]:
 
 def refuse(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
     """Raise what a real kernel would, where a check says so."""
-    for one in CHECKS.get(func._opname, ()):
+    for one in CHECKS.get(op_name(func), ()):
         one(*args, **kwargs)
 
 

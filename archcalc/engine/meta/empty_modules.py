@@ -19,6 +19,8 @@ from torch.nn.modules.module import (
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
+from archcalc.engine.torch_private import own_buffers, own_parameters
+
 IN_PLACE = ("uniform_", "normal_", "fill_", "zero_", "erfinv_", "mul_", "add_", "clamp_", "copy_", "bernoulli_")
 INITS = (init.kaiming_uniform_, init.kaiming_normal_, init.uniform_, init.normal_, init.constant_)
 FILLINGS = frozenset((*INITS, *(getattr(Tensor, name) for name in IN_PLACE)))
@@ -99,7 +101,7 @@ def copy_without_data(module: nn.Module) -> nn.Module:
         for value in vars(member).values():
             if isinstance(value, Tensor) and not value.is_leaf:  # deepcopy refuses these; a weight norm leaves one
                 memo[id(value)] = value.detach().clone()
-        for tensor in (*member._parameters.values(), *member._buffers.values()):
+        for tensor in (*own_parameters(member).values(), *own_buffers(member).values()):
             if tensor is not None and id(tensor) not in memo:
                 memo[id(tensor)] = emptied(tensor) if not tensor.is_meta else _another(tensor)
     return copy.deepcopy(module, memo)

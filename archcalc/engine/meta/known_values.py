@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from archcalc.engine.torch_private import op_name, schema, storage_key, with_tensors_changed
 
 LIMIT = 1 << 22
 """Elements of the largest tensor that is followed."""
@@ -38,19 +40,20 @@ class Constants:
         """
         if any(t.is_meta and self.of(t) is None for t in tensors):
             return NotImplemented
-        found = func(*_mapped(args, self._real), **_mapped(dict(kwargs), self._real))
-        return _mapped(found, self._hidden)
+        real_args, real_kwargs = with_tensors_changed((args, dict(kwargs)), self._real)
+        found = func(*real_args, **real_kwargs)
+        return with_tensors_changed(found, self._hidden)
 
     def follow(
         self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], tensors: Sequence[Tensor], out: Any
     ) -> None:
         """Note the values of an op's outputs where all of its inputs' are known; forget what it overwrites."""
-        name = func._opname
+        name = op_name(func)
         several = out if isinstance(out, list | tuple) else (out,)
         results = [one for one in several if isinstance(one, Tensor)]
         from_shape = name in FILLED
         if not from_shape and any(t.is_meta and self.of(t) is None for t in tensors):
-            if func._schema.is_mutable:
+            if schema(func).is_mutable:
                 self._forget(args)
             return
         if not results or name in UNDEFINED or torch.Tag.nondeterministic_seeded in func.tags:
@@ -59,7 +62,9 @@ class Constants:
             return
         hide = _empty_like if from_shape else self._real
         with contextlib.suppress(Exception):  # a rule of a real kernel that the one without data does not have
-            found = func(*_mapped(args, hide), **{**_mapped(dict(kwargs), hide), **_on_cpu(kwargs)})
+            found = func(
+                *with_tensors_changed(args, hide), **{**with_tensors_changed(dict(kwargs), hide), **_on_cpu(kwargs)}
+            )
             values = (found,) if isinstance(found, Tensor) else tuple(found)
             for result, value in zip(results, values, strict=True):
                 self.note(result, value)
@@ -83,10 +88,10 @@ class Constants:
         """An unknown value is written into the first argument, and so into all that share its storage."""
         if not args or not isinstance(args[0], Tensor):
             return
-        storage = args[0].untyped_storage()._cdata
+        storage = storage_key(args[0])
         for key, (reference, _) in list(self._known.items()):
             tensor = reference()
-            if tensor is None or tensor.untyped_storage()._cdata == storage:
+            if tensor is None or storage_key(tensor) == storage:
                 self._known.pop(key, None)
 
 
@@ -96,14 +101,3 @@ def _empty_like(tensor: Tensor) -> Tensor:
 
 def _on_cpu(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return {"device": "cpu"} if "device" in kwargs else {}
-
-
-def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Nested arguments with their tensors changed."""
-    if isinstance(value, Tensor):
-        return change(value)
-    if isinstance(value, list | tuple):
-        return type(value)(_mapped(item, change) for item in value)
-    if isinstance(value, dict):
-        return {key: _mapped(item, change) for key, item in value.items()}
-    return value

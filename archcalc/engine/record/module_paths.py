@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from archcalc.engine.torch_private import own_modules
 from archcalc.tracing import Module
 
 
@@ -32,7 +33,7 @@ class Paths:
         self._walked.append((path, module))
         self._known.add(path)
         self.modules.append(Module(path, type(module).__name__, _extra(module), parent))
-        for name, child in module._modules.items():
+        for name, child in own_modules(module).items():
             if child is not None:
                 self._enter(self._unused(f"{path}.{name}" if path else name), child, number, (*above, id(module)))
 

@@ -8,34 +8,37 @@ from __future__ import annotations
 import gc
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from archcalc.engine.devices.kernel_selection import BLOCK
-from archcalc.engine.devices.workspaces import library_workspace, scratch_of
+from archcalc.engine.devices.kernel_selection import KernelSelection
 from archcalc.engine.load.inputs import Inputs
 from archcalc.engine.meta import contraction_rules  # noqa: F401, enters its rules
 from archcalc.engine.meta.argument_checks import refuse
 from archcalc.engine.meta.empty_modules import emptied
 from archcalc.engine.meta.known_values import LIMIT, Constants
 from archcalc.engine.meta.shape_rules import RULES
+from archcalc.engine.record.call_arguments import arguments, asks_for_values, signature, tensors_in
 from archcalc.engine.record.module_paths import Paths
+from archcalc.engine.torch_private import (
+    DispatchMode,
+    op_name,
+    own_buffers,
+    own_parameters,
+    schema,
+    storage_key,
+    with_tensors_changed,
+)
 from archcalc.tracing import Call, ModuleCall, Parameter, Step, Storage, Value, plain
 from archcalc.tracing import Tensor as TraceTensor
 
 OPEN = -1
 """The last op of a module call that has not returned yet, and the time of everything that was there before the run."""
-
-
-VALUES = frozenset((torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape))
-"""Ops whose result, or its shape, is in the values of their inputs."""
 
 
 COMPILED = frozenset(
@@ -53,15 +56,13 @@ class NeedsValues(Exception):
     """An op was asked for values that are not there."""
 
 
-class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
     """The growing record of a run; as a mode it sees every op below autograd."""
 
-    def __init__(self, module: nn.Module, device: str = "") -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+    def __init__(self, module: nn.Module, kernels: KernelSelection) -> None:
+        super().__init__()
         self.module = module
-        self.device = device
-        self.scratch = scratch_of(device)
-        self.block = BLOCK[device]
+        self.device, self.kernels = kernels.device, kernels.kernels
         self.paths = Paths(module)
         self.constants = Constants()
         self.phase = "forward"
@@ -80,11 +81,6 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._watch: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         self._twins: dict[int, weakref.ref[torch.UntypedStorage]] = {}
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """False: torch._dynamo, which takes a second to import, stays out of it."""
-        return False
-
     # ---- ops ----
 
     def __torch_dispatch__(
@@ -94,22 +90,22 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func.namespace == "profiler":  # marks that optimizers leave for a profiler
             return func(*args, **kwargs)
         tensors = list(tensors_in((args, kwargs)))
-        empty = any(t.is_meta or t.untyped_storage()._cdata in self._overwritten for t in tensors)
+        empty = any(t.is_meta or storage_key(t) in self._overwritten for t in tensors)
         if empty and not all(t.is_meta for t in tensors):
             self._note_overwritten(func, args)
-            args, kwargs = self._all_empty(args), self._all_empty(kwargs)
+            args, kwargs = with_tensors_changed((args, kwargs), self._empty)
             tensors = list(tensors_in((args, kwargs)))
         refuse(func, args, kwargs)
         shape_rule = RULES.get(func)
         out = NotImplemented if shape_rule is None else shape_rule(*args, **kwargs)
         if out is NotImplemented:
-            if empty and _asks_for_values(func, args):
+            if empty and asks_for_values(func, args):
                 out = self.constants.answer(func, args, kwargs, tensors)
                 if out is NotImplemented:
                     out = self.assumed(func)
             else:
                 out = func(*args, **kwargs)
-                if func._opname not in COMPILED:
+                if op_name(func) not in COMPILED:
                     gc.collect(0)
         self.constants.follow(func, args, kwargs, tensors, out)
         self._record(func, args, kwargs, tensors, out)
@@ -117,34 +113,28 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def assumed(self, func: Any) -> Any:
         """The value of an op that needs values; NeedsValues where nothing may be assumed."""
-        raise NeedsValues(_signature(func)[0])
+        raise NeedsValues(signature(func)[0])
 
     def _note_overwritten(self, func: Any, args: tuple[Any, ...]) -> None:
         """A real tensor that is written to from tensors without data has no values to trust any more."""
-        if func._schema.is_mutable and args and isinstance(args[0], Tensor) and not args[0].is_meta:
+        if schema(func).is_mutable and args and isinstance(args[0], Tensor) and not args[0].is_meta:
             storage = args[0].untyped_storage()
-            self._overwritten[storage._cdata] = storage
+            self._overwritten[storage_key(storage)] = storage
 
-    def _all_empty(self, value: Any) -> Any:
-        """Real tensors that meet tensors without data lose their own; a number in a tensor stays a number."""
-        if isinstance(value, Tensor):
-            number = value.dim() == 0 and value.untyped_storage()._cdata not in self._overwritten
-            return value if number or value.is_meta else self._twin(value)
-        if isinstance(value, list | tuple):
-            return type(value)(self._all_empty(item) for item in value)
-        if isinstance(value, dict):
-            return {key: self._all_empty(item) for key, item in value.items()}
-        return value
+    def _empty(self, tensor: Tensor) -> Tensor:
+        """A real tensor that meets tensors without data loses its own; a number in a tensor stays a number."""
+        number = tensor.dim() == 0 and storage_key(tensor) not in self._overwritten
+        return tensor if number or tensor.is_meta else self._twin(tensor)
 
     def _twin(self, real: Tensor) -> Tensor:
         """A real tensor without its values: another object, and the same tensor and storage in the record."""
         twin: Tensor = emptied(real)
         number = self.tensor(real, "constant")
-        if real.numel() <= LIMIT and real.untyped_storage()._cdata not in self._overwritten:
+        if real.numel() <= LIMIT and storage_key(real) not in self._overwritten:
             self.constants.note(twin, real)
         self._ids[id(twin)] = (weakref.ref(twin), number)
         storage = twin.untyped_storage()
-        key = storage._cdata
+        key = storage_key(storage)
         self._storage_ids[key] = self.tensors[number].storage
         self._twins[key] = weakref.ref(storage, lambda _: self._forget(key))
         return twin
@@ -157,7 +147,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> None:
         inputs: dict[str, int | tuple[int, ...]] = {}
         attributes: dict[str, Value] = {}
-        for name, value in _arguments(func, args, kwargs):
+        for name, value in arguments(func, args, kwargs):
             if isinstance(value, Tensor):
                 inputs[name] = self.tensor(value, "constant")
             elif isinstance(value, list | tuple) and any(isinstance(v, Tensor) for v in value):
@@ -167,12 +157,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         outputs = tuple(self.tensor(t, "activation", born=len(self.calls)) for t in tensors_in(out))
         self._note_workspace(func)
         module_call = self.caller(tensors)
-        scratch = self.scratch(func, args, kwargs, out)
-        self.calls.append(Call(_signature(func)[0], module_call, self.phase, inputs, outputs, attributes, scratch))
+        scratch = self.kernels.scratch(func, args, kwargs, out)
+        self.calls.append(Call(signature(func)[0], module_call, self.phase, inputs, outputs, attributes, scratch))
 
     def _note_workspace(self, func: Any) -> None:
         """What a library takes at the first such call of a thread, of which backward has one of its own."""
-        size, thread = library_workspace(self.device, func), self.phase == "backward"
+        size, thread = self.kernels.workspace(func), self.phase == "backward"
         if size and thread not in self._multiplied:
             self._multiplied.add(thread)
             self.storages.append(Storage(size, "workspace", len(self.calls), None))
@@ -196,12 +186,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _storage(self, tensor: Tensor, role: str, born: int) -> int:
         storage = tensor.untyped_storage()
-        key = storage._cdata
+        key = storage_key(storage)
         if key in self._storage_ids:
             return self._storage_ids[key]
         number = len(self.storages)
-        on_host = self.device == "cuda" and tensor.dim() == 0 and not tensor.is_meta  # a number stays with Python
-        size = 0 if on_host else -(-storage.nbytes() // self.block) * self.block
+        on_host = self.device.numbers_on_host and tensor.dim() == 0 and not tensor.is_meta  # a number stays with Python
+        size = 0 if on_host else -(-storage.nbytes() // self.device.block) * self.device.block
         self.storages.append(Storage(size, role, born, None))
         self._storage_ids[key] = number
         self._watch[number] = weakref.ref(storage, self._on_death(number, key))
@@ -262,21 +252,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self.paths.modules[self.module_calls[self.stack[-1]].module].path if self.stack else ""
 
 
-def _asks_for_values(func: Any, args: Sequence[Any]) -> bool:
-    """Whether an op's result, or its shape, is in the values of its inputs; an index by numbers has a shape without."""
-    if VALUES.isdisjoint(func.tags):
-        return False
-    if func._opname in ("index", "_unsafe_index"):
-        return any(t.dtype in (torch.bool, torch.uint8) for t in tensors_in(args[1:]))
-    return True
-
-
 def parameters_of(recorder: Recorder) -> tuple[Parameter, ...]:
     """Enter all parameters and buffers; tied ones once, with every name."""
     names: dict[int, list[str]] = {}
     found: dict[int, tuple[Tensor, str]] = {}
     for prefix, module in recorder.paths.walk():
-        for kind, tensors in (("parameter", module._parameters), ("buffer", module._buffers)):
+        for kind, tensors in (("parameter", own_parameters(module)), ("buffer", own_buffers(module))):
             for name, tensor in tensors.items():
                 if tensor is not None:
                     names.setdefault(id(tensor), []).append(f"{prefix}.{name}" if prefix else name)
@@ -299,39 +280,6 @@ def forward(module: nn.Module, inputs: Inputs, recorder: Recorder, region: Regio
     return outputs
 
 
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Every tensor in nested tuples, lists, dicts and dataclasses, in order."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from tensors_in(item)
-    elif isinstance(value, list | tuple | set):
-        for item in value:
-            yield from tensors_in(item)
-    elif is_dataclass(value) and not isinstance(value, type):
-        for one in fields(value):
-            yield from tensors_in(getattr(value, one.name))
-
-
-@cache
-def _signature(func: Any) -> tuple[str, tuple[tuple[str, bool, Any], ...]]:
-    """An op's name, 'aten.add.Tensor', or 'aten.mm' for a default overload; its arguments, each with its default."""
-    arguments = ((a.name, a.has_default_value(), a.default_value) for a in func._schema.arguments)
-    return str(func).removesuffix(".default"), tuple(arguments)
-
-
 @cache
 def _dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _arguments(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Every argument of the call by its name in the op's schema, those left out by their default."""
-    for position, (name, has_default, default) in enumerate(_signature(func)[1]):
-        if position < len(args):
-            yield name, args[position]
-        elif name in kwargs:
-            yield name, kwargs[name]
-        elif has_default:
-            yield name, default

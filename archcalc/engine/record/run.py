@@ -14,9 +14,8 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from archcalc.engine import Setup, Training
-from archcalc.engine.devices import kernel_selection
-from archcalc.engine.devices.kernel_selection import KernelChoice
+from archcalc.engine.devices import device_named, kernel_selection
+from archcalc.engine.devices.kernel_selection import KernelSelection
 from archcalc.engine.load.build import Loaded, load, shown, value_of
 from archcalc.engine.load.inputs import (
     FLOATS,
@@ -32,6 +31,7 @@ from archcalc.engine.load.inputs import (
 from archcalc.engine.load.references import BuiltIn, Code, InLibrary, parse
 from archcalc.engine.meta.empty_modules import same_random_state
 from archcalc.engine.record import recorder as recording
+from archcalc.engine.setup import Setup, Training
 from archcalc.errors import ArchcalcError, BadInput, CannotImport, ForwardFailed, NeedsData, WrongUse, one_line
 from archcalc.text.units import shape
 from archcalc.tracing import Trace, Value
@@ -59,7 +59,8 @@ def prepared(loaded: Loaded, setup: Setup, values: Any = None) -> tuple[nn.Modul
         raise CannotImport(f"{lazy[0]} is lazy: its shape is only known after a first run.", hint)
     if setup.mode not in ("eval", "train"):
         raise WrongUse(f"there is no mode '{setup.mode}'.", "choose one of  eval, train")
-    kernel_selection.check(setup.device, setup.attention, setup.amp)
+    device_named(setup.device)
+    kernel_selection.check(setup.attention, setup.amp)
     module = loaded.module.train(_mode(setup) == "train")
     if dtype != torch.float32:
         module = module.to(dtype)
@@ -71,11 +72,11 @@ def prepared(loaded: Loaded, setup: Setup, values: Any = None) -> tuple[nn.Modul
 def run_loaded(loaded: Loaded, setup: Setup, values: Any = None) -> Trace:
     """The same for a module that is loaded already."""
     module, inputs = prepared(loaded, setup, values)
-    choice = KernelChoice(setup.device, setup.attention, setup.amp)
-    recorder, go = _recorder(module, setup, choice)
+    kernels = KernelSelection(device_named(setup.device), setup.attention, setup.amp)
+    recorder, go = _recorder(module, setup, kernels)
     parameters = recording.parameters_of(recorder)
     given = tuple(recorder.tensor(tensor, "input") for tensor in inputs.tensors)
-    with choice.installed():
+    with kernels.installed():
         outputs = _run(go, inputs, recorder)
     return Trace(
         model=loaded.model,
@@ -87,7 +88,7 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None) -> Trace:
             "batch": _batch(inputs),
             "kernels": "composite ops decomposed",
             "device": setup.device,
-            "attention": choice.said(),
+            "attention": kernels.in_words(),
             "amp": setup.amp,
             **_training_assumptions(setup.training),
         },
@@ -163,18 +164,18 @@ def _batch(inputs: Inputs) -> int | None:
 Go = Callable[[Inputs], tuple[int, ...]]
 
 
-def _recorder(module: nn.Module, setup: Setup, choice: KernelChoice) -> tuple[recording.Recorder, Go]:
+def _recorder(module: nn.Module, setup: Setup, kernels: KernelSelection) -> tuple[recording.Recorder, Go]:
     """What records the run, and the run: a forward pass, or training steps."""
     training = setup.training
     if training is None:
-        recorder = recording.Recorder(module, setup.device)
-        return recorder, lambda inputs: recording.forward(module, inputs, recorder, choice.region)
+        recorder = recording.Recorder(module, kernels)
+        return recorder, lambda inputs: recording.forward(module, inputs, recorder, kernels.region)
     from archcalc.engine.record.training_loop import prepare
     from archcalc.engine.record.training_recorder import TrainingRecorder, train
 
-    prepare(module, training, choice.region)
-    watching = TrainingRecorder(module, setup.device)
-    return watching, lambda inputs: train(module, inputs, watching, training, choice)
+    prepare(module, training, kernels.region)
+    watching = TrainingRecorder(module, kernels)
+    return watching, lambda inputs: train(module, inputs, watching, training, kernels)
 
 
 def _run(go: Go, inputs: Inputs, recorder: recording.Recorder) -> tuple[int, ...]:

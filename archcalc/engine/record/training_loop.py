@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from archcalc.engine import Training
 from archcalc.engine.load.inputs import Inputs
-from archcalc.engine.record.recorder import Region, tensors_in
+from archcalc.engine.record.call_arguments import tensors_in
+from archcalc.engine.record.recorder import Region
+from archcalc.engine.setup import Training
 from archcalc.errors import BadInput, WrongUse
 
 PHASES = ("forward", "loss", "backward", "optimizer", "end")

@@ -10,15 +10,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
-from torch import Tensor, autograd, nn
+from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from archcalc.engine import Training
-from archcalc.engine.devices.kernel_selection import KernelChoice
+from archcalc.engine.devices.kernel_selection import KernelSelection
 from archcalc.engine.load.inputs import Inputs
-from archcalc.engine.record.recorder import OPEN, Recorder, tensors_in
+from archcalc.engine.record.call_arguments import tensors_in
+from archcalc.engine.record.recorder import OPEN, Recorder
 from archcalc.engine.record.training_loop import OPTIMIZERS, PHASES, Loss, steps
+from archcalc.engine.setup import Training
+from archcalc.engine.torch_private import (
+    node_number,
+    op_name,
+    own_parameters,
+    running_node,
+    sequence_number,
+    storage_key,
+    version,
+)
 from archcalc.errors import BadInput
 from archcalc.tracing import Step
 
@@ -26,8 +35,8 @@ from archcalc.tracing import Step
 class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
     """A recorder that also knows what autograd keeps, and which module a backward or optimizer op works for."""
 
-    def __init__(self, module: nn.Module, device: str = "") -> None:
-        super().__init__(module, device)
+    def __init__(self, module: nn.Module, kernels: KernelSelection) -> None:
+        super().__init__(module, kernels)
         self.kept: set[int] = set()
         self.roles: dict[int, str] = {}
         self.marks: list[tuple[str, int]] = []
@@ -45,12 +54,12 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
     def pack(self, tensor: Tensor) -> tuple[Tensor, int]:
         """Autograd keeps a tensor for backward, as it is now."""
         self.kept.add(self.tensors[self.tensor(tensor, "constant")].storage)
-        return tensor, tensor._version
+        return tensor, version(tensor)
 
     def unpack(self, kept: tuple[Tensor, int]) -> Tensor:
         """Autograd wants it back; refused where it was overwritten, which autograd does not check under hooks."""
-        tensor, version = kept
-        if tensor._version != version:
+        tensor, before = kept
+        if version(tensor) != before:
             raise RuntimeError("a tensor that backward needs has been modified by an in-place operation")
         return tensor
 
@@ -66,23 +75,22 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
 
     def _note_sequence(self) -> None:
         if self.stack and self.phase == "forward":
-            number = autograd._get_sequence_nr()  # type: ignore[attr-defined]
-            self._sequence.append((number, self.stack[-1]))
+            self._sequence.append((sequence_number(), self.stack[-1]))
 
     def caller(self, tensors: Sequence[Tensor]) -> int:
         """The module call that runs; in backward the one whose node runs, in the optimizer the parameter's owner."""
         if self.stack:
             return self.stack[-1]
         if self.phase == "backward":
-            return self._of_node(torch._C._current_autograd_node())
+            return self._of_node(running_node())
         if self.phase == "optimizer":
-            owners = (self._owner.get(t.untyped_storage()._cdata) for t in tensors)
+            owners = (self._owner.get(storage_key(t)) for t in tensors)
             return next((owner for owner in owners if owner is not None), 0)
         return 0
 
     def assumed(self, func: Any) -> Any:
         """Optimizers scale steps by norms, which change no shape: any number will do there."""
-        if self.phase == "optimizer" and func._opname == "_local_scalar_dense":
+        if self.phase == "optimizer" and op_name(func) == "_local_scalar_dense":
             return 1.0
         return super().assumed(func)
 
@@ -91,8 +99,8 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
             return 0
         variable = getattr(node, "variable", None)
         if variable is not None:  # it adds up a parameter's gradient
-            return self._owner.get(variable.untyped_storage()._cdata, 0)
-        number, found = node._sequence_nr(), 0
+            return self._owner.get(storage_key(variable), 0)
+        number, found = node_number(node), 0
         for first, call in self._sequence:
             if first > number:
                 break
@@ -101,7 +109,7 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
 
     def own(self, parameters: Sequence[tuple[Tensor, int]]) -> None:
         """Each parameter belongs to a module call."""
-        self._owner = {tensor.untyped_storage()._cdata: call for tensor, call in parameters}
+        self._owner = {storage_key(tensor): call for tensor, call in parameters}
 
     def steps_of(self) -> tuple[Step, ...]:
         """The marks as steps; forward, loss and backward are those of a step's last batch."""
@@ -125,13 +133,13 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
 
 
 def train(
-    module: nn.Module, inputs: Inputs, recorder: TrainingRecorder, training: Training, choice: KernelChoice
+    module: nn.Module, inputs: Inputs, recorder: TrainingRecorder, training: Training, kernels: KernelSelection
 ) -> tuple[int, ...]:
     """Run two steps under the recorder and close the record; the ids of the last outputs."""
     trained = [p for p in module.parameters() if p.requires_grad]
     if not trained:
         raise BadInput("no parameter is trained.", "check --frozen, or leave --train out")
-    loss, optimizer = Loss(training.loss), OPTIMIZERS[training.optimizer](trained, choice.device == "cuda")
+    loss, optimizer = Loss(training.loss), OPTIMIZERS[training.optimizer](trained, kernels.device.foreach)
     recorder.watch_modules()
     root = (module, inputs.args, inputs.kwargs)
 
@@ -147,15 +155,15 @@ def train(
         elif phase == "end":
             _roles(recorder, "optimizer", tensors_in(list(optimizer.state.values())))
         recorder.mark(phase)
-        if choice.autocast is not None:
-            choice.autocast.backward = phase == "backward"
+        if kernels.autocast is not None:
+            kernels.autocast.backward = phase == "backward"
         if phase == "backward":
             for target in loss.targets:
                 _roles(recorder, "input", [target])
             recorder.own(_owners(recorder, module))
 
     with recorder, saved_tensors_hooks(recorder.pack, recorder.unpack):
-        out = steps(_Called(run), inputs, loss, optimizer, mark, choice.region, training.accumulation)
+        out = steps(_Called(run), inputs, loss, optimizer, mark, kernels.region, training.accumulation)
     outputs = tuple(recorder.tensor(t, "constant") for t in tensors_in(out))
     recorder.close()
     return outputs
@@ -182,5 +190,5 @@ def _owners(recorder: TrainingRecorder, module: nn.Module) -> list[tuple[Tensor,
     calls = {recorder.paths.modules[call.module].path: number for number, call in enumerate(recorder.module_calls)}
     found: list[tuple[Tensor, int]] = []
     for path, one in recorder.paths.walk():
-        found += [(p, calls.get(path, 0)) for p in one._parameters.values() if p is not None]
+        found += [(p, calls.get(path, 0)) for p in own_parameters(one).values() if p is not None]
     return found

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from xml.sax.saxutils import escape, quoteattr
 
-from archcalc.render.pages.check import CheckRun, Judged
+from archcalc.studies.guard.check import CheckRun, Judged
 from archcalc.studies.guard.verdicts import ERROR, OK, WARN, Verdict
 from archcalc.version import __version__
 

@@ -2,53 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from archcalc.render.document import GROUP, TEXT, Column, Document, Table
-from archcalc.studies.guard.config import Check
-from archcalc.studies.guard.verdicts import ERROR, FAIL, OK, WARN, Verdict, counts
+from archcalc.studies.guard.check import CheckRun, Judged
+from archcalc.studies.guard.verdicts import ERROR, FAIL, OK, WARN, counts
 from archcalc.text import units
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One check with its verdicts, the layers that grew most, and the model as it is typed."""
-
-    check: Check
-    verdicts: Sequence[Verdict]
-    grew: str = ""
-    typed: str = ""
-
-    @property
-    def bad(self) -> list[Verdict]:
-        """What does not hold."""
-        return [verdict for verdict in self.verdicts if verdict.status != OK]
-
-
-@dataclass(frozen=True)
-class CheckRun:
-    """All checks of one file."""
-
-    path: str
-    judged: Sequence[Judged]
-
-    @property
-    def verdicts(self) -> list[Verdict]:
-        """All of them, in the order of the file."""
-        return [verdict for one in self.judged for verdict in one.verdicts]
-
-    @property
-    def summary(self) -> str:
-        """How many failed, warned and passed."""
-        count = counts(self.verdicts)
-        parts = [
-            f"{count[FAIL]} failed",
-            *([f"{count[ERROR]} could not be analysed"] if count[ERROR] else []),
-            *([units.plural(count[WARN], "warning")] if count[WARN] else []),
-            f"{count[OK]} passed",
-        ]
-        return ", ".join(parts)
 
 
 def checks(run: CheckRun) -> Document:

@@ -6,25 +6,22 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
+from archcalc.analyses.metrics import DIFF, known_to
 from archcalc.render.document import LAYER, TEXT, Column, Document, Table
+from archcalc.studies.guard.comparison import Comparison
 from archcalc.studies.guard.diff import CHANGED, MOVED, SAME, Change, totals
-from archcalc.studies.guard.snapshot import FIGURES, Snapshot
+from archcalc.studies.guard.snapshot import LAYER_FIGURES, Snapshot
 from archcalc.text import units
 
 SHOWN = 20
 """Changed layers that are shown; the others are folded."""
-SUMS = {
-    "params": "parameters",
-    "buffers": "buffers",
-    "macs": "MACs",
-    "elementwise_flops": "elementwise operations",
-    "peak_bytes": "peak of a forward pass",
-    "train_peak_bytes": "peak of a training step",
-}
+SUMS = {metric.key: metric.words for metric in known_to(DIFF)}
+"""The figures that are summed up, and their words."""
 
 
-def diff(old: Snapshot, new: Snapshot, changes: Sequence[Change], *, everything: bool = False) -> Document:
+def diff(comparison: Comparison, *, everything: bool = False) -> Document:
     """What changed between two snapshots, for people; machines get every layer that is not the same."""
+    old, new, changes = comparison.old, comparison.new, comparison.changes
     rows = sorted((_row(change) for change in changes if change.status != SAME), key=_size)
     moved = [row for row in rows if row["status"] == MOVED]
     resized = [row for row in rows if row["status"] == CHANGED and row["only_output"]]
@@ -87,7 +84,7 @@ def _row(change: Change) -> dict[str, Any]:
         "type": now.type,
         "only_output": _only_output(change),
         "what": f"was {before}" if before else described,
-        **{figure: change.by(figure) for figure in FIGURES},
+        **{figure: change.by(figure) for figure in LAYER_FIGURES},
         "old_output": _shapes(change.old),
         "new_output": _shapes(change.new),
         "params_text": _signed(change.by("params"), exact=True),
@@ -142,7 +139,7 @@ def _shapes(layer: Any) -> list[list[int]] | None:
 
 
 def _folded(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    sums = {figure: sum(row[figure] for row in rows) for figure in FIGURES}
+    sums = {figure: sum(row[figure] for row in rows) for figure in LAYER_FIGURES}
     return {
         "path": name,
         "status": "",

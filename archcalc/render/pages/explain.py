@@ -10,8 +10,8 @@ from archcalc.analyses.explain import lines as explain
 from archcalc.analyses.explain.layer_kind import Kind
 from archcalc.analyses.explain.lines import Line
 from archcalc.analyses.report import Layer, Report
+from archcalc.render.around import as_typed, envelope, head
 from archcalc.render.document import EXACT, GROUP, NAME, NUMBER, SI, TEXT, Column, Document, Table
-from archcalc.render.pages.views import as_typed, envelope, head
 from archcalc.text import units
 
 

@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from archcalc.analyses.metrics import figure_named
-from archcalc.analyses.report import Report
+from archcalc.analyses.metrics import metric_named
+from archcalc.render import plots
+from archcalc.render.around import as_typed, envelope, head
 from archcalc.render.document import EXACT, NAME, TEX, TEXT, Column, Document, Table
 from archcalc.render.formulas import as_latex, as_sympy, as_written, big_o, letters, numbers
-from archcalc.render.pages.views import as_typed, envelope, head
-from archcalc.studies.law.interpolation import Lattice, Law, Refused, passes
+from archcalc.studies.law.interpolation import Lattice, Law, passes
+from archcalc.studies.law.law import Laws, Measured
 from archcalc.studies.law.polynomials import Formula, leading, value
 from archcalc.text import units
 
-Measured = Sequence[tuple[int, Mapping[str, int]]]
 
-
-def laws(
-    report: Report,
-    over: Sequence[str],
-    found: Sequence[Law],
-    refused: Sequence[Refused],
-    *,
-    by_type: Mapping[str, Law],
-    latex: bool = False,
-    measured: Measured = (),
-    step: str = "",
-) -> Document:
-    """The laws of a model over its knobs; what has none is in the notes."""
+def laws(result: Laws, *, latex: bool = False, step: str = "") -> Document:
+    """The laws of a model over its knobs; what has none is in the notes. `step` are the words of the training step."""
+    found, over = result.laws, result.knobs
     written = "latex" if latex else "law"
     columns = [
         Column("words", "figure", TEXT),
@@ -38,23 +29,40 @@ def laws(
         Column("holds", "holds for", TEXT),
         Column("checked", "checked at", TEXT),
     ]
-    rows = [_row(one, over) for one in found]
-    notes = [f"{figure_named(one.figure).words}: no law: {one.reason}" for one in refused]
-    typed = as_typed(report.trace)
+    rows = [_row(law, over) for law in found]
+    notes = [f"{metric_named(refused.figure).words}: no law: {refused.reason}" for refused in result.refused]
     foot = [
         *_letters(over),
-        *([f"training step: {step}"] if any(figure_named(one.figure).trains for one in found) else []),
-        *_dominant(found, over, by_type),
+        *([f"training step: {step}"] if any(metric_named(law.figure).trains for law in found) else []),
+        *_dominant(found, over, result.by_type),
         "exact on the lattice; members it was checked at had no part in making it",
-        f"next: archcalc summary {typed}",
+        f"next: archcalc summary {as_typed(result.report.trace)}",
     ]
-    around = envelope(report, {"laws": len(found), "refused": len(refused)})
+    around = envelope(result.report, {"laws": len(found), "refused": len(result.refused)})
     around["notes"] = [*around["notes"], *notes]
-    tables = [Table(columns, rows), *_measured(measured, found, over)]
+    tables = [Table(columns, rows), *_measured(result.measured, found, over)]
     around["assumptions"] = {**around["assumptions"], "training_step": step}
-    around["measured"] = [{over[0]: number, **figures} for number, figures in measured]
+    around["measured"] = [{over[0]: number, **figures} for number, figures in result.measured]
     records = [{key: row[key] for key in MACHINE} for row in rows]
-    return Document("law", [*head(report), *notes], tables, foot, around, records)
+    return Document("law", [*head(result.report), *notes], tables, foot, around, records)
+
+
+def drawn(document: Document, result: Laws, suffix: str) -> Document:
+    """The first law's curve above the notes, or, with the ending of a file that is a picture, as that picture."""
+    law, knob = result.laws[0], result.knobs[0]
+    metric, letter = metric_named(law.figure), letters([knob])[knob]
+    title = f"{result.report.trace.model.name}: {as_written(law.formula, [knob])}"
+    x = letter if letter == knob else f"{letter} = {knob}"
+    y = metric.words if metric.unit in metric.words else f"{metric.words}, {metric.unit}"
+    curve = plots.Curve(title, x, y, result.points(), lambda at: _at(law, at))
+    if suffix:
+        return replace(document, picture=plots.as_picture(curve, suffix[1:]))
+    return replace(document, foot=[*plots.as_text(curve), "", *document.foot])
+
+
+def _at(law: Law, number: float) -> float:
+    """A law's value between members."""
+    return sum(float(coefficient) * number ** powers[0] for powers, coefficient in law.formula.items())
 
 
 def _letters(over: Sequence[str]) -> list[str]:
@@ -67,13 +75,13 @@ MACHINE = ("figure", "unit", "expression", "latex", "big_o", "big_o_in", "lattic
 
 
 def _row(law: Law, over: Sequence[str]) -> dict[str, Any]:
-    figure, names = figure_named(law.figure), list(letters(over).values())
+    metric, names = metric_named(law.figure), list(letters(over).values())
     farthest = numbers(law.farthest, over)
     others = len(law.checked_at) - 1
     return {
-        "figure": figure.name,
-        "words": f"{figure.words}{'' if figure.unit in figure.words or figure.unit != 'bytes' else ' (bytes)'}",
-        "unit": figure.unit,
+        "figure": metric.name,
+        "words": f"{metric.words}{' (bytes)' if metric.unit == 'bytes' and 'bytes' not in metric.words else ''}",
+        "unit": metric.unit,
         "law": as_written(law.formula, over),
         "expression": as_sympy(law.formula, over),
         "latex": as_latex(law.formula, over),
@@ -119,7 +127,7 @@ def _measured(measured: Measured, found: Sequence[Law], over: Sequence[str]) -> 
         return []
     columns = [Column("knob", letters(over)[over[0]], EXACT)]
     for law in found:
-        words = figure_named(law.figure).words
+        words = metric_named(law.figure).words
         columns += [Column(law.figure, words, EXACT), Column(f"law:{law.figure}", "by the law", NAME)]
     rows = []
     for number, figures in measured:

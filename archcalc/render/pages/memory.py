@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from archcalc.analyses.memory import KEYS
+from archcalc.analyses.memory import KEYS, LiveBytes
 from archcalc.analyses.report import Report
+from archcalc.engine.devices import device_named
+from archcalc.render.around import document, next_commands
+from archcalc.render.assumed import words
+from archcalc.render.columns import LAYER_COLUMN, OUTPUT_COLUMN, SHARE_COLUMN, ratio
 from archcalc.render.document import BYTES, TEXT, Column, Document, Table
 from archcalc.render.layers import Selection, layer_rows
 from archcalc.render.pages.timeline import holders, phases, timeline, timeline_rows
-from archcalc.render.pages.views import LAYER_COLUMN, OUTPUT_COLUMN, SHARE_COLUMN, document, next_commands, ratio
-from archcalc.studies.batch_search import Fit
+from archcalc.studies.largest_batch import Fit, Peak
 from archcalc.text import units
 
 PARTS = {
@@ -25,14 +28,6 @@ PARTS = {
     "temporaries": "temporaries",
 }
 """The lines of the bill: the key of the total and its words."""
-
-
-@dataclass(frozen=True)
-class Peak:
-    """What a change of the settings makes of the peak."""
-
-    change: str
-    bytes: int
 
 
 @dataclass(frozen=True)
@@ -112,7 +107,7 @@ def _per_sample(report: Report, asked: Asked) -> list[str]:
     batch = report.trace.assumptions["batch"]
     next_ = batch + 1 if isinstance(batch, int) else batch
     said = [f"a further sample: what batch {next_} needs more than {batch}"]
-    moments = [one.details["peak"] and one.details["peak"]["call"] for one in (report, asked.further) if one]
+    moments = [peak and peak.call for peak in (one.record(LiveBytes).peak for one in (report, asked.further) if one)]
     if moments[0] != moments[1]:
         said.append("a further sample moves the peak to another moment: its lines are a difference of two bills")
     return said
@@ -128,7 +123,7 @@ def _fit(asked: Asked) -> list[str]:
         batch, peak = min(fit.peaks.items())
         return [f"{budget}: does not fit: batch {batch} needs {units.size(peak)}, {units.size(peak - fit.budget)} more"]
     if fit.next_peak is None:
-        return [f"{budget}: batch {fit.batch:,} fits, and more than that nobody asks for ({traced})"]
+        return [f"{budget}: memory does not grow with the batch ({traced})"]
     return [
         f"{budget}: the largest batch is {fit.batch:,} with {units.exact(fit.peaks[fit.batch])} bytes; "
         f"{fit.batch + 1:,} needs {units.exact(fit.next_peak)} ({traced})"
@@ -149,15 +144,15 @@ def _changes(asked: Asked) -> list[Table]:
 
 def _in_the_timeline(report: Report) -> dict[str, Any] | None:
     """The moment of the peak, its call numbered as those of the timeline."""
-    peak = report.details["peak"]
-    return peak and {**peak, "call": peak["call"] - report.details["span"][0]}
+    live = report.record(LiveBytes)
+    return asdict(replace(live.peak, call=live.peak.call - live.span[0])) if live.peak else None
 
 
 def _for_machines(report: Report, asked: Asked) -> dict[str, Any]:
     """The timeline and the holders always; the rest where it was asked."""
     found: dict[str, Any] = {
         "peak": _in_the_timeline(report),
-        "holders": list(report.details["holders"]),
+        "holders": [asdict(holder) for holder in report.record(LiveBytes).holders],
         "timeline": timeline_rows(report),
     }
     if asked.further is not None:
@@ -195,34 +190,18 @@ def _how(report: Report, key: str) -> str:
 
 
 def _moment(report: Report) -> list[str]:
-    moment = report.details["peak"]
-    if not moment:
+    moment = report.record(LiveBytes).peak
+    if moment is None:
         return []
-    phase = f" in {moment['phase']}" if report.trace.steps else ""
-    return [f"peak:{phase} while {moment['path'] or 'the model itself'} runs {moment['op']}"]
-
-
-COUNTED = {
-    "": "not counted: workspaces inside kernels (--device cpu counts them), allocator rounding, the framework itself",
-    "cpu": "with the scratch memory of cpu kernels · not counted: allocator rounding, the framework itself",
-    "cuda": "with blocks of 512 bytes and cuBLAS's workspaces · not counted: cuDNN's, fragmentation, the context",
-}
-"""What is and is not in the bytes, by the device whose kernels are assumed."""
+    phase = f" in {moment.phase}" if report.trace.steps else ""
+    return [f"peak:{phase} while {moment.path or 'the model itself'} runs {moment.op}"]
 
 
 def _assumed(report: Report) -> list[str]:
     """The settings that the bytes depend on, and what is not in them."""
-    said = report.trace.assumptions
-    words = [str(said["dtype"])]
-    words += [str(said["optimizer"]), f"loss {said['loss']}"] if report.trace.steps else []
-    words += [f"attention {said['attention']}"] if said.get("attention") else []
-    words += [f"autocast {said['amp']}"] if said.get("amp") else []
-    for key, word in (("frozen", "frozen"), ("checkpoint", "checkpointed")):
-        named = said.get(key)
-        words += [f"{word} {', '.join(map(str, named))}"] if isinstance(named, tuple) and named else []
-    batches = said.get("accumulation", 1)
-    words += [f"gradients of {batches} batches added up"] if batches != 1 else []
-    return [f"assumed: {', '.join(words)}", COUNTED[str(said.get("device") or "")]]
+    assumptions = report.trace.assumptions
+    said = {key: value for key, value in assumptions.items() if key != "device"}
+    return [f"assumed: {', '.join(words(said))}", device_named(str(assumptions.get("device") or "")).note]
 
 
 def _forward_lines(report: Report) -> list[str]:

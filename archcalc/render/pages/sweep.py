@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from archcalc.analyses.metrics import figure_named
+from archcalc.analyses.metrics import metric_named
 from archcalc.render.document import BYTES, EXACT, NAME, SI, TEXT, Column, Document, Table
-from archcalc.render.pages.views import setting
+from archcalc.studies.sweep.sweep import Swept
+from archcalc.text.spelling import setting
 from archcalc.text.units import plural
 
 KINDS = {"bytes": BYTES, "MACs": SI, "FLOPs": SI, "operations": SI}
 """How figures are printed, by what they count."""
 
 
-def sweep(
-    reference: str,
-    knobs: Sequence[str],
-    figures: Sequence[str],
-    rows: Sequence[Mapping[str, Any]],
-    *,
-    front: Sequence[tuple[str, bool]],
-    said: Mapping[str, Any],
-) -> Document:
-    """The chosen rows; `front` names the two figures of the Pareto front, `said` what was asked and what came of it."""
+def sweep(swept: Swept, step: str) -> Document:
+    """The chosen rows, the front marked; `step` are the words of the training step."""
+    knobs, figures, rows = swept.knobs, swept.figures, swept.rows
+    step = step if swept.trains else ""
     columns = [
         *(Column(knob, knob, NAME) for knob in knobs),
-        *(Column(name, figure_named(name).words, KINDS.get(figure_named(name).unit, EXACT)) for name in figures),
-        *([Column("mark", "front", TEXT)] if front else []),
+        *(Column(name, metric_named(name).words, KINDS.get(metric_named(name).unit, EXACT)) for name in figures),
+        *([Column("mark", "front", TEXT)] if swept.front else []),
     ]
     shown = [
         {
@@ -37,22 +29,22 @@ def sweep(
         }
         for row in rows
     ]
-    ways = " and ".join(f"{'most' if more else 'least'} {figure_named(name).words}" for name, more in front)
-    refused = [f"{member}: {error}" for member, error in said["errors"]]
-    condition = f" · {said['where']}" if said["where"] else ""
-    head = [f"{reference} · {plural(said['members'], 'member')}{condition}"]
+    ways = " and ".join(f"{'most' if more else 'least'} {metric_named(name).words}" for name, more in swept.front)
+    refused = [f"{member}: {error}" for member, error in swept.errors]
+    condition = f" · {swept.where}" if swept.where else ""
+    head = [f"{swept.reference} · {plural(swept.members, 'member')}{condition}"]
     foot = [
-        f"{plural(len(rows), 'member')} shown of {said['members']:,}; {len(refused):,} cannot be built or analysed",
+        f"{plural(len(rows), 'member')} shown of {swept.members:,}; {len(refused):,} cannot be built or analysed",
         *(f"  {line}" for line in refused[:5]),
         *(f"  and {len(refused) - 5:,} others" for _ in range(len(refused) > 5)),
-        *([f"★ front: no other member shown has {ways} at once"] if front else []),
-        *([f"training step: {said['step']}"] if said["step"] else []),
+        *([f"★ front: no other member shown has {ways} at once"] if swept.front else []),
+        *([f"training step: {step}"] if step else []),
     ]
     records = [{key: value for key, value in row.items() if key != "error"} for row in rows]
     around = {
-        "totals": {"members": said["members"], "shown": len(rows), "refused": len(refused)},
-        "errors": [{"member": member, "message": error} for member, error in said["errors"]],
-        "assumptions": {"training_step": said["step"]},
+        "totals": {"members": swept.members, "shown": len(rows), "refused": len(refused)},
+        "errors": [{"member": member, "message": error} for member, error in swept.errors],
+        "assumptions": {"training_step": step},
         "notes": [f"not measured: {line}" for line in refused],
     }
     return Document("sweep", head, [Table(columns, shown)], foot, around, records)

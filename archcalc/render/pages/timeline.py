@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
+from archcalc.analyses.memory import LiveBytes
 from archcalc.analyses.report import Report
 from archcalc.render.document import BYTES, EXACT, LAYER, SHARE, TEXT, Column, Table
 
@@ -23,7 +25,7 @@ def phases(report: Report) -> Table:
         Column("peak_bytes", "at most", BYTES),
         Column("end_bytes", "at its end", BYTES),
     ]
-    live = report.details["timeline"]
+    live = report.record(LiveBytes).timeline
     rows = [
         {"phase": phase, "start_bytes": live[a], "peak_bytes": max(live[a:b]), "end_bytes": live[b - 1]}
         for phase, a, b in _spans(report)
@@ -33,8 +35,8 @@ def phases(report: Report) -> Table:
 
 def timeline_rows(report: Report) -> list[dict[str, Any]]:
     """Every op call of the forward pass, or of the steady step: its number, phase, layer, and the bytes live in it."""
-    start, end = report.details["span"]
-    trace, live = report.trace, report.details["timeline"]
+    trace, record = report.trace, report.record(LiveBytes)
+    (start, end), live = record.span, record.timeline
     return [
         {"call": number - start, "phase": call.phase, "path": trace.path(call), "op": call.op, "live_bytes": bytes_}
         for number, (call, bytes_) in enumerate(zip(trace.calls[start:end], live[start:end], strict=False), start)
@@ -52,7 +54,7 @@ def timeline(report: Report) -> Table:
         Column("live_bytes", "live", BYTES),
         Column("share", "of the peak", SHARE),
     ]
-    start = report.details["span"][0]
+    start, _ = report.record(LiveBytes).span
     lines = []
     for phase, first, last in _spans(report):
         stretches = min(LINES[phase], last - first)
@@ -71,7 +73,7 @@ def holders(report: Report) -> Table:
         Column("tensors", "tensors", EXACT),
         Column("bytes", "size", BYTES),
     ]
-    rows = list(report.details["holders"])
+    rows = [asdict(holder) for holder in report.record(LiveBytes).holders]
     rest = rows[HOLDERS:]
     if len(rest) > 1:
         both = {key: sum(row[key] for row in rest) for key in ("tensors", "bytes")}
@@ -82,7 +84,7 @@ def holders(report: Report) -> Table:
 def _spans(report: Report) -> Iterator[tuple[str, int, int]]:
     """The phases with their op calls [first, last); accumulated batches before the last are a phase of their own."""
     if not report.trace.steps:
-        start, end = report.details["span"]
+        start, end = report.record(LiveBytes).span
         yield "forward", start, end
         return
     step = report.trace.steps[-1]

@@ -7,19 +7,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from archcalc.analyses.conventions import OURS
+from archcalc.analyses.metrics import METRICS
 from archcalc.analyses.report import Report
+from archcalc.render.around import as_typed, envelope, head
 from archcalc.render.document import EXACT, GROUP, NAME, NUMBER, SI, TEXT, Column, Document, Table
-from archcalc.render.pages.views import as_typed, envelope, head
-from archcalc.studies.verify.explained import Check
+from archcalc.studies.verify.reasons import Check
+from archcalc.studies.verify.verify import Verification
 from archcalc.text import units
 
-FIGURES = {"params": "parameters", "macs": "MACs"}
+FIGURES = {name: METRICS[name].words for name in ("params", "macs")}
 VERDICTS = ("equal", "explained", "unexplained", "not run")
-Verified = tuple[Report, Sequence[Check]]
 
 
-def verification(report: Report, checks: Sequence[Check]) -> Document:
-    """One network: a row for each figure of somebody else."""
+def verification(found: Verification) -> Document:
+    """One network: a row for each figure of another source."""
+    report, checks = found.report, found.checks
     ordered = sorted(checks, key=lambda check: list(FIGURES).index(check.figure))
     columns = [
         Column("named", "figure", GROUP),
@@ -43,17 +45,17 @@ def verification(report: Report, checks: Sequence[Check]) -> Document:
     return Document("verify", head(report), [table], foot, envelope(report, _totals(counts)), records)
 
 
-def catalogue_verification(verified: Sequence[Verified]) -> Document:
-    """The whole catalogue: a row for each network, and every difference that nobody explains."""
-    rows = [_network_row(report, checks) for report, checks in verified]
+def catalogue_verification(verified: Sequence[Verification]) -> Document:
+    """The whole catalogue: a row for each network, and every difference without a reason."""
+    rows = [_network_row(found.report, found.checks) for found in verified]
     columns = [
         Column("model", "network", NAME),
         Column("params", "parameters", EXACT),
         Column("macs", "MACs", SI),
         *(Column(verdict, verdict, EXACT) for verdict in VERDICTS),
     ]
-    counts = Counter(check.verdict for _, checks in verified for check in checks)
-    records = [_record(report, check) for report, checks in verified for check in checks]
+    counts = Counter(check.verdict for found in verified for check in found.checks)
+    records = [_record(found.report, check) for found in verified for check in found.checks]
     open_ = [record for record in records if record["verdict"] == "unexplained"]
     named = [Column("model", "network", NAME), Column("by", "by", TEXT), Column("printed", "value", NUMBER)]
     unexplained = Table([*named, Column("reason", "reason", TEXT)], open_, title="unexplained")

@@ -1,31 +1,68 @@
-"""`check`, `init`: a project's budgets against its models; all run, one report at the end."""
+"""A project's budgets against its models: every check is run, and judged in one report at the end."""
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import chdir
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from archcalc.cli.options import KERNELS, STEP
-from archcalc.cli.output import progress, write_file
-from archcalc.engine import Setup
-from archcalc.errors import ArchcalcError, BadConfig, CannotWrite, WrongUse, one_line, unreadable
-from archcalc.render.formats.ci import job_summary
-from archcalc.render.pages.check import CheckRun, Judged
-from archcalc.render.pages.views import setting
+from archcalc.engine.setup import BUILDING, settings, setup_of
+from archcalc.errors import ArchcalcError, BadConfig, WrongUse, unreadable, writing
 from archcalc.studies.guard.config import Check, parse
 from archcalc.studies.guard.diff import diff
 from archcalc.studies.guard.snapshot import LayerRecord, Snapshot, to_json
-from archcalc.studies.guard.take import read, setup_of, taken
-from archcalc.studies.guard.verdicts import ERROR, FAIL, Letters, error, judged
-from archcalc.text.units import exact, shape
+from archcalc.studies.guard.sources import read, taken
+from archcalc.studies.guard.verdicts import ERROR, FAIL, OK, WARN, Letters, Verdict, counts, error, judged
+from archcalc.studies.observer import SILENT, Observer
+from archcalc.text.files import replace_file
+from archcalc.text.spelling import setting
+from archcalc.text.units import exact, plural
 
 FILES = ("archcalc.toml", "pyproject.toml")
 LARGEST = 3
 """Layers that are named as what grew."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One check with its verdicts, the layers that grew most, and the model as it is typed."""
+
+    check: Check
+    verdicts: Sequence[Verdict]
+    grew: str = ""
+    typed: str = ""
+
+    @property
+    def bad(self) -> list[Verdict]:
+        """What does not hold."""
+        return [verdict for verdict in self.verdicts if verdict.status != OK]
+
+
+@dataclass(frozen=True)
+class CheckRun:
+    """All checks of one file."""
+
+    path: str
+    judged: Sequence[Judged]
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """All of them, in the order of the file."""
+        return [verdict for one in self.judged for verdict in one.verdicts]
+
+    @property
+    def summary(self) -> str:
+        """How many failed, warned and passed."""
+        count = counts(self.verdicts)
+        parts = [
+            f"{count[FAIL]} failed",
+            *([f"{count[ERROR]} could not be analysed"] if count[ERROR] else []),
+            *([plural(count[WARN], "warning")] if count[WARN] else []),
+            f"{count[OK]} passed",
+        ]
+        return ", ".join(parts)
 
 
 def found_file(file: str) -> str:
@@ -59,12 +96,16 @@ def _text(file: str) -> str:
         raise BadConfig(file, f"it cannot be read ({unreadable(error_)})") from None
 
 
-def run(file: str, checks: Sequence[Check], quiet: bool = True) -> CheckRun:
-    """Every check of a file, those that cannot be analysed told as such."""
+def run(file: str, checks: Sequence[Check], observer: Observer = SILENT) -> CheckRun:
+    """Every check of a file; a model that cannot be analysed is a verdict, not an error."""
     letters: Letters = {}
-    by_name = {check.name: check for check in checks}
-    with chdir(Path(file).parent):
-        return CheckRun(file, [judge(by_name[name], letters) for name in progress(list(by_name), quiet)])
+    observer.expect(len(checks))
+    done = []
+    with chdir(Path(file).parent):  # references and baselines are relative to the file
+        for check in checks:
+            done.append(judge(check, letters))
+            observer.advance()
+    return CheckRun(file, done)
 
 
 def judge(check: Check, letters: Letters) -> Judged:
@@ -104,23 +145,11 @@ def _update_here(file: str, checks: Sequence[Check]) -> list[str]:
         raise WrongUse(f"no check of {file} has a baseline.", 'add  baseline = ".archcalc/net.json"')
     for path, snapshots in by_file.items():
         before = {one.reference: one for one in (read(path) if Path(path).exists() else ())}
-        try:
+        after = before | {snapshot.reference: snapshot for snapshot in snapshots}
+        with writing(path):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error_:
-            raise CannotWrite(path, one_line(error_)) from None
-        write_file(path, to_json(list((before | {one.reference: one for one in snapshots}).values())))
+            replace_file(path, to_json(list(after.values())).encode())
     return list(by_file)
-
-
-def write_job_summary(done: CheckRun) -> None:
-    """Append to GitHub's job summary, where there is one."""
-    path = os.environ.get("GITHUB_STEP_SUMMARY")
-    if path:
-        try:
-            with Path(path).open("a", encoding="utf-8") as file:
-                file.write(job_summary(done))
-        except OSError as error_:
-            raise CannotWrite(path, one_line(error_)) from None
 
 
 def _baseline(check: Check) -> Snapshot | None:
@@ -150,57 +179,15 @@ def _largest(layer: LayerRecord) -> str:
 
 
 def _typed(check: Check) -> str:
-    """The model with its settings as they are typed behind a command."""
+    """The model with its settings as they are typed behind a command; without those of a training step or a device."""
     words = [shlex.quote(check.model)]
-    for key, value in check.settings.items():
-        option = f"--{key.replace('_', '-')}"
-        if key == "set":
-            words += [f"--set {shlex.quote(f'{knob}={setting(one)}')}" for knob, one in value.items()]
-        elif key not in (*STEP, *KERNELS):
-            words += [f"{option} {shlex.quote(str(one))}" for one in (value if isinstance(value, list) else [value])]
+    for key, typed in check.settings.items():
+        row = settings()[key]
+        if row.typed.group != BUILDING:
+            continue
+        if isinstance(typed, Mapping):
+            words += [f"{row.option} {shlex.quote(f'{knob}={setting(value)}')}" for knob, value in typed.items()]
+        else:
+            values = typed if isinstance(typed, list) else [typed]
+            words += [f"{row.option} {shlex.quote(str(value))}" for value in values]
     return " ".join(words)
-
-
-# ---- init ----------------------------------------------------------------------------------------
-
-
-def proposal(references: Sequence[str], setup: Setup, settings: Mapping[str, object], heading: str) -> str:
-    """A section for each model: today's shape and figures, with a little room."""
-    parts = []
-    for reference in references:
-        now = taken(reference, replace(setup, training=None))
-        lines = [f"[[{heading}]]", f"model = {_quoted(reference)}"]
-        lines += [f"{key} = {_toml(value)}" for key, value in settings.items() if value]
-        totals = now.totals
-        lines += [
-            f"exact_params = {totals['params']}",
-            f"max_macs = {_room(totals['macs'])}  # today {exact(totals['macs'])}",
-            f"max_peak_memory = {_room(totals['peak_bytes'])}  # today {exact(totals['peak_bytes'])} bytes",
-        ]
-        output = now.layers[0].output
-        lines += [f"output = {_quoted(shape(output[0]))}"] if len(output) == 1 and output[0] else []
-        lines += ["no_uncounted_ops = true"] if not totals["uncounted"] else []
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts) + "\n"
-
-
-def _room(figure: int) -> int:
-    """A twentieth more, in three digits."""
-    more = figure + figure // 20
-    unit: int = 10 ** max(0, len(str(more)) - 3)
-    return -(-more // unit) * unit
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, Mapping):
-        return f"{{ {', '.join(f'{key} = {_toml(one)}' for key, one in value.items())} }}"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value) if isinstance(value, int | float) else _quoted(str(value))
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'

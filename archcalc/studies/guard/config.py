@@ -12,32 +12,21 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from archcalc.analyses.metrics import BUDGETS, BYTES
+from archcalc.engine.setup import settings
 from archcalc.errors import BadConfig
 from archcalc.text.units import parse_count, parse_size
 
-FIGURES = {
-    "params": "params",
-    "macs": "macs",
-    "flops": "flops",
-    "param_bytes": "param_bytes",
-    "peak_memory": "peak_bytes",
-    "train_memory": "train_peak_bytes",
-}
-"""What a budget may be on: its word, and the key of the total."""
-SIZES = ("param_bytes", "peak_memory", "train_memory")
 LIMITS = {"max": "≤", "min": "≥", "exact": "="}
-SETTINGS: dict[str, tuple[type, ...]] = {
-    "input": (str, list), "inputs": (str,), "set": (dict,), "batch": (int,), "size": (int, str), "seq_len": (int,),
-    "dtype": (str,), "mode": (str,), "optimizer": (str,), "loss": (str,), "frozen": (str, list),
-    "checkpoint": (str, list), "grad_accumulation": (int,), "device": (str,), "attention": (str,), "amp": (str,),
-}  # fmt: skip
-"""How the model is built and run: the command line's options, under their names."""
 OTHERS: dict[str, tuple[type, ...]] = {
     "name": (str,), "model": (str,), "baseline": (str,), "level": (str,), "message": (str,), "output": (str,),
     "shapes": (dict,), "no_uncounted_ops": (bool,),
 }  # fmt: skip
-BUDGETS = (*(f"{limit}_{figure}" for limit in LIMITS for figure in FIGURES), *(f"max_{one}_growth" for one in FIGURES))
-KEYS = (*OTHERS, *SETTINGS, *BUDGETS)
+BUDGET_KEYS = (
+    *(f"{limit}_{figure}" for limit in LIMITS for figure in BUDGETS),
+    *(f"max_{figure}_growth" for figure in BUDGETS),
+)
+KEYS = (*OTHERS, *settings(), *BUDGET_KEYS)
 LEVELS = ("error", "warn")
 WORDS = {str: "text", int: "a whole number", dict: "a table", list: "a list of texts", bool: "true or false"}
 
@@ -134,7 +123,7 @@ def _check(entry: Mapping[str, Any], path: str, places: Places, number: int) -> 
     return Check(
         str(entry.get("name") or entry["model"]),
         entry["model"],
-        {key: entry[key] for key in SETTINGS if key in entry},
+        {key: entry[key] for key in settings() if key in entry},
         budgets,
         entry.get("baseline", ""),
         level,
@@ -147,9 +136,18 @@ def _known(key: str, value: Any, place: str) -> None:
     if key not in KEYS:
         close = get_close_matches(key, KEYS, 1)
         raise BadConfig(place, f"there is no key '{key}'", f"did you mean  {close[0]} ?" if close else "")
-    kinds = {**OTHERS, **SETTINGS}.get(key, (int, str))
+    kinds = OTHERS.get(key) or _kinds(key)
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         raise BadConfig(place, f"{key} = {value!r} is not {' or '.join(WORDS[kind] for kind in kinds)}")
+
+
+def _kinds(key: str) -> tuple[type, ...]:
+    """The types that a value of the key may have; a setting that can be repeated is a text or a list of them."""
+    row = settings().get(key)
+    if row is None:
+        return int, str
+    kinds = row.typed.kinds
+    return (dict,) if dict in kinds else (str, list) if row.typed.many else kinds
 
 
 def _budgets(entry: Mapping[str, Any], path: str, places: Places, number: int) -> Iterator[Budget]:
@@ -162,7 +160,7 @@ def _budgets(entry: Mapping[str, Any], path: str, places: Places, number: int) -
                 yield Budget(key, "shape", layer, str(typed), _letters(typed, f"{path}:{line}"), line)
         elif key == "no_uncounted_ops" and value:
             yield Budget(key, "uncounted", "", "0", 0, line)
-        elif key in BUDGETS:
+        elif key in BUDGET_KEYS:
             yield _limit(key, value, f"{path}:{line}", line)
 
 
@@ -175,7 +173,13 @@ def _limit(key: str, value: Any, place: str, line: int) -> Budget:
             raise BadConfig(place, f"{key} = {value!r} is not a share", f'write  {key} = "5 %"')
         return Budget(key, "growth", figure, value, float(match[1]) / 100, line)
     try:
-        number = value if isinstance(value, int) else parse_size(value) if figure in SIZES else parse_count(value)
+        number = (
+            value
+            if isinstance(value, int)
+            else parse_size(value)
+            if BUDGETS[figure].unit == BYTES
+            else parse_count(value)
+        )
     except ValueError as error:
         raise BadConfig(place, f"{key}: {error}") from None
     if number < 0:

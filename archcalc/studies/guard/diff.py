@@ -1,20 +1,22 @@
 """What changed between two networks, layer by layer, through renames and insertions. Showing is a diff against nothing.
 
 Layers are aligned in the order of the network: those of one type match, the better the more of description, shape and
-parameters they share, and their place counts too. What is left over is matched by path, then by what it is.
+parameters they share, and their place counts too. Layers that are left over are matched by path, then by signature.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from typing import Any
 
-from archcalc.studies.guard.snapshot import FIGURES, LayerRecord, Snapshot
+from archcalc.studies.guard.snapshot import LAYER_FIGURES, LayerRecord, Snapshot
 
 NEW, GONE, CHANGED, MOVED, SAME = "new", "gone", "changed", "moved", "="
-LARGEST = 4_000_000
-"""Pairs of layers that are compared one by one; above, unequal stretches are matched by path alone."""
+LARGEST = 100_000
+"""Pairs of layers that are compared one by one; longer stretches are cut at the layers that are the same."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def diff(old: Snapshot, new: Snapshot) -> list[Change]:
 
 def totals(changes: Sequence[Change]) -> dict[str, int]:
     """How much each figure grew in all."""
-    return {figure: sum(change.by(figure) for change in changes) for figure in FIGURES}
+    return {figure: sum(change.by(figure) for change in changes) for figure in LAYER_FIGURES}
 
 
 Pair = tuple[LayerRecord | None, LayerRecord | None]
@@ -66,17 +68,55 @@ def _aligned(old: list[LayerRecord], new: list[LayerRecord]) -> Iterator[Pair]:
     while last < min(len(old), len(new)) - first and _identical(old[-1 - last], new[-1 - last]):
         last += 1
     yield from zip(old[:first], new[:first], strict=True)
-    middle_old, middle_new = old[first : len(old) - last], new[first : len(new) - last]
-    if len(middle_old) * len(middle_new) <= LARGEST:
-        yield from _best(middle_old, middle_new)
-    else:
-        yield from ((layer, None) for layer in middle_old)
-        yield from ((None, layer) for layer in middle_new)
+    yield from _middle(old[first : len(old) - last], new[first : len(new) - last])
     yield from zip(old[len(old) - last :], new[len(new) - last :], strict=True)
 
 
 def _identical(a: LayerRecord, b: LayerRecord) -> bool:
-    return a.path == b.path and a.signature == b.signature
+    return _identity(a) == _identity(b)
+
+
+def _middle(old: Sequence[LayerRecord], new: Sequence[LayerRecord]) -> list[Pair]:
+    """The best alignment; for many layers the better one of two that are cut at equal layers."""
+    if len(old) * len(new) <= LARGEST:
+        return _best(old, new)
+    return max((_anchored(old, new, key) for key in (_identity, _signature)), key=_score)
+
+
+def _anchored(
+    old: Sequence[LayerRecord], new: Sequence[LayerRecord], key: Callable[[LayerRecord], Any], largest: int = LARGEST
+) -> list[Pair]:
+    """Layers with the same key are matched in the longest runs; stretches between them by the best alignment.
+
+    difflib begins no run at a key of more than one layer in a hundred, which would cost the square of their number.
+    A stretch of more than `largest` pairs stays unmatched: its layers are rejoined by path or signature later.
+    """
+    matcher = SequenceMatcher(None, [key(layer) for layer in old], [key(layer) for layer in new])
+    pairs: list[Pair] = []
+    i = j = 0
+    for block in matcher.get_matching_blocks():
+        before, after = old[i : block.a], new[j : block.b]
+        if len(before) * len(after) <= largest:
+            pairs += _best(before, after)
+        else:
+            pairs += [(layer, None) for layer in before]
+            pairs += [(None, layer) for layer in after]
+        pairs += zip(old[block.a : block.a + block.size], new[block.b : block.b + block.size], strict=True)
+        i, j = block.a + block.size, block.b + block.size
+    return pairs
+
+
+def _score(pairs: Sequence[Pair]) -> int:
+    """The likeness of an alignment in sum."""
+    return sum(_likeness(old, new) for old, new in pairs if old is not None and new is not None)
+
+
+def _identity(layer: LayerRecord) -> Any:
+    return layer.path, layer.signature
+
+
+def _signature(layer: LayerRecord) -> Any:
+    return layer.signature
 
 
 def _best(old: Sequence[LayerRecord], new: Sequence[LayerRecord]) -> list[Pair]:
@@ -121,22 +161,26 @@ def _name(layer: LayerRecord) -> str:
 
 
 def _rejoined(changes: Sequence[Change]) -> Iterator[Change]:
-    """What went at one place and came at another: the same path, or the same layer elsewhere."""
-    gone = [change.old for change in changes if change.new is None and change.old is not None]
-    partner: dict[int, LayerRecord] = {}
+    """What went at one place and came at another is one change: the same path, or else the same layer elsewhere."""
+    gone = {id(change.old): change.old for change in changes if change.new is None and change.old is not None}
     new = [change.new for change in changes if change.old is None and change.new is not None]
-    keys: tuple[Callable[[LayerRecord], Any], ...] = (lambda layer: layer.path, lambda layer: layer.signature)
-    for key in keys:
+    partner: dict[int, LayerRecord] = {}
+    for key in (_path, _signature):
+        waiting: dict[Any, deque[LayerRecord]] = defaultdict(deque)
+        for layer in gone.values():
+            waiting[key(layer)].append(layer)
         for layer in new:
-            if id(layer) in partner or not (layer.params or layer.macs or key is keys[0]):
-                continue
-            match = next((one for one in gone if key(one) == key(layer)), None)
-            if match is not None:
-                partner[id(layer)] = match
-                gone.remove(match)
+            counts = layer.params or layer.macs or key is _path  # layers without figures are the same all too easily
+            if id(layer) not in partner and counts and waiting[key(layer)]:
+                partner[id(layer)] = waiting[key(layer)].popleft()
+                del gone[id(partner[id(layer)])]
     taken = {id(layer) for layer in partner.values()}
     for change in changes:
         if change.old is None and change.new is not None:
             yield Change(partner.get(id(change.new)), change.new)
         elif change.new is not None or id(change.old) not in taken:
             yield change
+
+
+def _path(layer: LayerRecord) -> str:
+    return layer.path

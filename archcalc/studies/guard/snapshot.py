@@ -12,15 +12,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import PurePath
 from typing import Any
 
+from archcalc.analyses.metrics import SNAPSHOT, known_to
 from archcalc.analyses.report import Layer, Report
 from archcalc.errors import NotASnapshot
 from archcalc.tracing import Shape
 
 VERSION = 1
-TOTALS = ("params", "trainable_params", "buffers", "param_bytes", "macs", "flops", "elementwise_flops", "peak_bytes")
+TOTALS = {metric.key: metric for metric in known_to(SNAPSHOT)}
+"""The figures of a model, by their keys in the file."""
 MAY_MOVE = ("elementwise_flops", "extra", "peak_bytes", "train_peak_bytes", "uncounted")
 """What another minor version of torch may change: how ops decompose and which of them copy, how modules print."""
-FIGURES = ("params", "buffers", "macs", "elementwise_flops")
+LAYER_FIGURES = ("params", "buffers", "macs", "elementwise_flops")
 """The figures of a layer: its own, without those of the layers inside it, so that they add up to the totals."""
 
 
@@ -59,7 +61,7 @@ class Snapshot:
 def snapshot(report: Report, training: Report | None = None) -> Snapshot:
     """The snapshot of a report; with that of a training step also its peak."""
     trace = report.trace
-    totals: dict[str, Any] = {key: report.totals[key] for key in TOTALS}
+    totals: dict[str, Any] = {key: metric.of(report) for key, metric in TOTALS.items()}
     totals |= {"output": report.totals["output_shape"], "uncounted": list(report.totals["uncounted"])}
     assumed = trace.assumptions
     said = {key: assumed[key] for key in ("mode", "dtype", "batch") if key in assumed}
@@ -77,7 +79,7 @@ def snapshot(report: Report, training: Report | None = None) -> Snapshot:
 
 
 def _record(layer: Layer) -> LayerRecord:
-    figures = {key: layer.own[key] for key in FIGURES}
+    figures = {key: layer.own[key] for key in LAYER_FIGURES}
     return LayerRecord(layer.path, layer.type, layer.extra, layer.output_shapes, layer.calls, **figures)
 
 
@@ -142,7 +144,7 @@ def _read(model: Mapping[str, Any], made_with: Mapping[str, str]) -> Snapshot:
     for fields in model["layers"]:
         output = tuple(tuple(int(size) for size in shape) for shape in fields["output"])
         record = LayerRecord(**{**fields, "output": output})
-        if not all(type(getattr(record, key)) is int for key in (*FIGURES, "calls")):
+        if not all(type(getattr(record, key)) is int for key in (*LAYER_FIGURES, "calls")):
             raise ValueError(f"a figure of {record.path} is no integer")
         layers.append(record)
     totals = dict(model["totals"])

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from archcalc.studies.guard.config import FIGURES, LIMITS, SIZES, Budget, Check
+from archcalc.analyses.metrics import BUDGETS, BYTES
+from archcalc.studies.guard.config import LIMITS, Budget, Check
 from archcalc.studies.guard.snapshot import Snapshot
 from archcalc.text import units
 
 OK, WARN, FAIL, ERROR = "ok", "WARN", "FAIL", "ERROR"
-WORDS = {
-    "params": "params", "macs": "MACs", "flops": "FLOPs", "param_bytes": "bytes of params",
-    "peak_memory": "peak memory", "train_memory": "training memory",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ Outcome = tuple[bool, str, dict[str, Any]]
 
 
 def _limit(budget: Budget, now: Snapshot, baseline: Snapshot | None, letters: Letters) -> Outcome:
-    value, limit = int(now.totals[FIGURES[budget.figure]]), int(budget.limit)
+    value, limit = int(now.totals[BUDGETS[budget.figure].key]), int(budget.limit)
     holds = {"max": value <= limit, "min": value >= limit, "exact": value == limit}[budget.kind]
     difference = value - limit
     over = "" if holds else f"{'over' if difference > 0 else 'under'} by {_number(budget.figure, abs(difference))}"
@@ -75,12 +72,12 @@ def _limit(budget: Budget, now: Snapshot, baseline: Snapshot | None, letters: Le
         "over": over,
         "number": value,
     }
-    return holds, WORDS[budget.figure], rest
+    return holds, BUDGETS[budget.figure].short, rest
 
 
 def _growth(budget: Budget, now: Snapshot, baseline: Snapshot | None, letters: Letters) -> Outcome:
-    key = FIGURES[budget.figure]
-    what = f"{WORDS[budget.figure]} growth"
+    key = BUDGETS[budget.figure].key
+    what = f"{BUDGETS[budget.figure].short} growth"
     limit = f"≤ {100 * budget.limit:+g} %"
     if baseline is None or key not in baseline.totals:
         missing = "no baseline" if baseline is None else "not in the baseline"
@@ -139,7 +136,7 @@ def _rest(value: str, typed: str, over: str) -> dict[str, Any]:
 
 def _number(figure: str, value: int) -> str:
     """Parameters in every digit, counts of work in SI, bytes in binary units, all exact where they fit."""
-    if figure in SIZES:
+    if BUDGETS[figure].unit == BYTES:
         return units.size(value)
     return units.exact(value) if figure == "params" else units.si(value)
 

@@ -6,23 +6,20 @@ stacks of as many layers as it takes, told apart by which of four forms it follo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import log
 from typing import Any
 
 from archcalc import engine
 from archcalc.analyses.op_graph import path_length
-from archcalc.cli.options import Options
-from archcalc.cli.output import counting
-from archcalc.engine import Setup
-from archcalc.errors import ArchcalcError, WrongUse
-from archcalc.render.document import TEXT, Column, Document, Table
-from archcalc.render.formulas import as_sympy, as_written, big_o, letters
+from archcalc.engine.setup import Setup
+from archcalc.errors import ArchcalcError
 from archcalc.studies.law.interpolation import Law
-from archcalc.studies.law.members import found
+from archcalc.studies.law.law import laws
+from archcalc.studies.observer import SILENT, Observer
 
-TABLE = "self-attention"
+FIGURES = ("macs", "sequential_operations")
 MOST_LAYERS = 40
 WIDTH = 4
 
@@ -69,60 +66,43 @@ FORMS = (
 )
 
 
-def layer_comparison(table: str, model: str, options: Options) -> Document:
-    """The table, every cell computed; WrongUse for another name."""
-    if table != TABLE:
-        raise WrongUse(f"there is no table '{table}'.", f"write  --table {TABLE}")
-    if model:
-        raise WrongUse("--table has its own layers and takes no model.", f"type  archcalc law --table {TABLE}")
-    with counting("members traced", options.quiet) as watch:
-        rows = [_row(kind, watch) for kind in KINDS]
-    columns = [
-        Column("layer", "layer", TEXT),
-        Column("macs", "MACs of a layer", TEXT),
-        Column("macs_big_o", "complexity", TEXT),
-        Column("sequential", "sequential contractions", TEXT),
-        Column("sequential_big_o", "", TEXT),
-        Column("path", "longest path", TEXT),
-        Column("path_big_o", "", TEXT),
-    ]
-    head = ["the layers of sequence models · n positions of width d, kernels of k, neighbourhoods of r"]
-    foot = [
-        "MACs and sequential contractions: laws, checked on members apart from those they were found on",
-        "longest path: contractions on the shortest way between the two positions that are farthest apart, in as many",
-        "layers as it takes; the form holds on every member that was traced, kernels of 2 to 5 among them",
-        "the same layers by themselves: archcalc show self-attention-layer · archcalc law recurrent-layer --over n,d",
-    ]
-    around = {"totals": {"layers": len(rows)}, "notes": []}
-    return Document("law", head, [Table(columns, rows)], foot, around)
+@dataclass(frozen=True)
+class ComparedLayer:
+    """A kind of layer with its laws in `over`, and the form of its longest path with its big O."""
+
+    kind: Kind
+    over: Sequence[str]
+    macs: Law
+    sequential: Law
+    path: str
+    path_big_o: str
 
 
-def _row(kind: Kind, watch: Callable[[], None]) -> dict[str, Any]:
+def layer_comparison(observer: Observer = SILENT) -> list[ComparedLayer]:
+    """Every kind of layer, every figure computed."""
+    return [_compared(kind, observer) for kind in KINDS]
+
+
+def _compared(kind: Kind, observer: Observer) -> ComparedLayer:
     setup = Setup(dict(kind.settings or {}))
     over = ["n", "d", *([kind.reach] if kind.reach else [])]
-    result = found(kind.network, setup, over, ["macs", "sequential_operations"], watch)
-    laws: dict[str, Law] = {law.figure: law for law in result.laws}
-    row: dict[str, Any] = {"layer": kind.words, "network": kind.network}
-    names = list(letters(over).values())
-    for key, figure in (("macs", "macs"), ("sequential", "sequential_operations")):
-        row[key] = as_written(laws[figure].formula, over)
-        row[f"{key}_expression"] = as_sympy(laws[figure].formula, over)
-        row[f"{key}_big_o"] = big_o(laws[figure].leading, names)
-    return {**row, **_path(kind, setup, watch)}
+    found = {law.figure: law for law in laws(kind.network, setup, over, FIGURES, observer=observer).laws}
+    macs, sequential = (found[figure] for figure in FIGURES)
+    return ComparedLayer(kind, over, macs, sequential, *_path(kind, setup, observer))
 
 
-def _path(kind: Kind, setup: Setup, watch: Callable[[], None]) -> dict[str, Any]:
-    """The form that the longest path follows on all members."""
+def _path(kind: Kind, setup: Setup, observer: Observer) -> tuple[str, str]:
+    """The form that the longest path follows on all members, and its big O."""
     points = (
         [(n, w) for w in (2, 3, 5) for n in _lengths(kind, w)] if kind.reach else [(n, 2) for n in (2, 3, 5, 9, 14)]
     )
-    lengths = {(n, w): _longest(kind, setup, n, w, watch) for n, w in points}
+    lengths = {(n, w): _longest(kind, setup, n, w, observer) for n, w in points}
     for form in FORMS:
         ratios = {round(length / form.at(n, w), 9) for (n, w), length in lengths.items()}
         if len(ratios) == 1 and form.reaches <= bool(kind.reach):
             words = _times(ratios.pop(), form.words.format(w=kind.reach))
-            return {"path": words, "path_big_o": form.big_o.format(w=kind.reach)}
-    return {"path": "no form", "path_big_o": ""}
+            return words, form.big_o.format(w=kind.reach)
+    return "no form", ""
 
 
 def _times(factor: float, words: str) -> str:
@@ -143,11 +123,11 @@ def _lengths(kind: Kind, w: int) -> list[int]:
     return [1 + layers * (w - 1) for layers in (1, 2, 3, 5)]
 
 
-def _longest(kind: Kind, setup: Setup, n: int, w: int, watch: Callable[[], None]) -> int:
+def _longest(kind: Kind, setup: Setup, n: int, w: int, observer: Observer) -> int:
     """The longest path in the smallest stack in which every position reaches all behind it."""
     knobs = {**setup.knobs, "n": n, "d": WIDTH, **({kind.reach: w} if kind.reach else {})}
     for layers in range(1, MOST_LAYERS):
-        watch()
+        observer.advance()
         length = path_length(engine.trace(kind.network, replace(setup, knobs={**knobs, "layers": layers})))
         if length is not None:
             return length

@@ -1,4 +1,4 @@
-"""Choosing among members: a condition on their figures, and those that no other beats in two figures at once."""
+"""Conditions on the figures of members, as --where takes them: comparisons of numbers and names."""
 
 from __future__ import annotations
 
@@ -90,17 +90,3 @@ def _value(node: ast.expr, row: Row, text: str) -> Any:
         pairs = pairwise(sides)
         return all(COMPARISONS[type(op)](a, b) for op, (a, b) in zip(node.ops, pairs, strict=True))
     raise WrongUse(f"'--where {text}' is more than a comparison.", FORM)
-
-
-def front(rows: Sequence[Row], keys: Sequence[tuple[str, bool]]) -> list[int]:
-    """The numbers of the rows that no other row beats: keys with whether more of them is better.
-
-    >>> front([{"a": 1, "b": 5}, {"a": 2, "b": 3}, {"a": 3, "b": 4}], [("a", False), ("b", False)])
-    [0, 1]
-    """
-    scores = [tuple(-row[key] if more else row[key] for key, more in keys) for row in rows]
-
-    def beaten(one: tuple[Any, ...]) -> bool:
-        return any(other != one and all(a <= b for a, b in zip(other, one, strict=True)) for other in scores)
-
-    return [number for number, score in enumerate(scores) if not beaten(score)]

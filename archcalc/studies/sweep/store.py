@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from archcalc.errors import CannotWrite, one_line
-from archcalc.render.pages.views import setting
+from archcalc.text.spelling import setting
 
 Row = dict[str, Any]
 

@@ -1,31 +1,53 @@
-"""What others say of a network, gathered: published figures, a same implementation elsewhere, other counters."""
+"""Our figures beside published ones, those of the same network in a library, and those of other counters."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from archcalc import engine
-from archcalc.analyses import analyze
+from archcalc.analyses import Flops, Params, analyze
 from archcalc.analyses.report import Report
 from archcalc.engine import Setup
 from archcalc.errors import ArchcalcError, MissingExtra
+from archcalc.networks import catalogue
 from archcalc.networks.spec import Network
+from archcalc.studies.observer import SILENT, Observer
 from archcalc.studies.published import at_defaults, network_of
-from archcalc.studies.verify.explained import Check, against_counter, against_printed, against_report
+from archcalc.studies.verify.reasons import Check, against_counter, against_printed, against_report
 from archcalc.text.units import shape
 
-ANALYSES = ("params", "flops")
+ANALYSES = (Params(), Flops())
 
 
-def verified(reference: str, setup: Setup) -> tuple[Report, list[Check]]:
-    """The report of a model and every check that applies to it; raises what tracing the model raises."""
+@dataclass(frozen=True)
+class Verification:
+    """The report of a model, and every check that applies to it."""
+
+    report: Report
+    checks: Sequence[Check]
+
+
+def verified(reference: str, setup: Setup) -> Verification:
+    """Every check that applies to a model; raises what tracing the model raises."""
     report = analyze(engine.trace(reference, setup), ANALYSES)
     checks = [against_counter(report, counted) for counted in engine.other_counts(reference, setup)]
     network = network_of(report)
     if network is None or not at_defaults(report, network):
-        return report, checks
-    return report, [*_published(report, network), *_elsewhere(report, network), *checks]
+        return Verification(report, checks)
+    return Verification(report, [*_published(report, network), *_elsewhere(report, network), *checks])
+
+
+def verified_catalogue(setup: Setup, observer: Observer = SILENT) -> list[Verification]:
+    """The same for every network of the catalogue."""
+    names = list(catalogue.entries())
+    observer.expect(len(names))
+    found = []
+    for name in names:
+        found.append(verified(name, setup))
+        observer.advance()
+    return found
 
 
 def _published(report: Report, network: Network) -> list[Check]:

@@ -1,75 +1,26 @@
-"""`sweep`: a grid of members, measured by processes or by a cluster, kept in a file that a later run goes on with."""
+"""The members of a grid measured one by one, by processes of this machine, or by a cluster."""
 
 from __future__ import annotations
 
-import ast
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields
-from itertools import product
 from multiprocessing import get_context
 from threading import Lock
 from typing import Any
 
-from archcalc.analyses.metrics import figure_named
-from archcalc.cli.options import parse_value
+from archcalc.analyses.metrics import metric_named
 from archcalc.engine import Setup, Training
 from archcalc.errors import ArchcalcError, MissingExtra, WorkerDied, WrongUse, one_line
 from archcalc.studies.law.members import member_report
+from archcalc.studies.observer import SILENT, Observer
+from archcalc.studies.sweep.grid import Member
 from archcalc.studies.sweep.store import Row, Store, key_of
 
 DASK = "dask://"
-MOST = 100_000
-"""Members of a grid at most."""
-Member = Mapping[str, Any]
-
-
-def axes(settings: Sequence[str]) -> dict[str, list[Any]]:
-    """The values of each knob: '40:250:30' a range, '12,24' alternatives, '(6,12),(6,24)' lists, one value as it is.
-
-    >>> axes(["depth=40:100:30", "growth_rate=12,24", "memory_efficient=true"])
-    {'depth': [40, 70, 100], 'growth_rate': [12, 24], 'memory_efficient': [True]}
-    """
-    found: dict[str, list[Any]] = {}
-    for text in settings:
-        knob, equals, values = text.partition("=")
-        name = knob.strip().replace("-", "_")
-        if not equals or not name or not values.strip():
-            raise WrongUse(
-                f"'--set {text}' is not an axis.", "write  --set depth=40:250:30  or  --set growth_rate=12,24"
-            )
-        if name in found:
-            raise WrongUse(f"--set {name} is given twice.", "give each knob once, with all its values")
-        found[name] = _values(text, values.strip())
-    return found
-
-
-def _values(text: str, values: str) -> list[Any]:
-    parts = values.split(":")
-    if len(parts) in (2, 3) and all(part.strip().isdigit() for part in parts):
-        first, last, step = (int(part) for part in (*parts, "1")[:3])
-        if step < 1 or last < first or (last - first) // step >= MOST:
-            raise WrongUse(f"'--set {text}' is no range.", "write  --set depth=40:250:30, from 40 to 250 by 30")
-        return list(range(first, last + 1, step))
-    if len(parts) > 1:
-        raise WrongUse(f"'--set {text}' is no range.", "write  --set depth=40:250:30, from 40 to 250 by 30")
-    try:
-        return list(ast.literal_eval(f"[{values}]"))
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return [parse_value(one.strip()) for one in values.split(",")]
-
-
-def grid(named: Mapping[str, Sequence[Any]]) -> list[Member]:
-    """Every combination; WrongUse for more than anybody waits for."""
-    size = 1
-    for values in named.values():
-        size *= len(values)
-    if size > MOST:
-        raise WrongUse(f"the grid has {size:,} members.", f"{MOST:,} are the most; take fewer values")
-    return [dict(zip(named, values, strict=True)) for values in product(*named.values())]
 
 
 def measured(reference: str, setup: Setup, member: Member, figures: Sequence[str]) -> Row:
@@ -83,7 +34,7 @@ ALONE = Lock()
 
 
 def _measured_alone(reference: str, setup: Setup, member: Member, figures: Sequence[str]) -> Row:
-    wanted = [figure_named(name) for name in figures]
+    wanted = [metric_named(name) for name in figures]
     try:
         report = member_report(reference, setup, member, any(one.trains for one in wanted))
     except ArchcalcError as error:
@@ -92,7 +43,7 @@ def _measured_alone(reference: str, setup: Setup, member: Member, figures: Seque
 
 
 @dataclass(frozen=True)
-class Sweep:
+class Grid:
     """What is measured of which members, and how."""
 
     reference: str
@@ -118,28 +69,29 @@ class Sweep:
         return bool(getattr(self.setup, name) != getattr(plain, name))
 
 
-def run(sweep: Sweep, executor: Executor | None, store: Store, watch: Callable[[], None]) -> list[Row]:
+def run(grid: Grid, executor: Executor | None, store: Store, observer: Observer = SILENT) -> list[Row]:
     """The row of every member in the order of the grid; those of the store are not measured again."""
+    observer.expect(len(grid.members))
     rows = {
         key_of(member): {**member, **store.known[key_of(member)]}
-        for member in sweep.members
+        for member in grid.members
         if key_of(member) in store.known
     }
     for _ in rows:
-        watch()
-    missing = [member for member in sweep.members if key_of(member) not in rows]
-    for member, figures in _measured(sweep, missing, executor):
+        observer.advance()
+    missing = [member for member in grid.members if key_of(member) not in rows]
+    for member, figures in _measured(grid, missing, executor):
         rows[key_of(member)] = {**member, **figures}
         store.add(rows[key_of(member)])
-        watch()
-    return [rows[key_of(member)] for member in sweep.members]
+        observer.advance()
+    return [rows[key_of(member)] for member in grid.members]
 
 
-def _measured(sweep: Sweep, members: Sequence[Member], executor: Executor | None) -> Iterator[tuple[Member, Row]]:
+def _measured(grid: Grid, members: Sequence[Member], executor: Executor | None) -> Iterator[tuple[Member, Row]]:
     if executor is None:
-        yield from ((m, measured(sweep.reference, sweep.setup, m, sweep.figures)) for m in members)
+        yield from ((m, measured(grid.reference, grid.setup, m, grid.figures)) for m in members)
         return
-    tasks = {executor.submit(measured, sweep.reference, sweep.setup, m, sweep.figures): m for m in members}
+    tasks = {executor.submit(measured, grid.reference, grid.setup, m, grid.figures): m for m in members}
     try:
         for done in as_completed(tasks):
             yield tasks[done], _result(done, tasks[done])

@@ -1,4 +1,4 @@
-"""The steps of a run as a table."""
+"""The answer of `shapes`: every step with its shapes, the rule that made them, and the receptive field."""
 
 from __future__ import annotations
 
@@ -7,24 +7,35 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from archcalc.analyses.report import Report
-from archcalc.analyses.shapes import Step
+from archcalc.analyses.shapes import Step, Walk
 from archcalc.errors import NoSuchLayer, WrongUse
-from archcalc.render.document import FIELD, LAYER, SHAPE, TEXT, Column, Table
+from archcalc.render.around import document, next_commands
+from archcalc.render.columns import LAYER_COLUMN
+from archcalc.render.document import FIELD, SHAPE, TEXT, Column, Document, Table
 from archcalc.render.layers import Selection
 
 
-def step_table(report: Report, selection: Selection, only_changes: bool) -> Table:
+def shapes(report: Report, selection: Selection, only_changes: bool) -> Document:
+    """Every step with its shapes, the rule that made them, and the receptive field."""
+    totals = report.totals
+    keys = ("output_shape", "receptive_field", "total_stride")
+    foot = next_commands(report, "shapes --only-changes" if not only_changes else "shapes", "summary", "flops")
+    table = _steps(report, selection, only_changes)
+    return document("shapes", report, [table], foot, {key: totals[key] for key in keys})
+
+
+def _steps(report: Report, selection: Selection, only_changes: bool) -> Table:
     """One row a step; with `only_changes` those whose output has another shape than their first input."""
     if selection.depth is not None or selection.top is not None or selection.sort:
         raise WrongUse("shapes shows steps in their order: it has no --depth, --top or --sort.", "use  --layer GLOB")
-    steps: Sequence[Step] = report.details["steps"]
+    steps: Sequence[Step] = report.record(Walk).steps
     if selection.layer:
         steps = [step for step in steps if _inside(step.path, selection.layer)]
         if not steps:
             raise NoSuchLayer(selection.layer, [path for path in report.layers if path])
     rows = [_row(step) for step in steps if step.changes or not only_changes]
     columns = [
-        Column("path", "layer", LAYER),
+        LAYER_COLUMN,
         Column("type", "type", TEXT),
         Column("input_shapes", "in", SHAPE),
         Column("output_shapes", "out", SHAPE),

@@ -13,6 +13,7 @@ from decimal import Decimal
 from math import prod
 
 from archcalc.analyses.conventions import contractions
+from archcalc.analyses.flops import Contractions
 from archcalc.analyses.report import Report
 from archcalc.ops.names import packet
 from archcalc.ops.registry import operations_of
@@ -78,7 +79,7 @@ def against_report(report: Report, other: Report) -> list[Check]:
     """Another implementation, counted by ourselves: parameters and MACs, with the kinds of module or op that differ."""
     by = other.trace.model.reference
     params = _changes(_params_by_type(report), _params_by_type(other))
-    ops: tuple[Mapping[str, int], ...] = (report.details["macs_by_op"], other.details["macs_by_op"])
+    ops: tuple[Mapping[str, int], ...] = (report.record(Contractions).macs_by_op, other.record(Contractions).macs_by_op)
     macs = _changes(*({op.removeprefix("aten."): count for op, count in one.items()} for one in ops))
     return [
         Check(figure, by, int(report.totals[figure]), (value := int(other.totals[figure])),
@@ -100,7 +101,7 @@ def against_counter(report: Report, counted: Counted) -> Check:
             else:
                 beside[op] += macs
     reasons = [f"counts {op}: {_signed(macs)}" for op, macs in beside.most_common()]
-    ours_too = {op.split(".")[1] for op in report.details["macs_by_op"]}  # ops of other libraries among them
+    ours_too = {op.split(".")[1] for op in report.record(Contractions).macs_by_op}  # ops of other libraries among them
     missing, blind = ours - products, sorted((MULTIPLYING | ours_too - PRODUCTS).intersection(counted.unknown))
     if missing:
         where = _where(report, counted)
@@ -140,7 +141,7 @@ def _reading(report: Report, figure: str, printed: str) -> str:
 def _readings_of_macs(report: Report) -> Iterator[tuple[str, int]]:
     trace, macs = report.trace, report.macs
     yield "in FLOPs, 2 x MACs", 2 * macs
-    yield "convolutions only", sum(n for op, n in report.details["macs_by_op"].items() if "convolution" in op)
+    yield "convolutions only", sum(n for op, n in report.record(Contractions).macs_by_op.items() if "convolution" in op)
     counted = contractions(trace)
     biases = sum(operations_of(trace, trace.calls[number]) or 0 for number in counted)
     norms = sum(prod(trace.shape(call.outputs[0])) for call in trace.calls if packet(call.op).endswith("batch_norm"))

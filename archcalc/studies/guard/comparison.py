@@ -1,30 +1,39 @@
-"""`diff`: two sides, each a model, a snapshot of one or several, or a stored trace."""
+"""Differences between two sides: each a model, a snapshot of one or several models, or a stored trace."""
 
 from __future__ import annotations
 
-from archcalc.engine import Setup
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from archcalc.engine.setup import Setup
 from archcalc.errors import WrongUse
-from archcalc.render.document import Document
-from archcalc.render.pages import diff as diffs
-from archcalc.studies.guard.diff import SAME
-from archcalc.studies.guard.diff import diff as changes_of
+from archcalc.studies.guard.diff import SAME, Change, diff
 from archcalc.studies.guard.snapshot import Snapshot
-from archcalc.studies.guard.take import named
+from archcalc.studies.guard.sources import named
 
 NOTHING = Snapshot("nothing", (), {}, {}, ())
 
 
-def compared(old: str, new: str, setup: Setup, *, everything: bool) -> tuple[list[Document], bool]:
-    """A document for each pair of models, and whether anything changed; settings apply to models, not to files."""
-    olds, news = (named(one, setup if _is_model(one) else Setup()) for one in (old, new))
+@dataclass(frozen=True)
+class Comparison:
+    """One model before and after, with the changes of its layers."""
+
+    old: Snapshot
+    new: Snapshot
+    changes: Sequence[Change]
+
+    @property
+    def changed(self) -> bool:
+        """Whether a layer is not what it was."""
+        return any(change.status != SAME for change in self.changes)
+
+
+def compared(old: str, new: str, setup: Setup) -> list[Comparison]:
+    """A comparison for each pair of models; the setup applies to models, not to files."""
+    olds, news = (named(side, setup if _is_model(side) else Setup()) for side in (old, new))
     if setup != Setup() and not (_is_model(old) or _is_model(new)):
         raise WrongUse("both sides are files: their inputs and knobs cannot be changed.", "leave the options out")
-    documents, changed = [], False
-    for before, after in _pairs(olds, news):
-        changes = changes_of(before, after)
-        documents.append(diffs.diff(before, after, changes, everything=everything))
-        changed |= any(change.status != SAME for change in changes)
-    return documents, changed
+    return [Comparison(before, after, diff(before, after)) for before, after in _pairs(olds, news)]
 
 
 def _is_model(reference: str) -> bool:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from archcalc import engine
-from archcalc.analyses import analyze
-from archcalc.cli.options import parse_image_size, parse_settings
+from archcalc.analyses import Flops, Memory, Params, analyze
 from archcalc.engine import Setup, Training
 from archcalc.errors import BadReference, WrongUse, unreadable
 from archcalc.studies.guard.snapshot import Snapshot, from_json, is_snapshot, snapshot
 
-ANALYSES = ("params", "flops", "memory")
+ANALYSES = (Params(), Flops(), Memory())
 
 
 def taken(reference: str, setup: Setup, trains: bool = False) -> Snapshot:
@@ -24,7 +21,7 @@ def taken(reference: str, setup: Setup, trains: bool = False) -> Snapshot:
     if not trains:
         return snapshot(plain)
     step = replace(setup, training=setup.training or Training(), mode="eval")
-    return snapshot(plain, analyze(engine.trace(reference, step), ("params", "memory")))
+    return snapshot(plain, analyze(engine.trace(reference, step), (Params(), Memory())))
 
 
 def read(path: str) -> tuple[Snapshot, ...]:
@@ -52,32 +49,3 @@ def _is_trace(path: str) -> bool:
     except (OSError, UnicodeDecodeError, ValueError, RecursionError):
         return False
     return isinstance(document, dict) and "trace" in document and not is_snapshot(document)
-
-
-def setup_of(settings: Mapping[str, Any], trains: bool) -> Setup:
-    """The setup that a check's settings mean; they are the command line's options by name."""
-    given = dict(settings)
-    knobs = {knob: tuple(value) if isinstance(value, list) else value for knob, value in given.get("set", {}).items()}
-    parse_settings([f"{knob}=1" for knob in knobs])  # refuses what is no name
-    training = Training(
-        given.get("optimizer", "adamw"),
-        given.get("loss", "sum"),
-        _several(given.get("frozen", ())),
-        _several(given.get("checkpoint", ())),
-        given.get("grad_accumulation", 1),
-    )
-    plain = {
-        key: given[key] for key in ("batch", "seq_len", "dtype", "mode", "device", "attention", "amp") if key in given
-    }
-    return Setup(
-        knobs=knobs,
-        inputs=_several(given.get("input", ())),
-        inputs_from=given.get("inputs", ""),
-        size=parse_image_size(str(given.get("size", ""))),
-        training=training if trains else None,
-        **plain,
-    )
-
-
-def _several(value: Any) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(map(str, value))

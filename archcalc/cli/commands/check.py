@@ -1,0 +1,70 @@
+"""`archcalc check`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from archcalc.cli.answer import emit_documents, format_of
+from archcalc.cli.app import app
+from archcalc.cli.options import PRINTING, Options, shared
+from archcalc.cli.output import emit_text, watching
+from archcalc.errors import writing
+
+
+@app.command()
+@shared(PRINTING)
+def check(
+    file: Annotated[str, typer.Argument(metavar="[FILE]", help="archcalc.toml or pyproject.toml of this folder.")] = "",
+    only: Annotated[list[str] | None, typer.Option("--only", metavar="NAME", help="This check; repeatable.")] = None,
+    update: Annotated[
+        bool, typer.Option("--update-baseline", help="Write today's figures to the checks' baselines.")
+    ] = False,
+    *,
+    options: Options,
+) -> None:
+    """Budgets and shapes of pyproject.toml, for CI; exit 1 where one fails, 3 where a model cannot be analysed.
+
+    \b
+    Examples:
+      archcalc check
+      archcalc check --format github
+      archcalc check --update-baseline
+
+    Further formats: github (annotations and job summary), junit, sarif.
+    """
+    from archcalc.render.formats.ci import CI_FORMATS, job_summary
+    from archcalc.render.pages import check as page
+    from archcalc.studies.guard import check as study
+
+    if options.json_ or options.format_ not in CI_FORMATS:
+        format_of(options, CI_FORMATS)  # a wrong one is told before any model is traced
+    path = study.found_file(file)
+    wanted = study.checks_of(path, only or ())
+    if update:
+        for written in study.update_baselines(path, wanted):
+            if not options.quiet:
+                print(f"wrote {written}", file=sys.stderr)
+        return
+    with watching("checks done", options.quiet) as observer:
+        done = study.run(path, wanted, observer)
+    if options.format_ in CI_FORMATS:
+        emit_text(CI_FORMATS[options.format_](done), options.output, options.quiet)
+        if options.format_ == "github":
+            _append_job_summary(job_summary(done))
+    else:
+        emit_documents([page.checks(done)], options)
+    if code := study.exit_code(done):
+        raise typer.Exit(code)
+
+
+def _append_job_summary(text: str) -> None:
+    """Append to GitHub's job summary, if there is one."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if path:
+        with writing(path), Path(path).open("a", encoding="utf-8") as file:
+            file.write(text)

@@ -1,0 +1,28 @@
+"""`archcalc compare`."""
+
+from __future__ import annotations
+
+from archcalc import engine
+from archcalc.cli.answer import demand_complete, emit_documents
+from archcalc.cli.app import Models, app
+from archcalc.cli.options import BUILDING, COMPLETE, PRINTING, STEP, TRAIN, Options, shared
+
+
+@app.command()
+@shared(BUILDING, TRAIN, STEP, COMPLETE, PRINTING)
+def compare(model: Models, *, options: Options) -> None:
+    """Several networks side by side.
+
+    \b
+    Examples:
+      archcalc compare resnet-50 densenet-121 shufflenet-v2
+      archcalc compare resnet-18 resnet-34 --batch 8 -f md
+      archcalc compare resnet-50 densenet-121 --batch 16 --train --optimizer momentum
+    """
+    from archcalc.analyses import Flops, Memory, Params, analyze
+    from archcalc.render.pages import compare as page
+
+    analyses = (Params(), Flops(), Memory())
+    reports = [analyze(engine.trace(reference, options.setup), analyses) for reference in model]
+    demand_complete(reports, options)
+    emit_documents([page.compare(reports)], options)

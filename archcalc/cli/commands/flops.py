@@ -1,0 +1,42 @@
+"""`archcalc flops`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from archcalc.analyses.conventions import CONVENTIONS
+from archcalc.cli.answer import answer
+from archcalc.cli.app import Models, app
+from archcalc.cli.options import BUILDING, CHOOSING, COMPLETE, PRINTING, Options, shared
+
+COUNTING = f"How MACs are counted: {', '.join(CONVENTIONS)}."
+
+
+@app.command()
+@shared(BUILDING, "frozen", "checkpoint", COMPLETE, CHOOSING, PRINTING)
+def flops(
+    model: Models,
+    convention: Annotated[str, typer.Option("--convention", metavar="NAME", help=COUNTING)] = "archcalc",
+    backward: Annotated[bool, typer.Option("--backward", help="Also the MACs of the backward pass.")] = False,
+    *,
+    options: Options,
+) -> None:
+    """Multiply-accumulates (MACs) and FLOPs = 2 x MACs by layer; elementwise work in a column of its own.
+
+    \b
+    Examples:
+      archcalc flops shufflenet-v2
+      archcalc flops resnet-50 --size 320 --depth 2
+      archcalc flops resnet-18 --layer 'layer4*'
+      archcalc flops gpt2 --convention half-causal
+      archcalc flops resnet-18 --backward --frozen 'layer[12]'
+    """
+    from archcalc.analyses import Analysis, Backward, Flops
+    from archcalc.render.pages import flops as page
+
+    analyses: tuple[Analysis, ...] = (Flops(convention), *([Backward()] if backward else []))
+    figure = "macs" if convention == "archcalc" else ""
+    answer(model, replace(options, train=True) if backward else options, page.flops, analyses, figure=figure)

@@ -1,0 +1,33 @@
+"""`archcalc list`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from archcalc.cli.answer import emit_documents
+from archcalc.cli.app import app
+from archcalc.cli.options import PRINTING, Options, shared
+from archcalc.networks import catalogue
+from archcalc.render.pages import list as page
+
+
+@app.command(name="list", epilog="Example: archcalc list 'resnet*'")
+@shared(PRINTING)
+def list_(
+    glob: Annotated[str, typer.Argument(metavar="[GLOB]", help="Only names or families that match.")] = "*",
+    *,
+    options: Options,
+) -> None:
+    """The catalogue: families, networks, parameters and MACs. Needs no torch.
+
+    \b
+    Examples:
+      archcalc list
+      archcalc list 'densenet*'
+    """
+    found = catalogue.matching(glob)
+    if not found:
+        catalogue.resolve(glob)
+    emit_documents([page.catalogue(found)], options)

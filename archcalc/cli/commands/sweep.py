@@ -1,0 +1,55 @@
+"""`archcalc sweep`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from archcalc.cli.answer import emit_documents
+from archcalc.cli.app import app
+from archcalc.cli.completion import complete_model
+from archcalc.cli.options import BUILDING, KERNELS, PRINTING, STEP, Options, shared, without
+from archcalc.cli.output import watching
+
+
+@app.command()
+@shared(BUILDING, STEP, KERNELS, PRINTING)
+def sweep(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model reference.", autocompletion=complete_model)],
+    figure: Annotated[
+        list[str] | None, typer.Option("--figure", metavar="NAME", help="params, macs, peak_bytes, ...; repeatable.")
+    ] = None,
+    where: Annotated[str, typer.Option("--where", metavar="CONDITION", help="Show these: 'macs < 1e9'.")] = "",
+    sort: Annotated[str, typer.Option("--sort", metavar="KEY", help="Order by a knob or a figure.")] = "",
+    pareto: Annotated[
+        str, typer.Option("--pareto", metavar="A,B", help="Mark the front of two figures: macs,params:max.")
+    ] = "",
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", min=1, metavar="N", help="Processes; all cores by default.")
+    ] = None,
+    executor: Annotated[str, typer.Option("--executor", metavar="dask://HOST:PORT", help="A cluster of dask's.")] = "",
+    *,
+    options: Options,
+) -> None:
+    """A grid of members: --set KNOB=A:B:STEP is a range, --set KNOB=A,B are alternatives. -o FILE keeps every member.
+
+    \b
+    Examples:
+      archcalc sweep densenet-bc-cifar --set depth=40:250:30 --set growth_rate=12,24 --sort params
+      archcalc sweep wrn --set depth=16:40:6 --set widen_factor=1,2,4 --where 'macs < 1e9' --pareto macs,params:max
+      archcalc sweep resnet-50 --set batch=1:64:9 --figure peak_bytes -o resnet.csv
+    """
+    from archcalc.render.assumed import step_words
+    from archcalc.render.pages import sweep as page
+    from archcalc.studies.sweep.sweep import DEFAULT, Choice, Workers
+    from archcalc.studies.sweep.sweep import sweep as study
+
+    setup, values = without(options, "set").setup_with_step, options.typed.get("set", ())
+    choice, workers = Choice(where, sort, pareto), Workers(jobs, executor)
+    with watching("members measured", options.quiet) as observer:
+        swept = study(
+            model, setup, values, figure or DEFAULT, choice, workers=workers, file=options.output, observer=observer
+        )
+    emit_documents([page.sweep(swept, step_words(setup))], replace(options, output=""))

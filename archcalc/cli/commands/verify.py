@@ -1,0 +1,48 @@
+"""`archcalc verify`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from archcalc.cli.answer import emit_documents
+from archcalc.cli.app import app
+from archcalc.cli.completion import complete_model
+from archcalc.cli.options import BUILDING, PRINTING, Options, shared
+from archcalc.cli.output import watching
+
+
+@app.command()
+@shared(BUILDING, PRINTING)
+def verify(
+    model: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL...]", help="Model references; none: the catalogue.", autocompletion=complete_model
+        ),
+    ] = None,
+    *,
+    options: Options,
+) -> None:
+    """Our figures beside published ones, other implementations and other counters; exit 1 for what nobody explains.
+
+    \b
+    Examples:
+      archcalc verify resnet-50
+      archcalc verify timm:vit_base_patch16_224
+      archcalc verify
+    """
+    from archcalc.render.pages import verify as page
+    from archcalc.studies.verify.verify import verified, verified_catalogue
+
+    if model:
+        found = [verified(reference, options.setup) for reference in model]
+        documents = [page.verification(verification) for verification in found]
+    else:
+        with watching("networks verified", options.quiet) as observer:
+            found = verified_catalogue(options.setup, observer)
+        documents = [page.catalogue_verification(found)]
+    emit_documents(documents, options)
+    if any(check.verdict == "unexplained" for verification in found for check in verification.checks):
+        raise typer.Exit(1)

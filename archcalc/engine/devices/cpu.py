@@ -1,0 +1,19 @@
+"""torch's CPU kernels: oneDNN's convolutions and LSTM, BLAS, recurrent layers that multiply all inputs first."""
+
+from __future__ import annotations
+
+from archcalc.engine.devices.device import Device, Kernels
+
+
+def _kernels() -> Kernels:
+    from archcalc.engine.devices import attention, cpu_rnn, workspaces
+
+    return Kernels(attention.CPU, cpu_rnn.RECURRENT, workspaces.on_cpu)
+
+
+CPU = Device(
+    name="cpu",
+    note="with the scratch memory of cpu kernels · not counted: allocator rounding, the framework itself",
+    kernels=_kernels,
+    autocast="cpu",
+)

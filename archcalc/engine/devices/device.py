@@ -1,0 +1,65 @@
+"""What a device does differently from tensors alone. No torch here: the kernels of a device are loaded when it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Kernel = Callable[..., Any]
+Wrap = Callable[[Kernel], Kernel]
+"""From the kernel that would run to the one that runs in its place."""
+Scratch = Callable[[Any, Sequence[Any], Mapping[str, Any], Any], int]
+"""Bytes that a call uses inside and gives back, from its op, arguments, keyword arguments and result."""
+
+
+def no_scratch(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
+    """0 bytes."""
+    return 0
+
+
+def no_workspace(func: Any) -> int:
+    """0 bytes."""
+    return 0
+
+
+@dataclass(frozen=True)
+class Attention:
+    """How a device computes scaled dot product attention.
+
+    `default` is the kernel that "auto" means. `fused` gives the kernel for a call, "math" if a fused one cannot do it;
+    `flash` computes attention by the device's flash kernel.
+    """
+
+    default: str
+    fused: Callable[..., str]
+    flash: Kernel
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The kernels of a device: ops that it computes by others (by name), what they use beside tensors, attention."""
+
+    attention: Attention
+    replaced: Mapping[str, Wrap] = field(default_factory=dict)
+    scratch: Scratch = no_scratch
+    workspace: Callable[[Any], int] = no_workspace
+    """Bytes that the first such call of a thread takes and that stay."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device whose kernels and allocator can be assumed.
+
+    `note` says what is and is not in its bytes. `block` are the bytes that its allocator rounds up to; `autocast` names
+    torch's lists of mixed precision; `foreach` says that optimizers update all parameters by one kernel, and
+    `numbers_on_host` that a number in a tensor of no dimension stays with Python.
+    """
+
+    name: str
+    note: str
+    kernels: Callable[[], Kernels]
+    block: int = 1
+    autocast: str = "cuda"
+    foreach: bool = False
+    numbers_on_host: bool = False

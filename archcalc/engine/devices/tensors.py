@@ -1,0 +1,20 @@
+"""No device: the model's tensors alone, by torch's plainest kernels."""
+
+from __future__ import annotations
+
+from archcalc.engine.devices.device import Device, Kernels
+
+
+def _kernels() -> Kernels:
+    from dataclasses import replace
+
+    from archcalc.engine.devices.attention import CPU
+
+    return Kernels(replace(CPU, default="math"))
+
+
+TENSORS = Device(
+    name="",
+    note="not counted: workspaces inside kernels (--device cpu counts them), allocator rounding, the framework itself",
+    kernels=_kernels,
+)

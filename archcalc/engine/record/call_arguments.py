@@ -1,0 +1,58 @@
+"""The arguments of an op call: names and defaults by its schema, the tensors in them, questions for values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from archcalc.engine.torch_private import op_name, schema
+
+VALUES = frozenset((torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape))
+"""Ops whose result, or its shape, is in the values of their inputs."""
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Every tensor in nested tuples, lists, dicts and dataclasses, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from tensors_in(item)
+    elif isinstance(value, list | tuple | set):
+        for item in value:
+            yield from tensors_in(item)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for one in fields(value):
+            yield from tensors_in(getattr(value, one.name))
+
+
+def asks_for_values(func: Any, args: Sequence[Any]) -> bool:
+    """Whether an op's result, or its shape, is in the values of its inputs; an index by numbers has a shape without."""
+    if VALUES.isdisjoint(func.tags):
+        return False
+    if op_name(func) in ("index", "_unsafe_index"):
+        return any(t.dtype in (torch.bool, torch.uint8) for t in tensors_in(args[1:]))
+    return True
+
+
+@cache
+def signature(func: Any) -> tuple[str, tuple[tuple[str, bool, Any], ...]]:
+    """An op's name, 'aten.add.Tensor', or 'aten.mm' for a default overload; its arguments, each with its default."""
+    arguments = ((a.name, a.has_default_value(), a.default_value) for a in schema(func).arguments)
+    return str(func).removesuffix(".default"), tuple(arguments)
+
+
+def arguments(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every argument of the call by its name in the op's schema, those left out by their default."""
+    for position, (name, has_default, default) in enumerate(signature(func)[1]):
+        if position < len(args):
+            yield name, args[position]
+        elif name in kwargs:
+            yield name, kwargs[name]
+        elif has_default:
+            yield name, default

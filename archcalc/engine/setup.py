@@ -1,0 +1,204 @@
+"""How a model is built and run: the one table of settings.
+
+A setting is a field of `Setup` or `Training` with a `Setting` beside its type. Command-line options and their help, the
+keys of check files and what `init` proposes are made from these fields; a new setting is one field here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Annotated, Any, get_type_hints
+
+from archcalc.errors import BadInput, WrongUse
+from archcalc.text.spelling import parse_value
+from archcalc.text.units import parse_shape
+
+BUILDING, STEP, KERNELS = "building", "training step", "kernels"
+"""The groups of settings: which model and input; how it is trained; which device's kernels run."""
+
+
+def as_typed(value: Any) -> Any:
+    """The value itself."""
+    return value
+
+
+def several(value: Any) -> tuple[str, ...]:
+    """One text or several, as a tuple."""
+    return (value,) if isinstance(value, str) else tuple(map(str, value))
+
+
+def parse_settings(settings: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """KNOB=VALUE pairs, the values read as numbers, lists, true or false, else as texts; or a table of a check file.
+
+    >>> parse_settings(["depth=169", "block_config=6,12,24,16", "shortcut=B", "memory_efficient=true"])
+    {'depth': 169, 'block_config': (6, 12, 24, 16), 'shortcut': 'B', 'memory_efficient': True}
+    """
+    if isinstance(settings, Mapping):
+        values = {knob: tuple(value) if isinstance(value, list) else value for knob, value in settings.items()}
+        return dict(zip(parse_settings([f"{knob}=1" for knob in values]), values.values(), strict=True))
+    parsed: dict[str, Any] = {}
+    for text in settings:
+        knob, equals, value = text.partition("=")
+        if not equals or not knob.strip():
+            raise WrongUse(f"'--set {text}' is not a setting.", "write  --set KNOB=VALUE")
+        name = knob.strip().replace("-", "_")
+        if name in parsed:
+            raise WrongUse(f"--set {name} is given twice.", "give each knob once")
+        parsed[name] = parse_value(value.strip())
+    return parsed
+
+
+def parse_image_size(size: str | int) -> tuple[int, int] | None:
+    """288, '288' or '224x320' as height and width; None for ''."""
+    if size == "":
+        return None
+    try:
+        sizes = parse_shape(str(size))
+    except ValueError:
+        sizes = ()
+    if len(sizes) not in (1, 2) or min(sizes) < 1:
+        raise BadInput(f"'--size {size}' is not a size.", "write  --size 288  or  --size 224x320")
+    return sizes[0], sizes[-1]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a setting is typed: `help` and `metavar` of its option, and the values that a check file may give it.
+
+    `key` is its name on the command line (--key) and in check files, by default the field's; `short` a second option.
+    `kinds` are the types that it is typed as, the first on the command line; `many` lets it be repeated. `least` is the
+    smallest number. `read` makes the field's value of what was typed, and raises WrongUse or BadInput.
+    """
+
+    help: str
+    group: str
+    metavar: str = ""
+    key: str = ""
+    short: str = ""
+    kinds: tuple[type, ...] = (str,)
+    many: bool = False
+    least: int | None = None
+    read: Callable[[Any], Any] = as_typed
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training step: forward, loss, backward, and the optimizer's update.
+
+    `frozen` and `checkpoint` are patterns of layer paths: parameters that are not trained, and layers that are
+    recomputed in backward. `accumulation` batches run forward and backward before the optimizer's update.
+    """
+
+    optimizer: Annotated[str, Setting("sgd, momentum, adam, adamw, adafactor or lion.", STEP, "NAME")] = "adamw"
+    loss: Annotated[str, Setting("sum, mean, cross-entropy or mse.", STEP, "NAME")] = "sum"
+    frozen: Annotated[
+        tuple[str, ...], Setting("Layers that are not trained; repeatable.", STEP, "GLOB", many=True, read=several)
+    ] = ()
+    checkpoint: Annotated[
+        tuple[str, ...],
+        Setting("Layers that are recomputed in backward; repeatable.", STEP, "GLOB", many=True, read=several),
+    ] = ()
+    accumulation: Annotated[
+        int,
+        Setting("Batches before the optimizer's turn.", STEP, "N", key="grad_accumulation", kinds=(int,), least=1),
+    ] = 1
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How to build and run a model. The defaults are the network's own.
+
+    `inputs` are specifications such as "2x3x224x224" or "tokens=int64:1x77"; `batch`, `size` (height, width) and
+    `seq_len` replace one axis of the default inputs. `mode` is eval or train: in a training forward pass dropout acts,
+    batch norm takes its own statistics, and auxiliary heads run. `inputs_from` names a function, package.module:EXPR or
+    path/to/file.py:EXPR, that gives what forward receives; `offline` forbids asking the hub for a config.json. With
+    `training` two whole steps are traced, in train mode. `device` names the device whose kernels are assumed ("cpu",
+    "cuda"; "" for none); `attention` the kernel for it: auto (the device's own choice), math, flash or efficient; `amp`
+    the lower precision of autocast: bf16 or fp16.
+    """
+
+    knobs: Annotated[
+        Mapping[str, Any],
+        Setting(
+            "Set a knob; repeatable.", BUILDING, "KNOB=VALUE", "set", kinds=(str, dict), many=True, read=parse_settings
+        ),
+    ] = field(default_factory=dict)
+    inputs: Annotated[
+        tuple[str, ...],
+        Setting(
+            "An input of forward; repeatable.", BUILDING, "[NAME=][DTYPE:]SHAPE", "input", "-i", many=True, read=several
+        ),
+    ] = ()
+    inputs_from: Annotated[
+        str, Setting("A function that makes what forward receives.", BUILDING, "PKG:FUNCTION", "inputs")
+    ] = ""
+    offline: Annotated[bool, Setting("hf:ORG/NAME from the local cache, without the hub.", BUILDING, kinds=(bool,))] = (
+        False
+    )
+    batch: Annotated[int | None, Setting("Batch size.", BUILDING, "N", kinds=(int,), least=1)] = None
+    size: Annotated[
+        tuple[int, int] | None,
+        Setting("Height and width of the image.", BUILDING, "N|HxW", kinds=(str, int), read=parse_image_size),
+    ] = None
+    seq_len: Annotated[int | None, Setting("Length of the sequence.", BUILDING, "N", kinds=(int,), least=1)] = None
+    dtype: Annotated[str, Setting("Floating type of weights and inputs.", BUILDING, "DTYPE")] = "float32"
+    mode: Annotated[str, Setting("train: dropout acts, auxiliary heads run.", BUILDING, "eval|train")] = "eval"
+    training: Training | None = None
+    device: Annotated[str, Setting("Whose kernels and allocator are assumed: cpu or cuda.", KERNELS, "NAME")] = ""
+    attention: Annotated[str, Setting("The kernel: auto, math, flash or efficient.", KERNELS, "NAME")] = "auto"
+    amp: Annotated[str, Setting("Autocast: forward in mixed precision.", KERNELS, "bf16|fp16")] = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One setting of the table: its key, its field in `owner` (Setup or Training), how it is typed, and its default.
+
+    `default` is the value as it is typed: an empty list for what is repeatable, '' for a text that is not given.
+    """
+
+    key: str
+    name: str
+    owner: type
+    typed: Setting
+    default: Any
+
+    @property
+    def option(self) -> str:
+        """The long option."""
+        return f"--{self.key.replace('_', '-')}"
+
+
+@cache
+def settings() -> Mapping[str, Row]:
+    """Every setting by its key, in the order of the help: building, the training step, kernels."""
+    rows = {row.key: row for owner in (Setup, Training) for row in _rows(owner)}
+    order = (BUILDING, STEP, KERNELS)
+    return dict(sorted(rows.items(), key=lambda item: order.index(item[1].typed.group)))
+
+
+def _rows(owner: type) -> Iterator[Row]:
+    hints = get_type_hints(owner, include_extras=True)
+    for one in fields(owner):
+        for typed in getattr(hints[one.name], "__metadata__", ()):
+            default = [] if typed.many else "" if one.default is None and str in typed.kinds else one.default
+            yield Row(typed.key or one.name, one.name, owner, typed, default)
+
+
+def keys_of(*groups: str) -> tuple[str, ...]:
+    """The keys of the settings in some groups."""
+    return tuple(key for key, row in settings().items() if row.typed.group in groups)
+
+
+def setup_of(typed: Mapping[str, Any], trains: bool) -> Setup:
+    """The setup that typed settings mean, by their keys; with a training step if `trains`.
+
+    >>> setup_of({"size": 288, "optimizer": "sgd", "frozen": "stem"}, trains=True).training
+    Training(optimizer='sgd', loss='sum', frozen=('stem',), checkpoint=(), accumulation=1)
+    """
+    values: dict[type, dict[str, Any]] = {Setup: {}, Training: {}}
+    for key, value in typed.items():
+        row = settings()[key]
+        values[row.owner][row.name] = row.typed.read(value)
+    return Setup(**values[Setup], training=Training(**values[Training]) if trains else None)

@@ -1,0 +1,1 @@
+"""Devices as hardware: peaks, bandwidth and capacity, each with its source. No torch."""

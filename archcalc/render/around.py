@@ -1,0 +1,130 @@
+"""What stands around the tables of an answer: the line about the model, the envelope of the JSON, the next commands."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from archcalc.analyses.report import Report
+from archcalc.analyses.shapes import Walk
+from archcalc.render.document import Document, Table, field_text
+from archcalc.render.layers import Selection
+from archcalc.text import units
+from archcalc.text.spelling import setting
+from archcalc.tracing import Input, Trace
+
+GIVEN = ("option", "argument")
+"""Origins of an input that somebody typed; any other names who declared it."""
+
+
+def document(
+    command: str, report: Report, tables: Sequence[Table], foot: Sequence[str], totals: Mapping[str, Any]
+) -> Document:
+    """An answer on one report: its head line, tables and foot, and the envelope with its totals."""
+    return Document(command, head(report), tables, foot, envelope(report, totals))
+
+
+def head(report: Report) -> list[str]:
+    """The line that says what was measured, and the notes of the report."""
+    trace = report.trace
+    inputs = ", ".join(_input_text(trace, index) for index in range(len(trace.inputs)))
+    source = {"builtin": "built-in"}.get(trace.model.source, trace.model.source)
+    settings = "".join(f" · {knob}={setting(value)}" for knob, value in trace.model.settings.items())
+    line = f"{trace.model.name} · {source}{settings} · input {inputs or 'none'} · {trace.assumptions['mode']}"
+    return [line, *_field_line(report), *report.notes]
+
+
+def _input_text(trace: Trace, index: int) -> str:
+    one = trace.inputs[index]
+    name = f"{one.name}=" if len(trace.inputs) > 1 else ""
+    origin = "given" if one.origin in GIVEN else one.origin
+    return f"{name}{units.shape(one.shape)} {one.dtype} ({origin})"
+
+
+def _field_line(report: Report) -> list[str]:
+    if not report.totals.get("receptive_field") or "macs" in report.totals:
+        return []
+    where = report.record(Walk).field_at
+    field = field_text(report.totals["receptive_field"])
+    stride = field_text(report.totals["total_stride"])
+    seen = "the whole input" if field == "all" else f"{field} px"
+    return [f"total stride {stride} · receptive field {seen} at {where or 'the model itself'}"]
+
+
+def envelope(report: Report, totals: Mapping[str, Any]) -> dict[str, Any]:
+    """What every JSON answer says around its rows."""
+    trace = report.trace
+    model = trace.model
+    return {
+        "model": {
+            "reference": model.reference,
+            "name": model.name,
+            "source": model.source,
+            "config": dict(model.config),
+        },
+        "inputs": [
+            {"name": one.name, "dtype": one.dtype, "shape": list(one.shape), "from": one.origin} for one in trace.inputs
+        ],
+        "assumptions": dict(trace.assumptions),
+        "totals": dict(totals),
+        "notes": list(report.notes),
+    }
+
+
+def macs_and_flops(report: Report) -> str:
+    """Both totals with every digit, ≥ where they are lower bounds."""
+    sign = "≥ " if report.totals["uncounted"] else ""
+    return f"{sign}{units.exact(report.macs)} MACs · {sign}{units.exact(report.flops)} FLOPs"
+
+
+def at_least(report: Report) -> frozenset[str]:
+    """The keys of the figures that are lower bounds."""
+    return frozenset(("macs", "flops", "elementwise_flops") if report.totals["uncounted"] else ())
+
+
+def completeness(report: Report) -> list[str]:
+    """How many op calls are of which class, and the names of those that nothing is known of."""
+    calls, names = report.totals["calls"], report.totals["uncounted"]
+    known = (
+        f"{units.plural(calls['contraction'], 'contraction')} counted, "
+        f"{calls['elementwise']:,} elementwise estimated, {units.plural(calls['movement'], 'movement')} free"
+    )
+    if not names:
+        return [f"complete: {known}; every op has a rule"]
+    return [f"≥: lower bounds: {known}, {calls['unknown']:,} without a rule: {', '.join(names)}"]
+
+
+def next_commands(report: Report, *commands: str) -> list[str]:
+    """The commands to try next, ready to paste, with the settings of this one; none for a module without a name."""
+    model = report.trace.model
+    if model.source == "module":
+        return []
+    typed = as_typed(report.trace)
+    own = [command for command in commands if model.source == "builtin" or command != "show"]
+    told = (command.partition(" ") for command in own)
+    return [f"next: {' · '.join(f'archcalc {name} {typed} {options}'.rstrip() for name, _, options in told)}"]
+
+
+def deeper(command: str, selection: Selection, table: Table) -> list[str]:
+    """The same command one level deeper, where the table has folded something and nobody chose a depth."""
+    folded = any(row.get("modules", 1) > 1 and row["path"][:1] != "[" for row in table.rows)
+    return [f"{command} --depth 2"] if folded and selection.depth is None and not selection.layer else []
+
+
+def as_typed(trace: Trace) -> str:
+    """The model and its settings as they are typed behind a command."""
+    model = trace.model
+    parts = [shlex.quote(model.reference)]
+    parts += [f"--set {shlex.quote(f'{knob}={setting(value)}')}" for knob, value in model.settings.items()]
+    dtype = str(trace.assumptions["dtype"])
+    parts += [f"-i {_option(one, dtype)}" for one in trace.inputs if one.origin in GIVEN]
+    parts += sorted({one.origin for one in trace.inputs if one.origin.startswith("--inputs ")})
+    parts += [f"--dtype {dtype}"] if dtype != "float32" else []
+    return " ".join([*parts, *(["--mode train"] if trace.assumptions["mode"] == "train" else [])])
+
+
+def _option(one: Input, default: str) -> str:
+    """An input as it is typed."""
+    dtype = "" if one.dtype == default else f"{one.dtype}:"
+    return f"{one.name}={dtype}{units.shape(one.shape)}"

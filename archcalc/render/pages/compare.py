@@ -1,0 +1,72 @@
+"""The answer of `compare`: models side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from archcalc.analyses.conventions import OURS
+from archcalc.analyses.flops import Contractions
+from archcalc.analyses.report import Report
+from archcalc.render.around import as_typed, envelope, head
+from archcalc.render.assumed import words
+from archcalc.render.columns import MACS_COLUMN, PARAMETERS_COLUMN
+from archcalc.render.document import BYTES, EXACT, NAME, SI, Column, Document, Table
+
+
+def compare(reports: Sequence[Report]) -> Document:
+    """Models side by side: one row a model for machines, one column a model for people."""
+    rows = [_compared(report) for report in reports]
+    training = bool(reports[0].trace.steps)
+    columns = [
+        Column("model", "figure", NAME),
+        PARAMETERS_COLUMN,
+        MACS_COLUMN,
+        Column("flops", "FLOPs (2 x MACs)", SI),
+        Column("elementwise_flops", "elementwise operations", SI),
+        Column("param_bytes", "bytes of parameters", BYTES),
+        *([Column("saved_total_bytes", "kept for backward", BYTES)] if training else []),
+        Column("peak_bytes", f"peak of a {'training step' if training else 'forward pass'}", BYTES),
+        Column("macs_per_param", "MACs per parameter", EXACT),
+        Column("contractions", "convolutions and matmuls", EXACT),
+    ]
+    smaller = [column.key for column in columns[1:] if column.key not in ("macs_per_param", "contractions")]
+    stars = frozenset(star for column in smaller for star in _stars(rows, column))
+    lines = [f"input of {report.trace.model.name}: {head(report)[0].split(' · input ')[1]}" for report in reports]
+    same = {line.partition(": ")[2] for line in lines}
+    title = [f"input {same.pop()} · ★ smallest"] if len(same) == 1 else ["★ smallest", *lines]
+    notes = [note for report in reports for note in report.notes]
+    foot = [f"convention: {OURS}", *_step(reports[0]), f"next: archcalc summary {as_typed(reports[0].trace)}"]
+    around = {
+        "models": [envelope(report, {})["model"] for report in reports],
+        "inputs": [envelope(report, {})["inputs"] for report in reports],
+        "assumptions": dict(reports[0].trace.assumptions),
+        "totals": {},
+        "notes": notes,
+    }
+    table = Table(columns, rows, stars=stars, transposed=True)
+    return Document("compare", [*title, *notes], [table], foot, around)
+
+
+def _step(report: Report) -> list[str]:
+    """What a training step assumes."""
+    said = report.trace.assumptions
+    if not report.trace.steps:
+        return []
+    named = {key: said[key] for key in ("dtype", "optimizer", "loss")} | {"attention": "unfused"}
+    return [f"training step: {', '.join(words(named))}"]
+
+
+def _stars(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[int, str]]:
+    """The smallest of a column; none where all are equal."""
+    smallest, largest = min(row[key] for row in rows), max(row[key] for row in rows)
+    return [(n, key) for n, row in enumerate(rows) if row[key] == smallest] if smallest < largest else []
+
+
+def _compared(report: Report) -> dict[str, Any]:
+    totals = report.totals
+    keys = ("params", "macs", "flops", "elementwise_flops", "param_bytes", "saved_total_bytes", "peak_bytes")
+    calls = report.record(Contractions).calls
+    ratio = round(totals["macs"] / totals["params"]) if totals["params"] else None
+    figures = {key: totals[key] for key in keys}
+    return {"model": report.trace.model.name, **figures, "macs_per_param": ratio, "contractions": calls}

@@ -1,0 +1,70 @@
+"""The answer of `flops`: multiply-accumulates by layer, with the convention that they are counted by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from archcalc.analyses.flops import KEYS, Contractions
+from archcalc.analyses.report import Report
+from archcalc.render.around import at_least, completeness, deeper, document, macs_and_flops, next_commands
+from archcalc.render.columns import (
+    FLOPS_COLUMN,
+    LAYER_COLUMN,
+    MACS_COLUMN,
+    OUTPUT_COLUMN,
+    SHARE_COLUMN,
+    with_share_of_all,
+    with_shares,
+)
+from archcalc.render.document import SI, Column, Document, Table
+from archcalc.render.layers import Selection, layer_rows
+from archcalc.text import units
+
+
+def flops(report: Report, selection: Selection, published: Sequence[str] = ()) -> Document:
+    """Multiply-accumulates and FLOPs by layer, in the order of the network."""
+    backward = "backward_macs" in report.totals
+    figures = (*KEYS, "backward_macs") if backward else KEYS
+    rows, total = layer_rows(report, selection, figures, "macs")
+    columns = [
+        LAYER_COLUMN,
+        OUTPUT_COLUMN,
+        MACS_COLUMN,
+        FLOPS_COLUMN,
+        *([Column("backward_macs", "MACs of backward", SI)] if backward else []),
+        Column("elementwise_flops", "elementwise", SI),
+        SHARE_COLUMN,
+    ]
+    totals = report.totals
+    foot = [
+        ("the whole network: " if selection.layer else "") + macs_and_flops(report),
+        f"convention: {report.record(Contractions).convention.words}",
+        *_causal(report),
+        *(_backward(report) if backward else []),
+        "elementwise: bias, normalisation, activation, pooling, softmax, adds; never part of MACs",
+        *completeness(report),
+        *published,
+    ]
+    keys = ("macs", "flops", "elementwise_flops", "uncounted", "calls", "causal_hidden_macs", *figures[3:])
+    table = Table(columns, with_shares(rows, "macs", total), with_share_of_all(total, "macs", report), at_least(report))
+    foot += next_commands(report, *deeper("flops", selection, table), "memory", "show")
+    return document("flops", report, [table], foot, {key: totals[key] for key in keys})
+
+
+def _causal(report: Report) -> list[str]:
+    """How causal attention was counted, and what the other way would give."""
+    hidden, convention = report.totals["causal_hidden_macs"], report.record(Contractions).convention.name
+    if not hidden or convention not in ("archcalc", "half-causal"):
+        return []
+    if convention == "half-causal":
+        full = units.exact(report.macs + hidden)
+        return [f"causal attention: {units.exact(hidden)} MACs of hidden keys left out; in full {full}"]
+    rest = units.exact(report.macs - hidden)
+    return [f"causal attention: counted in full; without the keys its mask hides {rest} (--convention half-causal)"]
+
+
+def _backward(report: Report) -> list[str]:
+    """The work of backward beside forward's."""
+    macs = report.totals["backward_macs"]
+    times = f", {macs / report.macs:.3f} times the forward pass's" if report.macs else ""
+    return [f"backward: {units.exact(macs)} MACs{times}; only what trained parameters need"]

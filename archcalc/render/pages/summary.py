@@ -1,0 +1,42 @@
+"""The answer of `summary`: output, parameters, MACs and new tensors by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from archcalc.analyses.conventions import OURS
+from archcalc.analyses.report import Report
+from archcalc.render.around import at_least, completeness, deeper, document, macs_and_flops, next_commands
+from archcalc.render.columns import LAYER_COLUMN, MACS_COLUMN, OUTPUT_COLUMN, TYPE_COLUMN
+from archcalc.render.document import BYTES, EXACT, Column, Document, Table
+from archcalc.render.layers import Selection, layer_rows
+from archcalc.text import units
+
+
+def summary(report: Report, selection: Selection, published: Sequence[str] = ()) -> Document:
+    """Layer table: output, parameters, MACs, memory."""
+    figures = ("params", "macs", "flops", "elementwise_flops", "allocated_bytes")
+    rows, total = layer_rows(report, replace(selection, zeros=True), figures, "macs")
+    columns = [
+        LAYER_COLUMN,
+        TYPE_COLUMN,
+        OUTPUT_COLUMN,
+        Column("params", "params", EXACT),
+        MACS_COLUMN,
+        Column("allocated_bytes", "new tensors", BYTES),
+    ]
+    totals = report.totals
+    foot = [
+        f"{units.size(totals['param_bytes'])} of parameters · {macs_and_flops(report)}",
+        f"peak of a forward pass {units.size(totals['peak_bytes'])}",
+        "new tensors: what a layer's ops allocate; in-place results and views allocate none",
+        f"convention: {OURS}",
+        *completeness(report),
+    ]
+    table = Table(columns, rows, total, at_least(report))
+    foot += next_commands(report, *deeper("summary", selection, table), "shapes", "flops")
+    counts = ("params", "trainable_params", "buffers", "param_bytes", "macs", "flops", "elementwise_flops")
+    keys = (*counts, "uncounted", "calls", "peak_bytes", "output_shape")
+    shown = {key: totals[key] for key in keys}
+    return document("summary", report, [table], foot, shown)

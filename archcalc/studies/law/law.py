@@ -1,0 +1,166 @@
+"""Laws of a model: exact formulas for its figures in its knobs, found on members and checked on members apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from archcalc import engine
+from archcalc.analyses import Report, analyze
+from archcalc.analyses.metrics import METRICS, Metric, metric_named
+from archcalc.engine.setup import Setup
+from archcalc.errors import UnknownKnob, WrongUse
+from archcalc.studies.gc_pauses import gc_paused
+from archcalc.studies.law.interpolation import Lattice, Law, Point, Refused, lattices, law
+from archcalc.studies.law.members import OF_FORWARD, SHORTHANDS, TYPE, Members, Traced
+from archcalc.studies.law.polynomials import value
+from archcalc.studies.observer import SILENT, Observer
+
+DEFAULT = ("params", "macs", "saved_total_bytes", "peak_bytes", "graph_depth")
+LATTICE = ("params", "macs", "graph_depth")
+"""The figures that decide on the lattice: they need a forward pass alone."""
+Measured = Sequence[tuple[int, Mapping[str, int]]]
+"""Values of the one knob, each with the figures of the member there."""
+
+
+@dataclass(frozen=True)
+class Laws:
+    """The laws of a model over its knobs.
+
+    `report` is that of the network itself; `over` are the knobs ("a=b" ties two), `base` their values there; `refused`
+    are the figures that have no law; `by_type` the laws of the MACs that are each module type's own; `measured` what
+    was traced beside the laws.
+    """
+
+    report: Report
+    over: Sequence[str]
+    base: Mapping[str, int]
+    laws: Sequence[Law]
+    refused: Sequence[Refused]
+    by_type: Mapping[str, Law]
+    members: Members
+    measured: Measured = ()
+
+    @property
+    def knobs(self) -> list[str]:
+        """The first knob of each."""
+        return [knob.partition("=")[0] for knob in self.over]
+
+    def values(self, point: Point) -> Mapping[str, int]:
+        """The figures that have a law at one member; raises what tracing it raises."""
+        metrics = [metric_named(law.figure) for law in self.laws]
+        report = self.members.report(point, any(metric.trains for metric in metrics))
+        return {metric.name: metric.of(report) for metric in metrics}
+
+    def points(self) -> list[tuple[int, int]]:
+        """Members along the one knob with the first law's figure: those measured, or those the law was found on."""
+        first = self.laws[0]
+        numbers = [number for number, _ in self.measured] or [*first.lattice[0].nodes(), first.farthest[0]]
+        return [(number, self.values((number,))[first.figure]) for number in sorted(set(numbers))]
+
+
+def laws(
+    reference: str,
+    setup: Setup,
+    over: Sequence[str],
+    figures: Sequence[str] = (),
+    measure: Sequence[int] = (),
+    observer: Observer = SILENT,
+) -> Laws:
+    """The laws of a model's figures over knobs; raises what tracing the model itself raises.
+
+    `setup` describes the training step for figures that need one. Members at the values `measure` of one knob are
+    traced beside the laws; a law that such a member of its lattice contradicts is withdrawn.
+    """
+    with gc_paused() as ran:
+
+        def traced(calls: int) -> None:
+            observer.advance()
+            ran(calls)
+
+        result = _laws(reference, setup, over, figures, traced)
+    measured = [(number, result.values((number,))) for number in measure] if result.laws else []
+    return _withdrawn(replace(result, measured=measured))
+
+
+def _withdrawn(result: Laws) -> Laws:
+    """Without the laws that a measured member of their lattice contradicts."""
+    kept, refused = [], list(result.refused)
+    for law_ in result.laws:
+        lattice = law_.lattice[0]
+        wrong = [
+            number
+            for number, figures in result.measured
+            if lattice.has(number) and value(law_.formula, [number]) != figures[law_.figure]
+        ]
+        if wrong:
+            reason = f"the formula through small members fails at {lattice.knob} = {wrong[0]}"
+            refused.append(Refused(law_.figure, reason))
+        else:
+            kept.append(law_)
+    return replace(result, laws=kept, refused=refused)
+
+
+def _laws(reference: str, setup: Setup, over: Sequence[str], wanted: Sequence[str], traced: Traced) -> Laws:
+    report = analyze(engine.trace(reference, replace(setup, training=None)), OF_FORWARD)
+    if not over:
+        raise WrongUse(
+            "law needs to know what grows.", f"add  --over KNOB: {', '.join((*_countable(report), *SHORTHANDS))}"
+        )
+    base = {knob: _base(report, knob.partition("=")[0]) for knob in over}
+    for tied in (name for knob in over for name in knob.split("=")[1:]):
+        _base(report, tied)
+    asked = [metric_named(name) for name in wanted or DEFAULT]
+    members = Members(reference, setup, over, [*asked, *(METRICS[name] for name in LATTICE)], traced)
+    members.report(tuple(base.values()), False)  # tells of a shorthand that the input has no axis for
+    if wanted and any(one.trains for one in asked):
+        members.report(tuple(base.values()), True)  # tells of a wrong optimizer, and of what cannot be trained
+    figures = asked if wanted else _trainable(members, base, asked)
+    on = lattices(members.figures(LATTICE), base)
+    if isinstance(on, Refused):
+        return Laws(report, over, base, [], [Refused(one.name, on.reason) for one in figures], {}, members)
+    own = tuple(base.values())
+    results = [law(one.name, members.figures([one.name], one.trains), on, own) for one in figures]
+    laws = [one for one in results if isinstance(one, Law)]
+    refused = [one for one in results if isinstance(one, Refused)]
+    types = _by_type(members, on) if len(over) == 1 and any(one.figure == "macs" for one in laws) else {}
+    return Laws(report, over, base, laws, refused, types, members)
+
+
+def _trainable(members: Members, base: Mapping[str, int], figures: Sequence[Metric]) -> Sequence[Metric]:
+    """All figures; those of training only where the model can be trained."""
+    trains = members.figures((), True)(tuple(base.values())) is not None
+    return [one for one in figures if trains or not one.trains]
+
+
+def _by_type(members: Members, on: Sequence[Lattice]) -> Mapping[str, Law]:
+    """The MACs of each type of module as a law of their own."""
+    kinds = members.types(tuple(lattice.nodes()[0] for lattice in on))
+    results = {kind.removeprefix(TYPE): law(kind, members.figures([kind]), on) for kind in kinds}
+    return {kind: one for kind, one in results.items() if isinstance(one, Law)}
+
+
+def _base(report: Report, knob: str) -> int:
+    """The value that a knob has where nothing is set: of the network, or of its input."""
+    trace = report.trace
+    if knob in trace.model.config and knob not in ("batch", "size"):
+        value = trace.model.config[knob]
+        if type(value) is not int or value < 1:
+            raise WrongUse(
+                f"{trace.model.name}: {knob} is {value}, and a law needs a number that can grow.",
+                f"choose one of  {', '.join(_countable(report))}",
+            )
+        return value
+    shape = trace.inputs[0].shape if trace.inputs else ()
+    position = {"batch": 0, "size": -1, "seq_len": 1}.get(knob)
+    if position is None:
+        raise UnknownKnob(knob, trace.model.name, [*_countable(report), *SHORTHANDS])
+    if len(shape) < 2:
+        raise WrongUse(
+            f"{trace.model.name} has no input with a {knob}.", f"choose one of  {', '.join(_countable(report))}"
+        )
+    return shape[position]
+
+
+def _countable(report: Report) -> list[str]:
+    return [knob for knob, value in report.trace.model.config.items() if type(value) is int and value > 0]

@@ -1,0 +1,140 @@
+"""A sweep: the members of a grid with their figures, those that a condition chooses, and their Pareto front."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from archcalc import engine
+from archcalc.analyses.metrics import metric_named
+from archcalc.engine.setup import Setup
+from archcalc.errors import WrongUse
+from archcalc.studies.law.members import SHORTHANDS, at_point
+from archcalc.studies.observer import SILENT, Observer
+from archcalc.studies.sweep.conditions import condition
+from archcalc.studies.sweep.grid import axes, grid
+from archcalc.studies.sweep.measuring import Grid, executor_named, run
+from archcalc.studies.sweep.pareto import front
+from archcalc.studies.sweep.store import Row, Store
+from archcalc.text.spelling import setting
+
+DEFAULT = ("params", "macs")
+Way = tuple[str, bool]
+"""A figure, and whether more of it is better."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which members are shown: a condition, the key to sort by, the two figures of the front ("macs,params:max")."""
+
+    where: str = ""
+    sort: str = ""
+    pareto: str = ""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Who measures: this many processes (None: all cores), or a cluster at dask://HOST:PORT."""
+
+    jobs: int | None = None
+    executor: str = ""
+
+
+@dataclass(frozen=True)
+class Swept:
+    """The chosen rows of a sweep of `members`, each with `pareto`; the two figures of the front; the errors.
+
+    `errors` are pairs of a member that could not be measured, in words, and the sentence of its error.
+    """
+
+    reference: str
+    knobs: Sequence[str]
+    figures: Sequence[str]
+    rows: Sequence[Row]
+    members: int
+    where: str
+    front: Sequence[Way]
+    errors: Sequence[tuple[str, str]]
+
+    @property
+    def trains(self) -> bool:
+        """Whether a figure is one of a training step."""
+        return any(metric_named(name).trains for name in self.figures)
+
+
+def sweep(
+    reference: str,
+    setup: Setup,
+    values: Sequence[str],
+    figures: Sequence[str] = DEFAULT,
+    choice: Choice = Choice(),
+    *,
+    workers: Workers = Workers(),
+    file: str = "",
+    observer: Observer = SILENT,
+) -> Swept:
+    """Measure the grid of `values` ("depth=40:250:30", "growth_rate=12,24") and choose what is shown.
+
+    Everything that was typed is checked before anything is measured. `file` (.csv, .jsonl) keeps each member as soon as
+    it is measured, and a later sweep goes on from it. Raises WrongUse, and what tracing the first member raises if none
+    can be measured.
+    """
+    named = axes(values)
+    members = grid(named)
+    names = list(dict.fromkeys(metric_named(name).name for name in figures))
+    _demand_apart(named, names, setup)
+    holds, ways = _holds(choice, [*named, *names]), _ways(choice.pareto, names)
+    measured = Grid(reference, setup, members, names)
+    store = Store(file, measured.title, measured.knobs, names)
+    with executor_named(workers.executor, workers.jobs, len(members)) as executor:
+        rows = run(measured, executor, store, observer)
+    good = [row for row in rows if not row["error"]]
+    if not good:
+        engine.trace(reference, at_point(setup, members[0]))  # tells why, as every command does
+    shown = [row for row in good if holds is None or holds(row)]
+    if choice.sort:
+        shown.sort(key=lambda row: row[choice.sort])
+    best = set(front(shown, *ways)) if ways else set()
+    marked = [{**row, "pareto": number in best} for number, row in enumerate(shown)]
+    errors = [(_words(row, list(named)), row["error"]) for row in rows if row["error"]]
+    return Swept(reference, list(named), names, marked, len(members), choice.where, ways, errors)
+
+
+def _demand_apart(named: Mapping[str, Any], names: Sequence[str], setup: Setup) -> None:
+    """WrongUse for a knob that is a figure too, and for a shorthand that is given twice."""
+    both = [name for name in named if name in names]
+    if both:
+        raise WrongUse(f"{both[0]} is a knob and a figure at once.", "choose other figures with  --figure")
+    taken = [name for name in SHORTHANDS if name in named and getattr(setup, name)]
+    if taken:
+        raise WrongUse(f"--{taken[0].replace('_', '-')} is given beside --set {taken[0]}.", "leave one of them out")
+
+
+def _holds(choice: Choice, known: Sequence[str]) -> Callable[[Row], bool] | None:
+    """The test of the condition, None without one; WrongUse also for a key that rows cannot be sorted by."""
+    holds = condition(choice.where, known) if choice.where else None
+    if choice.sort and choice.sort not in known:
+        raise WrongUse(f"cannot sort by '{choice.sort}'.", f"sort by one of  {', '.join(known)}")
+    return holds
+
+
+def _words(row: Mapping[str, Any], knobs: Sequence[str]) -> str:
+    return ", ".join(f"{knob}={setting(row[knob])}" for knob in knobs)
+
+
+def _ways(text: str, figures: Sequence[str]) -> list[Way]:
+    """'macs,params:max' as figures with whether more is better; the first two figures, less of both, by default."""
+    if not text:
+        return [(name, False) for name in figures[:2]] if len(figures) > 1 else []
+    found = []
+    for part in text.split(","):
+        name, _, way = part.strip().partition(":")
+        if name not in figures or way not in ("", "min", "max"):
+            raise WrongUse(
+                f"'--pareto {text}' names no two figures.", f"two of  {', '.join(figures)}, as in  macs,params:max"
+            )
+        found.append((name, way == "max"))
+    if len(found) != 2 or found[0][0] == found[1][0]:
+        raise WrongUse(f"'--pareto {text}' names no two figures.", f"two of  {', '.join(figures)}")
+    return found

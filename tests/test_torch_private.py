@@ -1,0 +1,135 @@
+"""The private parts of torch that archcalc leans on do what they are used for; engine/torch_private.py names them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.library import Library
+
+from archcalc.engine import torch_private as private
+from tests.helpers import ROOT, run_fresh
+
+
+class Names(private.DispatchMode):
+    """The names of the ops that pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.append(private.op_name(func))
+        return func(*args, **(kwargs or {}))
+
+
+def test_dispatch_mode() -> None:
+    """It sees ops below autograd: linear as a transpose and a product."""
+    x, weight = torch.ones(2, 3, requires_grad=True), torch.ones(4, 3)
+    with Names() as seen:
+        nn.functional.linear(x, weight)
+    assert seen.names == ["t", "mm"]
+
+
+def test_no_dynamo() -> None:
+    code = """
+import sys, torch
+from archcalc.engine.torch_private import DispatchMode
+class Mode(DispatchMode):
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        return func(*args, **(kwargs or {}))
+with Mode():
+    torch.ones(2) + 1
+sys.exit('torch._dynamo' in sys.modules)
+"""
+    assert run_fresh(code=code).code == 0
+
+
+def test_tree_map() -> None:
+    nested = [torch.ones(2), (torch.ones(3), 5), {"a": torch.ones(1), "b": "text"}]
+    changed = private.with_tensors_changed(nested, lambda tensor: tensor.shape[0])
+    assert changed == [2, (3, 5), {"a": 1, "b": "text"}]
+
+
+def test_storage_key() -> None:
+    """Views share it, copies do not."""
+    tensor = torch.ones(4, device="meta")
+    assert private.storage_key(tensor) == private.storage_key(tensor.view(2, 2))
+    assert private.storage_key(tensor) != private.storage_key(tensor.clone())
+    assert private.storage_key(tensor) == private.storage_key(tensor.untyped_storage())
+
+
+def test_version() -> None:
+    tensor = torch.ones(4)
+    before = private.version(tensor)
+    tensor.add_(1)
+    assert private.version(tensor) == before + 1
+
+
+def test_sequence_numbers() -> None:
+    """A node's number tells between which two moments of forward it was made, also while it runs in backward."""
+    x = torch.ones(3, requires_grad=True)
+    assert private.running_node() is None
+    before = private.sequence_number()
+    y = x * 2
+    after = private.sequence_number()
+    assert before <= private.node_number(y.grad_fn) < after
+    seen: list[int] = []
+
+    class InBackward(private.DispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if private.op_name(func) == "mul":
+                seen.append(private.node_number(private.running_node()))
+            return func(*args, **(kwargs or {}))
+
+    total = y.sum()
+    with InBackward():
+        total.backward()
+    assert seen == [private.node_number(y.grad_fn)]
+
+
+def test_dispatcher() -> None:
+    """The lists of autocast are registered in a build without CUDA, too."""
+    for key in ("AutocastCPU", "AutocastCUDA"):
+        assert {"mm", "linear", "conv2d"} <= set(private.ops_with_kernel(key))
+    assert "relu" not in set(private.ops_with_kernel("AutocastCUDA"))
+
+
+def test_op_overloads() -> None:
+    add_ = torch.ops.aten.add_.Tensor
+    assert private.op_name(add_) == "add_"
+    assert private.schema(add_).is_mutable
+    assert [argument.name for argument in private.schema(add_).arguments] == ["self", "other", "alpha"]
+    assert not private.schema(torch.ops.aten.add.Tensor).is_mutable
+
+
+def test_modules() -> None:
+    net = nn.Sequential(nn.BatchNorm1d(3))
+    (norm,) = private.own_modules(net).values()
+    assert norm is net[0]
+    assert list(private.own_parameters(net)) == []
+    assert list(private.own_parameters(net[0])) == ["weight", "bias"]
+    assert list(private.own_buffers(net[0])) == ["running_mean", "running_var", "num_batches_tracked"]
+
+
+def test_library() -> None:
+    """A kernel that is registered for tensors without data acts, and is gone afterwards."""
+    library: Any = Library("aten", "IMPL")  # type: ignore[no-untyped-call]
+
+    def seven(x: Tensor) -> Tensor:
+        return torch.empty(7, device="meta")
+
+    x = torch.ones(2, device="meta")
+    library.impl("relu", seven, "AutogradMeta")
+    replaced = torch.relu(x).shape
+    private.destroy(library)
+    assert (replaced, torch.relu(x).shape) == ((7,), (2,))
+
+
+@pytest.mark.parametrize("part", private.PARTS, ids=lambda part: part.name)
+def test_each_part_has_its_guard(part: private.Part) -> None:
+    file, _, name = part.test.partition("::")
+    assert re.search(rf"^def {name}\(", (ROOT / "tests" / file).read_text(encoding="utf-8"), re.MULTILINE)
