@@ -17,15 +17,19 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
+
+from typer.models import ArgumentInfo
 
 from archcalc import networks
 from archcalc.analyses import Flops, Memory, Params, analyze
+from archcalc.cli.app import app
 from archcalc.engine import Setup, Training, trace
 from archcalc.engine.load.build import Loaded
 from archcalc.engine.load.declared_inputs import Declaration
 from archcalc.engine.meta.empty_modules import without_data
 from archcalc.engine.record.run import run_loaded
+from archcalc.engine.torch_private import PARTS
 from archcalc.networks import catalogue
 from archcalc.networks.spec import NETWORKS, REGISTERED_IN, Network
 from archcalc.ops.registry import counted_as
@@ -94,6 +98,8 @@ def pages() -> list[Path]:
     return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
+COMMANDS = re.compile(r"(?<=<!-- commands -->\n).*?(?=<!-- end of commands -->)", re.DOTALL)
+PRIVATE = re.compile(r"(?<=<!-- private parts -->\n).*?(?=<!-- end of private parts -->)", re.DOTALL)
 DENSENET = re.compile(r"(?<=<!-- memory by depth -->\n).*?(?=<!-- end of memory by depth -->)", re.DOTALL)
 
 
@@ -101,6 +107,8 @@ def regenerated(page: str) -> str:
     """The page with the output of each command in it, and the tables that are computed, as they are now."""
     page = BLOCK.sub(lambda block: _console(block[0]), page)
     page = RULES.sub(lambda _: elementwise_rules(), page)
+    page = COMMANDS.sub(lambda _: commands_table(), page)
+    page = PRIVATE.sub(lambda _: private_parts(), page)
     return DENSENET.sub(lambda _: densenet_memory(), page)
 
 
@@ -122,6 +130,29 @@ def output(command: str) -> str:
         capture_output=True, text=True, check=False, env=environment, cwd=EXAMPLES,
     )  # fmt: skip
     return done.stdout + done.stderr
+
+
+def commands_table() -> str:
+    """Every command with its arguments and the first line of its help."""
+    import_module("archcalc.cli.commands")
+    lines = ["| command | answer |", "| :-- | :-- |"]
+    for command in app.registered_commands:
+        assert command.callback is not None
+        name = command.name or command.callback.__name__
+        hints = get_type_hints(command.callback, include_extras=True)
+        arguments = [note for hint in hints.values() for note in getattr(hint, "__metadata__", ())]
+        typed = [note.metavar for note in arguments if isinstance(note, ArgumentInfo)]
+        line = str(command.callback.__doc__).strip().splitlines()[0]
+        usage = " ".join(["archcalc", name, *typed]).replace("|", r"\|")
+        lines.append(f"| `{usage}` | {line} |")
+    return "\n".join([*lines, ""])
+
+
+def private_parts() -> str:
+    """The private parts of torch that the engine leans on, each with its guard."""
+    lines = ["| part of torch | used for | guarded by |", "| :-- | :-- | :-- |"]
+    lines += [f"| `{part.name}` | {part.use} | `{part.test}` |" for part in PARTS]
+    return "\n".join([*lines, ""])
 
 
 def elementwise_rules() -> str:

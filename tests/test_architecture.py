@@ -16,7 +16,7 @@ FILES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))
 }
-PLUGIN_PATHS = ("archcalc.analyses.elementwise", "archcalc.analyses.formulas")
+PLUGIN_PATHS = ("archcalc.analyses.elementwise", "archcalc.analyses.formulas", "archcalc.networks.network")
 """Former places of names, for packages that import them from there."""
 
 

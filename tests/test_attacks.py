@@ -273,12 +273,12 @@ def test_a_closed_stdout_is_a_sentence() -> None:
 
 
 def test_an_error_of_our_own_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    from archcalc.cli import base
+    from archcalc.cli import answer
 
     def broken(*_: Any) -> Any:
         raise KeyError("oops")
 
-    monkeypatch.setattr(base, "analyze", broken)
+    monkeypatch.setattr(answer, "analyze", broken)
     ran = run("flops", "resnet-20")
     assert ran.code == 3
     assert "this is a bug" in ran.err

@@ -206,12 +206,16 @@ def test_a_package_declares_the_work_of_its_ops() -> None:
 
 
 def test_former_places_of_what_packages_import() -> None:
-    """For one release `archcalc.analyses.formulas` and `.elementwise` give what `archcalc.ops` gives."""
+    """For one release the modules that extend.md named before the rooms moved give what stands in its new place."""
     from archcalc.analyses.elementwise import elementwise as former_elementwise
     from archcalc.analyses.formulas import contraction as former_contraction
 
     assert former_elementwise is elementwise
     assert former_contraction is contraction
+    from archcalc.networks import network, spec
+
+    for name in network.__all__:
+        assert getattr(network, name) is getattr(spec, name)
 
 
 @pytest.mark.parametrize(

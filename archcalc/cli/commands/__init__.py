@@ -1,39 +1,14 @@
-"""One file a command: parse, call a study, render a page, exit code. Here they are listed in the order of the help."""
+"""One file a command: parse, call a study, render a page, exit code. Importing this room registers all of them."""
 
-from archcalc.cli.commands import (  # isort: skip
-    list,
-    show,
-    summary,
-    params,
-    flops,
-    memory,
-    shapes,
-    explain,
-    compare,
-    verify,
-    law,
-    sweep,
-    check,
-    init,
-    snapshot,
-    diff,
-)
+from importlib import import_module
+from pkgutil import iter_modules
 
-__all__ = [
-    "check",
-    "compare",
-    "diff",
-    "explain",
-    "flops",
-    "init",
-    "law",
-    "list",
-    "memory",
-    "params",
-    "shapes",
-    "show",
-    "snapshot",
-    "summary",
-    "sweep",
-    "verify",
-]
+ORDER = (
+    "list", "show", "summary", "params", "flops", "memory", "shapes", "explain", "compare", "verify", "law", "sweep",
+    "check", "init", "snapshot", "diff",
+)  # fmt: skip
+"""How the help lists them; a command that is not named here follows."""
+
+FOUND = {module.name for module in iter_modules(__path__)}
+for name in (*ORDER, *sorted(FOUND.difference(ORDER))):
+    import_module(f"{__name__}.{name}")

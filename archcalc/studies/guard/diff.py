@@ -111,11 +111,11 @@ def _score(pairs: Sequence[Pair]) -> int:
     return sum(_likeness(old, new) for old, new in pairs if old is not None and new is not None)
 
 
-def _identity(layer: LayerRecord) -> Any:
+def _identity(layer: LayerRecord) -> tuple[str, tuple[Any, ...]]:
     return layer.path, layer.signature
 
 
-def _signature(layer: LayerRecord) -> Any:
+def _signature(layer: LayerRecord) -> tuple[Any, ...]:
     return layer.signature
 
 
