@@ -14,7 +14,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -50,10 +50,10 @@ def all_networks() -> dict[str, Network]:
     return NETWORKS
 
 
-def catalogue_json() -> str:
-    """The text of catalogue.json, computed from the definitions."""
+def catalogue_json(networks: Iterable[Network] | None = None) -> str:
+    """The text of catalogue.json, computed from the definitions, all of them by default."""
     families: dict[str, dict[str, Any]] = {}
-    for network in all_networks().values():
+    for network in all_networks().values() if networks is None else networks:
         family = network.family
         entry = families.setdefault(
             family.name,

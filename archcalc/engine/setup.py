@@ -146,7 +146,9 @@ class Setup:
     dtype: Annotated[str, Setting("Floating type of weights and inputs.", BUILDING, "DTYPE")] = "float32"
     mode: Annotated[str, Setting("train: dropout acts, auxiliary heads run.", BUILDING, "eval|train")] = "eval"
     training: Training | None = None
-    device: Annotated[str, Setting("Whose kernels and allocator are assumed: cpu or cuda.", KERNELS, "NAME")] = ""
+    device: Annotated[
+        str, Setting("Device whose kernels and allocator are assumed, such as cuda.", KERNELS, "NAME")
+    ] = ""
     attention: Annotated[str, Setting("The kernel: auto, math, flash or efficient.", KERNELS, "NAME")] = "auto"
     amp: Annotated[str, Setting("Autocast: forward in mixed precision.", KERNELS, "bf16|fp16")] = ""
 
