@@ -246,9 +246,9 @@ class Bug(ArchcalcError):
     exit_code = 3
 
     def __init__(self, error: Exception) -> None:
-        said = " ".join(str(error).split())[:200]
+        message = " ".join(str(error).split())[:200]
         super().__init__(
-            f"archcalc failed with {type(error).__name__}: {said}; this is a bug of archcalc's.",
+            f"archcalc failed with {type(error).__name__}: {message}; this is a bug of archcalc's.",
             "add  -v  for the traceback, and report it with the command",
         )
 

@@ -54,9 +54,9 @@ def archcalc_snapshot(request: pytest.FixtureRequest) -> Callable[..., None]:
         __tracebackhide__ = True
         test = request.node.name.translate(str.maketrans("[]/:", "----")).rstrip("-")
         file = request.path.parent / FOLDER / f"{request.path.stem}.{test}{f'.{name}' if name else ''}.json"
-        said = _difference(model, input, setup, file, request.config.getoption("--archcalc-update"))
-        if said:
-            pytest.fail(said, pytrace=False)
+        difference = _difference(model, input, setup, file, request.config.getoption("--archcalc-update"))
+        if difference:
+            pytest.fail(difference, pytrace=False)
 
     return compare
 

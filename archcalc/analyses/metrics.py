@@ -135,10 +135,10 @@ def live(report: Report, ops: frozenset[str]) -> int:
     start, end = report.record(LiveBytes).span
     changes = [0] * (end - start + 1)
     for storage, elements in _made_by(trace, ops):
-        one = trace.storages[storage]
-        if storage not in outputs and start <= one.birth < end:
-            changes[one.birth - start] += elements
-            changes[min(end, one.death or end) - start] -= elements
+        block = trace.storages[storage]
+        if storage not in outputs and start <= block.birth < end:
+            changes[block.birth - start] += elements
+            changes[min(end, block.death or end) - start] -= elements
     alive = most = 0
     for change in changes:
         alive += change

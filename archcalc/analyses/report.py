@@ -105,10 +105,10 @@ class Report:
 
     def record(self, kind: type[R]) -> R:
         """What an analysis found beside figures; LookupError if that analysis was not run."""
-        found = self.records.get(kind)
-        if not isinstance(found, kind):
+        record = self.records.get(kind)
+        if not isinstance(record, kind):
             raise LookupError(f"the report has no {kind.__name__}: its analysis was not run")
-        return found
+        return record
 
     @cached_property
     def layers(self) -> Mapping[str, Layer]:
@@ -179,9 +179,9 @@ def _tree(trace: Trace, own: Mapping[str, Figures], keys: Sequence[str]) -> Laye
 
 def _calls(trace: Trace) -> dict[int, tuple[int, tuple[Shape, ...], tuple[Shape, ...]]]:
     """For each called module: how often, and the shapes of its last call."""
-    found: dict[int, tuple[int, tuple[Shape, ...], tuple[Shape, ...]]] = {}
+    by_module: dict[int, tuple[int, tuple[Shape, ...], tuple[Shape, ...]]] = {}
     for call in trace.of_forward().module_calls:
-        times = found[call.module][0] if call.module in found else 0
+        times = by_module[call.module][0] if call.module in by_module else 0
         inputs = tuple(trace.shape(t) for t in call.inputs)
-        found[call.module] = times + 1, inputs, tuple(trace.shape(t) for t in call.outputs)
-    return found
+        by_module[call.module] = times + 1, inputs, tuple(trace.shape(t) for t in call.outputs)
+    return by_module

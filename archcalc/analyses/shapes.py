@@ -17,7 +17,7 @@ from archcalc.tracing import Call, Shape, Trace
 
 
 @dataclass(frozen=True)
-class Step:
+class ShapeStep:
     """One step: `type` is the module's class or the op's name; `field` and `stride` are per spatial axis of the output.
 
     A field of None sees the whole axis; both are empty where the output has no tracked place in space.
@@ -41,7 +41,7 @@ class Step:
 class Walk:
     """Every step of a run, and the path of the step whose receptive field the totals give; '' if there is none."""
 
-    steps: Sequence[Step]
+    steps: Sequence[ShapeStep]
     field_at: str
 
 
@@ -57,8 +57,8 @@ class Shapes:
 
     def __call__(self, trace: Trace) -> Finding:
         """Follow shapes and receptive fields through the run."""
-        found = fields(trace)
-        steps = list(_steps(trace, found))
+        seen = fields(trace)
+        steps = list(_steps(trace, seen))
         maps = [s for s in steps if s.field and any(size > 1 for size in s.outputs[0][-len(s.field) :]) and s.stride]
         totals = {
             "receptive_field": list(maps[-1].field) if maps else [],
@@ -67,7 +67,7 @@ class Shapes:
         return Finding((), {}, totals, record=Walk(steps, maps[-1].path if maps else ""))
 
 
-def _steps(trace: Trace, found: list[Field]) -> Iterator[Step]:
+def _steps(trace: Trace, seen: list[Field]) -> Iterator[ShapeStep]:
     parents = {trace.modules[call.module].parent for call in trace.module_calls}
     index = 0
     while index < len(trace.calls):
@@ -78,31 +78,31 @@ def _steps(trace: Trace, found: list[Field]) -> Iterator[Step]:
             calls = trace.calls[module_call.first : module_call.last]
             inputs, outputs = module_call.inputs, module_call.outputs
             reason = module_rule(module.type, trace.shape(outputs[0])) or _reason(trace, calls)
-            yield _step(trace, found, module.path, module.type, inputs, outputs, reason)
+            yield _step(trace, seen, module.path, module.type, inputs, outputs, reason)
             index = max(module_call.last, index + 1)
             continue
         entry = known(call.op)
         if call.outputs and (entry is None or entry.step) and any(True for _ in call.tensors()):
             name = (base_name(call.op) or packet(call.op)).strip("_")
             inputs = tuple(call.tensors())
-            yield _step(trace, found, module.path, name, inputs, call.outputs, why(trace, call))
+            yield _step(trace, seen, module.path, name, inputs, call.outputs, why(trace, call))
         index += 1
 
 
 def _step(
     trace: Trace,
-    found: list[Field],
+    seen: list[Field],
     path: str,
     type_: str,
     inputs: tuple[int, ...],
     outputs: tuple[int, ...],
     reason: str,
-) -> Step:
-    field = found[outputs[0]]
+) -> ShapeStep:
+    field = seen[outputs[0]]
     axes = [field[0]] if field is GLOBAL else [axis for axis in field if axis is not None]
     before, after = tuple(map(trace.shape, inputs)), tuple(map(trace.shape, outputs))
     unchanged = before and before[0] == after[0]
-    return Step(
+    return ShapeStep(
         path,
         type_,
         before,
@@ -123,9 +123,9 @@ def _number(jump: Fraction) -> float:
 
 def _reason(trace: Trace, calls: tuple[Call, ...]) -> str:
     """The last rule among the ops of a leaf module that is more than a rearrangement, else the last rule at all."""
-    said = [(call, why(trace, call)) for call in calls]
-    telling = [text for call, text in said if text and not _rearranges(call)]
-    texts = telling or [text for _, text in said if text]
+    reasons = [(call, why(trace, call)) for call in calls]
+    telling = [text for call, text in reasons if text and not _rearranges(call)]
+    texts = telling or [text for _, text in reasons if text]
     return texts[-1] if texts else ""
 
 

@@ -108,10 +108,15 @@ def _offered() -> list[tuple[str, inspect.Parameter]]:
     """Every option with its group, in the order of the help."""
     offered = [(row.typed.group, _parameter(row.key, row.default, *_option(row))) for row in settings().values()]
     hints = get_type_hints(Options, include_extras=True)
-    for one in fields(Options):
-        if one.name != "typed":
-            group, option = hints[one.name].__metadata__
-            offered.append((group, _parameter(one.name, one.default, hints[one.name].__origin__, option)))
+    for attribute in fields(Options):
+        if attribute.name != "typed":
+            group, option = hints[attribute.name].__metadata__
+            offered.append(
+                (
+                    group,
+                    _parameter(attribute.name, attribute.default, hints[attribute.name].__origin__, option),
+                )
+            )
     return sorted(offered, key=lambda pair: ORDER.index(pair[0]))
 
 

@@ -182,10 +182,12 @@ def settings() -> Mapping[str, Row]:
 
 def _rows(owner: type) -> Iterator[Row]:
     hints = get_type_hints(owner, include_extras=True)
-    for one in fields(owner):
-        for typed in getattr(hints[one.name], "__metadata__", ()):
-            default = [] if typed.many else "" if one.default is None and str in typed.kinds else one.default
-            yield Row(typed.key or one.name, one.name, owner, typed, default)
+    for attribute in fields(owner):
+        for typed in getattr(hints[attribute.name], "__metadata__", ()):
+            default = (
+                [] if typed.many else "" if attribute.default is None and str in typed.kinds else attribute.default
+            )
+            yield Row(typed.key or attribute.name, attribute.name, owner, typed, default)
 
 
 def keys_of(*groups: str) -> tuple[str, ...]:

@@ -94,12 +94,12 @@ def names() -> list[str]:
 def plugins() -> Mapping[str, Entry]:
     """The networks that installed packages add, by name; a name of our own stays ours."""
     taken = {normal(name) for name in (*entries(), *aliases())}
-    found = {}
+    added = {}
     for point in entry_points(group=PLUGINS):
         if normal(point.name) not in taken:
             package = point.dist.name if point.dist else point.module
-            found[point.name] = Entry(point.name, (), package, "", None, "", {}, None, None, point)
-    return found
+            added[point.name] = Entry(point.name, (), package, "", None, "", {}, None, None, point)
+    return added
 
 
 def resolve(name: str) -> tuple[Entry, str]:
@@ -126,7 +126,7 @@ def resolve(name: str) -> tuple[Entry, str]:
 def matching(glob: str) -> list[FamilyEntry]:
     """The families with those members that match the glob; a family's own name matches all of them."""
     pattern = normal(glob)
-    found = []
+    matches = []
     for family in (*families(), *_packages()):
         whole = any(fnmatchcase(normal(name), pattern) for name in (family.name, *family.aliases))
         members = [
@@ -135,8 +135,8 @@ def matching(glob: str) -> list[FamilyEntry]:
             if whole or any(fnmatchcase(normal(name), pattern) for name in (member.name, *member.aliases))
         ]
         if members:
-            found.append(FamilyEntry(family.name, family.title, family.default, family.aliases, tuple(members)))
-    return found
+            matches.append(FamilyEntry(family.name, family.title, family.default, family.aliases, tuple(members)))
+    return matches
 
 
 def _packages() -> list[FamilyEntry]:

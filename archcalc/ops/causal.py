@@ -103,7 +103,7 @@ def _role(trace: Trace, call: Call, entry: Op | None, roles: list[Role]) -> Role
 
 def _named_masks(trace: Trace) -> Iterator[int]:
     """Masks from outside, by their names: inputs and buffers of a square shape."""
-    named = [(one.name, tensor) for one, tensor in zip(trace.inputs, trace.input_tensors, strict=False)]
+    named = [(input_.name, tensor) for input_, tensor in zip(trace.inputs, trace.input_tensors, strict=False)]
     named += [(p.names[0].rpartition(".")[2], p.tensor) for p in trace.parameters if p.kind == "buffer"]
     for name, tensor in named:
         shape = trace.shape(tensor)

@@ -82,8 +82,8 @@ def convolution_backward(
     >>> convolution_backward((1, 64, 112, 112), (1, 3, 224, 224), (64, 3, 7, 7), output_mask=(False, True, False))
     118013952
     """
-    one = convolution(grad_output, weight, input, transposed)
-    return one * (output_mask[0] + output_mask[1])
+    forward = convolution(grad_output, weight, input, transposed)
+    return forward * (output_mask[0] + output_mask[1])
 
 
 @CONVOLUTION.reason

@@ -51,13 +51,13 @@ def pad_reason(call: CallView) -> str:
     """Sizes grow by their padding."""
     pads = integers(call.attributes.get("pad") or call.attributes.get("padding"))
     rank = len(call.output)
-    said = []
+    sums = []
     for i in reversed(range(len(pads) // 2)):
         before, after = pads[2 * i], pads[2 * i + 1]
         if before or after:
             d = rank - 1 - i
-            said.append(f"{call.inputs[0][d]} + {before} + {after} = {call.output[d]} along dim {d}")
-    return ", ".join(said)
+            sums.append(f"{call.inputs[0][d]} + {before} + {after} = {call.output[d]} along dim {d}")
+    return ", ".join(sums)
 
 
 @PAD.field

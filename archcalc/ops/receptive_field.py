@@ -16,18 +16,18 @@ def fields(trace: Trace) -> list[Field]:
     Inputs of rank 4 and 5 are N, C, then space; of rank 3 where a convolution or pooling reads them. Others have no
     place in space.
     """
-    found: list[Field] = [NEUTRAL] * len(trace.tensors)
+    fields_: list[Field] = [NEUTRAL] * len(trace.tensors)
     read = {t for call in trace.calls if "conv" in call.op or "pool" in call.op for t in call.tensors()}
     for tensor in trace.input_tensors:
         rank = len(trace.shape(tensor))
         spatial = rank in (4, 5) or (rank == 3 and tensor in read)
-        found[tensor] = (None, None, *(Axis(1, Fraction(1)) for _ in range(rank - 2))) if spatial else LOST
+        fields_[tensor] = (None, None, *(Axis(1, Fraction(1)) for _ in range(rank - 2))) if spatial else LOST
     for call in trace.calls:
         view = CallView(trace, call)
-        seen = [(found[t], trace.shape(t)) for t in call.tensors() if found[t] is not NEUTRAL]
+        seen = [(fields_[t], trace.shape(t)) for t in call.tensors() if fields_[t] is not NEUTRAL]
         for tensor in call.outputs:
-            found[tensor] = _after(view, seen, trace.shape(tensor))
-    return found
+            fields_[tensor] = _after(view, seen, trace.shape(tensor))
+    return fields_
 
 
 def _after(call: CallView, seen: Seen, shape: Shape) -> Field:
@@ -41,7 +41,7 @@ def _after(call: CallView, seen: Seen, shape: Shape) -> Field:
     op = known(call.op)
     field = ((op and op.field_rule) or aligned)(call, placed, shape)
     if field is LOST:
-        whole = any(axis is not None and axis.size == WHOLE for one, _ in placed for axis in one)
+        whole = any(axis is not None and axis.size == WHOLE for field_, _ in placed for axis in field_)
         return GLOBAL if whole or everywhere else LOST
     if everywhere:
         return tuple(axis and axis.whole() for axis in field)

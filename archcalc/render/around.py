@@ -36,10 +36,10 @@ def head(report: Report) -> list[str]:
 
 
 def _input_text(trace: Trace, index: int) -> str:
-    one = trace.inputs[index]
-    name = f"{one.name}=" if len(trace.inputs) > 1 else ""
-    origin = "given" if one.origin in GIVEN else one.origin
-    return f"{name}{units.shape(one.shape)} {one.dtype} ({origin})"
+    given = trace.inputs[index]
+    name = f"{given.name}=" if len(trace.inputs) > 1 else ""
+    origin = "given" if given.origin in GIVEN else given.origin
+    return f"{name}{units.shape(given.shape)} {given.dtype} ({origin})"
 
 
 def _field_line(report: Report) -> list[str]:
@@ -64,7 +64,8 @@ def envelope(report: Report, totals: Mapping[str, Any]) -> dict[str, Any]:
             "config": dict(model.config),
         },
         "inputs": [
-            {"name": one.name, "dtype": one.dtype, "shape": list(one.shape), "from": one.origin} for one in trace.inputs
+            {"name": given.name, "dtype": given.dtype, "shape": list(given.shape), "from": given.origin}
+            for given in trace.inputs
         ],
         "assumptions": dict(trace.assumptions),
         "totals": dict(totals),
@@ -118,13 +119,13 @@ def as_typed(trace: Trace) -> str:
     parts = [shlex.quote(model.reference)]
     parts += [f"--set {shlex.quote(f'{knob}={setting(value)}')}" for knob, value in model.settings.items()]
     dtype = str(trace.assumptions["dtype"])
-    parts += [f"-i {_option(one, dtype)}" for one in trace.inputs if one.origin in GIVEN]
-    parts += sorted({one.origin for one in trace.inputs if one.origin.startswith("--inputs ")})
+    parts += [f"-i {_option(given, dtype)}" for given in trace.inputs if given.origin in GIVEN]
+    parts += sorted({given.origin for given in trace.inputs if given.origin.startswith("--inputs ")})
     parts += [f"--dtype {dtype}"] if dtype != "float32" else []
     return " ".join([*parts, *(["--mode train"] if trace.assumptions["mode"] == "train" else [])])
 
 
-def _option(one: Input, default: str) -> str:
+def _option(given: Input, default: str) -> str:
     """An input as it is typed."""
-    dtype = "" if one.dtype == default else f"{one.dtype}:"
-    return f"{one.name}={dtype}{units.shape(one.shape)}"
+    dtype = "" if given.dtype == default else f"{given.dtype}:"
+    return f"{given.name}={dtype}{units.shape(given.shape)}"

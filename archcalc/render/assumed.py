@@ -12,21 +12,21 @@ def step_words(setup: Setup) -> str:
     """The training step that a setup describes: 'float32, adamw, loss sum'."""
     training = setup.training or Training()
     attention = "" if setup.attention == "auto" else setup.attention
-    said = {"dtype": setup.dtype, "device": setup.device, "attention": attention, "amp": setup.amp}
-    return ", ".join(words({**said, **vars(training)}))
+    run = {"dtype": setup.dtype, "device": setup.device, "attention": attention, "amp": setup.amp}
+    return ", ".join(words({**run, **vars(training)}))
 
 
-def words(said: Mapping[str, Any]) -> list[str]:
+def words(settings: Mapping[str, Any]) -> list[str]:
     """Settings by name, each in a word or two; those that are not named, or empty, are left out."""
-    several = {key: ", ".join(map(str, said.get(key) or ())) for key in ("frozen", "checkpoint")}
-    batches = said.get("accumulation", 1)
+    several = {key: ", ".join(map(str, settings.get(key) or ())) for key in ("frozen", "checkpoint")}
+    batches = settings.get("accumulation", 1)
     parts = (
-        ("", said["dtype"]),
-        ("", said.get("optimizer")),
-        ("loss ", said.get("loss")),
-        ("device ", said.get("device")),
-        ("attention ", said.get("attention")),
-        ("autocast ", said.get("amp")),
+        ("", settings["dtype"]),
+        ("", settings.get("optimizer")),
+        ("loss ", settings.get("loss")),
+        ("device ", settings.get("device")),
+        ("attention ", settings.get("attention")),
+        ("autocast ", settings.get("amp")),
         ("frozen ", several["frozen"]),
         ("checkpointed ", several["checkpoint"]),
     )

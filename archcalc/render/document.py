@@ -139,8 +139,8 @@ def shapes_text(value: Any) -> str:
     """
     if not value or not isinstance(value[0], list | tuple):
         return units.shape(value)
-    runs = [(units.shape(one), len(list(same))) for one, same in groupby(value)]
-    return ", ".join(f"{times} of {one}" if times > 1 else one for one, times in runs)
+    runs = [(units.shape(shape_), len(list(same))) for shape_, same in groupby(value)]
+    return ", ".join(f"{times} of {text}" if times > 1 else text for text, times in runs)
 
 
 def field_text(value: Sequence[float | None]) -> str:

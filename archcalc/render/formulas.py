@@ -24,11 +24,11 @@ def letters(knobs: Sequence[str]) -> dict[str, str]:
     >>> letters(["layers", "growth_rate", "depth"])
     {'layers': 'L', 'growth_rate': 'k', 'depth': 'depth'}
     """
-    found: dict[str, str] = {}
+    chosen: dict[str, str] = {}
     for knob in knobs:
         letter = LETTERS.get(knob, knob)
-        found[knob] = knob if letter in found.values() else letter
-    return found
+        chosen[knob] = knob if letter in chosen.values() else letter
+    return chosen
 
 
 def as_written(formula: Formula, knobs: Sequence[str]) -> str:
@@ -43,7 +43,7 @@ def as_written(formula: Formula, knobs: Sequence[str]) -> str:
     if not formula:
         return "0"
     whole = expression(formula, [letters(knobs)[knob] for knob in knobs])
-    texts = [_written(one) for one in (sympy.factor(whole), sympy.expand(whole))]
+    texts = [_written(form) for form in (sympy.factor(whole), sympy.expand(whole))]
     return min(texts, key=len)
 
 
@@ -67,7 +67,7 @@ def big_o(powers: Sequence[tuple[int, ...]], names: Sequence[str]) -> str:
     >>> big_o([(2, 1), (1, 2)], ["n", "d"]), big_o([(0,)], ["n"]), big_o([(1, -1)], ["n", "r"]), big_o([], ["n"])
     ('O(n²·d + n·d²)', 'O(1)', 'O(n/r)', 'O(1)')
     """
-    return f"O({' + '.join(_term(one, names) for one in powers) or 1})"
+    return f"O({' + '.join(_term(term, names) for term in powers) or 1})"
 
 
 def _term(powers: tuple[int, ...], names: Sequence[str]) -> str:
@@ -81,26 +81,26 @@ def _power(base: str, power: int) -> str:
     return base if power == 1 else f"{base}{str(power).translate(SUPERSCRIPTS)}"
 
 
-def _written(one: Any) -> str:
+def _written(term: Any) -> str:
     """An expression of sympy with ·, ² and fractions."""
-    if one.is_Add:
-        terms = sorted(one.args, key=_order)
+    if term.is_Add:
+        terms = sorted(term.args, key=_order)
         text = " + ".join(_written(term) for term in terms)
         return text.replace("+ -", "- ")
-    if one.is_Rational:
-        return f"{one.p:,}" if one.q == 1 else f"{one.p:,}/{one.q:,}"
-    if one.is_Symbol:
-        return str(one.name)
-    if one.is_Pow:
-        base, power = one.args
+    if term.is_Rational:
+        return f"{term.p:,}" if term.q == 1 else f"{term.p:,}/{term.q:,}"
+    if term.is_Symbol:
+        return str(term.name)
+    if term.is_Pow:
+        base, power = term.args
         inner = f"({_written(base)})" if base.is_Add else _written(base)
         return _power(inner, int(power)) if power > 0 else f"1/{_power(inner, -int(power))}"
-    return _product(one)
+    return _product(term)
 
 
-def _product(one: Any) -> str:
+def _product(term: Any) -> str:
     """Number, symbols, sums; what divides behind a stroke."""
-    number, factors = one.as_coeff_mul()
+    number, factors = term.as_coeff_mul()
     sign = "-" if number < 0 else ""
     number = abs(number)
     above = [factor for factor in factors if not (factor.is_Pow and factor.args[1] < 0)]

@@ -57,14 +57,14 @@ def matching_layers(report: Report, glob: str) -> list[Layer]:
         return [report.root]
     if glob in report.layers:
         return [report.layers[glob]]
-    found: list[Layer] = []
+    outermost: list[Layer] = []
     for layer in report.root.walk():
-        inside = any(layer.path.startswith(f"{outer.path}.") for outer in found)
+        inside = any(layer.path.startswith(f"{outer.path}.") for outer in outermost)
         if layer.path and fnmatchcase(layer.path, glob) and not inside:
-            found.append(layer)
-    if not found:
+            outermost.append(layer)
+    if not outermost:
         raise NoSuchLayer(glob, [path for path in report.layers if path])
-    return found
+    return outermost
 
 
 def _chosen_depth(roots: Sequence[Layer], keys: Sequence[str]) -> int:
@@ -112,10 +112,10 @@ def _sort_key(rows: Sequence[Mapping[str, Any]], sort: str) -> str:
         return ""
     known = [key for key in rows[0] if key not in ("output_shape", "itself")]
     wanted = sort.lower().replace(" ", "_").replace("parameters", "params")
-    found = [key for key in known if key == wanted] or [key for key in known if key.startswith(wanted)]
-    if not found:
+    matches = [key for key in known if key == wanted] or [key for key in known if key.startswith(wanted)]
+    if not matches:
         raise WrongUse(f"cannot sort by '{sort}'.", f"sort by one of  {', '.join(known)}")
-    return found[0]
+    return matches[0]
 
 
 def _ordered(rows: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:

@@ -87,8 +87,8 @@ def _guess(peaks: Mapping[int, int], fits: int, bursts: int, budget: int) -> int
         near = _meets(peaks, fits, bursts, budget)
         return near if near not in peaks and len(peaks) < 12 else (fits + bursts) // 2
     if len(below) == 2 and peaks[below[1]] > peaks[below[0]]:
-        found = _meets(peaks, below[0], below[1], budget)
-        return min(LIMIT, max(fits + 1, found + (found in peaks)))
+        met = _meets(peaks, below[0], below[1], budget)
+        return min(LIMIT, max(fits + 1, met + (met in peaks)))
     return min(LIMIT, 2 * fits)
 
 
@@ -131,15 +131,15 @@ def _largest_batch(reference: str, setup: Setup, budget: int, ran: Callable[[int
 
     smallest = 1
     try:
-        found = largest(peak_at, budget)
+        fit = largest(peak_at, budget)
     except ForwardFailed as error:  # batch norm in training wants two values a channel
         if "more than 1 value per channel" not in error.message:
             raise
         smallest = 2
-        found = largest(peak_at, budget, smallest)
-    if found.batch:
-        return Fitted(seen["fits"], found)
-    return Fitted(seen["smallest"], found, _changes(reference, replace(setup, batch=smallest), seen["smallest"]))
+        fit = largest(peak_at, budget, smallest)
+    if fit.batch:
+        return Fitted(seen["fits"], fit)
+    return Fitted(seen["smallest"], fit, _changes(reference, replace(setup, batch=smallest), seen["smallest"]))
 
 
 def one_sample_more(reference: str, report: Report, setup: Setup) -> Report:
@@ -158,14 +158,14 @@ def _changes(reference: str, setup: Setup, report: Report) -> list[Peak]:
     """Each change by itself, and all of them together, with the peak that the same batch then has."""
     possible = list(_possible(setup, report))
     setups = [(words, change(setup)) for words, change in possible]
-    found = []
+    peaks = []
     for words, changed in setups:
         with suppress(ArchcalcError):  # the model may not run in that precision, or recomputed
-            found.append(Peak(words, _report(reference, changed).peak_bytes))
-    helps = [one for one in found if one.bytes < report.peak_bytes]
+            peaks.append(Peak(words, _report(reference, changed).peak_bytes))
+    helps = [peak for peak in peaks if peak.bytes < report.peak_bytes]
     if len(helps) > 1:
         with suppress(ArchcalcError):
-            together = reduce(lambda changed, one: one[1](changed), possible, setup)
+            together = reduce(lambda changed, change: change[1](changed), possible, setup)
             helps.append(Peak("all of these", _report(reference, together).peak_bytes))
     return helps
 

@@ -72,7 +72,7 @@ def network_of(report: Report) -> Network | None:
 
 def at_defaults(report: Report, network: Network) -> bool:
     """Whether the report is on the network at its own settings and input."""
-    own_input = all(one.origin == "default" for one in report.trace.inputs)
+    own_input = all(given.origin == "default" for given in report.trace.inputs)
     return own_input and dict(report.trace.model.config) == network.config
 
 
@@ -83,18 +83,18 @@ def _row(report: Report, network: Network, published: Published, setup: Setup) -
     ours = int(report.totals[published.figure])
     settings = " ".join(f"--set {knob}={setting(value)}" for knob, value in published.knobs.items())
     note = "; ".join(part for part in (published.note, settings) if part)
-    said = {"where": published.where, "called": published.called, "note": note}
-    return _published_row(published.figure, published.printed, ours, published.agrees(ours), said)
+    words = {"where": published.where, "called": published.called, "note": note}
+    return _published_row(published.figure, published.printed, ours, published.agrees(ours), words)
 
 
-def _published_row(figure: str, printed: str, ours: int, agrees: bool, said: Mapping[str, str]) -> dict[str, Any]:
+def _published_row(figure: str, printed: str, ours: int, agrees: bool, words: Mapping[str, str]) -> dict[str, Any]:
     """One published figure beside ours; `said` holds where, called and note."""
-    called = f" (printed as {said['called']})" if said["called"] else ""
+    called = f" (printed as {words['called']})" if words["called"] else ""
     return {
         "figure": {"params": "parameters", "macs": "MACs"}[figure] + called,
         "printed": printed,
         "ours": ours,
         "difference": "=" if agrees else units.difference(ours, units.parse_count(printed)),
-        "where": said["where"],
-        "note": said["note"],
+        "where": words["where"],
+        "note": words["note"],
     }

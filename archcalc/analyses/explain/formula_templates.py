@@ -44,10 +44,10 @@ def value(expression: str) -> int:
     python = expression
     for sign, replacement in (("·", "*"), ("²", "**2"), ("⌊", "floor("), ("⌋", ")"), ("⌈", "ceil("), ("⌉", ")")):
         python = python.replace(sign, replacement)
-    found = _value(ast.parse(python, mode="eval").body)
-    if found.denominator != 1:
-        raise ValueError(f"{expression} is {found}, not a whole number")
-    return int(found)
+    number = _value(ast.parse(python, mode="eval").body)
+    if number.denominator != 1:
+        raise ValueError(f"{expression} is {number}, not a whole number")
+    return int(number)
 
 
 def _value(node: ast.expr) -> Fraction:

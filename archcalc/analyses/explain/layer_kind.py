@@ -39,10 +39,10 @@ class Seen:
 
     def op(self, *names: str) -> CallView:
         """Its first op of one of these names; LookupError where there is none."""
-        found = next((call for call in self.ops if base_name(call.op) in names), None)
-        if found is None:
+        first = next((call for call in self.ops if base_name(call.op) in names), None)
+        if first is None:
             raise LookupError(names[0])
-        return CallView(self.trace, found)
+        return CallView(self.trace, first)
 
     def inside(self, name: str) -> list[Shape]:
         """The shapes that a module inside it was given; LookupError where there is none."""

@@ -64,8 +64,8 @@ def lines(report: Report, layer: Layer) -> list[Line]:
     seen = _seen(report.trace, layer)
     if seen is None:
         return []
-    found = _by_kind(report, layer, seen) or [_line(report.trace, call) for call in seen.ops if call.outputs]
-    return [*found, *_bytes(seen)]
+    formulas = _by_kind(report, layer, seen) or [_line(report.trace, call) for call in seen.ops if call.outputs]
+    return [*formulas, *_bytes(seen)]
 
 
 def kind_of(report: Report, layer: Layer) -> Kind | None:
@@ -83,14 +83,14 @@ def unwrapped(layer: Layer) -> Layer:
 
 def parts(report: Report, layer: Layer) -> list[Part]:
     """What a larger module is made of, one entry a type, which add up to it."""
-    found: dict[str, Part] = {}
+    by_type: dict[str, Part] = {}
     for type_, kind, params, macs in _pieces(report, layer):
-        before = found.get(type_, Part(type_, 0, _formula(kind, "params"), _formula(kind, "MACs"), 0, 0))
-        found[type_] = Part(
+        before = by_type.get(type_, Part(type_, 0, _formula(kind, "params"), _formula(kind, "MACs"), 0, 0))
+        by_type[type_] = Part(
             type_, before.layers + 1, before.params_formula, before.macs_formula,
             before.params + params, before.macs + macs,
         )  # fmt: skip
-    return sorted(found.values(), key=lambda part: (-part.macs, -part.params))
+    return sorted(by_type.values(), key=lambda part: (-part.macs, -part.params))
 
 
 def _pieces(report: Report, layer: Layer) -> Iterator[tuple[str, Kind | None, int, int]]:
@@ -131,10 +131,10 @@ def _by_kind(report: Report, layer: Layer, seen: Seen) -> list[Line] | None:
         return None
     try:
         reading = kind.read(seen)
-        found = [_filled(figure, template, reading) for figure, template in kind.formulas]
+        filled = [_filled(figure, template, reading) for figure, template in kind.formulas]
     except (ArithmeticError, LookupError, TypeError, ValueError):
         return None
-    made = [line for line in found if line is not None]
+    made = [line for line in filled if line is not None]
     return _without_twins(made) if _true(made, layer, seen, reading) else None
 
 
@@ -153,19 +153,19 @@ def _filled(figure: str, template: str, reading: Reading) -> Line | None:
 
 def _true(made: list[Line], layer: Layer, seen: Seen, reading: Reading) -> bool:
     """Whether every line gives what was counted, and nothing was counted that no line gives."""
-    said = {line.figure: line.value for line in made}
+    values = {line.figure: line.value for line in made}
     counted = {
         "params": layer.total["params"],
         "MACs": sum(macs_of(seen.trace, call) or 0 for call in seen.ops),
         "buffers": layer.total["buffers"],
     }
     elementwise = sum(operations_of(seen.trace, call) or 0 for call in seen.ops)
-    axes = all(said[figure] == reading[0].get(figure, said[figure]) for figure in said if figure.endswith("'"))
+    axes = all(values[figure] == reading[0].get(figure, values[figure]) for figure in values if figure.endswith("'"))
     return (
         axes
-        and all(said.get(figure, 0) == number for figure, number in counted.items())
-        and said.get("output", shape(seen.output)) == shape(seen.output)
-        and said.get("elementwise", elementwise) == elementwise
+        and all(values.get(figure, 0) == number for figure, number in counted.items())
+        and values.get("output", shape(seen.output)) == shape(seen.output)
+        and values.get("elementwise", elementwise) == elementwise
     )
 
 
@@ -198,8 +198,8 @@ def _bytes(seen: Seen) -> list[Line]:
     """The bytes of the output, of one call."""
     made: list[Line] = []
     for tensor in seen.call.outputs[:1]:
-        one = seen.trace.tensors[tensor]
-        elements, bytes_ = " · ".join(map(str, one.shape)) or "1", element_size(one.dtype)
-        letters_ = f"elements of the output · {bytes_} bytes ({one.dtype})"
-        made.append(Line("output bytes", letters_, f"{elements} · {bytes_}", prod(one.shape) * bytes_))
+        output = seen.trace.tensors[tensor]
+        elements, bytes_ = " · ".join(map(str, output.shape)) or "1", element_size(output.dtype)
+        letters_ = f"elements of the output · {bytes_} bytes ({output.dtype})"
+        made.append(Line("output bytes", letters_, f"{elements} · {bytes_}", prod(output.shape) * bytes_))
     return made

@@ -32,7 +32,7 @@ def diff(
     from archcalc.render.pages import diff as page
     from archcalc.studies.guard.comparison import compared
 
-    found = compared(old, new, options.setup)
-    emit_documents([page.diff(comparison, everything=all_) for comparison in found], options)
-    if exit_code and any(comparison.changed for comparison in found):
+    comparisons = compared(old, new, options.setup)
+    emit_documents([page.diff(comparison, everything=all_) for comparison in comparisons], options)
+    if exit_code and any(comparison.changed for comparison in comparisons):
         raise typer.Exit(1)

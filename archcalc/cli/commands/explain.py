@@ -40,4 +40,4 @@ def explain(
         emit_documents([kind_page(kind)], options)
         return
     report = analyze(engine.trace(model, options.setup), (Params(), Flops()))
-    emit_documents([explanation(report, one) for one in matching_layers(report, layer)], options)
+    emit_documents([explanation(report, match) for match in matching_layers(report, layer)], options)

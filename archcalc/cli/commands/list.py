@@ -27,7 +27,7 @@ def list_(
       archcalc list
       archcalc list 'densenet*'
     """
-    found = catalogue.matching(glob)
-    if not found:
+    families = catalogue.matching(glob)
+    if not families:
         catalogue.resolve(glob)
-    emit_documents([page.catalogue(found)], options)
+    emit_documents([page.catalogue(families)], options)

@@ -46,10 +46,10 @@ def memory(
     typed = iter(model)
     in_csv = timeline and format_of(options) == "csv"
 
-    def view(report: Report, selection: Selection, published: Sequence[str], **found: Any) -> Document:
+    def view(report: Report, selection: Selection, published: Sequence[str], **fitted: Any) -> Document:
         setup = replace(options.setup, batch=None) if fit else options.setup
         sample = one_sample_more(next(typed), report, setup) if per_sample else None
-        document = page.memory(report, selection, published, page.Asked(timeline, sample, **found))
+        document = page.memory(report, selection, published, page.Asked(timeline, sample, **fitted))
         return replace(document, records=document.envelope["timeline"]) if in_csv else document
 
     if not fit:
@@ -58,7 +58,7 @@ def memory(
     budget, selection = parse_budget(fit), options.selection(format_of(options) in FOR_MACHINES)
     answers = [largest_batch(reference, options.setup, budget) for reference in model]
     emit_documents(
-        [view(found.report, selection, (), fit=found.fit, changes=found.changes) for found in answers], options
+        [view(answer_.report, selection, (), fit=answer_.fit, changes=answer_.changes) for answer_ in answers], options
     )
-    if not all(found.fit.batch for found in answers):
+    if not all(answer_.fit.batch for answer_ in answers):
         raise typer.Exit(1)

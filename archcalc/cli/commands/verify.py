@@ -37,12 +37,12 @@ def verify(
     from archcalc.studies.verify.verify import verified, verified_catalogue
 
     if model:
-        found = [verified(reference, options.setup) for reference in model]
-        documents = [page.verification(verification) for verification in found]
+        verifications = [verified(reference, options.setup) for reference in model]
+        documents = [page.verification(verification) for verification in verifications]
     else:
         with watching("networks verified", options.quiet) as observer:
-            found = verified_catalogue(options.setup, observer)
-        documents = [page.catalogue_verification(found)]
+            verifications = verified_catalogue(options.setup, observer)
+        documents = [page.catalogue_verification(verifications)]
     emit_documents(documents, options)
-    if any(check.verdict == "unexplained" for verification in found for check in verification.checks):
+    if any(check.verdict == "unexplained" for verification in verifications for check in verification.checks):
         raise typer.Exit(1)

@@ -68,7 +68,7 @@ class Autocast:
 
     def wrapped(self) -> Iterator[tuple[str, Callable[[Kernel], Kernel]]]:
         """The listed ops, each with what it makes of the kernel that would run."""
-        lower, widest, results = (set(one[self.lists].split()) for one in (LOWER, WIDEST, RESULTS))
+        lower, widest, results = (set(table[self.lists].split()) for table in (LOWER, WIDEST, RESULTS))
         for name in sorted(_known(self.lists)):
             if name in lower:
                 yield name, self._acting(self._lower)
@@ -99,14 +99,14 @@ class Autocast:
         return kernel(*_each(args, _to_float32), **_each(kwargs, _to_float32))
 
     def _widest(self, kernel: Kernel, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        found: list[bool] = []
-        _each((args, kwargs), lambda t: found.append(t.dtype is torch.float32))
-        to = _to_float32 if any(found) else self._to_lower
+        wide: list[bool] = []
+        _each((args, kwargs), lambda t: wide.append(t.dtype is torch.float32))
+        to = _to_float32 if any(wide) else self._to_lower
         return kernel(*_each(args, to), **_each(kwargs, to))
 
     def _result(self, kernel: Kernel, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         half = args[0].is_floating_point() and args[0].dtype in AMP.values()
-        if half and kwargs.get("dtype") is None and not any(isinstance(one, torch.dtype) for one in args):
+        if half and kwargs.get("dtype") is None and not any(isinstance(argument, torch.dtype) for argument in args):
             kwargs = {**kwargs, "dtype": torch.float32}
         return kernel(*args, **kwargs)
 

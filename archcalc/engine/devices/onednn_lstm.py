@@ -64,8 +64,8 @@ def workspace(steps: int, batch: int, inputs: int, hidden: int, width: int = FLO
     """
     rows, states, widest = steps * batch, 2 * (steps + 1) * batch, max(inputs, hidden)
     sections = [width * rows * _leading(size, width) for size in (4 * hidden, hidden)]
-    sections += [one * states * _leading(widest, one) for one in (width, FLOAT, FLOAT)]
-    sections += [one * states * hidden for one in (width, FLOAT)]
+    sections += [size * states * _leading(widest, size) for size in (width, FLOAT, FLOAT)]
+    sections += [size * states * hidden for size in (width, FLOAT)]
     return sum(map(_pages, sections))
 
 

@@ -25,12 +25,12 @@ BLOCK = 16
 CUBLAS = (2 * 4096 + 8 * 16) * 1024
 """Bytes of a workspace of cuBLAS: two chunks of 4,096 KiB and eight of 16 KiB."""
 aten = torch.ops.aten
-PRODUCTS = frozenset((aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default))
+MATRIX_PRODUCTS = frozenset((aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default))
 
 
 def of_cublas(func: Any) -> int:
     """Bytes that the first matrix product of a thread takes and that stay; 0 for other calls."""
-    return CUBLAS if func in PRODUCTS else 0
+    return CUBLAS if func in MATRIX_PRODUCTS else 0
 
 
 def on_cpu(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
@@ -74,7 +74,7 @@ def _numbers(func: Any, args: Sequence[Any]) -> int:
 
 @cache
 def _tensor_places(func: Any) -> tuple[int, ...]:
-    return tuple(n for n, one in enumerate(schema(func).arguments) if isinstance(one.type, torch.TensorType))
+    return tuple(n for n, argument in enumerate(schema(func).arguments) if isinstance(argument.type, torch.TensorType))
 
 
 def _convolution(args: Sequence[Any], y: Tensor) -> int:

@@ -72,16 +72,16 @@ def _transformers(model: Any) -> Declaration:
         return UNKNOWN
     arguments = inspect.signature(model.forward).parameters
     maker = MAKERS.get(main)
-    found = [maker(config, main)] if maker and main in arguments else []
+    inputs = [maker(config, main)] if maker and main in arguments else []
     if hasattr(model, "logit_scale") and main == "input_ids" and "pixel_values" in arguments:
-        found.append(_pixels(config, "pixel_values"))  # CLIP and its kind compare a text with an image
+        inputs.append(_pixels(config, "pixel_values"))  # CLIP and its kind compare a text with an image
     if (
         getattr(config, "is_encoder_decoder", False)
         and "decoder_input_ids" in arguments
         and main != "decoder_input_ids"
     ):
-        found.append(_tokens(config, "decoder_input_ids"))
-    return Declaration(tuple(found), "its config", by_name=True)
+        inputs.append(_tokens(config, "decoder_input_ids"))
+    return Declaration(tuple(inputs), "its config", by_name=True)
 
 
 def _tokens(config: Any, name: str) -> Input:

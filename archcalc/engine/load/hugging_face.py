@@ -52,11 +52,11 @@ def _config(library: ModuleType, reference: InLibrary, offline: bool) -> tuple[A
     types = {key.replace("-", "_"): key for key in mapping}
     if wanted in types:
         return mapping[types[wanted]](), ""
-    found = getattr(library, name, None)
-    if isinstance(found, type) and issubclass(found, library.PreTrainedConfig):
-        return found(), ""
-    config = getattr(found, "config_class", None)
-    if isinstance(found, type) and config is not None:
+    named = getattr(library, name, None)
+    if isinstance(named, type) and issubclass(named, library.PreTrainedConfig):
+        return named(), ""
+    config = getattr(named, "config_class", None)
+    if isinstance(named, type) and config is not None:
         return config(), name
     demand_known(reference, name, list(mapping))
     raise BadReference(reference.text, "transformers has no such configuration", HINT)
@@ -105,10 +105,10 @@ def _model_class(library: ModuleType, config: Any, kind: str, reference: InLibra
     from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
     try:
-        found = MODEL_MAPPING[type(config)]
+        class_ = MODEL_MAPPING[type(config)]
     except KeyError:
         raise BadReference(reference.text, f"transformers has no model for {type(config).__name__}", HINT) from None
-    return found[0] if isinstance(found, tuple | list) else found
+    return class_[0] if isinstance(class_, tuple | list) else class_
 
 
 def _has_experts(module: nn.Module) -> bool:

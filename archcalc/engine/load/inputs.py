@@ -83,22 +83,22 @@ def from_declared(declaration: Declaration, setup: Setup) -> list[Spec]:
     declared = declaration.inputs
     values: dict[str, int | None] = {"batch": setup.batch, "seq_len": setup.seq_len}
     values["height"], values["width"] = setup.size or (None, None)
-    axes = {axis for one in declared for axis in one.axes}
+    axes = {axis for input_ in declared for axis in input_.axes}
     for option, axis, given in (
         ("--batch", "batch", setup.batch),
         ("--size", "height", setup.size),
         ("--seq-len", "seq_len", setup.seq_len),
     ):
         if given is not None and axis not in axes:
-            shapes = ", ".join(f"{one.name}={shape(one.shape)}" for one in declared)
+            shapes = ", ".join(f"{input_.name}={shape(input_.shape)}" for input_ in declared)
             raise BadInput(f"{option} does not apply: no input has such an axis.", f"inputs  {shapes}")
     specs = []
-    for one in declared:
-        sizes = [values.get(axis) or size for axis, size in zip(one.axes, one.shape, strict=True)]
-        changed = any(values.get(axis) for axis in one.axes)
-        dtype = setup.dtype if one.dtype in FLOATS else one.dtype
-        named = declaration.by_name and bool(one.name)
-        specs.append(Spec(one.name, dtype, tuple(sizes), "option" if changed else declaration.origin, named))
+    for input_ in declared:
+        sizes = [values.get(axis) or size for axis, size in zip(input_.axes, input_.shape, strict=True)]
+        changed = any(values.get(axis) for axis in input_.axes)
+        dtype = setup.dtype if input_.dtype in FLOATS else input_.dtype
+        named = declaration.by_name and bool(input_.name)
+        specs.append(Spec(input_.name, dtype, tuple(sizes), "option" if changed else declaration.origin, named))
     return specs
 
 
@@ -153,10 +153,10 @@ def from_values(values: Any, forward: Any, origin: str = "argument") -> Inputs:
         kwargs = {name: _tensor(value) for name, value in values.items()}
         args: tuple[Any, ...] = ()
     else:
-        one = isinstance(values, Tensor | str) or (
+        alone = isinstance(values, Tensor | str) or (
             isinstance(values, tuple | list) and bool(values) and all(isinstance(v, int) for v in values)
         )
-        args = tuple(_tensor(value) for value in ((values,) if one else values))
+        args = tuple(_tensor(value) for value in ((values,) if alone else values))
         kwargs = {}
     names = [*_parameters(forward)]
     named = [(names[i] if i < len(names) else f"input{i}", a) for i, a in enumerate(args)]

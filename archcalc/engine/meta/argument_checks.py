@@ -31,8 +31,8 @@ def check(*names: str) -> Callable[[Check], Check]:
 
 def refuse(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
     """Raise what a real kernel would, where a check says so."""
-    for one in CHECKS.get(op_name(func), ()):
-        one(*args, **kwargs)
+    for refuses in CHECKS.get(op_name(func), ()):
+        refuses(*args, **kwargs)
 
 
 @check("_softmax", "_log_softmax", "_safe_softmax", "gelu", "silu", "silu_", "glu", "mish", "native_batch_norm")

@@ -41,8 +41,8 @@ class Constants:
         if any(t.is_meta and self.of(t) is None for t in tensors):
             return NotImplemented
         real_args, real_kwargs = with_tensors_changed((args, dict(kwargs)), self._real)
-        found = func(*real_args, **real_kwargs)
-        return with_tensors_changed(found, self._hidden)
+        values = func(*real_args, **real_kwargs)
+        return with_tensors_changed(values, self._hidden)
 
     def follow(
         self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], tensors: Sequence[Tensor], out: Any
@@ -50,7 +50,7 @@ class Constants:
         """Note the values of an op's outputs where all of its inputs' are known; forget what it overwrites."""
         name = op_name(func)
         several = out if isinstance(out, list | tuple) else (out,)
-        results = [one for one in several if isinstance(one, Tensor)]
+        results = [output for output in several if isinstance(output, Tensor)]
         from_shape = name in FILLED
         if not from_shape and any(t.is_meta and self.of(t) is None for t in tensors):
             if schema(func).is_mutable:
@@ -62,10 +62,10 @@ class Constants:
             return
         hide = _empty_like if from_shape else self._real
         with contextlib.suppress(Exception):  # a rule of a real kernel that the one without data does not have
-            found = func(
+            computed = func(
                 *with_tensors_changed(args, hide), **{**with_tensors_changed(dict(kwargs), hide), **_on_cpu(kwargs)}
             )
-            values = (found,) if isinstance(found, Tensor) else tuple(found)
+            values = (computed,) if isinstance(computed, Tensor) else tuple(computed)
             for result, value in zip(results, values, strict=True):
                 self.note(result, value)
 

@@ -27,8 +27,8 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
         for item in value:
             yield from tensors_in(item)
     elif is_dataclass(value) and not isinstance(value, type):
-        for one in fields(value):
-            yield from tensors_in(getattr(value, one.name))
+        for field in fields(value):
+            yield from tensors_in(getattr(value, field.name))
 
 
 def asks_for_values(func: Any, args: Sequence[Any]) -> bool:

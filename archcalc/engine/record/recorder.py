@@ -220,10 +220,10 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
 
     def watch_modules(self) -> None:
         """Hooks on every module below the root, which whoever runs it enters."""
-        for one in {id(m): m for path, m in self.paths.walk() if path}.values():
-            if not isinstance(one, torch.jit.ScriptModule):  # takes no hooks: its ops belong to whoever calls it
-                one.register_forward_pre_hook(self.enter, with_kwargs=True)
-                one.register_forward_hook(self.leave, with_kwargs=True, always_call=True)
+        for module in {id(m): m for path, m in self.paths.walk() if path}.values():
+            if not isinstance(module, torch.jit.ScriptModule):  # takes no hooks: its ops belong to whoever calls it
+                module.register_forward_pre_hook(self.enter, with_kwargs=True)
+                module.register_forward_hook(self.leave, with_kwargs=True, always_call=True)
 
     def enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         """A module's forward begins."""
@@ -255,16 +255,16 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
 def parameters_of(recorder: Recorder) -> tuple[Parameter, ...]:
     """Enter all parameters and buffers; tied ones once, with every name."""
     names: dict[int, list[str]] = {}
-    found: dict[int, tuple[Tensor, str]] = {}
+    tensors_by_id: dict[int, tuple[Tensor, str]] = {}
     for prefix, module in recorder.paths.walk():
         for kind, tensors in (("parameter", own_parameters(module)), ("buffer", own_buffers(module))):
             for name, tensor in tensors.items():
                 if tensor is not None:
                     names.setdefault(id(tensor), []).append(f"{prefix}.{name}" if prefix else name)
-                    found[id(tensor)] = (tensor, kind)
+                    tensors_by_id[id(tensor)] = (tensor, kind)
     return tuple(
         Parameter(tuple(names[key]), recorder.tensor(tensor, kind), kind, kind == "parameter" and tensor.requires_grad)
-        for key, (tensor, kind) in found.items()
+        for key, (tensor, kind) in tensors_by_id.items()
     )
 
 

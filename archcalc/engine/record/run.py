@@ -151,9 +151,11 @@ def _made(setup: Setup) -> Any:
 
 
 def _check(inputs: Inputs) -> None:
-    for one in inputs.described:
-        if any(size < 1 for size in one.shape):
-            raise BadInput(f"input {one.name} of shape {shape(one.shape)} is empty.", "every size must be at least 1")
+    for given in inputs.described:
+        if any(size < 1 for size in given.shape):
+            raise BadInput(
+                f"input {given.name} of shape {shape(given.shape)} is empty.", "every size must be at least 1"
+            )
 
 
 def _batch(inputs: Inputs) -> int | None:
@@ -214,10 +216,10 @@ def _explained(error: BaseException, inputs: Inputs, recorder: recording.Recorde
     place = _place(error) + (f", in layer {layer}" if layer else "")
     if isinstance(error, recording.NeedsValues):
         return NeedsData(place, str(error))
-    shown = ", ".join(f"{one.name}={shape(one.shape)} {one.dtype}" for one in inputs.described)
-    said = one_line(error)
-    advice = "--batch 2" if "more than 1 value per channel when training" in said else ""
-    return ForwardFailed(place, said, shown, advice, recorder.phase)
+    shown = ", ".join(f"{given.name}={shape(given.shape)} {given.dtype}" for given in inputs.described)
+    message = one_line(error)
+    advice = "--batch 2" if "more than 1 value per channel when training" in message else ""
+    return ForwardFailed(place, message, shown, advice, recorder.phase)
 
 
 def _place(error: BaseException) -> str:

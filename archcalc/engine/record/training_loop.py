@@ -133,11 +133,11 @@ def prepare(module: nn.Module, training: Training, region: Region = nullcontext)
     if training.loss not in LOSSES:
         raise WrongUse(f"there is no loss '{training.loss}'.", f"choose one of  {', '.join(LOSSES)}")
     for pattern in training.frozen:
-        for _, one in _matching(module, pattern, "--frozen"):
-            one.requires_grad_(False)
+        for _, layer in _matching(module, pattern, "--frozen"):
+            layer.requires_grad_(False)
     for pattern in training.checkpoint:
-        for _, one in _matching(module, pattern, "--checkpoint"):
-            one.forward = _checkpointed(one.forward, region)
+        for _, layer in _matching(module, pattern, "--checkpoint"):
+            layer.forward = _checkpointed(layer.forward, region)
 
 
 def _checkpointed(forward: Any, region: Region) -> Any:
@@ -153,11 +153,11 @@ def _checkpointed(forward: Any, region: Region) -> Any:
 
 def _matching(module: nn.Module, pattern: str, option: str) -> Iterator[tuple[str, nn.Module]]:
     """The outermost modules that a pattern names."""
-    found: list[str] = []
-    for path, one in module.named_modules():
-        if path and fnmatchcase(path, pattern) and not any(path.startswith(f"{above}.") for above in found):
-            found.append(path)
-            yield path, one
-    if not found:
+    matched: list[str] = []
+    for path, layer in module.named_modules():
+        if path and fnmatchcase(path, pattern) and not any(path.startswith(f"{above}.") for above in matched):
+            matched.append(path)
+            yield path, layer
+    if not matched:
         names = [name for name, _ in module.named_children()][:6]
         raise WrongUse(f"no layer matches '{option} {pattern}'.", f"it has  {', '.join(names)}" if names else "")

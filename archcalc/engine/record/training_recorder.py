@@ -100,12 +100,12 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
         variable = getattr(node, "variable", None)
         if variable is not None:  # it adds up a parameter's gradient
             return self._owner.get(storage_key(variable), 0)
-        number, found = node_number(node), 0
+        number, latest = node_number(node), 0
         for first, call in self._sequence:
             if first > number:
                 break
-            found = call
-        return found
+            latest = call
+        return latest
 
     def own(self, parameters: Sequence[tuple[Tensor, int]]) -> None:
         """Each parameter belongs to a module call."""
@@ -113,21 +113,21 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
 
     def steps_of(self) -> tuple[Step, ...]:
         """The marks as steps; forward, loss and backward are those of a step's last batch."""
-        found, start, last = [], 0, dict[str, int]()
+        finished, start, last = [], 0, dict[str, int]()
         for phase, call in self.marks:
             last[phase] = call
             if phase == PHASES[-1]:
-                found.append(Step(start=start, **last))
+                finished.append(Step(start=start, **last))
                 start = call
-        return tuple(found)
+        return tuple(finished)
 
     def close(self) -> None:
         """Deaths, and the roles that were found out on the way."""
         super().close()
-        found = dict.fromkeys(self.kept, "saved") | self.roles
+        roles = dict.fromkeys(self.kept, "saved") | self.roles
         fixed = ("parameter", "buffer", "input")
         self.storages = [
-            storage if storage.role in fixed else replace(storage, role=found.get(number, storage.role))
+            storage if storage.role in fixed else replace(storage, role=roles.get(number, storage.role))
             for number, storage in enumerate(self.storages)
         ]
 
@@ -188,7 +188,7 @@ def _roles(recorder: TrainingRecorder, role: str, tensors: Any) -> None:
 def _owners(recorder: TrainingRecorder, module: nn.Module) -> list[tuple[Tensor, int]]:
     """Each parameter with the last call of the module that registers it."""
     calls = {recorder.paths.modules[call.module].path: number for number, call in enumerate(recorder.module_calls)}
-    found: list[tuple[Tensor, int]] = []
-    for path, one in recorder.paths.walk():
-        found += [(p, calls.get(path, 0)) for p in own_parameters(one).values() if p is not None]
-    return found
+    owners: list[tuple[Tensor, int]] = []
+    for path, registering in recorder.paths.walk():
+        owners += [(p, calls.get(path, 0)) for p in own_parameters(registering).values() if p is not None]
+    return owners

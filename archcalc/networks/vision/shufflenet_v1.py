@@ -163,20 +163,20 @@ LOWER = {
 
 
 def _published(width: float, groups: int) -> tuple[Published, ...]:
-    found: list[Published] = []
+    printed: list[Published] = []
     if width == 1.0:
         params, macs = EXACT[groups]
         note = LOWER.get(groups, "")
-        found.append(Published("macs", PRINTED[groups], TABLE1, called="FLOPs", note=note))
-        found.append(Published("params", params, PYTORCHCV, knobs={"classifier_bias": True}))
-        found.append(Published("macs", macs, PYTORCHCV))
+        printed.append(Published("macs", PRINTED[groups], TABLE1, called="FLOPs", note=note))
+        printed.append(Published("params", params, PYTORCHCV, knobs={"classifier_bias": True}))
+        printed.append(Published("macs", macs, PYTORCHCV))
     if width == 0.25:
         note = "13.16 M at g = 1, 13.30 M at g = 3, with 12 channels in conv1; the paper prints 13 M for every g"
-        found.append(Published("macs", "13M", TABLE2, called="FLOPs", note=note))
+        printed.append(Published("macs", "13M", TABLE2, called="FLOPs", note=note))
     if (width, groups) in OFFICIAL:
         params, macs = OFFICIAL[width, groups]
-        found += [Published("params", params, RELEASED), Published("macs", macs, RELEASED)]
-    return tuple(found)
+        printed += [Published("params", params, RELEASED), Published("macs", macs, RELEASED)]
+    return tuple(printed)
 
 
 for width in CONV1:

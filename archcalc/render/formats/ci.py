@@ -20,22 +20,27 @@ def as_github(run: CheckRun) -> str:
     """Workflow commands: an annotation on the budget's own line for each that does not hold."""
     lines: list[str] = []
     for level in ("error", "warning"):
-        found = [
-            (one, verdict)
-            for one in run.judged
-            for verdict in one.bad
+        bad = [
+            (judged, verdict)
+            for judged in run.judged
+            for verdict in judged.bad
             if (verdict.status == WARN) == (level == "warning")
         ]
-        lines += [_annotation(level, run.path, one, verdict) for one, verdict in found[:MOST]]
-        if len(found) > MOST:
-            lines.append(f"{len(found) - MOST} more of kind {level} are in the job summary")
+        lines += [_annotation(level, run.path, judged, verdict) for judged, verdict in bad[:MOST]]
+        if len(bad) > MOST:
+            lines.append(f"{len(bad) - MOST} more of kind {level} are in the job summary")
     return "\n".join([*lines, run.summary]) + "\n"
 
 
-def _annotation(level: str, path: str, one: Judged, verdict: Verdict) -> str:
-    said = [_sentence(verdict), *([one.grew] if one.grew else []), *([one.check.message] if one.check.message else [])]
-    title = f"archcalc {verdict.what}: {one.check.name}"
-    return f"::{level} file={_property(path)},line={verdict.line},title={_property(title)}::{_data(chr(10).join(said))}"
+def _annotation(level: str, path: str, judged: Judged, verdict: Verdict) -> str:
+    sentences = [
+        _sentence(verdict),
+        *([judged.grew] if judged.grew else []),
+        *([judged.check.message] if judged.check.message else []),
+    ]
+    title = f"archcalc {verdict.what}: {judged.check.name}"
+    place = f"file={_property(path)},line={verdict.line},title={_property(title)}"
+    return f"::{level} {place}::{_data(chr(10).join(sentences))}"
 
 
 def _sentence(verdict: Verdict) -> str:
@@ -64,7 +69,7 @@ def job_summary(run: CheckRun) -> str:
     for verdict in run.verdicts:
         cells = (verdict.status, verdict.check, verdict.what, verdict.value, verdict.limit, verdict.over)
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|').replace(chr(10), ' ') for cell in cells)} |")
-    lines += ["", *(f"{one.check.name}: {one.grew}" for one in run.judged if one.bad and one.grew)]
+    lines += ["", *(f"{judged.check.name}: {judged.grew}" for judged in run.judged if judged.bad and judged.grew)]
     text = "\n".join(lines) + "\n"
     return text if len(text.encode()) < SUMMARY_BYTES else f"### archcalc: {run.summary}\n"
 
@@ -72,29 +77,29 @@ def job_summary(run: CheckRun) -> str:
 def as_junit(run: CheckRun) -> str:
     """A test suite a check, a test case a budget."""
     suites = []
-    for one in run.judged:
-        cases = "".join(f"\n    {_case(run.path, verdict)}" for verdict in one.verdicts)
+    for judged in run.judged:
+        cases = "".join(f"\n    {_case(run.path, verdict)}" for verdict in judged.verdicts)
         numbers = {
-            "tests": len(one.verdicts),
-            "failures": sum(v.fails and v.status != ERROR for v in one.verdicts),
-            "errors": sum(v.status == ERROR for v in one.verdicts),
+            "tests": len(judged.verdicts),
+            "failures": sum(v.fails and v.status != ERROR for v in judged.verdicts),
+            "errors": sum(v.status == ERROR for v in judged.verdicts),
             "skipped": 0,
         }
         attributes = "".join(f' {key}="{value}"' for key, value in numbers.items())
-        suites.append(f"  <testsuite name={quoteattr(one.check.name)}{attributes}>{cases}\n  </testsuite>\n")
+        suites.append(f"  <testsuite name={quoteattr(judged.check.name)}{attributes}>{cases}\n  </testsuite>\n")
     return f'<?xml version="1.0" encoding="utf-8"?>\n<testsuites name="archcalc">\n{"".join(suites)}</testsuites>\n'
 
 
 def _case(path: str, verdict: Verdict) -> str:
     head = f"<testcase classname={quoteattr(verdict.check)} name={quoteattr(verdict.key + ' ' + verdict.what)} "
     head += f"file={quoteattr(path)} line={quoteattr(str(verdict.line))}"
-    said = escape(_sentence(verdict))
+    sentence = escape(_sentence(verdict))
     if verdict.status == OK:
         return f"{head}/>"
     if verdict.status == WARN:
-        return f"{head}><system-out>{said}</system-out></testcase>"
+        return f"{head}><system-out>{sentence}</system-out></testcase>"
     kind = "error" if verdict.status == ERROR else "failure"
-    return f"{head}><{kind} message={quoteattr(_sentence(verdict))}>{said}</{kind}></testcase>"
+    return f"{head}><{kind} message={quoteattr(_sentence(verdict))}>{sentence}</{kind}></testcase>"
 
 
 def as_sarif(run: CheckRun) -> str:
@@ -104,7 +109,7 @@ def as_sarif(run: CheckRun) -> str:
         {
             "ruleId": verdict.key,
             "level": "warning" if verdict.status == WARN else "error",
-            "message": {"text": f"{verdict.check}: {_sentence(verdict)}" + (f". {one.grew}" if one.grew else "")},
+            "message": {"text": f"{verdict.check}: {_sentence(verdict)}" + (f". {judged.grew}" if judged.grew else "")},
             "locations": [
                 {
                     "physicalLocation": {
@@ -114,8 +119,8 @@ def as_sarif(run: CheckRun) -> str:
                 }
             ],
         }
-        for one in run.judged
-        for verdict in one.bad
+        for judged in run.judged
+        for verdict in judged.bad
     ]
     driver = {"name": "archcalc", "version": __version__, "rules": [{"id": key} for key in keys]}
     document = {

@@ -32,22 +32,22 @@ def checks(run: CheckRun) -> Document:
         for row in rows
     ]
     head = [f"{run.path} · {units.plural(len(run.judged), 'check')}, {units.plural(len(rows), 'budget')}"]
-    foot = [run.summary, *(line for one in run.judged if one.bad for line in _said(one))]
+    foot = [run.summary, *(line for judged in run.judged if judged.bad for line in _said(judged))]
     count = counts(run.verdicts)
     totals = {"failed": count[FAIL], "errors": count[ERROR], "warnings": count[WARN], "passed": count[OK]}
     around = {"totals": totals, "file": run.path, "notes": []}
     return Document("check", head, [Table(columns, shown)], foot, around, rows)
 
 
-def _said(one: Judged) -> list[str]:
+def _said(judged: Judged) -> list[str]:
     """Why the budget is there, what grew, and what to type."""
-    lines = [f"{one.check.name}: {one.check.message}"] if one.check.message else []
-    if any(verdict.status == ERROR for verdict in one.verdicts):
+    lines = [f"{judged.check.name}: {judged.check.message}"] if judged.check.message else []
+    if any(verdict.status == ERROR for verdict in judged.verdicts):
         return lines
-    lines += [f"{one.check.name}: {one.grew}"] if one.grew else []
-    if one.check.baseline:
-        lines.append(f"what changed: archcalc diff {one.check.baseline} {one.typed}")
+    lines += [f"{judged.check.name}: {judged.grew}"] if judged.grew else []
+    if judged.check.baseline:
+        lines.append(f"what changed: archcalc diff {judged.check.baseline} {judged.typed}")
         lines.append("accept it: raise the budget, or archcalc check --update-baseline")
     else:
-        lines.append(f"the layers: archcalc summary {one.typed}")
+        lines.append(f"the layers: archcalc summary {judged.typed}")
     return lines

@@ -50,10 +50,10 @@ def compare(reports: Sequence[Report]) -> Document:
 
 def _step(report: Report) -> list[str]:
     """What a training step assumes."""
-    said = report.trace.assumptions
+    assumptions = report.trace.assumptions
     if not report.trace.steps:
         return []
-    named = {key: said[key] for key in ("dtype", "optimizer", "loss")} | {"attention": "unfused"}
+    named = {key: assumptions[key] for key in ("dtype", "optimizer", "loss")} | {"attention": "unfused"}
     return [f"training step: {', '.join(words(named))}"]
 
 

@@ -130,7 +130,7 @@ def _became(before: str, after: str) -> str:
 
 
 def _outputs(change: Change) -> str:
-    texts = [", ".join(map(units.shape, one.output)) for one in (change.old, change.new) if one]
+    texts = [", ".join(map(units.shape, layer.output)) for layer in (change.old, change.new) if layer]
     return " → ".join(dict.fromkeys(texts))
 
 
@@ -175,10 +175,10 @@ def _signed(number: int, *, exact: bool) -> str:
     return f"{'+' if number > 0 else '-'}{units.exact(abs(number)) if exact else units.si(abs(number))}"
 
 
-def _about(one: Snapshot) -> str:
-    made = f" · torch {one.made_with['torch']}" if one.made_with.get("torch") else ""
-    return f"{one.reference} · {', '.join(one.inputs) or 'no input'}{made}"
+def _about(side: Snapshot) -> str:
+    made = f" · torch {side.made_with['torch']}" if side.made_with.get("torch") else ""
+    return f"{side.reference} · {', '.join(side.inputs) or 'no input'}{made}"
 
 
-def _side(one: Snapshot) -> dict[str, Any]:
-    return {"reference": one.reference, "inputs": list(one.inputs), "totals": dict(one.totals)}
+def _side(side: Snapshot) -> dict[str, Any]:
+    return {"reference": side.reference, "inputs": list(side.inputs), "totals": dict(side.totals)}

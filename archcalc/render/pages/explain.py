@@ -25,8 +25,8 @@ def explanation(report: Report, layer: Layer) -> Document:
     where = layer.path or "the model"
     shapes = f"{_shapes(layer.input_shapes)} -> {_shapes(layer.output_shapes)}" if layer.calls else "never called"
     title = f"{where}: {layer.type}({layer.extra})" if layer.extra else f"{where}: {layer.type}"
-    said = [title, f"{shapes}{_times(layer)}"]
-    said += [f"letters: {kind.letters}", *([kind.says] if kind.says else [])] if kind else []
+    lines_above = [title, f"{shapes}{_times(layer)}"]
+    lines_above += [f"letters: {kind.letters}", *([kind.says] if kind.says else [])] if kind else []
     totals = {"params": layer.total["params"], "macs": layer.total["macs"]}
     foot = [
         *(_all_calls(layer) if layer.calls > 1 else []),
@@ -35,7 +35,7 @@ def explanation(report: Report, layer: Layer) -> Document:
     ]
     records = [{"path": layer.path, "type": layer.type, **_record(line)} for line in lines]
     around = {**envelope(report, totals), "kind": kind.name if kind else None}
-    return Document("explain", [head(report)[0], "", *said], [_stacked(lines)], foot, around, records)
+    return Document("explain", [head(report)[0], "", *lines_above], [_stacked(lines)], foot, around, records)
 
 
 def _contents(report: Report, layer: Layer) -> Document:
@@ -64,14 +64,16 @@ def _contents(report: Report, layer: Layer) -> Document:
     table = Table(columns, rows, {"type": "total", **totals})
     typed = as_typed(report.trace)
     inside = [child for child in layer.walk() if child.path != layer.path and child.calls]
-    example = next((one for one in inside if not one.children and one.total["params"]), inside[0] if inside else None)
+    example = next(
+        (child for child in inside if not child.children and child.total["params"]), inside[0] if inside else None
+    )
     path = f" {example.path}" if example else ""
     foot = [
         f"convention: {OURS}",
         f"next: archcalc explain {typed}{path} · archcalc summary {typed} --depth 2",
     ]
-    said = [head(report)[0], "", f"{layer.path or 'the model'}: {layer.type}, {len(inside)} modules inside"]
-    return Document("explain", said, [table], foot, envelope(report, totals))
+    lines_above = [head(report)[0], "", f"{layer.path or 'the model'}: {layer.type}, {len(inside)} modules inside"]
+    return Document("explain", lines_above, [table], foot, envelope(report, totals))
 
 
 def kind_page(kind: Kind) -> Document:

@@ -20,7 +20,7 @@ from archcalc.text import units
 
 def laws(result: Laws, *, latex: bool = False, step: str = "") -> Document:
     """The laws of a model over its knobs; what has none is in the notes. `step` are the words of the training step."""
-    found, over = result.laws, result.knobs
+    laws_, over = result.laws, result.knobs
     written = "latex" if latex else "law"
     columns = [
         Column("words", "figure", TEXT),
@@ -29,18 +29,18 @@ def laws(result: Laws, *, latex: bool = False, step: str = "") -> Document:
         Column("holds", "holds for", TEXT),
         Column("checked", "checked at", TEXT),
     ]
-    rows = [_row(law, over) for law in found]
+    rows = [_row(law, over) for law in laws_]
     notes = [f"{metric_named(refused.figure).words}: no law: {refused.reason}" for refused in result.refused]
     foot = [
         *_letters(over),
-        *([f"training step: {step}"] if any(metric_named(law.figure).trains for law in found) else []),
-        *_dominant(found, over, result.by_type),
+        *([f"training step: {step}"] if any(metric_named(law.figure).trains for law in laws_) else []),
+        *_dominant(laws_, over, result.by_type),
         "exact on the lattice; members it was checked at had no part in making it",
         f"next: archcalc summary {as_typed(result.report.trace)}",
     ]
-    around = envelope(result.report, {"laws": len(found), "refused": len(result.refused)})
+    around = envelope(result.report, {"laws": len(laws_), "refused": len(result.refused)})
     around["notes"] = [*around["notes"], *notes]
-    tables = [Table(columns, rows), *_measured(result.measured, found, over)]
+    tables = [Table(columns, rows), *_measured(result.measured, laws_, over)]
     around["assumptions"] = {**around["assumptions"], "training_step": step}
     around["measured"] = [{over[0]: number, **figures} for number, figures in result.measured]
     records = [{key: row[key] for key in MACHINE} for row in rows]
@@ -96,7 +96,7 @@ def _row(law: Law, over: Sequence[str]) -> dict[str, Any]:
 
 def _alone(law: Law, axis: int, name: str) -> str:
     """The big O in one knob, all others fixed."""
-    powers: Formula = {(one[axis],): Fraction(1) for one in law.formula}
+    powers: Formula = {(powers_[axis],): Fraction(1) for powers_ in law.formula}
     return big_o(leading(powers), [name])
 
 
@@ -105,9 +105,9 @@ def _lattice_words(lattice: Lattice, name: str) -> str:
     return f"{name} = {values}, ..."
 
 
-def _dominant(found: Sequence[Law], over: Sequence[str], by_type: Mapping[str, Law]) -> list[str]:
+def _dominant(laws_: Sequence[Law], over: Sequence[str], by_type: Mapping[str, Law]) -> list[str]:
     """Where the fastest term of the MACs takes over, and which layers it comes from."""
-    macs = next((law for law in found if law.figure == "macs"), None)
+    macs = next((law for law in laws_ if law.figure == "macs"), None)
     if macs is None or len(over) != 1:
         return []
     name = letters(over)[over[0]]
@@ -121,18 +121,18 @@ def _dominant(found: Sequence[Law], over: Sequence[str], by_type: Mapping[str, L
     return [f"MACs: the term in {term}{whose} passes the rest at {name} = {number:,}"]
 
 
-def _measured(measured: Measured, found: Sequence[Law], over: Sequence[str]) -> list[Table]:
+def _measured(measured: Measured, laws_: Sequence[Law], over: Sequence[str]) -> list[Table]:
     """Values beside the formula."""
     if not measured:
         return []
     columns = [Column("knob", letters(over)[over[0]], EXACT)]
-    for law in found:
+    for law in laws_:
         words = metric_named(law.figure).words
         columns += [Column(law.figure, words, EXACT), Column(f"law:{law.figure}", "by the law", NAME)]
     rows = []
     for number, figures in measured:
         row: dict[str, Any] = {"knob": number, **figures}
-        for law in found:
+        for law in laws_:
             row[f"law:{law.figure}"] = _verdict(value(law.formula, [number]), figures[law.figure])
         rows.append(row)
     return [Table(columns, rows)]

@@ -106,11 +106,13 @@ def _per_sample(report: Report, asked: Asked) -> list[str]:
         return []
     batch = report.trace.assumptions["batch"]
     next_ = batch + 1 if isinstance(batch, int) else batch
-    said = [f"a further sample: what batch {next_} needs more than {batch}"]
-    moments = [peak and peak.call for peak in (one.record(LiveBytes).peak for one in (report, asked.further) if one)]
+    lines = [f"a further sample: what batch {next_} needs more than {batch}"]
+    moments = [
+        peak and peak.call for peak in (either.record(LiveBytes).peak for either in (report, asked.further) if either)
+    ]
     if moments[0] != moments[1]:
-        said.append("a further sample moves the peak to another moment: its lines are a difference of two bills")
-    return said
+        lines.append("a further sample moves the peak to another moment: its lines are a difference of two bills")
+    return lines
 
 
 def _fit(asked: Asked) -> list[str]:
@@ -135,8 +137,12 @@ def _changes(asked: Asked) -> list[Table]:
     if asked.fit is None or not asked.changes:
         return []
     rows = [
-        {"change": one.change, "bytes": one.bytes, "fits": "fits" if one.bytes <= asked.fit.budget else "too large"}
-        for one in asked.changes
+        {
+            "change": change.change,
+            "bytes": change.bytes,
+            "fits": "fits" if change.bytes <= asked.fit.budget else "too large",
+        }
+        for change in asked.changes
     ]
     columns = [Column("change", "what to change", TEXT), Column("bytes", "peak", BYTES), Column("fits", "", TEXT)]
     return [Table(columns, rows)]
@@ -150,22 +156,22 @@ def _in_the_timeline(report: Report) -> dict[str, Any] | None:
 
 def _for_machines(report: Report, asked: Asked) -> dict[str, Any]:
     """The timeline and the holders always; the rest where it was asked."""
-    found: dict[str, Any] = {
+    around: dict[str, Any] = {
         "peak": _in_the_timeline(report),
         "holders": [asdict(holder) for holder in report.record(LiveBytes).holders],
         "timeline": timeline_rows(report),
     }
     if asked.further is not None:
-        found["per_sample"] = {f"{key}_bytes": _sample(report, asked, key) for key in ("peak", *PARTS, "saved_total")}
+        around["per_sample"] = {f"{key}_bytes": _sample(report, asked, key) for key in ("peak", *PARTS, "saved_total")}
     if asked.fit is not None:
         fit = asked.fit
-        found["fit"] = {
+        around["fit"] = {
             "budget_bytes": fit.budget,
             "batch": fit.batch,
             "next_peak_bytes": fit.next_peak,
-            "changes": [{"change": one.change, "peak_bytes": one.bytes} for one in asked.changes],
+            "changes": [{"change": change.change, "peak_bytes": change.bytes} for change in asked.changes],
         }
-    return found
+    return around
 
 
 def _how(report: Report, key: str) -> str:
@@ -175,7 +181,7 @@ def _how(report: Report, key: str) -> str:
     if key in ("params", "buffers"):
         return f"{units.exact(totals[key])} elements"
     if key == "inputs":
-        return ", ".join(units.shape(one.shape) for one in trace.inputs)
+        return ", ".join(units.shape(given.shape) for given in trace.inputs)
     if key == "saved":
         kept = units.size(totals["saved_total_bytes"])
         more = totals["saved_bytes"] > totals["saved_total_bytes"]
@@ -200,8 +206,8 @@ def _moment(report: Report) -> list[str]:
 def _assumed(report: Report) -> list[str]:
     """The settings that the bytes depend on, and what is not in them."""
     assumptions = report.trace.assumptions
-    said = {key: value for key, value in assumptions.items() if key != "device"}
-    return [f"assumed: {', '.join(words(said))}", device_named(str(assumptions.get("device") or "")).note]
+    shown = {key: value for key, value in assumptions.items() if key != "device"}
+    return [f"assumed: {', '.join(words(shown))}", device_named(str(assumptions.get("device") or "")).note]
 
 
 def _forward_lines(report: Report) -> list[str]:

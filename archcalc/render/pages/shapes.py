@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from archcalc.analyses.report import Report
-from archcalc.analyses.shapes import Step, Walk
+from archcalc.analyses.shapes import ShapeStep, Walk
 from archcalc.errors import NoSuchLayer, WrongUse
 from archcalc.render.around import document, next_commands
 from archcalc.render.columns import LAYER_COLUMN
@@ -28,7 +28,7 @@ def _steps(report: Report, selection: Selection, only_changes: bool) -> Table:
     """One row a step; with `only_changes` those whose output has another shape than their first input."""
     if selection.depth is not None or selection.top is not None or selection.sort:
         raise WrongUse("shapes shows steps in their order: it has no --depth, --top or --sort.", "use  --layer GLOB")
-    steps: Sequence[Step] = report.record(Walk).steps
+    steps: Sequence[ShapeStep] = report.record(Walk).steps
     if selection.layer:
         steps = [step for step in steps if _inside(step.path, selection.layer)]
         if not steps:
@@ -52,7 +52,7 @@ def _inside(path: str, glob: str) -> bool:
     return any(fnmatchcase(".".join(parts[:end]), glob) for end in range(1, len(parts) + 1))
 
 
-def _row(step: Step) -> dict[str, Any]:
+def _row(step: ShapeStep) -> dict[str, Any]:
     return {
         "path": step.path,
         "type": step.type,

@@ -8,7 +8,7 @@ from archcalc.studies.sweep.sweep import Swept
 from archcalc.text.spelling import setting
 from archcalc.text.units import plural
 
-KINDS = {"bytes": BYTES, "MACs": SI, "FLOPs": SI, "operations": SI}
+COLUMN_KINDS = {"bytes": BYTES, "MACs": SI, "FLOPs": SI, "operations": SI}
 """How figures are printed, by what they count."""
 
 
@@ -18,7 +18,7 @@ def sweep(swept: Swept, step: str) -> Document:
     step = step if swept.trains else ""
     columns = [
         *(Column(knob, knob, NAME) for knob in knobs),
-        *(Column(name, metric_named(name).words, KINDS.get(metric_named(name).unit, EXACT)) for name in figures),
+        *(Column(name, metric_named(name).words, COLUMN_KINDS.get(metric_named(name).unit, EXACT)) for name in figures),
         *([Column("mark", "front", TEXT)] if swept.front else []),
     ]
     shown = [

@@ -11,18 +11,18 @@ from archcalc.analyses.metrics import METRICS
 from archcalc.analyses.report import Report
 from archcalc.render.around import as_typed, envelope, head
 from archcalc.render.document import EXACT, GROUP, NAME, NUMBER, SI, TEXT, Column, Document, Table
-from archcalc.studies.verify.reasons import Check
+from archcalc.studies.verify.reasons import Counterpart
 from archcalc.studies.verify.verify import Verification
 from archcalc.text import units
 
-FIGURES = {name: METRICS[name].words for name in ("params", "macs")}
+COMPARED = {name: METRICS[name].words for name in ("params", "macs")}
 VERDICTS = ("equal", "explained", "unexplained", "not run")
 
 
-def verification(found: Verification) -> Document:
+def verification(verified: Verification) -> Document:
     """One network: a row for each figure of another source."""
-    report, checks = found.report, found.checks
-    ordered = sorted(checks, key=lambda check: list(FIGURES).index(check.figure))
+    report, checks = verified.report, verified.checks
+    ordered = sorted(checks, key=lambda check: list(COMPARED).index(check.figure))
     columns = [
         Column("named", "figure", GROUP),
         Column("by", "by", TEXT),
@@ -39,7 +39,7 @@ def verification(found: Verification) -> Document:
         if report.trace.model.source == "builtin"
         else f"next: archcalc explain {typed}",
     ]
-    rows = [row for figure in FIGURES for row in _rows(report, figure, ordered)]
+    rows = [row for figure in COMPARED for row in _rows(report, figure, ordered)]
     records = [_record(report, check) for check in ordered]
     table = Table(columns, rows)
     return Document("verify", head(report), [table], foot, envelope(report, _totals(counts)), records)
@@ -47,15 +47,15 @@ def verification(found: Verification) -> Document:
 
 def catalogue_verification(verified: Sequence[Verification]) -> Document:
     """The whole catalogue: a row for each network, and every difference without a reason."""
-    rows = [_network_row(found.report, found.checks) for found in verified]
+    rows = [_network_row(each.report, each.checks) for each in verified]
     columns = [
         Column("model", "network", NAME),
         Column("params", "parameters", EXACT),
         Column("macs", "MACs", SI),
         *(Column(verdict, verdict, EXACT) for verdict in VERDICTS),
     ]
-    counts = Counter(check.verdict for found in verified for check in found.checks)
-    records = [_record(found.report, check) for found in verified for check in found.checks]
+    counts = Counter(check.verdict for each in verified for check in each.checks)
+    records = [_record(each.report, check) for each in verified for check in each.checks]
     open_ = [record for record in records if record["verdict"] == "unexplained"]
     named = [Column("model", "network", NAME), Column("by", "by", TEXT), Column("printed", "value", NUMBER)]
     unexplained = Table([*named, Column("reason", "reason", TEXT)], open_, title="unexplained")
@@ -69,15 +69,15 @@ def catalogue_verification(verified: Sequence[Verification]) -> Document:
     return Document("verify", [], [unexplained, Table(columns, rows, total)], foot, around, records)
 
 
-def _rows(report: Report, figure: str, checks: Sequence[Check]) -> list[dict[str, Any]]:
+def _rows(report: Report, figure: str, checks: Sequence[Counterpart]) -> list[dict[str, Any]]:
     """Ours, then the others' of the same figure."""
-    named = FIGURES[figure]
+    named = COMPARED[figure]
     own = {"named": named, "by": "archcalc", "shown": units.exact(int(report.totals[figure]))}
     same = [check for check in checks if check.figure == figure]
     return [own, *({"named": named, "shown": _value(check), **_record(report, check)} for check in same)]
 
 
-def _record(report: Report, check: Check) -> dict[str, Any]:
+def _record(report: Report, check: Counterpart) -> dict[str, Any]:
     value = check.value
     return {
         "model": report.trace.model.name,
@@ -92,11 +92,11 @@ def _record(report: Report, check: Check) -> dict[str, Any]:
     }
 
 
-def _value(check: Check) -> str:
+def _value(check: Counterpart) -> str:
     return check.printed or ("–" if check.value is None else units.exact(check.value))
 
 
-def _network_row(report: Report, checks: Sequence[Check]) -> dict[str, Any]:
+def _network_row(report: Report, checks: Sequence[Counterpart]) -> dict[str, Any]:
     counts = Counter(check.verdict for check in checks)
     figures = {"params": report.params, "macs": report.macs}
     return {"model": report.trace.model.name, **figures, **{verdict: counts[verdict] for verdict in VERDICTS}}

@@ -50,7 +50,7 @@ class CheckRun:
     @property
     def verdicts(self) -> list[Verdict]:
         """All of them, in the order of the file."""
-        return [verdict for one in self.judged for verdict in one.verdicts]
+        return [verdict for judged in self.judged for verdict in judged.verdicts]
 
     @property
     def summary(self) -> str:
@@ -144,7 +144,7 @@ def _update_here(file: str, checks: Sequence[Check]) -> list[str]:
     if not by_file:
         raise WrongUse(f"no check of {file} has a baseline.", 'add  baseline = ".archcalc/net.json"')
     for path, snapshots in by_file.items():
-        before = {one.reference: one for one in (read(path) if Path(path).exists() else ())}
+        before = {snapshot.reference: snapshot for snapshot in (read(path) if Path(path).exists() else ())}
         after = before | {snapshot.reference: snapshot for snapshot in snapshots}
         with writing(path):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -158,7 +158,8 @@ def _baseline(check: Check) -> Snapshot | None:
         return None
     snapshots = read(check.baseline)
     return next(
-        (one for one in snapshots if one.reference == check.model), snapshots[0] if len(snapshots) == 1 else None
+        (snapshot for snapshot in snapshots if snapshot.reference == check.model),
+        snapshots[0] if len(snapshots) == 1 else None,
     )
 
 

@@ -44,7 +44,10 @@ def _pairs(olds: tuple[Snapshot, ...], news: tuple[Snapshot, ...]) -> list[tuple
     """The models of both sides by name; two single ones are a pair whatever they are called."""
     if len(olds) == len(news) == 1:
         return [(olds[0], news[0])]
-    before, after = {one.reference: one for one in olds}, {one.reference: one for one in news}
+    before, after = (
+        {snapshot.reference: snapshot for snapshot in olds},
+        {snapshot.reference: snapshot for snapshot in news},
+    )
     both = sorted(before.keys() & after.keys())
     if min(len(olds), len(news)) == 1:
         if not both:

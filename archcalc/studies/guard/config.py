@@ -98,8 +98,8 @@ class Places:
         start = self.starts[table] if table < len(self.starts) else 1
         end = self.starts[table + 1] if table + 1 < len(self.starts) else len(self.lines) + 1
         pattern = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]|\s*\[.*\.{re.escape(key)}\s*\]")
-        found = (n for n in range(start + 1, end) if key and pattern.match(self.lines[n - 1]))
-        return next(found, start)
+        lines = (n for n in range(start + 1, end) if key and pattern.match(self.lines[n - 1]))
+        return next(lines, start)
 
 
 def _check(entry: Mapping[str, Any], path: str, places: Places, number: int) -> Check:

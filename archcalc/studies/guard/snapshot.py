@@ -64,14 +64,14 @@ def snapshot(report: Report, training: Report | None = None) -> Snapshot:
     totals: dict[str, Any] = {key: metric.of(report) for key, metric in TOTALS.items()}
     totals |= {"output": report.totals["output_shape"], "uncounted": list(report.totals["uncounted"])}
     assumed = trace.assumptions
-    said = {key: assumed[key] for key in ("mode", "dtype", "batch") if key in assumed}
+    assumptions = {key: assumed[key] for key in ("mode", "dtype", "batch") if key in assumed}
     if training is not None:
         totals["train_peak_bytes"] = training.totals["peak_bytes"]
-        said |= {f"train_{key}": training.trace.assumptions[key] for key in ("optimizer", "loss")}
+        assumptions |= {f"train_{key}": training.trace.assumptions[key] for key in ("optimizer", "loss")}
     return Snapshot(
         _portable(trace.model.reference),
-        tuple(f"{one.name}={one.dtype}:{'x'.join(map(str, one.shape))}" for one in trace.inputs),
-        said,
+        tuple(f"{given.name}={given.dtype}:{'x'.join(map(str, given.shape))}" for given in trace.inputs),
+        assumptions,
         totals,
         tuple(_record(layer) for layer in report.root.walk()),
         {"archcalc": trace.versions["archcalc"], "torch": _minor(trace.versions["torch"])},
@@ -103,14 +103,19 @@ def to_json(snapshots: Sequence[Snapshot]) -> str:
     made_with = snapshots[0].made_with if snapshots else {}
     head = {"archcalc_snapshot": VERSION, "made_with": made_with, "may_move_with_torch": list(MAY_MOVE)}
     lines = [f" {json.dumps(key)}: {_line(value)}," for key, value in head.items()]
-    models = ",\n".join(map(_model, sorted(snapshots, key=lambda one: one.reference)))
+    models = ",\n".join(map(_model, sorted(snapshots, key=lambda model: model.reference)))
     return "{\n" + "\n".join(lines) + '\n "models": [\n' + models + "\n ]\n}\n"
 
 
-def _model(one: Snapshot) -> str:
-    fields = {"reference": one.reference, "inputs": one.inputs, "assumptions": one.assumptions, "totals": one.totals}
+def _model(model: Snapshot) -> str:
+    fields = {
+        "reference": model.reference,
+        "inputs": model.inputs,
+        "assumptions": model.assumptions,
+        "totals": model.totals,
+    }
     lines = [f"   {json.dumps(key)}: {_line(value)}," for key, value in sorted(fields.items())]
-    layers = ",\n".join(f"    {_line(asdict(layer))}" for layer in one.layers)
+    layers = ",\n".join(f"    {_line(asdict(layer))}" for layer in model.layers)
     return "  {\n" + "\n".join(lines) + f'\n   "layers": [\n{layers}\n   ]\n  }}'
 
 
@@ -150,5 +155,5 @@ def _read(model: Mapping[str, Any], made_with: Mapping[str, str]) -> Snapshot:
     totals = dict(model["totals"])
     if not all(type(totals[key]) is int for key in TOTALS):
         raise ValueError("a total is no integer")
-    inputs = tuple(str(one) for one in model["inputs"])
+    inputs = tuple(str(text) for text in model["inputs"])
     return Snapshot(str(model["reference"]), inputs, dict(model["assumptions"]), totals, tuple(layers), dict(made_with))

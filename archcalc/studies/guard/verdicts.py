@@ -102,14 +102,15 @@ def _output(budget: Budget, now: Snapshot, baseline: Snapshot | None, letters: L
 
 
 def _shape(budget: Budget, now: Snapshot, baseline: Snapshot | None, letters: Letters) -> Outcome:
-    found = [layer for layer in now.layers if layer.path == budget.figure]
-    found = found or [layer for layer in now.layers if fnmatchcase(layer.path, budget.figure)]
-    if not found:
+    layers = [layer for layer in now.layers if layer.path == budget.figure]
+    layers = layers or [layer for layer in now.layers if fnmatchcase(layer.path, budget.figure)]
+    if not layers:
         return False, f"shape of {budget.figure}", _rest("no such layer", budget.typed, "")
     outcomes = [
-        _agrees(budget, f"shape of {one.path}", one.output[0] if one.output else None, letters) for one in found
+        _agrees(budget, f"shape of {layer.path}", layer.output[0] if layer.output else None, letters)
+        for layer in layers
     ]
-    return next((one for one in outcomes if not one[0]), outcomes[0])
+    return next((outcome for outcome in outcomes if not outcome[0]), outcomes[0])
 
 
 def _agrees(budget: Budget, what: str, shape: tuple[int, ...] | None, letters: Letters) -> Outcome:
@@ -143,4 +144,4 @@ def _number(figure: str, value: int) -> str:
 
 def counts(verdicts: list[Verdict]) -> Mapping[str, int]:
     """How many verdicts there are of each status."""
-    return {status: sum(one.status == status for one in verdicts) for status in (FAIL, ERROR, WARN, OK)}
+    return {status: sum(verdict.status == status for verdict in verdicts) for status in (FAIL, ERROR, WARN, OK)}

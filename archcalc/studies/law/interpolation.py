@@ -96,30 +96,30 @@ class Refused:
 
 def lattices(evaluate: Evaluate, base: Mapping[str, int]) -> tuple[Lattice, ...] | Refused:
     """A lattice for each knob on which all figures are formulas, around the base; Refused names a knob without one."""
-    found = {knob: _lattice(evaluate, base, knob) or _powers_of_two(evaluate, base, knob) for knob in base}
-    without = [knob for knob, lattice in found.items() if lattice is None]
-    dividing = {knob: lattice.nodes()[-1] for knob, lattice in found.items() if lattice and not lattice.step}
+    by_knob = {knob: _lattice(evaluate, base, knob) or _powers_of_two(evaluate, base, knob) for knob in base}
+    without = [knob for knob, lattice in by_knob.items() if lattice is None]
+    dividing = {knob: lattice.nodes()[-1] for knob, lattice in by_knob.items() if lattice and not lattice.step}
     if dividing and not without and len(dividing) < len(base):  # what is divided has to be divisible by all of them
         wider = {**base, **dividing}
         wider |= {knob: 8 * max(dividing.values()) for knob in base if knob not in dividing}
-        found |= {knob: _lattice(evaluate, wider, knob) for knob in base if knob not in dividing}
-        without = [knob for knob, lattice in found.items() if lattice is None]
+        by_knob |= {knob: _lattice(evaluate, wider, knob) for knob in base if knob not in dividing}
+        without = [knob for knob, lattice in by_knob.items() if lattice is None]
     if without:
         reason = f"on no lattice of {without[0]} around {base[without[0]]} do the members follow a formula"
         return Refused("", reason)
-    return tuple(lattice for lattice in found.values() if lattice)
+    return tuple(lattice for lattice in by_knob.values() if lattice)
 
 
 def _lattice(evaluate: Evaluate, base: Mapping[str, int], knob: str) -> Lattice | None:
     """The finest lattice through the base value on which the figures follow formulas of few powers."""
     best = None
     for step in SIZE_STEPS if knob == "size" else STEPS:
-        found = _on_steps(evaluate, base, knob, step)
-        if knob != "size" and found:
-            return found
-        if found is None and best:
+        lattice = _on_steps(evaluate, base, knob, step)
+        if knob != "size" and lattice:
+            return lattice
+        if lattice is None and best:
             return best
-        best = found or best
+        best = lattice or best
     return best
 
 
@@ -171,10 +171,10 @@ def law(figure: str, evaluate: Evaluate, on: Sequence[Lattice], own: Point = ())
     reason = ""
     for scale in SCALES:
         shifted = [_from(lattice, scale) for lattice in on]
-        found = _interpolated(figure, evaluate, shifted, own)
-        if isinstance(found, Law):
-            return found
-        reason = found.reason if not reason or "no member" not in found.reason else reason
+        result = _interpolated(figure, evaluate, shifted, own)
+        if isinstance(result, Law):
+            return result
+        reason = result.reason if not reason or "no member" not in result.reason else reason
     return Refused(figure, reason)
 
 
@@ -197,14 +197,14 @@ def _interpolated(figure: str, evaluate: Evaluate, on: Sequence[Lattice], own: P
     try:
         for lattice in on:
             nodes = lattice.nodes()
-            one = powers_in(nodes, [value_at(_at(base, lattice.knob, node)) for node in nodes])
-            if one is None:
+            fitted = powers_in(nodes, [value_at(_at(base, lattice.knob, node)) for node in nodes])
+            if fitted is None:
                 return Refused(figure, f"no formula of powers up to {HIGHEST} goes through {lattice.words}")
-            powers.append(one)
+            powers.append(fitted)
         for extra in (0, 1):  # a power may have been hidden at the other knobs' base
-            degrees = [min(one.degree + extra * (len(on) > 1), NODES - 2) for one in powers]
+            degrees = [min(fitted.degree + extra * (len(on) > 1), NODES - 2) for fitted in powers]
             grid = [lattice.nodes()[: degree + 1] for lattice, degree in zip(on, degrees, strict=True)]
-            formula = through(grid, [one.divisor for one in powers], value_at)
+            formula = through(grid, [fitted.divisor for fitted in powers], value_at)
             points = _witnesses(evaluate, on, degrees)
             points += [own] if _on(own, on) and own not in points else []
             wrong = [point for point in points if value(formula, point) != value_at(point)]
@@ -232,11 +232,11 @@ def _witnesses(evaluate: Evaluate, on: Sequence[Lattice], degrees: Sequence[int]
     reached = []
     for axis, lattice in enumerate(on):
         points = [(*small[:axis], number, *small[axis + 1 :]) for number in lattice.far()]
-        one = next((point for point in points if evaluate(point) is not None), None)
-        far += [one] if one else []
-        reached.append(one[axis] if one else small[axis])
-        if one and lattice.step and lattice.knob in FAR and _as_many_calls(evaluate, one, tuple(small)):
-            number = lattice.start + (one[axis] - lattice.start) * FARTHER
+        reachable = next((point for point in points if evaluate(point) is not None), None)
+        far += [reachable] if reachable else []
+        reached.append(reachable[axis] if reachable else small[axis])
+        if reachable and lattice.step and lattice.knob in FAR and _as_many_calls(evaluate, reachable, tuple(small)):
+            number = lattice.start + (reachable[axis] - lattice.start) * FARTHER
             farther = (*small[:axis], number, *small[axis + 1 :])
             far += [farther] if evaluate(farther) is not None else []
     together = tuple(reached)
@@ -244,9 +244,9 @@ def _witnesses(evaluate: Evaluate, on: Sequence[Lattice], degrees: Sequence[int]
     return list(dict.fromkeys([*near, *far]))
 
 
-def _as_many_calls(evaluate: Evaluate, one: Point, other: Point) -> bool:
+def _as_many_calls(evaluate: Evaluate, point: Point, other: Point) -> bool:
     """Whether a member takes as many op calls as another: then one far away costs no more to trace."""
-    a, b = evaluate(one) or {}, evaluate(other) or {}
+    a, b = evaluate(point) or {}, evaluate(other) or {}
     return bool(a.get(CALLS)) and a.get(CALLS) == b.get(CALLS)
 
 

@@ -113,31 +113,31 @@ def _laws(reference: str, setup: Setup, over: Sequence[str], wanted: Sequence[st
     asked = [metric_named(name) for name in wanted or DEFAULT]
     members = Members(reference, setup, over, [*asked, *(METRICS[name] for name in LATTICE)], traced)
     members.report(tuple(base.values()), False)  # tells of a shorthand that the input has no axis for
-    if wanted and any(one.trains for one in asked):
+    if wanted and any(metric.trains for metric in asked):
         members.report(tuple(base.values()), True)  # tells of a wrong optimizer, and of what cannot be trained
     figures = asked if wanted else _trainable(members, base, asked)
     on = lattices(members.figures(LATTICE), base)
     if isinstance(on, Refused):
-        return Laws(report, over, base, [], [Refused(one.name, on.reason) for one in figures], {}, members)
+        return Laws(report, over, base, [], [Refused(metric.name, on.reason) for metric in figures], {}, members)
     own = tuple(base.values())
-    results = [law(one.name, members.figures([one.name], one.trains), on, own) for one in figures]
-    laws = [one for one in results if isinstance(one, Law)]
-    refused = [one for one in results if isinstance(one, Refused)]
-    types = _by_type(members, on) if len(over) == 1 and any(one.figure == "macs" for one in laws) else {}
+    results = [law(metric.name, members.figures([metric.name], metric.trains), on, own) for metric in figures]
+    laws = [result for result in results if isinstance(result, Law)]
+    refused = [result for result in results if isinstance(result, Refused)]
+    types = _by_type(members, on) if len(over) == 1 and any(law_.figure == "macs" for law_ in laws) else {}
     return Laws(report, over, base, laws, refused, types, members)
 
 
 def _trainable(members: Members, base: Mapping[str, int], figures: Sequence[Metric]) -> Sequence[Metric]:
     """All figures; those of training only where the model can be trained."""
     trains = members.figures((), True)(tuple(base.values())) is not None
-    return [one for one in figures if trains or not one.trains]
+    return [metric for metric in figures if trains or not metric.trains]
 
 
 def _by_type(members: Members, on: Sequence[Lattice]) -> Mapping[str, Law]:
     """The MACs of each type of module as a law of their own."""
     kinds = members.types(tuple(lattice.nodes()[0] for lattice in on))
     results = {kind.removeprefix(TYPE): law(kind, members.figures([kind]), on) for kind in kinds}
-    return {kind: one for kind, one in results.items() if isinstance(one, Law)}
+    return {kind: result for kind, result in results.items() if isinstance(result, Law)}
 
 
 def _base(report: Report, knob: str) -> int:

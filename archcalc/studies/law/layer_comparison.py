@@ -19,13 +19,13 @@ from archcalc.studies.law.interpolation import Law
 from archcalc.studies.law.law import laws
 from archcalc.studies.observer import SILENT, Observer
 
-FIGURES = ("macs", "sequential_operations")
+COMPARED = ("macs", "sequential_operations")
 MOST_LAYERS = 40
 WIDTH = 4
 
 
 @dataclass(frozen=True)
-class Kind:
+class LayerKind:
     """A kind of layer: its network, the knob of its reach (if it has one), and more settings."""
 
     words: str
@@ -34,12 +34,12 @@ class Kind:
     settings: Mapping[str, Any] | None = None
 
 
-KINDS = (
-    Kind("self-attention", "self-attention-layer"),
-    Kind("recurrent", "recurrent-layer"),
-    Kind("convolutional", "convolutional-layer", "k"),
-    Kind("convolutional, dilated", "convolutional-layer", "k", {"dilated": True}),
-    Kind("self-attention, restricted", "restricted-attention-layer", "r"),
+LAYER_KINDS = (
+    LayerKind("self-attention", "self-attention-layer"),
+    LayerKind("recurrent", "recurrent-layer"),
+    LayerKind("convolutional", "convolutional-layer", "k"),
+    LayerKind("convolutional, dilated", "convolutional-layer", "k", {"dilated": True}),
+    LayerKind("self-attention, restricted", "restricted-attention-layer", "r"),
 )
 
 
@@ -70,7 +70,7 @@ FORMS = (
 class ComparedLayer:
     """A kind of layer with its laws in `over`, and the form of its longest path with its big O."""
 
-    kind: Kind
+    kind: LayerKind
     over: Sequence[str]
     macs: Law
     sequential: Law
@@ -80,18 +80,18 @@ class ComparedLayer:
 
 def layer_comparison(observer: Observer = SILENT) -> list[ComparedLayer]:
     """Every kind of layer, every figure computed."""
-    return [_compared(kind, observer) for kind in KINDS]
+    return [_compared(kind, observer) for kind in LAYER_KINDS]
 
 
-def _compared(kind: Kind, observer: Observer) -> ComparedLayer:
+def _compared(kind: LayerKind, observer: Observer) -> ComparedLayer:
     setup = Setup(dict(kind.settings or {}))
     over = ["n", "d", *([kind.reach] if kind.reach else [])]
-    found = {law.figure: law for law in laws(kind.network, setup, over, FIGURES, observer=observer).laws}
-    macs, sequential = (found[figure] for figure in FIGURES)
+    by_figure = {law.figure: law for law in laws(kind.network, setup, over, COMPARED, observer=observer).laws}
+    macs, sequential = (by_figure[figure] for figure in COMPARED)
     return ComparedLayer(kind, over, macs, sequential, *_path(kind, setup, observer))
 
 
-def _path(kind: Kind, setup: Setup, observer: Observer) -> tuple[str, str]:
+def _path(kind: LayerKind, setup: Setup, observer: Observer) -> tuple[str, str]:
     """The form that the longest path follows on all members, and its big O."""
     points = (
         [(n, w) for w in (2, 3, 5) for n in _lengths(kind, w)] if kind.reach else [(n, 2) for n in (2, 3, 5, 9, 14)]
@@ -116,14 +116,14 @@ def _times(factor: float, words: str) -> str:
     return f"{factor:g}" if words == "1" else f"{factor:g}·{words}"
 
 
-def _lengths(kind: Kind, w: int) -> list[int]:
+def _lengths(kind: LayerKind, w: int) -> list[int]:
     """Numbers of positions that whole layers reach."""
     if (kind.settings or {}).get("dilated"):
         return [w, w**2, w**3] if w < 5 else [w, w**2]
     return [1 + layers * (w - 1) for layers in (1, 2, 3, 5)]
 
 
-def _longest(kind: Kind, setup: Setup, n: int, w: int, observer: Observer) -> int:
+def _longest(kind: LayerKind, setup: Setup, n: int, w: int, observer: Observer) -> int:
     """The longest path in the smallest stack in which every position reaches all behind it."""
     knobs = {**setup.knobs, "n": n, "d": WIDTH, **({kind.reach: w} if kind.reach else {})}
     for layers in range(1, MOST_LAYERS):

@@ -59,11 +59,11 @@ class Members:
             report = self.report(point, trains)
         except ArchcalcError:
             return None
-        found = {one.name: one.of(report) for one in self.wanted if one.trains is trains}
-        found[CALLS] = len(report.trace.calls)
+        figures = {metric.name: metric.of(report) for metric in self.wanted if metric.trains is trains}
+        figures[CALLS] = len(report.trace.calls)
         for layer in () if trains else report.root.walk():
-            found[TYPE + layer.type] = found.get(TYPE + layer.type, 0) + layer.own["macs"]
-        return found
+            figures[TYPE + layer.type] = figures.get(TYPE + layer.type, 0) + layer.own["macs"]
+        return figures
 
 
 def at_point(setup: Setup, values: Mapping[str, Any]) -> Setup:

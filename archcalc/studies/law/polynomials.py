@@ -80,11 +80,11 @@ def _along(
     lines: dict[tuple[int, ...], dict[int, Fraction]] = {}
     for point, value in table.items():
         lines.setdefault((*point[:axis], *point[axis + 1 :]), {})[point[axis]] = value
-    found = {}
+    formula = {}
     for rest, line in lines.items():
         for power, coefficient in enumerate(_coefficients(nodes, [line[node] for node in nodes])):
-            found[(*rest[:axis], power, *rest[axis:])] = coefficient
-    return found
+            formula[(*rest[:axis], power, *rest[axis:])] = coefficient
+    return formula
 
 
 def _coefficients(nodes: Sequence[int], values: Sequence[Fraction]) -> list[Fraction]:
@@ -93,12 +93,12 @@ def _coefficients(nodes: Sequence[int], values: Sequence[Fraction]) -> list[Frac
     for order in range(1, len(nodes)):
         for i in range(len(nodes) - 1, order - 1, -1):
             differences[i] = (differences[i] - differences[i - 1]) / (nodes[i] - nodes[i - order])
-    found = [Fraction(0)]
+    coefficients = [Fraction(0)]
     for difference, node in zip(reversed(differences), reversed(nodes), strict=True):
-        shifted = [Fraction(0), *found]
-        found = [a - node * b for a, b in zip(shifted, [*found, Fraction(0)], strict=True)]
-        found[0] += difference
-    return found[: len(nodes)]
+        shifted = [Fraction(0), *coefficients]
+        coefficients = [a - node * b for a, b in zip(shifted, [*coefficients, Fraction(0)], strict=True)]
+        coefficients[0] += difference
+    return coefficients[: len(nodes)]
 
 
 def value(formula: Formula, point: Sequence[int]) -> Fraction:
@@ -124,10 +124,10 @@ def leading(formula: Formula) -> list[tuple[int, ...]]:
     """
     powers = list(formula)
 
-    def outgrown(one: tuple[int, ...]) -> bool:
-        return any(other != one and all(a >= b for a, b in zip(other, one, strict=True)) for other in powers)
+    def outgrown(term: tuple[int, ...]) -> bool:
+        return any(other != term and all(a >= b for a, b in zip(other, term, strict=True)) for other in powers)
 
-    return sorted((one for one in powers if not outgrown(one)), reverse=True)
+    return sorted((term for term in powers if not outgrown(term)), reverse=True)
 
 
 def expression(formula: Formula, names: Sequence[str]) -> Any:

@@ -78,7 +78,7 @@ def _value(node: ast.expr, row: Row, text: str) -> Any:
     if isinstance(node, ast.Name):
         return row[node.id]
     if isinstance(node, ast.BoolOp):
-        values = (_value(one, row, text) for one in node.values)
+        values = (_value(operand, row, text) for operand in node.values)
         return all(values) if isinstance(node.op, ast.And) else any(values)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not | ast.USub):
         value = _value(node.operand, row, text)
@@ -86,7 +86,7 @@ def _value(node: ast.expr, row: Row, text: str) -> Any:
     if isinstance(node, ast.BinOp) and type(node.op) in ARITHMETIC:
         return ARITHMETIC[type(node.op)](_value(node.left, row, text), _value(node.right, row, text))
     if isinstance(node, ast.Compare) and all(type(op) in COMPARISONS for op in node.ops):
-        sides = [_value(one, row, text) for one in (node.left, *node.comparators)]
+        sides = [_value(side, row, text) for side in (node.left, *node.comparators)]
         pairs = pairwise(sides)
         return all(COMPARISONS[type(op)](a, b) for op, (a, b) in zip(node.ops, pairs, strict=True))
     raise WrongUse(f"'--where {text}' is more than a comparison.", FORM)

@@ -22,7 +22,7 @@ def axes(settings: Sequence[str]) -> dict[str, list[Any]]:
     >>> axes(["depth=40:100:30", "growth_rate=12,24", "memory_efficient=true"])
     {'depth': [40, 70, 100], 'growth_rate': [12, 24], 'memory_efficient': [True]}
     """
-    found: dict[str, list[Any]] = {}
+    by_knob: dict[str, list[Any]] = {}
     for text in settings:
         knob, equals, values = text.partition("=")
         name = knob.strip().replace("-", "_")
@@ -30,10 +30,10 @@ def axes(settings: Sequence[str]) -> dict[str, list[Any]]:
             raise WrongUse(
                 f"'--set {text}' is not an axis.", "write  --set depth=40:250:30  or  --set growth_rate=12,24"
             )
-        if name in found:
+        if name in by_knob:
             raise WrongUse(f"--set {name} is given twice.", "give each knob once, with all its values")
-        found[name] = _values(text, values.strip())
-    return found
+        by_knob[name] = _values(text, values.strip())
+    return by_knob
 
 
 def _values(text: str, values: str) -> list[Any]:
@@ -48,7 +48,7 @@ def _values(text: str, values: str) -> list[Any]:
     try:
         return list(ast.literal_eval(f"[{values}]"))
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return [parse_value(one.strip()) for one in values.split(",")]
+        return [parse_value(part.strip()) for part in values.split(",")]
 
 
 def grid(named: Mapping[str, Sequence[Any]]) -> list[Member]:

@@ -36,10 +36,10 @@ ALONE = Lock()
 def _measured_alone(reference: str, setup: Setup, member: Member, figures: Sequence[str]) -> Row:
     wanted = [metric_named(name) for name in figures]
     try:
-        report = member_report(reference, setup, member, any(one.trains for one in wanted))
+        report = member_report(reference, setup, member, any(metric.trains for metric in wanted))
     except ArchcalcError as error:
         return {"error": error.message}
-    return {one.name: one.of(report) for one in wanted} | {"error": ""}
+    return {metric.name: metric.of(report) for metric in wanted} | {"error": ""}
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,9 @@ class Grid:
         """The model with every setting that is not a default: what makes rows of two sweeps the same."""
         plain = Setup(training=Training())
         settings = (
-            f"{one.name}={getattr(self.setup, one.name)}" for one in fields(Setup) if self._differs(one.name, plain)
+            f"{setting.name}={getattr(self.setup, setting.name)}"
+            for setting in fields(Setup)
+            if self._differs(setting.name, plain)
         )
         return " ".join([self.reference, *settings])
 
@@ -106,9 +108,9 @@ def _result(done: Future[Row], member: Member) -> Row:
     try:
         return done.result()
     except (BrokenExecutor, CancelledError, OSError, RuntimeError) as error:
-        said = " ".join(f"{knob}={value}" for knob, value in member.items())
+        settings = " ".join(f"{knob}={value}" for knob, value in member.items())
         hint = "run it with  --jobs 1  to see which member does it; what was measured stays in the file of  -o"
-        raise WorkerDied(f"a worker died while {said} was measured: {one_line(error)}.", hint) from None
+        raise WorkerDied(f"a worker died while {settings} was measured: {one_line(error)}.", hint) from None
 
 
 # ---- who measures --------------------------------------------------------------------------------

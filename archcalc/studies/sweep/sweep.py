@@ -127,14 +127,14 @@ def _ways(text: str, figures: Sequence[str]) -> list[Way]:
     """'macs,params:max' as figures with whether more is better; the first two figures, less of both, by default."""
     if not text:
         return [(name, False) for name in figures[:2]] if len(figures) > 1 else []
-    found = []
+    ways = []
     for part in text.split(","):
         name, _, way = part.strip().partition(":")
         if name not in figures or way not in ("", "min", "max"):
             raise WrongUse(
                 f"'--pareto {text}' names no two figures.", f"two of  {', '.join(figures)}, as in  macs,params:max"
             )
-        found.append((name, way == "max"))
-    if len(found) != 2 or found[0][0] == found[1][0]:
+        ways.append((name, way == "max"))
+    if len(ways) != 2 or ways[0][0] == ways[1][0]:
         raise WrongUse(f"'--pareto {text}' names no two figures.", f"two of  {', '.join(figures)}")
-    return found
+    return ways

@@ -20,7 +20,7 @@ from archcalc.ops.registry import operations_of
 from archcalc.text.units import last_digit, parse_count, rounds_to, si
 from archcalc.tracing import Counted
 
-PRODUCTS = frozenset(
+PRODUCT_NAMES = frozenset(
     """
     conv linear matmul addmm bmm mm einsum mv dot baddbmm addbmm convolution _convolution _scaled_mm _grouped_mm
     _scaled_dot_product_flash_attention _scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention
@@ -41,7 +41,7 @@ DIGITS_FOR_A_READING = 3
 
 
 @dataclass(frozen=True)
-class Check:
+class Counterpart:
     """One figure of ours beside another's, `value`, which may have been `printed` rounded.
 
     `value` is None where the other could not say (`reasons` then hold its error). A check that does not agree is
@@ -65,44 +65,44 @@ class Check:
         return "equal" if self.agrees else "explained" if self.explained else "unexplained"
 
 
-def against_printed(report: Report, figure: str, printed: str, by: str, note: str) -> Check:
+def against_printed(report: Report, figure: str, printed: str, by: str, note: str) -> Counterpart:
     """A published figure: equal to its last digit, or as a plain reading of the network gives it, or as `note` says."""
     ours, value = int(report.totals[figure]), parse_count(printed)
     if rounds_to(ours, printed):
-        return Check(figure, by, ours, value, printed, agrees=True)
+        return Counterpart(figure, by, ours, value, printed, agrees=True)
     reading = _reading(report, figure, printed)
     reason = reading or note
-    return Check(figure, by, ours, value, printed, explained=bool(reason), reasons=(reason,) if reason else ())
+    return Counterpart(figure, by, ours, value, printed, explained=bool(reason), reasons=(reason,) if reason else ())
 
 
-def against_report(report: Report, other: Report) -> list[Check]:
+def against_report(report: Report, other: Report) -> list[Counterpart]:
     """Another implementation, counted by ourselves: parameters and MACs, with the kinds of module or op that differ."""
     by = other.trace.model.reference
     params = _changes(_params_by_type(report), _params_by_type(other))
     ops: tuple[Mapping[str, int], ...] = (report.record(Contractions).macs_by_op, other.record(Contractions).macs_by_op)
-    macs = _changes(*({op.removeprefix("aten."): count for op, count in one.items()} for one in ops))
+    macs = _changes(*({op.removeprefix("aten."): count for op, count in counted.items()} for counted in ops))
     return [
-        Check(figure, by, int(report.totals[figure]), (value := int(other.totals[figure])),
+        Counterpart(figure, by, int(report.totals[figure]), (value := int(other.totals[figure])),
               agrees=value == report.totals[figure], reasons=reasons if value != report.totals[figure] else ())
         for figure, reasons in (("params", params), ("macs", macs))
     ]  # fmt: skip
 
 
-def against_counter(report: Report, counted: Counted) -> Check:
+def against_counter(report: Report, counted: Counted) -> Counterpart:
     """Another counter: what it counts beside contractions, and the contractions that it has no rule for."""
     ours = int(report.totals["macs"])
     if counted.failed:
-        return Check("macs", counted.by, ours, None, reasons=(f"failed: {counted.failed}",))
+        return Counterpart("macs", counted.by, ours, None, reasons=(f"failed: {counted.failed}",))
     beside, products = Counter[str](), 0
     for ops in counted.macs.values():
         for op, macs in ops.items():
-            if op in PRODUCTS:
+            if op in PRODUCT_NAMES:
                 products += macs
             else:
                 beside[op] += macs
     reasons = [f"counts {op}: {_signed(macs)}" for op, macs in beside.most_common()]
     ours_too = {op.split(".")[1] for op in report.record(Contractions).macs_by_op}  # ops of other libraries among them
-    missing, blind = ours - products, sorted((MULTIPLYING | ours_too - PRODUCTS).intersection(counted.unknown))
+    missing, blind = ours - products, sorted((MULTIPLYING | ours_too - PRODUCT_NAMES).intersection(counted.unknown))
     if missing:
         where = _where(report, counted)
         why = f"no rule for {', '.join(blind)}" if missing > 0 and blind else "and names no op without a rule"
@@ -110,14 +110,14 @@ def against_counter(report: Report, counted: Counted) -> Check:
         reasons.append(f"{verb} in {where}: {_signed(-missing)} ({why})")
     value = products + sum(beside.values())
     explained = missing == 0 or (missing > 0 and bool(blind))
-    return Check("macs", counted.by, ours, value, "", value == ours and not missing, explained, tuple(reasons))
+    return Counterpart("macs", counted.by, ours, value, "", value == ours and not missing, explained, tuple(reasons))
 
 
 def _where(report: Report, counted: Counted) -> str:
     """The modules whose own products differ, by type."""
     types: Counter[str] = Counter()
     for path, layer in report.layers.items():
-        theirs = sum(macs for op, macs in counted.macs.get(path, {}).items() if op in PRODUCTS)
+        theirs = sum(macs for op, macs in counted.macs.get(path, {}).items() if op in PRODUCT_NAMES)
         if layer.own["macs"] != theirs:
             types[layer.type] += 1
     shown = [f"{times} x {name}" if times > 1 else name for name, times in types.most_common(3)]
@@ -155,9 +155,9 @@ def _readings_of_macs(report: Report) -> Iterator[tuple[str, int]]:
 def _readings_of_params(report: Report) -> Iterator[tuple[str, int]]:
     by_type, params = _params_by_type(report), report.params
     biases = sum(
-        prod(report.trace.shape(one.tensor))
-        for one in report.trace.parameters
-        if one.kind == "parameter" and one.names[0].rpartition(".")[2].startswith("bias")
+        prod(report.trace.shape(parameter.tensor))
+        for parameter in report.trace.parameters
+        if parameter.kind == "parameter" and parameter.names[0].rpartition(".")[2].startswith("bias")
     )
     yield "with buffers", params + int(report.totals["buffers"])
     yield "without normalisation", params - sum(n for kind, n in by_type.items() if "Norm" in kind)

@@ -15,7 +15,7 @@ from archcalc.networks import catalogue
 from archcalc.networks.spec import Network
 from archcalc.studies.observer import SILENT, Observer
 from archcalc.studies.published import at_defaults, network_of
-from archcalc.studies.verify.reasons import Check, against_counter, against_printed, against_report
+from archcalc.studies.verify.reasons import Counterpart, against_counter, against_printed, against_report
 from archcalc.text.units import shape
 
 ANALYSES = (Params(), Flops())
@@ -26,7 +26,7 @@ class Verification:
     """The report of a model, and every check that applies to it."""
 
     report: Report
-    checks: Sequence[Check]
+    checks: Sequence[Counterpart]
 
 
 def verified(reference: str, setup: Setup) -> Verification:
@@ -43,23 +43,23 @@ def verified_catalogue(setup: Setup, observer: Observer = SILENT) -> list[Verifi
     """The same for every network of the catalogue."""
     names = list(catalogue.entries())
     observer.expect(len(names))
-    found = []
+    verifications = []
     for name in names:
-        found.append(verified(name, setup))
+        verifications.append(verified(name, setup))
         observer.advance()
-    return found
+    return verifications
 
 
-def _published(report: Report, network: Network) -> list[Check]:
+def _published(report: Report, network: Network) -> list[Counterpart]:
     """Printed figures, each against a run under its own knobs."""
     reports: dict[tuple[tuple[str, Any], ...], Report] = {(): report}
     checks = []
-    for one in network.published:
-        key = tuple(one.knobs.items())
+    for published in network.published:
+        key = tuple(published.knobs.items())
         if key not in reports:
-            reports[key] = _with_knobs(network.name, one.knobs)
-        where = f"{one.where} ({' '.join(f'{knob}={value}' for knob, value in key)})" if key else one.where
-        checks.append(against_printed(reports[key], one.figure, one.printed, where, one.note))
+            reports[key] = _with_knobs(network.name, published.knobs)
+        where = f"{published.where} ({' '.join(f'{knob}={value}' for knob, value in key)})" if key else published.where
+        checks.append(against_printed(reports[key], published.figure, published.printed, where, published.note))
     return checks
 
 
@@ -67,16 +67,16 @@ def _with_knobs(name: str, knobs: Mapping[str, Any]) -> Report:
     return analyze(engine.trace(name, Setup(knobs=knobs)), ANALYSES)
 
 
-def _elsewhere(report: Report, network: Network) -> list[Check]:
+def _elsewhere(report: Report, network: Network) -> list[Counterpart]:
     """The same network of a library, on the same input; said to be absent where it is not installed."""
     if not network.same_as:
         return []
-    shapes = tuple(f"{one.dtype}:{shape(one.shape)}" for one in report.trace.inputs[:1])
+    shapes = tuple(f"{given.dtype}:{shape(given.shape)}" for given in report.trace.inputs[:1])
     try:
         other = analyze(engine.trace(network.same_as, Setup(inputs=shapes)), ANALYSES)
     except MissingExtra as error:
         absent = (f"not installed: {error.hint.removeprefix('type').strip()}",)
-        return [Check("params", network.same_as, report.params, None, reasons=absent)]
+        return [Counterpart("params", network.same_as, report.params, None, reasons=absent)]
     except ArchcalcError as error:
-        return [Check("params", network.same_as, report.params, None, reasons=(f"failed: {error}",))]
+        return [Counterpart("params", network.same_as, report.params, None, reasons=(f"failed: {error}",))]
     return against_report(report, other)
