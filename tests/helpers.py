@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import archcalc
+from archcalc.analyses.memory import LiveBytes
 from archcalc.analyses.report import Layer, Report
 from archcalc.cli import main
 from archcalc.render.formats import Screen, render
@@ -39,8 +40,7 @@ def check_report(made: Report) -> None:
     assert len(paths) == len(set(paths)) == len(made.trace.modules)
     for key, total in made.root.total.items():
         assert made.totals[key] == total, key
-    bill = ("params", "buffers", "inputs", "saved", "gradients", "optimizer", "temporaries")
-    assert sum(made.totals[f"{part}_bytes"] for part in bill) == made.totals["peak_bytes"]
+    assert sum(made.record(LiveBytes).bill.values()) == made.totals["peak_bytes"]
     assert made.totals["at_peak_bytes"] == made.totals["peak_bytes"]
     for view, key in ((params.params, "params"), (flops.flops, "macs"), (memory.memory, "at_peak_bytes")):
         document = view(made, Selection(depth=ALL, zeros=True))

@@ -200,7 +200,7 @@ def test_a_model_without_parameters_or_ops_is_all_zero() -> None:
 def test_other_floating_types() -> None:
     """bfloat16: half the bytes, the same counts."""
     single, half = report("resnet-20"), report("resnet-20", dtype="bfloat16")
-    assert half.totals["param_bytes"] * 2 == single.totals["param_bytes"]
+    assert half.totals["params_bytes"] * 2 == single.totals["params_bytes"]
     assert half.macs == single.macs
 
 

@@ -53,7 +53,7 @@ exact_macs = 39519488
 max_flops = "80 M"
 max_peak_memory = "1.2 MiB"
 max_train_memory = "3 MiB"
-max_param_bytes = "80 KiB"
+max_params_bytes = "80 KiB"
 output = "Bx10"
 shapes = { "3" = "Bx64x32x32", "5" = "Bx*x1x1" }
 no_uncounted_ops = true
@@ -110,7 +110,7 @@ def test_a_wider_layer_breaks_what_it_should(project: Path) -> None:
     found = rows(code=1)
     failed = {row["key"]: row for row in found.values() if row["status"] == "FAIL"}
     assert set(failed) == {
-        "max_params", "exact_macs", "max_flops", "max_peak_memory", "max_param_bytes", "shapes", "max_params_growth",
+        "max_params", "exact_macs", "max_flops", "max_peak_memory", "max_params_bytes", "shapes", "max_params_growth",
     } | ({"max_train_memory"} & set(failed))  # fmt: skip
     assert failed["max_params"]["number"] == 20106 + 16 * 289 + 160
     assert failed["max_params"]["over"] == "over by 3,890"

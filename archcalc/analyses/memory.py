@@ -6,15 +6,17 @@ A forward pass without gradients, or training steps: then the peak is that of th
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import ClassVar
 
 from archcalc.analyses.report import Finding
 from archcalc.tracing import Storage, Trace
 
-KEYS = ("params_bytes", "buffers_bytes", "allocated_bytes", "at_peak_bytes", "kept_bytes")
+KEYS = ("held_params_bytes", "held_buffers_bytes", "allocated_bytes", "at_peak_bytes", "kept_bytes")
+HELD_BY_OWNERS = {"params_bytes": "held_params_bytes", "buffers_bytes": "held_buffers_bytes"}
+"""The figure of a module for the lines of the bill that stand at their owner, whatever moment it is."""
 BILL = {
     "parameter": "params_bytes",
     "buffer": "buffers_bytes",
@@ -65,23 +67,25 @@ class LiveBytes:
     """Live bytes during each op call of the trace, and what is live at the peak.
 
     `span` are the calls [first, last) that the peak is looked for in: the forward pass, or the second training step.
-    `peak` is None for a run without ops. `holders` come largest first.
+    `peak` is None for a run without ops. `holders` come largest first. `bill` has the bytes of each line at the peak,
+    which add up to it: params, buffers, inputs, saved, gradients, optimizer, temporaries.
     """
 
     timeline: Sequence[int]
     span: tuple[int, int]
     peak: Moment | None
     holders: tuple[Holder, ...]
+    bill: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Memory:
     """Bytes by module, and the bill at the peak. Record: LiveBytes.
 
-    Figures: `params_bytes` and `buffers_bytes` at their owner, `allocated_bytes` of all tensors that a module's ops
-    make in forward (views and in-place results make none), `at_peak_bytes` of what it holds at the peak, `kept_bytes`
-    of what autograd keeps at the end of forward, at the module whose op made it. Totals: `peak_bytes`, and the bill at
-    the peak, whose lines add up to it; `output_bytes`; `saved_total_bytes`, the sum of what is kept;
+    Figures: `held_params_bytes` and `held_buffers_bytes` at their owner, `allocated_bytes` of all tensors that a
+    module's ops make in forward (views and in-place results make none), `at_peak_bytes` of what it holds at the peak,
+    `kept_bytes` of what autograd keeps at the end of forward, at the module whose op made it. Totals: `peak_bytes`, and
+    the bill at the peak, whose lines add up to it; `output_bytes`; `saved_total_bytes`, the sum of what is kept;
     `first_step_peak_bytes` for training steps.
     """
 
@@ -91,29 +95,30 @@ class Memory:
         """Bytes of each storage at its owner, and those that live at the peak in the bill."""
         live = live_bytes(trace)
         peak = live.peak.call if live.peak else -1
-        totals = {f"{line}_bytes": 0 for line in LINES}
+        bill = {f"{line}_bytes": 0 for line in LINES}
         own: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(KEYS, 0))
         for owner, storage in zip(_owners(trace), trace.storages, strict=True):
             figures, line = own[owner], BILL[storage.role]
-            if line in KEYS:
-                figures[line] += storage.bytes
+            if line in HELD_BY_OWNERS:
+                figures[HELD_BY_OWNERS[line]] += storage.bytes
             elif _made_in_forward(trace, storage):
                 figures["allocated_bytes"] += storage.bytes
             if storage.live_at(peak):
                 figures["at_peak_bytes"] += storage.bytes
-                totals[line] += storage.bytes
+                bill[line] += storage.bytes
             if trace.steps and storage.role == "saved" and _kept(storage, trace.steps[-1].loss):
                 figures["kept_bytes"] += storage.bytes
         if live.peak:
             scratch = trace.calls[peak].scratch
             own[live.peak.path]["at_peak_bytes"] += scratch
-            totals["temporaries_bytes"] += scratch
-        totals["peak_bytes"] = live.timeline[max(0, peak)]
+            bill["temporaries_bytes"] += scratch
+        totals = {**bill, "peak_bytes": live.timeline[max(0, peak)]}
         totals["output_bytes"] = _output_bytes(trace)
         totals["saved_total_bytes"] = sum(figures["kept_bytes"] for figures in own.values())
         if trace.steps:
             totals["first_step_peak_bytes"] = max(live.timeline[: trace.steps[0].end])
-        return Finding(KEYS, own, totals, record=live)
+        lines = {line: bill[f"{line}_bytes"] for line in LINES}
+        return Finding(KEYS, own, totals, record=replace(live, bill=lines))
 
 
 def live_bytes(trace: Trace) -> LiveBytes:

@@ -12,7 +12,7 @@ from math import prod
 
 from archcalc.analyses import op_graph
 from archcalc.analyses.memory import LiveBytes
-from archcalc.analyses.report import Report
+from archcalc.analyses.report import ALIASES, Report
 from archcalc.errors import WrongUse
 from archcalc.ops.names import packet
 from archcalc.tracing import Trace
@@ -79,8 +79,8 @@ TABLE = (
     Metric("trainable_params", "trainable parameters", "parameters", _total("trainable_params"), SNAPSHOT),
     Metric("buffers", "buffers", "elements", _total("buffers"), SNAPSHOT | DIFF),
     Metric(
-        "param_bytes", "bytes of parameters", BYTES, _total("param_bytes"), LAW | SNAPSHOT,
-        budget="param_bytes", short="bytes of params",
+        "params_bytes", "bytes of parameters", BYTES, _total("params_bytes"), LAW | SNAPSHOT,
+        budget="params_bytes", short="bytes of params",
     ),
     Metric("weights", "weights of matrices and kernels", "parameters", _weights),
     Metric("macs", "MACs", "MACs", _total("macs"), ALL, budget="macs", short="MACs"),
@@ -119,6 +119,7 @@ def metric_named(name: str) -> Metric:
         ops = frozenset(name.removeprefix(LIVE).split("+"))
         words = f"elements of {' and '.join(sorted(ops))} alive"
         return Metric(name, words, "elements", lambda report: live(report, ops), trains=True)
+    name = ALIASES.get(name, name)
     names = [metric.name for metric in known_to(LAW)]
     if name not in names:
         raise WrongUse(f"there is no figure '{name}'.", f"choose one of  {', '.join((*names, LIVE + 'OP+OP'))}")

@@ -10,7 +10,7 @@ from typing import ClassVar
 from archcalc.analyses.report import Finding
 from archcalc.tracing import Trace
 
-KEYS = ("params", "trainable_params", "buffers", "param_bytes", "buffer_bytes")
+KEYS = ("params", "trainable_params", "buffers", "params_bytes", "buffers_bytes")
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class Params:
             figures = own[parameter.owner]
             if parameter.kind == "buffer":
                 figures["buffers"] += elements
-                figures["buffer_bytes"] += bytes_
+                figures["buffers_bytes"] += bytes_
                 continue
             figures["params"] += elements
-            figures["param_bytes"] += bytes_
+            figures["params_bytes"] += bytes_
             figures["trainable_params"] += elements * parameter.trainable
             if len(parameter.names) > 1:
                 ties.append(f"{' = '.join(parameter.names)} is one tensor and counted once")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,7 +10,18 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from archcalc.tracing import Shape, Trace
 
-Figures = Mapping[str, int]
+ALIASES = {"param_bytes": "params_bytes", "buffer_bytes": "buffers_bytes"}
+"""Former keys of figures, by those that they are now."""
+
+
+class Figures(dict[str, Any]):
+    """Figures by their keys; a former key gives its figure with a DeprecationWarning."""
+
+    def __missing__(self, key: str) -> Any:
+        if key not in ALIASES or ALIASES[key] not in self:
+            raise KeyError(key)
+        warnings.warn(f"'{key}' is called '{ALIASES[key]}' now", DeprecationWarning, stacklevel=2)
+        return self[ALIASES[key]]
 
 
 @dataclass(frozen=True)
@@ -21,7 +33,7 @@ class Finding:
     """
 
     keys: tuple[str, ...]
-    own: Mapping[str, Figures]
+    own: Mapping[str, Mapping[str, int]]
     totals: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     record: object = None
@@ -67,12 +79,12 @@ class Layer:
     @property
     def params(self) -> int:
         """Parameters of the module and everything below it."""
-        return self.total["params"]
+        return int(self.total["params"])
 
     @property
     def macs(self) -> int:
         """Multiply-accumulates of the module and everything below it."""
-        return self.total["macs"]
+        return int(self.total["macs"])
 
     @property
     def flops(self) -> int:
@@ -92,7 +104,7 @@ class Report:
 
     trace: Trace
     root: Layer
-    totals: Mapping[str, Any]
+    totals: Figures
     notes: tuple[str, ...]
     records: Mapping[type, object]
 
@@ -144,17 +156,17 @@ class Report:
 def assemble(trace: Trace, findings: Sequence[Finding]) -> Report:
     """Put the findings into one tree."""
     keys = tuple(key for finding in findings for key in finding.keys)
-    own: dict[str, dict[str, int]] = {module.path: dict.fromkeys(keys, 0) for module in trace.modules}
+    own = {module.path: Figures(dict.fromkeys(keys, 0)) for module in trace.modules}
     outputs = [list(trace.shape(tensor)) for tensor in trace.output_tensors]
-    totals: dict[str, Any] = {"output_shape": outputs[0] if len(outputs) == 1 else outputs}
+    totals = Figures({"output_shape": outputs[0] if len(outputs) == 1 else outputs})
     records: dict[type, object] = {}
     for finding in findings:
         for path, figures in finding.own.items():
             for key, value in figures.items():
                 own[path][key] += value
-        totals |= {key: sum(figures[key] for figures in own.values()) for key in finding.keys}
         totals |= finding.totals
         records |= {} if finding.record is None else {type(finding.record): finding.record}
+    totals |= {key: sum(figures[key] for figures in own.values()) for key in keys}
     notes = (*trace.notes, *(note for finding in findings for note in finding.notes))
     return Report(trace, _tree(trace, own, keys), totals, notes, records)
 
@@ -168,7 +180,7 @@ def _tree(trace: Trace, own: Mapping[str, Figures], keys: Sequence[str]) -> Laye
         module = trace.modules[index]
         children = tuple(reversed(below[index]))
         figures = own[module.path]
-        total = {key: figures[key] + sum(child.total[key] for child in children) for key in keys}
+        total = Figures({key: figures[key] + sum(child.total[key] for child in children) for key in keys})
         times, inputs, outputs = calls.get(index, (0, (), ()))
         layer = Layer(module.path, module.type, module.extra, figures, total, children, times, inputs, outputs)
         if module.parent is not None:

@@ -48,13 +48,15 @@ def trace(model: str | nn.Module, setup: Setup | None = None, inputs: Any = None
 
 def other_counts(model: str, setup: Setup) -> tuple[Counted, ...]:
     """What torch's FlopCounterMode and fvcore count for a model; raises what `trace` raises."""
+    from archcalc.engine.alone import alone
     from archcalc.engine.load.build import load
     from archcalc.engine.other_counters import counts
 
     reference = parse(model)
     if isinstance(reference, StoredTrace):
         raise WrongUse(f"{model} is a stored trace: other counters need the model itself.", "name the model")
-    return counts(load(reference, setup), setup)
+    with alone():
+        return counts(load(reference, setup), setup)
 
 
 def read(path: str) -> Trace:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from archcalc.engine.load.build import Loaded
 from archcalc.engine.load.inputs import Inputs
-from archcalc.engine.meta.empty_modules import same_random_state
+from archcalc.engine.meta.own_draws import own_draws
 from archcalc.engine.record.run import prepared
 from archcalc.engine.setup import Setup
 from archcalc.engine.torch_private import DispatchMode
@@ -31,7 +31,7 @@ MOST_WEIGHTS = 500_000_000
 def counts(loaded: Loaded, setup: Setup, values: Any = None) -> tuple[Counted, ...]:
     """The counters' findings; one that fails on the model says so in place of numbers."""
     module, inputs = prepared(loaded, setup, values)
-    with torch.no_grad(), same_random_state(), warnings.catch_warnings():
+    with torch.no_grad(), own_draws(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return _torch(module, inputs), _fvcore(module, inputs)
 

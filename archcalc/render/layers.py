@@ -28,17 +28,21 @@ class Selection:
 
 
 def layer_rows(
-    report: Report, selection: Selection, keys: Sequence[str], main: str
+    report: Report, selection: Selection, figures: Sequence[str] | Mapping[str, str], main: str
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Rows of the selected layers with the figures `keys`, and their total; `main` is the one that folding looks at.
+    """Rows of the selected layers with some figures, and their total; `main` is the one that folding looks at.
+
+    `figures` are keys of the report, or keys of the rows with those of the report.
 
     A row is a module with everything below it, or, where its children have rows, only what it does itself.
     """
     roots = matching_layers(report, selection.layer)
+    sources = figures if isinstance(figures, Mapping) else dict(zip(figures, figures, strict=True))
+    keys = list(sources)
     depth = selection.depth
     if depth is None:
-        depth = _chosen_depth(roots, keys)
-    rows = [row for root in roots for row in _fold(root, depth, keys)]
+        depth = _chosen_depth(roots, sources)
+    rows = [row for root in roots for row in _fold(root, depth, sources)]
     total: dict[str, Any] = {key: sum(row[key] for row in rows) for key in keys}
     total |= {"path": "selected" if selection.layer else "total", "modules": sum(r["modules"] for r in rows)}
     total["output_shape"] = None if selection.layer else _shape(report.root)
@@ -67,26 +71,26 @@ def matching_layers(report: Report, glob: str) -> list[Layer]:
     return outermost
 
 
-def _chosen_depth(roots: Sequence[Layer], keys: Sequence[str]) -> int:
+def _chosen_depth(roots: Sequence[Layer], sources: Mapping[str, str]) -> int:
     if len(roots) > 1:
         return 0
     depth, rows = 1, 0
     while True:
-        now = sum(1 for root in roots for _ in _fold(root, depth, keys))
+        now = sum(1 for root in roots for _ in _fold(root, depth, sources))
         if now >= ENOUGH_ROWS or now == rows:
             return depth
         depth, rows = depth + 1, now
 
 
-def _fold(layer: Layer, depth: int, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _fold(layer: Layer, depth: int, sources: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     if not layer.children or depth == 0:
-        yield _row(layer, {key: layer.total[key] for key in keys}, sum(1 for _ in layer.walk()))
+        yield _row(layer, {key: layer.total[source] for key, source in sources.items()}, sum(1 for _ in layer.walk()))
         return
-    own = {key: layer.own[key] for key in keys}
+    own = {key: layer.own[source] for key, source in sources.items()}
     if any(own.values()):
         yield _row(layer, own, 1, itself=True)
     for child in layer.children:
-        yield from _fold(child, depth - 1, keys)
+        yield from _fold(child, depth - 1, sources)
 
 
 def _row(layer: Layer, figures: Mapping[str, int], modules: int, itself: bool = False) -> dict[str, Any]:

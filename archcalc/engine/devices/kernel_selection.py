@@ -5,6 +5,7 @@ The ops' entries for tensors without data are replaced for the run, below every 
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -105,6 +106,7 @@ def _replace(library: Any, name: str, around: list[Wrap]) -> None:
     """Enter the wrapped kernel of an op for tensors without data; it gets the dispatch keys, which are passed on."""
     original = get_kernel(f"aten::{name}", "AutogradMeta")
     keys: list[Any] = []
+    thread = threading.get_ident()
 
     def innermost(*args: Any, **kwargs: Any) -> Any:
         return original.call_boxed(keys[-1], *args, **kwargs)
@@ -114,6 +116,8 @@ def _replace(library: Any, name: str, around: list[Wrap]) -> None:
         kernel = wrap(kernel)
 
     def entry(keyset: Any, *args: Any, **kwargs: Any) -> Any:
+        if threading.get_ident() != thread:  # the entry belongs to the process, the run to one thread
+            return original.call_boxed(keyset, *args, **kwargs)
         keys.append(keyset)
         try:
             return kernel(*args, **kwargs)

@@ -19,7 +19,8 @@ from torch import nn
 
 from archcalc.engine.load.declared_inputs import UNKNOWN, Declaration, inputs_of
 from archcalc.engine.load.references import BuiltIn, Code, Expression, InLibrary
-from archcalc.engine.meta.empty_modules import copy_without_data, same_random_state, without_data
+from archcalc.engine.meta.empty_modules import copy_without_data, without_data
+from archcalc.engine.meta.own_draws import own_draws
 from archcalc.engine.setup import Setup
 from archcalc.errors import ArchcalcError, BadReference, CannotImport, MissingExtra, WrongUse, one_line
 from archcalc.networks import catalogue
@@ -38,7 +39,7 @@ class Loaded:
 
 def load(reference: BuiltIn | Code | InLibrary | nn.Module, setup: Setup) -> Loaded:
     """Build what a reference means; the errors of exit code 2 for wrong names and knobs, 3 for code that raises."""
-    with same_random_state():
+    with own_draws():
         if isinstance(reference, BuiltIn):
             return _built_in(reference, setup)
         if isinstance(reference, Code):
@@ -98,7 +99,7 @@ def _code(reference: Code, knobs: Mapping[str, Any]) -> Loaded:
 
 def value_of(reference: Code) -> Any:
     """What an expression gives: the inputs that a function of the user's makes."""
-    with _here_first(), same_random_state():
+    with _here_first(), own_draws():
         source = _import_file(reference) if reference.is_file else _import_module(reference)
         return _evaluate(reference, source, {})[0]
 

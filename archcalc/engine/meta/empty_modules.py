@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import random
+import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,12 +45,14 @@ def without_data() -> Iterator[None]:
     """Modules built inside keep no weights: each parameter and buffer loses its elements when it is registered.
 
     Constructors still compute on real tensors where they must (`torch.linspace(...).tolist()`), so they run as written.
+    Modules that other threads build meanwhile are left alone.
     """
+    thread = threading.get_ident()
     emptied_before: dict[int, tuple[weakref.ref[Tensor], Tensor]] = {}
 
     def once(module: nn.Module, name: str, tensor: Tensor) -> Tensor:
         """The same empty tensor for the same tensor, so that what is tied stays tied."""
-        if not isinstance(tensor, Tensor):  # a buffer may be None
+        if not isinstance(tensor, Tensor) or threading.get_ident() != thread:  # a buffer may be None
             return tensor
         known = emptied_before.get(id(tensor))
         if known is not None and known[0]() is tensor:
@@ -68,17 +70,6 @@ def without_data() -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-@contextmanager
-def same_random_state() -> Iterator[None]:
-    """Leave the random states of torch and Python as they were."""
-    torch_state, python_state = torch.get_rng_state(), random.getstate()
-    try:
-        yield
-    finally:
-        torch.set_rng_state(torch_state)
-        random.setstate(python_state)
 
 
 def emptied(tensor: Any) -> Any:

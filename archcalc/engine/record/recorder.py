@@ -22,6 +22,7 @@ from archcalc.engine.meta import contraction_rules  # noqa: F401, enters its rul
 from archcalc.engine.meta.argument_checks import refuse
 from archcalc.engine.meta.empty_modules import emptied
 from archcalc.engine.meta.known_values import LIMIT, Constants
+from archcalc.engine.meta.own_draws import SEED, drawn
 from archcalc.engine.meta.shape_rules import RULES
 from archcalc.engine.record.call_arguments import arguments, asks_for_values, signature, tensors_in
 from archcalc.engine.record.module_paths import Paths
@@ -73,6 +74,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         self.stack: list[int] = []
         self.failed: tuple[int, str] | None = None
         self.own_autocast = False
+        self.generator = torch.Generator().manual_seed(SEED)
         self._multiplied: set[bool] = set()
         self._overwritten: dict[int, torch.UntypedStorage] = {}
         self._ids: dict[int, tuple[weakref.ref[Tensor], int]] = {}
@@ -104,7 +106,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
                 if out is NotImplemented:
                     out = self.assumed(func)
             else:
-                out = func(*args, **kwargs)
+                out = drawn(func, args, kwargs, self.generator)
                 if op_name(func) not in COMPILED:
                     gc.collect(0)
         self.constants.follow(func, args, kwargs, tensors, out)

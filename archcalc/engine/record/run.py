@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from archcalc.engine.alone import alone
 from archcalc.engine.devices import device_named, kernel_selection
 from archcalc.engine.devices.kernel_selection import KernelSelection
 from archcalc.engine.load.build import Loaded, load, shown, value_of
@@ -29,7 +29,7 @@ from archcalc.engine.load.inputs import (
     takes_nothing,
 )
 from archcalc.engine.load.references import BuiltIn, Code, InLibrary, parse
-from archcalc.engine.meta.empty_modules import same_random_state
+from archcalc.engine.meta.own_draws import seeded
 from archcalc.engine.record import recorder as recording
 from archcalc.engine.setup import Setup, Training
 from archcalc.errors import ArchcalcError, BadInput, CannotImport, ForwardFailed, NeedsData, WrongUse, one_line
@@ -46,7 +46,7 @@ HOMES = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
 
 def run(reference: BuiltIn | Code | InLibrary | nn.Module, setup: Setup, values: Any = None) -> Trace:
     """Load, build the inputs (from `values` where a caller has them), run once, and return the trace."""
-    with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints is not the answer
+    with alone():
         return run_loaded(load(reference, setup), setup, values)
 
 
@@ -182,7 +182,7 @@ def _recorder(module: nn.Module, setup: Setup, kernels: KernelSelection) -> tupl
 
 def _run(go: Go, inputs: Inputs, recorder: recording.Recorder) -> tuple[int, ...]:
     try:
-        with same_random_state(), _no_collection():
+        with seeded(), _no_collection():
             return go(inputs)
     except (ArchcalcError, KeyboardInterrupt):
         raise

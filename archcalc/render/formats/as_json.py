@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from archcalc.analyses.report import ALIASES
 from archcalc.render.document import Document
 from archcalc.version import __version__
 
@@ -34,4 +35,17 @@ def _object(document: Document) -> dict[str, Any]:
         "command": document.command,
         "tool": {"name": "archcalc", "version": __version__},
     }
-    return {**head, **document.envelope, "rows": [dict(row) for row in document.rows]}
+    around = {**document.envelope}
+    if "totals" in around:
+        around["totals"] = with_former_keys(around["totals"])
+    return {**head, **around, "rows": [with_former_keys(row) for row in document.rows]}
+
+
+def with_former_keys(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures, also under the keys that they had before; those stay within this schema version.
+
+    >>> with_former_keys({"params_bytes": 8})
+    {'params_bytes': 8, 'param_bytes': 8}
+    """
+    former = {key: figures[now] for key, now in ALIASES.items() if now in figures}
+    return {**figures, **former}

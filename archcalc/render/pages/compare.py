@@ -24,7 +24,7 @@ def compare(reports: Sequence[Report]) -> Document:
         MACS_COLUMN,
         Column("flops", "FLOPs (2 x MACs)", SI),
         Column("elementwise_flops", "elementwise operations", SI),
-        Column("param_bytes", "bytes of parameters", BYTES),
+        Column("params_bytes", "bytes of parameters", BYTES),
         *([Column("saved_total_bytes", "kept for backward", BYTES)] if training else []),
         Column("peak_bytes", f"peak of a {'training step' if training else 'forward pass'}", BYTES),
         Column("macs_per_param", "MACs per parameter", EXACT),
@@ -65,7 +65,7 @@ def _stars(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[int, str]]
 
 def _compared(report: Report) -> dict[str, Any]:
     totals = report.totals
-    keys = ("params", "macs", "flops", "elementwise_flops", "param_bytes", "saved_total_bytes", "peak_bytes")
+    keys = ("params", "macs", "flops", "elementwise_flops", "params_bytes", "saved_total_bytes", "peak_bytes")
     calls = report.record(Contractions).calls
     ratio = round(totals["macs"] / totals["params"]) if totals["params"] else None
     figures = {key: totals[key] for key in keys}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from archcalc.analyses.memory import KEYS, LiveBytes
+from archcalc.analyses.memory import HELD_BY_OWNERS, KEYS, LiveBytes
 from archcalc.analyses.report import Report
 from archcalc.engine.devices import device_named
 from archcalc.render.around import document, next_commands
@@ -28,6 +28,8 @@ PARTS = {
     "temporaries": "temporaries",
 }
 """The lines of the bill: the key of the total and its words."""
+FIGURES = {**HELD_BY_OWNERS, **{key: key for key in KEYS if key not in HELD_BY_OWNERS.values()}}
+"""The figures of a layer: their keys in the rows, and in the report."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,8 @@ def memory(
     asked: Asked = Asked(),
 ) -> Document:
     """The bill at the peak of a forward pass or of a training step, when that is, and the layers that hold it."""
-    totals, training = report.totals, bool(report.trace.steps)
-    rows, total = layer_rows(report, selection, KEYS, "at_peak_bytes")
+    training = bool(report.trace.steps)
+    rows, total = layer_rows(report, selection, FIGURES, "at_peak_bytes")
     columns = [
         LAYER_COLUMN,
         OUTPUT_COLUMN,
@@ -67,19 +69,24 @@ def memory(
         *next_commands(report, "summary", "flops"),
     ]
     keys = ("peak", *PARTS, "output", "saved_total", *(("first_step_peak",) if training else ()))
-    shown = {f"{key}_bytes": totals[f"{key}_bytes"] for key in keys}
+    shown = {f"{key}_bytes": _bytes(report, key) for key in keys}
     over_time = timeline(report) if asked.timeline else phases(report) if training else None
     tables = [_bill(report, asked), *([over_time] if over_time else []), holders(report), *_changes(asked)]
     made = document("memory", report, [*tables, Table(columns, rows, total)], foot, shown)
     return replace(made, envelope={**made.envelope, **_for_machines(report, asked)})
 
 
+def _bytes(report: Report, key: str) -> int:
+    """A line of the bill at the peak, or another total."""
+    return int(report.record(LiveBytes).bill.get(key, report.totals.get(f"{key}_bytes", 0)))
+
+
 def _bill(report: Report, asked: Asked) -> Table:
-    totals, peak = report.totals, report.totals["peak_bytes"]
+    peak = report.totals["peak_bytes"]
     rows = [
-        {"part": name, "bytes": totals[f"{key}_bytes"], "how": _how(report, key), "sample": _sample(report, asked, key)}
+        {"part": name, "bytes": _bytes(report, key), "how": _how(report, key), "sample": _sample(report, asked, key)}
         for key, name in PARTS.items()
-        if totals[f"{key}_bytes"] or key in ("params", "temporaries")
+        if _bytes(report, key) or key in ("params", "temporaries")
     ]
     columns = [
         Column("part", "at the peak", TEXT),
@@ -88,7 +95,7 @@ def _bill(report: Report, asked: Asked) -> Table:
         Column("how", "how", TEXT),
         SHARE_COLUMN,
     ]
-    shares = [{**row, "share": ratio(row["bytes"], peak)} for row in rows]
+    shares = [{**row, "share": ratio(int(row["bytes"] or 0), peak)} for row in rows]
     total = {"part": "peak", "bytes": peak, "share": 1.0, "sample": _sample(report, asked, "peak")}
     return Table(columns, shares, total)
 
@@ -97,7 +104,7 @@ def _sample(report: Report, asked: Asked, key: str) -> int | None:
     """What one more sample adds to a line of the bill."""
     if asked.further is None:
         return None
-    return int(asked.further.totals[f"{key}_bytes"] - report.totals[f"{key}_bytes"])
+    return _bytes(asked.further, key) - _bytes(report, key)
 
 
 def _per_sample(report: Report, asked: Asked) -> list[str]:
@@ -184,7 +191,7 @@ def _how(report: Report, key: str) -> str:
         return ", ".join(units.shape(given.shape) for given in trace.inputs)
     if key == "saved":
         kept = units.size(totals["saved_total_bytes"])
-        more = totals["saved_bytes"] > totals["saved_total_bytes"]
+        more = _bytes(report, "saved") > totals["saved_total_bytes"]
         return (
             f"{kept} at the end of forward, the rest by the loss" if more else f"of {kept} kept at the end of forward"
         )

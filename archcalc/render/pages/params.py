@@ -29,7 +29,7 @@ def params(report: Report, selection: Selection, published: Sequence[str] = ()) 
         " · ".join(f"{name} {units.size(totals['params'] * size)}" for name, size in WIDTHS),
         *published,
     ]
-    keys = ("params", "trainable_params", "buffers", "param_bytes")
+    keys = ("params", "trainable_params", "buffers", "params_bytes")
     table = Table(columns, with_shares(rows, "params", total), with_share_of_all(total, "params", report))
     foot += next_commands(report, *deeper("params", selection, table), "flops", "show")
     return document("params", report, [table], foot, {key: totals[key] for key in keys})

@@ -28,7 +28,7 @@ def summary(report: Report, selection: Selection, published: Sequence[str] = ())
     ]
     totals = report.totals
     foot = [
-        f"{units.size(totals['param_bytes'])} of parameters · {macs_and_flops(report)}",
+        f"{units.size(totals['params_bytes'])} of parameters · {macs_and_flops(report)}",
         f"peak of a forward pass {units.size(totals['peak_bytes'])}",
         "new tensors: what a layer's ops allocate; in-place results and views allocate none",
         f"convention: {OURS}",
@@ -36,7 +36,7 @@ def summary(report: Report, selection: Selection, published: Sequence[str] = ())
     ]
     table = Table(columns, rows, total, at_least(report))
     foot += next_commands(report, *deeper("summary", selection, table), "shapes", "flops")
-    counts = ("params", "trainable_params", "buffers", "param_bytes", "macs", "flops", "elementwise_flops")
+    counts = ("params", "trainable_params", "buffers", "params_bytes", "macs", "flops", "elementwise_flops")
     keys = (*counts, "uncounted", "calls", "peak_bytes", "output_shape")
     shown = {key: totals[key] for key in keys}
     return document("summary", report, [table], foot, shown)

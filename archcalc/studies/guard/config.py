@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from archcalc.analyses.metrics import BUDGETS, BYTES
+from archcalc.analyses.report import ALIASES
 from archcalc.engine.setup import settings
 from archcalc.errors import BadConfig
 from archcalc.text.units import parse_count, parse_size
@@ -26,6 +27,10 @@ BUDGET_KEYS = (
     *(f"{limit}_{figure}" for limit in LIMITS for figure in BUDGETS),
     *(f"max_{figure}_growth" for figure in BUDGETS),
 )
+FORMER_KEYS = tuple(
+    key.replace(now, former) for key in BUDGET_KEYS for former, now in ALIASES.items() if now in key and now in BUDGETS
+)
+"""Keys of budgets as they were called before; they are read still."""
 KEYS = (*OTHERS, *settings(), *BUDGET_KEYS)
 LEVELS = ("error", "warn")
 WORDS = {str: "text", int: "a whole number", dict: "a table", list: "a list of texts", bool: "true or false"}
@@ -133,7 +138,7 @@ def _check(entry: Mapping[str, Any], path: str, places: Places, number: int) -> 
 
 
 def _known(key: str, value: Any, place: str) -> None:
-    if key not in KEYS:
+    if key not in (*KEYS, *FORMER_KEYS):
         close = get_close_matches(key, KEYS, 1)
         raise BadConfig(place, f"there is no key '{key}'", f"did you mean  {close[0]} ?" if close else "")
     kinds = OTHERS.get(key) or _kinds(key)
@@ -160,14 +165,15 @@ def _budgets(entry: Mapping[str, Any], path: str, places: Places, number: int) -
                 yield Budget(key, "shape", layer, str(typed), _letters(typed, f"{path}:{line}"), line)
         elif key == "no_uncounted_ops" and value:
             yield Budget(key, "uncounted", "", "0", 0, line)
-        elif key in BUDGET_KEYS:
+        elif key in BUDGET_KEYS or key in FORMER_KEYS:
             yield _limit(key, value, f"{path}:{line}", line)
 
 
 def _limit(key: str, value: Any, place: str, line: int) -> Budget:
     kind, _, figure = key.partition("_")
-    if figure.endswith("_growth"):
-        figure = figure.removesuffix("_growth")
+    growth, figure = figure.endswith("_growth"), figure.removesuffix("_growth")
+    figure = ALIASES.get(figure, figure)
+    if growth:
         match = re.fullmatch(r"\s*([-+]?[\d.]+)\s*%?\s*", str(value))
         if match is None or not isinstance(value, str):
             raise BadConfig(place, f"{key} = {value!r} is not a share", f'write  {key} = "5 %"')

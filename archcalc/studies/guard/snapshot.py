@@ -13,7 +13,7 @@ from pathlib import PurePath
 from typing import Any
 
 from archcalc.analyses.metrics import SNAPSHOT, known_to
-from archcalc.analyses.report import Layer, Report
+from archcalc.analyses.report import ALIASES, Layer, Report
 from archcalc.errors import NotASnapshot
 from archcalc.tracing import Shape
 
@@ -152,7 +152,7 @@ def _read(model: Mapping[str, Any], made_with: Mapping[str, str]) -> Snapshot:
         if not all(type(getattr(record, key)) is int for key in (*LAYER_FIGURES, "calls")):
             raise ValueError(f"a figure of {record.path} is no integer")
         layers.append(record)
-    totals = dict(model["totals"])
+    totals = {ALIASES.get(key, key): value for key, value in model["totals"].items()}
     if not all(type(totals[key]) is int for key in TOTALS):
         raise ValueError("a total is no integer")
     inputs = tuple(str(text) for text in model["inputs"])

@@ -9,7 +9,6 @@ from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future,
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields
 from multiprocessing import get_context
-from threading import Lock
 from typing import Any
 
 from archcalc.analyses.metrics import metric_named
@@ -25,15 +24,6 @@ DASK = "dask://"
 
 def measured(reference: str, setup: Setup, member: Member, figures: Sequence[str]) -> Row:
     """The figures of one member, or the sentence of the error that it ends in; what a worker runs."""
-    with ALONE:
-        return _measured_alone(reference, setup, member, figures)
-
-
-ALONE = Lock()
-"""A run puts hooks into torch that know no threads; a worker of a cluster may have several."""
-
-
-def _measured_alone(reference: str, setup: Setup, member: Member, figures: Sequence[str]) -> Row:
     wanted = [metric_named(name) for name in figures]
     try:
         report = member_report(reference, setup, member, any(metric.trains for metric in wanted))
