@@ -172,8 +172,8 @@ class CannotWrite(ArchcalcError):
         super().__init__(f"cannot write {path}: {reason}.", "choose another file with  -o FILE")
 
 
-class NoSuchLayer(ArchcalcError):
-    """A --layer pattern that matches nothing."""
+class NoSuchLayer(ArchcalcError, KeyError):
+    """A path or pattern of layers that matches nothing."""
 
     kind = "no_such_layer"
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from archcalc.errors import NoSuchLayer
+from archcalc.text.faces import Shown
 from archcalc.tracing import Shape, Trace
 
 ALIASES = {"param_bytes": "params_bytes", "buffer_bytes": "buffers_bytes"}
@@ -98,8 +100,15 @@ class Layer:
             yield from child.walk()
 
 
+class Layers(dict[str, Layer]):
+    """Layers by their paths; an unknown path is NoSuchLayer, with the paths that are close."""
+
+    def __missing__(self, path: str) -> Layer:
+        raise NoSuchLayer(path, [known for known in self if known])
+
+
 @dataclass(frozen=True, repr=False)
-class Report:
+class Report(Shown):
     """Figures of one trace, as a tree (`root`), by path (`layers`) and in sum (`totals`)."""
 
     trace: Trace
@@ -125,7 +134,7 @@ class Report:
     @cached_property
     def layers(self) -> Mapping[str, Layer]:
         """Every module by its path; the root is ''."""
-        return {layer.path: layer for layer in self.root.walk()}
+        return Layers({layer.path: layer for layer in self.root.walk()})
 
     @property
     def params(self) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from archcalc.engine.load.references import BuiltIn, StoredTrace, parse
 from archcalc.engine.setup import Setup, Training
+from archcalc.engine.subject import Subject
 from archcalc.errors import BadReference, WrongUse, unreadable
 from archcalc.networks import catalogue
 from archcalc.tracing import Counted, Trace
@@ -18,16 +19,20 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-__all__ = ["BuiltIn", "Setup", "StoredTrace", "Training", "other_counts", "parse", "read", "trace"]
+__all__ = ["BuiltIn", "Setup", "StoredTrace", "Subject", "Training", "other_counts", "parse", "read", "trace"]
 
 
-def trace(model: str | nn.Module, setup: Setup | None = None, inputs: Any = None) -> Trace:
+def trace(model: str | nn.Module | type[nn.Module] | Subject, setup: Setup | None = None, inputs: Any = None) -> Trace:
     """Run a model once on tensors without data and return the record of it.
 
     `inputs`, where given, are what forward receives and replace those of the setup. `model` is a reference (a
-    built-in name, package.module:EXPR, path/to/file.py:EXPR, a stored trace) or a module, which stays as it is.
+    built-in name, package.module:EXPR, path/to/file.py:EXPR, a stored trace), a module, which stays as it is, or a
+    class of modules, which is built.
     Raises the errors of archcalc.errors: wrong names and inputs (exit code 2), failing models (3).
     """
+    if isinstance(model, Subject):
+        inputs = model.inputs if inputs is None else inputs
+        model = model.model
     reference = parse(model) if isinstance(model, str) else model
     setup = setup or Setup()
     if isinstance(reference, StoredTrace):
@@ -46,17 +51,19 @@ def trace(model: str | nn.Module, setup: Setup | None = None, inputs: Any = None
     return run(reference, setup, inputs)
 
 
-def other_counts(model: str, setup: Setup) -> tuple[Counted, ...]:
+def other_counts(model: str | nn.Module | type[nn.Module] | Subject, setup: Setup) -> tuple[Counted, ...]:
     """What torch's FlopCounterMode and fvcore count for a model; raises what `trace` raises."""
     from archcalc.engine.alone import alone
     from archcalc.engine.load.build import load
     from archcalc.engine.other_counters import counts
 
-    reference = parse(model)
+    values = model.inputs if isinstance(model, Subject) else None
+    model = model.model if isinstance(model, Subject) else model
+    reference = parse(model) if isinstance(model, str) else model
     if isinstance(reference, StoredTrace):
         raise WrongUse(f"{model} is a stored trace: other counters need the model itself.", "name the model")
     with alone():
-        return counts(load(reference, setup), setup)
+        return counts(load(reference, setup), setup, values)
 
 
 def read(path: str) -> Trace:

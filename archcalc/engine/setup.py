@@ -7,9 +7,9 @@ keys of check files and what `init` proposes are made from these fields; a new s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, TypedDict, get_type_hints
 
 from archcalc.errors import BadInput, WrongUse
 from archcalc.text.spelling import parse_value
@@ -206,3 +206,40 @@ def setup_of(typed: Mapping[str, Any], trains: bool) -> Setup:
         row = settings()[key]
         values[row.owner][row.name] = row.typed.read(value)
     return Setup(**values[Setup], training=Training(**values[Training]) if trains else None)
+
+
+class Keywords(TypedDict, total=False):
+    """The settings that people type in Python, beside `setup` for all others.
+
+    `size` is one number or (height, width); `train` asks for a training step: True, or a Training.
+    """
+
+    setup: Setup | None
+    knobs: Mapping[str, Any] | None
+    batch: int | None
+    size: int | tuple[int, int] | None
+    seq_len: int | None
+    dtype: str | None
+    mode: str | None
+    train: bool | Training
+    device: str | None
+
+
+def setup_from(keywords: Keywords) -> Setup:
+    """The setup that keywords mean: `setup` with what the others say in its place; WrongUse for an unknown one.
+
+    >>> setup_from({"batch": 8, "size": 288, "train": Training("sgd")}).size
+    (288, 288)
+    """
+    values: dict[str, Any] = {key: value for key, value in keywords.items() if value is not None}
+    unknown = [key for key in values if key not in Keywords.__annotations__]
+    if unknown:
+        known = ", ".join(Keywords.__annotations__)
+        raise WrongUse(f"there is no keyword '{unknown[0]}'.", f"keywords  {known}; all others:  setup=Setup(...)")
+    setup: Setup = values.pop("setup", None) or Setup()
+    train = values.pop("train", False)
+    if isinstance(values.get("size"), int):
+        values["size"] = (values["size"], values["size"])
+    if train:
+        values["training"] = train if isinstance(train, Training) else setup.training or Training()
+    return replace(setup, **values)

@@ -18,8 +18,10 @@ from archcalc import engine
 from archcalc.analyses import Memory, Params, analyze
 from archcalc.analyses.report import Report
 from archcalc.engine import Setup, Training
+from archcalc.engine.subject import Subject
 from archcalc.errors import ArchcalcError, BadInput, ForwardFailed, WrongUse
 from archcalc.studies.gc_pauses import gc_paused
+from archcalc.text.faces import Shown
 from archcalc.text.units import parse_size
 
 LIMIT = 2**40
@@ -49,13 +51,17 @@ class Peak:
     bytes: int
 
 
-@dataclass(frozen=True)
-class Fitted:
+@dataclass(frozen=True, repr=False)
+class Fitted(Shown):
     """The report at the largest batch that fits, or at the smallest if none does; and changes that would help then."""
 
     report: Report
     fit: Fit
     changes: Sequence[Peak] = ()
+
+    def __repr__(self) -> str:
+        """One line."""
+        return f"<Fitted: batch {self.fit.batch:,} in {self.fit.budget:,} bytes>"
 
 
 def largest(peak_at: Callable[[int], int], budget: int, smallest: int = 1) -> Fit:
@@ -109,7 +115,7 @@ def parse_budget(text: str) -> int:
     return budget
 
 
-def largest_batch(reference: str, setup: Setup, budget: int) -> Fitted:
+def largest_batch(reference: str | Subject, setup: Setup, budget: int) -> Fitted:
     """The report at the largest batch that fits, how it was found, and changes to make where none fits."""
     if setup.batch is not None:
         raise WrongUse("--fit finds the batch, and --batch gives it.", "leave one of them out")
@@ -117,7 +123,7 @@ def largest_batch(reference: str, setup: Setup, budget: int) -> Fitted:
         return _largest_batch(reference, setup, budget, ran)
 
 
-def _largest_batch(reference: str, setup: Setup, budget: int, ran: Callable[[int], None]) -> Fitted:
+def _largest_batch(reference: str | Subject, setup: Setup, budget: int, ran: Callable[[int], None]) -> Fitted:
     seen: dict[str, Report] = {}
 
     def peak_at(batch: int) -> int:
@@ -142,7 +148,7 @@ def _largest_batch(reference: str, setup: Setup, budget: int, ran: Callable[[int
     return Fitted(seen["smallest"], fit, _changes(reference, replace(setup, batch=smallest), seen["smallest"]))
 
 
-def one_sample_more(reference: str, report: Report, setup: Setup) -> Report:
+def one_sample_more(reference: str | Subject, report: Report, setup: Setup) -> Report:
     """The report with one sample more: what each sample costs."""
     batch = report.trace.assumptions["batch"]
     if not isinstance(batch, int):
@@ -150,11 +156,11 @@ def one_sample_more(reference: str, report: Report, setup: Setup) -> Report:
     return _report(reference, replace(setup, batch=batch + 1))
 
 
-def _report(reference: str, setup: Setup) -> Report:
+def _report(reference: str | Subject, setup: Setup) -> Report:
     return analyze(engine.trace(reference, setup), ANALYSES)
 
 
-def _changes(reference: str, setup: Setup, report: Report) -> list[Peak]:
+def _changes(reference: str | Subject, setup: Setup, report: Report) -> list[Peak]:
     """Each change by itself, and all of them together, with the peak that the same batch then has."""
     possible = list(_possible(setup, report))
     setups = [(words, change(setup)) for words, change in possible]

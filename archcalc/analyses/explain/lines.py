@@ -5,7 +5,7 @@ A formula is shown only where it gives the figures that were counted; any other 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -17,6 +17,7 @@ from archcalc.analyses.report import Layer, Report
 from archcalc.ops.names import base_name
 from archcalc.ops.registry import known, macs_of, operations_of
 from archcalc.ops.shape_reasons import why
+from archcalc.text.faces import Shown
 from archcalc.text.spelling import normal
 from archcalc.text.units import shape
 from archcalc.tracing import Call, Trace
@@ -42,6 +43,27 @@ class Part:
     macs_formula: str
     params: int
     macs: int
+
+
+@dataclass(frozen=True, repr=False)
+class Explanation(Shown):
+    """A layer with its formulas: `lines` with their numbers, or `parts`, what a larger module is made of."""
+
+    report: Report
+    layer: Layer
+    lines: Sequence[Line]
+    parts: Sequence[Part]
+
+    def __repr__(self) -> str:
+        """One line."""
+        return f"<Explanation of {self.layer.path or 'the model'}: {self.layer.type}>"
+
+
+def explained(report: Report, layer: Layer) -> Explanation:
+    """The explanation of one layer of a report that has parameters and MACs."""
+    layer = unwrapped(layer)
+    larger = kind_of(report, layer) is None and bool(layer.children)
+    return Explanation(report, layer, [] if larger else lines(report, layer), parts(report, layer) if larger else [])
 
 
 def kind_named(name: str) -> Kind | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from archcalc import engine
 from archcalc.cli.answer import demand_complete, emit_documents
 from archcalc.cli.app import Models, app
 from archcalc.cli.options import BUILDING, COMPLETE, PRINTING, STEP, TRAIN, Options, shared
@@ -19,10 +18,9 @@ def compare(model: Models, *, options: Options) -> None:
       archcalc compare resnet-18 resnet-34 --batch 8 -f md
       archcalc compare resnet-50 densenet-121 --batch 16 --train --optimizer momentum
     """
-    from archcalc.analyses import Flops, Memory, Params, analyze
     from archcalc.render.pages import compare as page
+    from archcalc.studies.compare import side_by_side
 
-    analyses = (Params(), Flops(), Memory())
-    reports = [analyze(engine.trace(reference, options.setup), analyses) for reference in model]
-    demand_complete(reports, options)
-    emit_documents([page.compare(reports)], options)
+    compared = side_by_side(model, options.setup)
+    demand_complete(compared.reports, options)
+    emit_documents([page.compare(compared.reports)], options)

@@ -50,7 +50,6 @@ def law(
       archcalc law dense-block --set bottleneck=false --over layers,growth_rate=in_channels --figure weights
       archcalc law --table self-attention
     """
-    from archcalc.render.assumed import step_words
     from archcalc.render.pages import law as page
     from archcalc.render.plots import SUFFIXES
     from archcalc.studies.law.law import laws
@@ -66,10 +65,9 @@ def law(
     picture = suffix if suffix in SUFFIXES else ""
     if (values or plot or picture) and len(knobs) != 1:
         raise WrongUse("--measure and --plot follow one knob.", "give one knob to  --over")
-    setup = options.setup_with_step
     with watching("members traced", options.quiet) as observer:
-        result = laws(model, setup, knobs, figure or (), values, observer)
-        document = page.laws(result, latex=latex, step=step_words(setup))
+        result = laws(model, options.setup_with_step, knobs, figure or (), values, observer)
+        document = page.laws(result, latex=latex)
         if result.laws and (plot or picture):
             document = page.drawn(document, result, picture)
     emit_documents([document], options)

@@ -41,7 +41,6 @@ def sweep(
       archcalc sweep wrn --set depth=16:40:6 --set widen_factor=1,2,4 --where 'macs < 1e9' --pareto macs,params:max
       archcalc sweep resnet-50 --set batch=1:64:9 --figure peak_bytes -o resnet.csv
     """
-    from archcalc.render.assumed import step_words
     from archcalc.render.pages import sweep as page
     from archcalc.studies.sweep.sweep import DEFAULT, Choice, Workers
     from archcalc.studies.sweep.sweep import sweep as study
@@ -52,4 +51,4 @@ def sweep(
         swept = study(
             model, setup, values, figure or DEFAULT, choice, workers=workers, file=options.output, observer=observer
         )
-    emit_documents([page.sweep(swept, step_words(setup))], replace(options, output=""))
+    emit_documents([page.sweep(swept)], replace(options, output=""))

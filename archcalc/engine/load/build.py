@@ -37,7 +37,7 @@ class Loaded:
     notes: tuple[str, ...] = ()
 
 
-def load(reference: BuiltIn | Code | InLibrary | nn.Module, setup: Setup) -> Loaded:
+def load(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module], setup: Setup) -> Loaded:
     """Build what a reference means; the errors of exit code 2 for wrong names and knobs, 3 for code that raises."""
     with own_draws():
         if isinstance(reference, BuiltIn):
@@ -46,8 +46,29 @@ def load(reference: BuiltIn | Code | InLibrary | nn.Module, setup: Setup) -> Loa
             return _code(reference, setup.knobs)
         if isinstance(reference, InLibrary):
             return _in_library(reference, setup)
-        name = type(reference).__name__
-        return Loaded(_copied(reference, name), Model(name, name, "module", {}), inputs_of(reference))
+        return _at_hand(reference, setup)
+
+
+def _at_hand(module: nn.Module | type[nn.Module], setup: Setup) -> Loaded:
+    """A module, which is only read; or a class of modules, which is built with the knobs."""
+    settings = {knob: plain(value) for knob, value in setup.knobs.items()}
+    if not isinstance(module, type):
+        name = type(module).__name__
+        if settings:
+            hint = f"pass the class {name}, or a module that is built with them"
+            raise WrongUse(f"a module at hand takes no knobs, and {next(iter(settings))} is one.", hint)
+        return Loaded(_copied(module, name), Model(name, name, "module", {}), inputs_of(module))
+    name = module.__name__
+    try:
+        inspect.signature(module).bind(**setup.knobs)
+    except TypeError as error:
+        raise BadReference(name, f"the class cannot be built: {error}", f"pass  {name}(...)") from None
+    try:
+        with without_data():
+            built = module(**setup.knobs)
+    except Exception as error:
+        raise _cannot(f"building {name}", error, module) from error
+    return Loaded(built, Model(name, name, "module", settings, settings), inputs_of(built))
 
 
 def _built_in(reference: BuiltIn, setup: Setup) -> Loaded:

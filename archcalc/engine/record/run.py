@@ -44,7 +44,7 @@ HOMES = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
 """Frames of torch and of this room say nothing about where the user's model fails."""
 
 
-def run(reference: BuiltIn | Code | InLibrary | nn.Module, setup: Setup, values: Any = None) -> Trace:
+def run(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module], setup: Setup, values: Any = None) -> Trace:
     """Load, build the inputs (from `values` where a caller has them), run once, and return the trace."""
     with alone():
         return run_loaded(load(reference, setup), setup, values)
@@ -127,9 +127,9 @@ def _inputs(loaded: Loaded, setup: Setup, values: Any) -> Inputs:
     """What the caller gave, else the -i options, else the definition's own."""
     forward, reference = loaded.module.forward, loaded.model.reference
     if values is None and setup.inputs_from:
-        return from_values(_made(setup), forward, f"--inputs {setup.inputs_from}")
+        return from_values(_made(setup), forward, origin=f"--inputs {setup.inputs_from}")
     if values is not None:
-        return from_values(values, forward)
+        return from_values(values, forward, setup, loaded.declared)
     if setup.inputs:
         return build(from_options(setup), forward, reference)
     if not loaded.declared.inputs:

@@ -8,7 +8,7 @@ from typing import Any
 from archcalc.analyses.conventions import OURS
 from archcalc.analyses.flops import Contractions
 from archcalc.analyses.report import Report
-from archcalc.render.around import as_typed, envelope, head
+from archcalc.render.around import envelope, head, next_commands
 from archcalc.render.assumed import words
 from archcalc.render.columns import MACS_COLUMN, PARAMETERS_COLUMN
 from archcalc.render.document import BYTES, EXACT, NAME, SI, Column, Document, Table
@@ -36,7 +36,7 @@ def compare(reports: Sequence[Report]) -> Document:
     same = {line.partition(": ")[2] for line in lines}
     title = [f"input {same.pop()} · ★ smallest"] if len(same) == 1 else ["★ smallest", *lines]
     notes = [note for report in reports for note in report.notes]
-    foot = [f"convention: {OURS}", *_step(reports[0]), f"next: archcalc summary {as_typed(reports[0].trace)}"]
+    foot = [f"convention: {OURS}", *_step(reports[0]), *next_commands(reports[0], "summary")]
     around = {
         "models": [envelope(report, {})["model"] for report in reports],
         "inputs": [envelope(report, {})["inputs"] for report in reports],

@@ -10,7 +10,7 @@ from archcalc.analyses.explain import lines as explain
 from archcalc.analyses.explain.layer_kind import Kind
 from archcalc.analyses.explain.lines import Line
 from archcalc.analyses.report import Layer, Report
-from archcalc.render.around import as_typed, envelope, head
+from archcalc.render.around import as_typed, envelope, head, next_commands
 from archcalc.render.document import EXACT, GROUP, NAME, NUMBER, SI, TEXT, Column, Document, Table
 from archcalc.text import units
 
@@ -31,7 +31,7 @@ def explanation(report: Report, layer: Layer) -> Document:
     foot = [
         *(_all_calls(layer) if layer.calls > 1 else []),
         f"convention: {OURS}",
-        f"next: {' · '.join(_next(report, layer, kind))}",
+        *([f"next: {' · '.join(commands)}"] if (commands := _next(report, layer, kind)) else []),
     ]
     records = [{"path": layer.path, "type": layer.type, **_record(line)} for line in lines]
     around = {**envelope(report, totals), "kind": kind.name if kind else None}
@@ -62,7 +62,6 @@ def _contents(report: Report, layer: Layer) -> Document:
         Column("macs", "MACs", SI),
     ]
     table = Table(columns, rows, {"type": "total", **totals})
-    typed = as_typed(report.trace)
     inside = [child for child in layer.walk() if child.path != layer.path and child.calls]
     example = next(
         (child for child in inside if not child.children and child.total["params"]), inside[0] if inside else None
@@ -70,7 +69,7 @@ def _contents(report: Report, layer: Layer) -> Document:
     path = f" {example.path}" if example else ""
     foot = [
         f"convention: {OURS}",
-        f"next: archcalc explain {typed}{path} · archcalc summary {typed} --depth 2",
+        *next_commands(report, f"explain{path}", "summary --depth 2"),
     ]
     lines_above = [head(report)[0], "", f"{layer.path or 'the model'}: {layer.type}, {len(inside)} modules inside"]
     return Document("explain", lines_above, [table], foot, envelope(report, totals))
@@ -128,6 +127,8 @@ def _all_calls(layer: Layer) -> list[str]:
 
 
 def _next(report: Report, layer: Layer, kind: Kind | None) -> list[str]:
+    if report.trace.model.source == "module":
+        return []
     typed = as_typed(report.trace)
     above = layer.path.rpartition(".")[0]
     commands = [f"archcalc explain {typed}{' ' + above if above else ''}"] if layer.path else []

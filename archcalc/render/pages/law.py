@@ -9,7 +9,8 @@ from typing import Any
 
 from archcalc.analyses.metrics import metric_named
 from archcalc.render import plots
-from archcalc.render.around import as_typed, envelope, head
+from archcalc.render.around import envelope, head, next_commands
+from archcalc.render.assumed import step_words
 from archcalc.render.document import EXACT, NAME, TEX, TEXT, Column, Document, Table
 from archcalc.render.formulas import as_latex, as_sympy, as_written, big_o, letters, numbers
 from archcalc.studies.law.interpolation import Lattice, Law, passes
@@ -18,9 +19,9 @@ from archcalc.studies.law.polynomials import Formula, leading, value
 from archcalc.text import units
 
 
-def laws(result: Laws, *, latex: bool = False, step: str = "") -> Document:
-    """The laws of a model over its knobs; what has none is in the notes. `step` are the words of the training step."""
-    laws_, over = result.laws, result.knobs
+def laws(result: Laws, *, latex: bool = False) -> Document:
+    """The laws of a model over its knobs; what has none is in the notes."""
+    laws_, over, step = result.laws, result.knobs, step_words(result.members.setup)
     written = "latex" if latex else "law"
     columns = [
         Column("words", "figure", TEXT),
@@ -36,7 +37,7 @@ def laws(result: Laws, *, latex: bool = False, step: str = "") -> Document:
         *([f"training step: {step}"] if any(metric_named(law.figure).trains for law in laws_) else []),
         *_dominant(laws_, over, result.by_type),
         "exact on the lattice; members it was checked at had no part in making it",
-        f"next: archcalc summary {as_typed(result.report.trace)}",
+        *next_commands(result.report, "summary"),
     ]
     around = envelope(result.report, {"laws": len(laws_), "refused": len(result.refused)})
     around["notes"] = [*around["notes"], *notes]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from archcalc.analyses.metrics import metric_named
+from archcalc.render.assumed import step_words
 from archcalc.render.document import BYTES, EXACT, NAME, SI, TEXT, Column, Document, Table
 from archcalc.studies.sweep.sweep import Swept
 from archcalc.text.spelling import setting
@@ -12,10 +13,10 @@ COLUMN_KINDS = {"bytes": BYTES, "MACs": SI, "FLOPs": SI, "operations": SI}
 """How figures are printed, by what they count."""
 
 
-def sweep(swept: Swept, step: str) -> Document:
-    """The chosen rows, the front marked; `step` are the words of the training step."""
+def sweep(swept: Swept) -> Document:
+    """The chosen rows, the front marked."""
     knobs, figures, rows = swept.knobs, swept.figures, swept.rows
-    step = step if swept.trains else ""
+    step = step_words(swept.setup) if swept.trains else ""
     columns = [
         *(Column(knob, knob, NAME) for knob in knobs),
         *(Column(name, metric_named(name).words, COLUMN_KINDS.get(metric_named(name).unit, EXACT)) for name in figures),

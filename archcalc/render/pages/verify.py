@@ -9,7 +9,7 @@ from typing import Any
 from archcalc.analyses.conventions import OURS
 from archcalc.analyses.metrics import METRICS
 from archcalc.analyses.report import Report
-from archcalc.render.around import as_typed, envelope, head
+from archcalc.render.around import envelope, head, next_commands
 from archcalc.render.document import EXACT, GROUP, NAME, NUMBER, SI, TEXT, Column, Document, Table
 from archcalc.studies.verify.reasons import Counterpart
 from archcalc.studies.verify.verify import Verification
@@ -31,13 +31,10 @@ def verification(verified: Verification) -> Document:
         Column("reason", "reason", TEXT),
     ]
     counts = Counter(check.verdict for check in checks)
-    typed = as_typed(report.trace)
     foot = [
         f"{_said(counts)} · difference: theirs against ours, = where ours rounds to the printed digits",
         f"convention: {OURS}",
-        f"next: archcalc explain {typed} · archcalc show {typed}"
-        if report.trace.model.source == "builtin"
-        else f"next: archcalc explain {typed}",
+        *next_commands(report, "explain", "show"),
     ]
     rows = [row for figure in COMPARED for row in _rows(report, figure, ordered)]
     records = [_record(report, check) for check in ordered]

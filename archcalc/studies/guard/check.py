@@ -16,6 +16,7 @@ from archcalc.studies.guard.snapshot import LayerRecord, Snapshot, to_json
 from archcalc.studies.guard.sources import read, taken
 from archcalc.studies.guard.verdicts import ERROR, FAIL, OK, WARN, Letters, Verdict, counts, error, judged
 from archcalc.studies.observer import SILENT, Observer
+from archcalc.text.faces import Shown
 from archcalc.text.files import replace_file
 from archcalc.text.spelling import setting
 from archcalc.text.units import exact, plural
@@ -40,12 +41,16 @@ class Judged:
         return [verdict for verdict in self.verdicts if verdict.status != OK]
 
 
-@dataclass(frozen=True)
-class CheckRun:
+@dataclass(frozen=True, repr=False)
+class CheckRun(Shown):
     """All checks of one file."""
 
     path: str
     judged: Sequence[Judged]
+
+    def __repr__(self) -> str:
+        """One line."""
+        return f"<CheckRun of {self.path}: {self.summary}>"
 
     @property
     def verdicts(self) -> list[Verdict]:

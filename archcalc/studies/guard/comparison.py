@@ -4,23 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from archcalc.engine.setup import Setup
+from archcalc.engine.subject import Subject
 from archcalc.errors import WrongUse
 from archcalc.studies.guard.diff import SAME, Change, diff
 from archcalc.studies.guard.snapshot import Snapshot
-from archcalc.studies.guard.sources import named
+from archcalc.studies.guard.sources import named, taken
+from archcalc.text.faces import Shown
 
+Side = Any
+"""A reference, a module, a class of modules, the path of a snapshot or of a stored trace, or a snapshot."""
 NOTHING = Snapshot("nothing", (), {}, {}, ())
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Shown):
     """One model before and after, with the changes of its layers."""
 
     old: Snapshot
     new: Snapshot
     changes: Sequence[Change]
+
+    def __repr__(self) -> str:
+        """One line."""
+        outcome = "changed" if self.changed else "the same"
+        return f"<Comparison of {self.old.reference} and {self.new.reference}: {outcome}>"
 
     @property
     def changed(self) -> bool:
@@ -34,6 +44,23 @@ def compared(old: str, new: str, setup: Setup) -> list[Comparison]:
     if setup != Setup() and not (_is_model(old) or _is_model(new)):
         raise WrongUse("both sides are files: their inputs and knobs cannot be changed.", "leave the options out")
     return [Comparison(before, after, diff(before, after)) for before, after in _pairs(olds, news)]
+
+
+def compared_two(old: Side, new: Side, setup: Setup, inputs: Any = None) -> Comparison:
+    """The comparison of two single models; a file of several is refused."""
+    sides = [_snapshots(side, setup, inputs) for side in (old, new)]
+    if any(len(snapshots) != 1 for snapshots in sides):
+        raise WrongUse("a side holds several models.", "name one of them, or use  archcalc diff  on the command line")
+    (before,), (after,) = sides
+    return Comparison(before, after, diff(before, after))
+
+
+def _snapshots(side: Side, setup: Setup, inputs: Any) -> tuple[Snapshot, ...]:
+    if isinstance(side, Snapshot):
+        return (side,)
+    if isinstance(side, str) and not _is_model(side):
+        return named(side, Setup())
+    return (taken(Subject(side, inputs), setup),)
 
 
 def _is_model(reference: str) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 from archcalc.analyses.metrics import SNAPSHOT, known_to
 from archcalc.analyses.report import ALIASES, Layer, Report
 from archcalc.errors import NotASnapshot
+from archcalc.text.faces import Shown
 from archcalc.tracing import Shape
 
 VERSION = 1
@@ -46,8 +47,8 @@ class LayerRecord:
         return self.type, self.extra, self.output, self.params, self.buffers, self.macs, self.calls
 
 
-@dataclass(frozen=True)
-class Snapshot:
+@dataclass(frozen=True, repr=False)
+class Snapshot(Shown):
     """One model: how it was named and run, its totals, its layers in the order of the network."""
 
     reference: str
@@ -56,6 +57,10 @@ class Snapshot:
     totals: Mapping[str, Any]
     layers: tuple[LayerRecord, ...]
     made_with: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """One line."""
+        return f"<Snapshot of {self.reference}: {len(self.layers)} layers>"
 
 
 def snapshot(report: Report, training: Report | None = None) -> Snapshot:

@@ -9,13 +9,14 @@ from pathlib import Path
 from archcalc import engine
 from archcalc.analyses import Flops, Memory, Params, analyze
 from archcalc.engine import Setup, Training
+from archcalc.engine.subject import Subject
 from archcalc.errors import BadReference, WrongUse, unreadable
 from archcalc.studies.guard.snapshot import Snapshot, from_json, is_snapshot, snapshot
 
 ANALYSES = (Params(), Flops(), Memory())
 
 
-def taken(reference: str, setup: Setup, trains: bool = False) -> Snapshot:
+def taken(reference: str | Subject, setup: Setup, trains: bool = False) -> Snapshot:
     """The snapshot of a model, or of a stored trace; with `trains` also the peak of a training step."""
     plain = analyze(engine.trace(reference, replace(setup, training=None)), ANALYSES)
     if not trains:

@@ -9,12 +9,14 @@ from archcalc import engine
 from archcalc.analyses import Report, analyze
 from archcalc.analyses.metrics import METRICS, Metric, metric_named
 from archcalc.engine.setup import Setup
+from archcalc.engine.subject import Subject
 from archcalc.errors import UnknownKnob, WrongUse
 from archcalc.studies.gc_pauses import gc_paused
 from archcalc.studies.law.interpolation import Lattice, Law, Point, Refused, lattices, law
 from archcalc.studies.law.members import OF_FORWARD, SHORTHANDS, TYPE, Members, Traced
 from archcalc.studies.law.polynomials import value
 from archcalc.studies.observer import SILENT, Observer
+from archcalc.text.faces import Shown
 
 DEFAULT = ("params", "macs", "saved_total_bytes", "peak_bytes", "graph_depth")
 LATTICE = ("params", "macs", "graph_depth")
@@ -23,8 +25,8 @@ Measured = Sequence[tuple[int, Mapping[str, int]]]
 """Values of the one knob, each with the figures of the member there."""
 
 
-@dataclass(frozen=True)
-class Laws:
+@dataclass(frozen=True, repr=False)
+class Laws(Shown):
     """The laws of a model over its knobs.
 
     `report` is that of the network itself; `over` are the knobs ("a=b" ties two), `base` their values there; `refused`
@@ -40,6 +42,10 @@ class Laws:
     by_type: Mapping[str, Law]
     members: Members
     measured: Measured = ()
+
+    def __repr__(self) -> str:
+        """One line."""
+        return f"<Laws of {self.report.trace.model.name} over {', '.join(self.over)}: {len(self.laws)} found>"
 
     @property
     def knobs(self) -> list[str]:
@@ -60,7 +66,7 @@ class Laws:
 
 
 def laws(
-    reference: str,
+    reference: str | Subject,
     setup: Setup,
     over: Sequence[str],
     figures: Sequence[str] = (),
@@ -101,7 +107,7 @@ def _withdrawn(result: Laws) -> Laws:
     return replace(result, laws=kept, refused=refused)
 
 
-def _laws(reference: str, setup: Setup, over: Sequence[str], wanted: Sequence[str], traced: Traced) -> Laws:
+def _laws(reference: str | Subject, setup: Setup, over: Sequence[str], wanted: Sequence[str], traced: Traced) -> Laws:
     report = analyze(engine.trace(reference, replace(setup, training=None)), OF_FORWARD)
     if not over:
         raise WrongUse(

@@ -10,6 +10,7 @@ from archcalc import engine
 from archcalc.analyses import Analysis, Backward, Flops, Memory, Params, Report, analyze
 from archcalc.analyses.metrics import Metric
 from archcalc.engine.setup import Setup, Training
+from archcalc.engine.subject import Subject
 from archcalc.errors import ArchcalcError, BadInput
 from archcalc.studies.law.interpolation import CALLS, Evaluate, Point
 
@@ -26,7 +27,7 @@ class Members:
     """The figures of members, each traced once a kind; `traced` is told how many op calls each trace has."""
 
     def __init__(
-        self, reference: str, setup: Setup, knobs: Sequence[str], wanted: Sequence[Metric], traced: Traced
+        self, reference: str | Subject, setup: Setup, knobs: Sequence[str], wanted: Sequence[Metric], traced: Traced
     ) -> None:
         self.reference, self.setup, self.knobs, self.wanted, self.traced = reference, setup, knobs, wanted, traced
         self._seen: dict[tuple[bool, Point], Mapping[str, int] | None] = {}
@@ -79,7 +80,7 @@ def at_point(setup: Setup, values: Mapping[str, Any]) -> Setup:
     return replace(setup, **changed)
 
 
-def member_report(reference: str, setup: Setup, values: Mapping[str, Any], trains: bool) -> Report:
+def member_report(reference: str | Subject, setup: Setup, values: Mapping[str, Any], trains: bool) -> Report:
     """The report of a model with knobs at some values: of a forward pass, or of a training step."""
     setup = replace(at_point(setup, values), training=(setup.training or Training()) if trains else None)
     return analyze(engine.trace(reference, setup), OF_TRAINING if trains else OF_FORWARD)

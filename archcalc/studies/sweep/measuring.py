@@ -13,6 +13,7 @@ from typing import Any
 
 from archcalc.analyses.metrics import metric_named
 from archcalc.engine import Setup, Training
+from archcalc.engine.subject import Subject
 from archcalc.errors import ArchcalcError, MissingExtra, WorkerDied, WrongUse, one_line
 from archcalc.studies.law.members import member_report
 from archcalc.studies.observer import SILENT, Observer
@@ -22,7 +23,7 @@ from archcalc.studies.sweep.store import Row, Store, key_of
 DASK = "dask://"
 
 
-def measured(reference: str, setup: Setup, member: Member, figures: Sequence[str]) -> Row:
+def measured(reference: str | Subject, setup: Setup, member: Member, figures: Sequence[str]) -> Row:
     """The figures of one member, or the sentence of the error that it ends in; what a worker runs."""
     wanted = [metric_named(name) for name in figures]
     try:
@@ -36,7 +37,7 @@ def measured(reference: str, setup: Setup, member: Member, figures: Sequence[str
 class Grid:
     """What is measured of which members, and how."""
 
-    reference: str
+    reference: str | Subject
     setup: Setup
     members: Sequence[Member]
     figures: Sequence[str]
@@ -55,7 +56,7 @@ class Grid:
             for setting in fields(Setup)
             if self._differs(setting.name, plain)
         )
-        return " ".join([self.reference, *settings])
+        return " ".join([str(self.reference), *settings])
 
     def _differs(self, name: str, plain: Setup) -> bool:
         return bool(getattr(self.setup, name) != getattr(plain, name))

@@ -9,6 +9,7 @@ from typing import Any
 from archcalc import engine
 from archcalc.analyses.metrics import metric_named
 from archcalc.engine.setup import Setup
+from archcalc.engine.subject import Subject
 from archcalc.errors import WrongUse
 from archcalc.studies.law.members import SHORTHANDS, at_point
 from archcalc.studies.observer import SILENT, Observer
@@ -17,6 +18,7 @@ from archcalc.studies.sweep.grid import axes, grid
 from archcalc.studies.sweep.measuring import Grid, executor_named, run
 from archcalc.studies.sweep.pareto import front
 from archcalc.studies.sweep.store import Row, Store
+from archcalc.text.faces import Shown
 from archcalc.text.spelling import setting
 
 DEFAULT = ("params", "macs")
@@ -41,11 +43,12 @@ class Workers:
     executor: str = ""
 
 
-@dataclass(frozen=True)
-class Swept:
+@dataclass(frozen=True, repr=False)
+class Swept(Shown):
     """The chosen rows of a sweep of `members`, each with `pareto`; the two figures of the front; the errors.
 
-    `errors` are pairs of a member that could not be measured, in words, and the sentence of its error.
+    `errors` are pairs of a member that could not be measured, in words, and the sentence of its error. `setup` is that
+    of all members.
     """
 
     reference: str
@@ -56,6 +59,11 @@ class Swept:
     where: str
     front: Sequence[Way]
     errors: Sequence[tuple[str, str]]
+    setup: Setup
+
+    def __repr__(self) -> str:
+        """One line."""
+        return f"<Swept {self.reference}: {len(self.rows):,} of {self.members:,} members>"
 
     @property
     def trains(self) -> bool:
@@ -64,7 +72,7 @@ class Swept:
 
 
 def sweep(
-    reference: str,
+    reference: str | Subject,
     setup: Setup,
     values: Sequence[str],
     figures: Sequence[str] = DEFAULT,
@@ -98,7 +106,7 @@ def sweep(
     best = set(front(shown, *ways)) if ways else set()
     marked = [{**row, "pareto": number in best} for number, row in enumerate(shown)]
     errors = [(_words(row, list(named)), row["error"]) for row in rows if row["error"]]
-    return Swept(reference, list(named), names, marked, len(members), choice.where, ways, errors)
+    return Swept(str(reference), list(named), names, marked, len(members), choice.where, ways, errors, setup)
 
 
 def _demand_apart(named: Mapping[str, Any], names: Sequence[str], setup: Setup) -> None:

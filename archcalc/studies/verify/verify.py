@@ -10,26 +10,32 @@ from archcalc import engine
 from archcalc.analyses import Flops, Params, analyze
 from archcalc.analyses.report import Report
 from archcalc.engine import Setup
+from archcalc.engine.subject import Subject
 from archcalc.errors import ArchcalcError, MissingExtra
 from archcalc.networks import catalogue
 from archcalc.networks.spec import Network
 from archcalc.studies.observer import SILENT, Observer
 from archcalc.studies.published import at_defaults, network_of
 from archcalc.studies.verify.reasons import Counterpart, against_counter, against_printed, against_report
+from archcalc.text.faces import Shown
 from archcalc.text.units import shape
 
 ANALYSES = (Params(), Flops())
 
 
-@dataclass(frozen=True)
-class Verification:
+@dataclass(frozen=True, repr=False)
+class Verification(Shown):
     """The report of a model, and every check that applies to it."""
 
     report: Report
     checks: Sequence[Counterpart]
 
+    def __repr__(self) -> str:
+        """One line."""
+        return f"<Verification of {self.report.trace.model.name}: {len(self.checks)} figures compared>"
 
-def verified(reference: str, setup: Setup) -> Verification:
+
+def verified(reference: str | Subject, setup: Setup) -> Verification:
     """Every check that applies to a model; raises what tracing the model raises."""
     report = analyze(engine.trace(reference, setup), ANALYSES)
     checks = [against_counter(report, counted) for counted in engine.other_counts(reference, setup)]

@@ -1,0 +1,181 @@
+"""Everything the command line answers, as functions: a model in, a typed result out.
+
+A model is a reference ("densenet-121", "mynet:Net", "net.py:make(width=2)", "timm:NAME", "trace.json"), a module, which
+is only read, or a class of modules, which is built. `inputs` are what forward receives: tensors (their values are not
+used), shapes such as (2, 3, 224, 224), or texts such as "int64:2x77"; one alone, several in a list, or a dict by
+argument name. All functions take the same keywords: `setup`, and those of its settings that people type (`Keywords` in
+`archcalc.engine.setup`). They raise ArchcalcError, which has a hint and an exit code. A result prints as its answer,
+and has `to_markdown`, `to_latex`, `to_json` and `to_dataframe`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+
+from archcalc.engine.setup import Keywords, setup_from
+from archcalc.engine.subject import Subject
+from archcalc.tracing import Trace
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from archcalc.analyses.explain.lines import Explanation
+    from archcalc.analyses.report import Report
+    from archcalc.studies.compare import SideBySide
+    from archcalc.studies.guard.check import CheckRun
+    from archcalc.studies.guard.comparison import Comparison
+    from archcalc.studies.guard.snapshot import Snapshot
+    from archcalc.studies.largest_batch import Fitted
+    from archcalc.studies.law.law import Laws
+    from archcalc.studies.sweep.sweep import Swept
+    from archcalc.studies.verify.verify import Verification
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def with_keywords(function: F) -> F:
+    """Show the keywords one by one in the signature, where help and completion look for them."""
+    signature = inspect.signature(function)
+    kept = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    shown = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=False if name == "train" else None, annotation=kind
+        )
+        for name, kind in ((name, ref.__forward_arg__) for name, ref in Keywords.__annotations__.items())
+    ]
+    function.__signature__ = signature.replace(parameters=[*kept, *shown])  # type: ignore[attr-defined]
+    return function
+
+
+@with_keywords
+def trace(model: str | nn.Module | type[nn.Module], inputs: Any = None, **how: Unpack[Keywords]) -> Trace:
+    """Run a model once on tensors without data and record every op, tensor and storage."""
+    from archcalc import engine
+
+    return engine.trace(model, setup_from(how), inputs)
+
+
+@with_keywords
+def analyze(model: str | nn.Module | type[nn.Module] | Trace, inputs: Any = None, **how: Unpack[Keywords]) -> Report:
+    """Every figure of a model: parameters, MACs, shapes and memory, by layer and in sum.
+
+    >>> import archcalc
+    >>> archcalc.analyze("densenet-121").params
+    7978856
+    """
+    from archcalc.analyses import analyze
+
+    return analyze(model if isinstance(model, Trace) else trace(model, inputs, **how))
+
+
+@with_keywords
+def law(
+    model: str | nn.Module | type[nn.Module],
+    over: str | Sequence[str],
+    figures: str | Sequence[str] = (),
+    inputs: Any = None,
+    measure: Sequence[int] = (),
+    **how: Unpack[Keywords],
+) -> Laws:
+    """Figures as exact formulas in knobs, or in batch, size and seq_len; `measure` traces members beside one knob.
+
+    `figures` are names such as "macs" or "peak_bytes"; a common choice without them.
+    """
+    from archcalc.studies.law.law import laws
+
+    return laws(Subject(model, inputs), setup_from(how), _several(over), _several(figures), measure)
+
+
+@with_keywords
+def sweep(
+    model: str | nn.Module | type[nn.Module],
+    values: str | Sequence[str],
+    figures: str | Sequence[str] = ("params", "macs"),
+    inputs: Any = None,
+    where: str = "",
+    sort: str = "",
+    **how: Unpack[Keywords],
+) -> Swept:
+    """The figures of a grid of members: "depth=40:250:30" is a range, "growth_rate=12,24" are alternatives.
+
+    `where` is a condition such as "macs < 1e9", `sort` a knob or a figure. Members are measured one after another.
+    """
+    from archcalc.studies.sweep.sweep import Choice, Workers
+    from archcalc.studies.sweep.sweep import sweep as study
+
+    choice = Choice(where, sort)
+    return study(
+        Subject(model, inputs), setup_from(how), _several(values), _several(figures), choice, workers=Workers(1)
+    )
+
+
+@with_keywords
+def largest_batch(
+    model: str | nn.Module | type[nn.Module], memory: str | int, inputs: Any = None, **how: Unpack[Keywords]
+) -> Fitted:
+    """The largest batch whose peak is within `memory`, bytes or "24GiB"; if none fits, what each change would save."""
+    from archcalc.studies.largest_batch import largest_batch as study
+    from archcalc.studies.largest_batch import parse_budget
+
+    return study(Subject(model, inputs), setup_from(how), parse_budget(str(memory)))
+
+
+@with_keywords
+def verify(model: str | nn.Module | type[nn.Module], inputs: Any = None, **how: Unpack[Keywords]) -> Verification:
+    """Our figures beside those of papers, libraries and other counters, with the reason of each difference."""
+    from archcalc.studies.verify.verify import verified
+
+    return verified(Subject(model, inputs), setup_from(how))
+
+
+def check(file: str | Path = "", only: str | Sequence[str] = ()) -> CheckRun:
+    """The budgets of archcalc.toml or pyproject.toml against their models; `only` names some of the checks."""
+    from archcalc.studies.guard import check as study
+
+    path = study.found_file(str(file))
+    return study.run(path, study.checks_of(path, _several(only)))
+
+
+@with_keywords
+def snapshot(model: str | nn.Module | type[nn.Module], inputs: Any = None, **how: Unpack[Keywords]) -> Snapshot:
+    """Figures by layer to keep and to compare; with `train` also the peak of a training step."""
+    from archcalc.studies.guard.sources import taken
+
+    setup = setup_from(how)
+    return taken(Subject(model, inputs), setup, setup.training is not None)
+
+
+@with_keywords
+def diff(
+    old: str | nn.Module | Snapshot, new: str | nn.Module | Snapshot, inputs: Any = None, **how: Unpack[Keywords]
+) -> Comparison:
+    """What changed between two networks, layer by layer: each a model, a snapshot, or the file of one of one model."""
+    from archcalc.studies.guard.comparison import compared_two
+
+    return compared_two(old, new, setup_from(how), inputs)
+
+
+@with_keywords
+def explain(
+    model: str | nn.Module | type[nn.Module], layer: str = "", inputs: Any = None, **how: Unpack[Keywords]
+) -> Explanation:
+    """The formulas of a layer's output, parameters and MACs: in letters, then with its numbers."""
+    from archcalc.analyses.explain.lines import explained
+
+    report = analyze(model, inputs, **how)
+    return explained(report, report.layers[layer])
+
+
+@with_keywords
+def compare(*models: str | nn.Module | type[nn.Module], inputs: Any = None, **how: Unpack[Keywords]) -> SideBySide:
+    """Several networks side by side, on the same inputs if some are given."""
+    from archcalc.studies.compare import side_by_side
+
+    return side_by_side([Subject(model, inputs) for model in models], setup_from(how))
+
+
+def _several(names: str | Sequence[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)

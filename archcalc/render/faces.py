@@ -1,0 +1,69 @@
+"""The page of each kind of result, and the result in a format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from archcalc.analyses.explain.lines import Explanation
+from archcalc.analyses.report import Report
+from archcalc.errors import MissingExtra, one_line
+from archcalc.render.document import Document
+from archcalc.render.formats import Screen, render
+from archcalc.render.formats.as_html import as_html
+from archcalc.render.layers import ALL, Selection
+from archcalc.render.pages import check, compare, diff, explain, law, memory, summary, sweep, verify
+from archcalc.studies.compare import SideBySide
+from archcalc.studies.guard.check import CheckRun
+from archcalc.studies.guard.comparison import NOTHING, Comparison
+from archcalc.studies.guard.diff import diff as changes_of
+from archcalc.studies.guard.snapshot import Snapshot
+from archcalc.studies.largest_batch import Fitted
+from archcalc.studies.law.law import Laws
+from archcalc.studies.sweep.sweep import Swept
+from archcalc.studies.verify.verify import Verification
+
+
+def _report(report: Report, selection: Selection) -> Document:
+    return memory.memory(report, selection) if report.trace.steps else summary.summary(report, selection)
+
+
+def _fitted(fitted: Fitted, selection: Selection) -> Document:
+    return memory.memory(fitted.report, selection, (), memory.Asked(fit=fitted.fit, changes=fitted.changes))
+
+
+def _snapshot(snapshot: Snapshot, _: Selection) -> Document:
+    return diff.diff(Comparison(NOTHING, snapshot, changes_of(NOTHING, snapshot)), everything=True)
+
+
+PAGES: dict[type, Callable[[Any, Selection], Document]] = {
+    Report: _report,
+    Fitted: _fitted,
+    Snapshot: _snapshot,
+    Comparison: lambda comparison, _: diff.diff(comparison),
+    SideBySide: lambda compared, _: compare.compare(compared.reports),
+    Explanation: lambda explanation, _: explain.explanation(explanation.report, explanation.layer),
+    Laws: lambda laws, _: law.laws(laws),
+    Swept: lambda swept, _: sweep.sweep(swept),
+    Verification: lambda verification, _: verify.verification(verification),
+    CheckRun: lambda run, _: check.checks(run),
+}
+
+
+def shown(result: Any, format_: str) -> Any:
+    """A result in a format of the command line, as "html", or as a "dataframe" of its rows."""
+    every_layer = format_ in ("json", "dataframe")
+    document = PAGES[type(result)](result, Selection(depth=ALL, zeros=True) if every_layer else Selection())
+    if format_ == "html":
+        return as_html([document])
+    if format_ == "dataframe":
+        return _data_frame(document)
+    return render([document], format_, Screen())
+
+
+def _data_frame(document: Document) -> Any:
+    try:
+        import pandas
+    except ImportError as error:
+        raise MissingExtra("pandas", "to_dataframe()", one_line(error)) from None
+    return pandas.DataFrame([dict(row) for row in document.rows])
