@@ -33,12 +33,15 @@ from archcalc.engine.torch_private import PARTS
 from archcalc.networks import catalogue
 from archcalc.networks.spec import NETWORKS, REGISTERED_IN, Network
 from archcalc.ops.registry import counted_as
+from archcalc.render.formats.as_json import dumps
+from archcalc.render.promise import schema
 from archcalc.studies.law.law import laws as laws_of
 from archcalc.studies.law.polynomials import value
 from archcalc.text import units
 from archcalc.tracing import Model
 from tests.helpers import ROOT, run
 
+SCHEMA = ROOT / "docs" / "schema.json"
 EXAMPLES = ROOT / "docs" / "examples"
 """Where the documentation's commands run: the models of its examples are here."""
 
@@ -229,6 +232,7 @@ def _gigabytes(size: int) -> str:
 def main() -> None:
     """Write everything."""
     catalogue.FILE.write_text(catalogue_json(), encoding="utf-8")
+    SCHEMA.write_text(dumps(schema()), encoding="utf-8")
     for page in pages():
         page.write_text(regenerated(page.read_text(encoding="utf-8")), encoding="utf-8")
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from archcalc.engine.load.declared_inputs import UNKNOWN, Declaration
-from archcalc.engine.torch_private import with_tensors_changed
+from archcalc.engine.load.declared_inputs import Declaration
 from archcalc.errors import BadInput, NeedsInput
 from archcalc.text.units import parse_shape, shape
 from archcalc.tracing import Input
@@ -117,14 +116,14 @@ def from_options(setup: Setup) -> list[Spec]:
 
 def build(specs: Sequence[Spec], forward: Any, reference: str) -> Inputs:
     """The tensors for `forward`: named ones by keyword where forward has the name, others in order."""
-    parameters = _parameters(forward)
+    parameters = parameters_of(forward)
     positional = iter(name for name, p in parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
     described = []
     for index, spec in enumerate(specs):
-        tensor = _empty(spec.shape, spec.dtype)
+        tensor = empty(spec.shape, spec.dtype)
         name = spec.name or next(positional, f"input{index}")
         if spec.keyword:
             if spec.name not in parameters and not takes_any:
@@ -143,78 +142,6 @@ def _as_annotated(tensor: Tensor, parameter: inspect.Parameter | None) -> Any:
     """The tensor, in a list where forward's annotation wants a list of tensors, as torchvision's detectors do."""
     wanted = str(getattr(parameter, "annotation", "")).lower().replace("torch.", "")
     return [tensor] if re.fullmatch(r"(typing\.)?(list|sequence)\[tensor\]", wanted) else tensor
-
-
-def from_values(
-    values: Any, forward: Any, setup: Setup | None = None, declared: Declaration = UNKNOWN, origin: str = "argument"
-) -> Inputs:
-    """Inputs that a caller or a function gives: tensors, shapes, specifications, nested lists and dicts of tensors.
-
-    One alone, several in a tuple or list, or a dict by the names of forward's arguments. The setup's batch, size,
-    seq_len and dtype replace what the values say of them; BadInput for one that no input has an axis for.
-    """
-    dtype = setup.dtype if setup else "float32"
-    if isinstance(values, Mapping):
-        kwargs = {name: _tensor(value, dtype) for name, value in values.items()}
-        args: tuple[Any, ...] = ()
-    else:
-        alone = isinstance(values, Tensor | str) or (
-            isinstance(values, tuple | list) and bool(values) and all(isinstance(v, int) for v in values)
-        )
-        args = tuple(_tensor(value, dtype) for value in ((values,) if alone else values))
-        kwargs = {}
-    if setup:
-        args, kwargs = _with_setup(args, kwargs, setup, declared)
-    names = [*_parameters(forward)]
-    named = [(names[i] if i < len(names) else f"input{i}", a) for i, a in enumerate(args)]
-    described = tuple(
-        Input(path, str(t.dtype).removeprefix("torch."), tuple(t.shape), origin)
-        for name, value in (*named, *kwargs.items())
-        for path, t in named_tensors(name, value)
-    )
-    return Inputs(args, kwargs, described)
-
-
-def _with_setup(
-    args: tuple[Any, ...], kwargs: dict[str, Any], setup: Setup, declared: Declaration
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The inputs with the setup's sizes on the axes that they mean, and its dtype if it is not the default."""
-    height, width = setup.size or (None, None)
-    wanted = {"batch": setup.batch, "seq_len": setup.seq_len, "height": height, "width": width}
-    sizes_of = {axis: size for axis, size in wanted.items() if size is not None}
-    by_rank = {len(input_.shape): input_.axes for input_ in declared.inputs}
-    met: set[str] = set()
-
-    def changed(tensor: Tensor) -> Tensor:
-        axes = by_rank.get(tensor.dim()) or _axes(tensor)
-        met.update(axes)
-        sizes = [sizes_of.get(axis, size) for axis, size in zip(axes, tensor.shape, strict=True)]
-        floats = tensor.is_floating_point() and setup.dtype != "float32"
-        dtype = dtype_named(setup.dtype) if floats else tensor.dtype
-        if tuple(sizes) == tuple(tensor.shape):
-            return tensor.to(dtype)
-        return torch.empty(sizes, dtype=dtype, device="meta")
-
-    given = _shapes([*args, *kwargs.values()])
-    args, kwargs = with_tensors_changed((args, kwargs), changed)
-    for axis, option in (("batch", "batch"), ("seq_len", "seq_len"), ("height", "size")):
-        if axis in sizes_of and axis not in met:
-            raise BadInput(f"{option}={getattr(setup, option)} does not apply: no input has such an axis.", given)
-    return args, kwargs
-
-
-def _axes(tensor: Tensor) -> tuple[str, ...]:
-    """What the axes of an input usually mean: images by 4 axes, videos by 5, sequences by 3, or by 2 of integers."""
-    rank = tensor.dim()
-    if rank in (4, 5):
-        return ("batch", "channels", *(["frames"] if rank == 5 else []), "height", "width")
-    sequence = rank == 3 or (rank == 2 and not tensor.is_floating_point())
-    names = ("batch", "seq_len") if sequence else ("batch",)
-    return (*names, *(f"axis{n}" for n in range(len(names), rank)))[:rank]
-
-
-def _shapes(values: Sequence[Any]) -> str:
-    return f"inputs  {', '.join(shape(tensor.shape) for _, tensor in named_tensors('', values))}"
 
 
 def named_tensors(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
@@ -238,7 +165,7 @@ def takes_nothing(forward: Any) -> bool:
 
 def needs_input(reference: str, forward: Any) -> NeedsInput:
     """The error for a model whose inputs are unknown, with forward's own arguments and a line to paste."""
-    parameters = _parameters(forward)
+    parameters = parameters_of(forward)
     required = [n for n, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
     signature = f"({', '.join(n if p.default is p.empty else f'{n}={p.default!r}' for n, p in parameters.items())})"
     names = [f"{name}=" for name in required] if len(required) > 1 else [""]
@@ -256,7 +183,7 @@ def _guess(name: str) -> str:
     return "int64:1x128" if any(word in name.lower() for word in TOKENS) else "1x3x224x224"
 
 
-def _empty(shape_: Sequence[int], dtype: str) -> Tensor:
+def empty(shape_: Sequence[int], dtype: str) -> Tensor:
     """A tensor without data; BadInput where torch cannot even count its elements."""
     try:
         return torch.empty(tuple(shape_), dtype=dtype_named(dtype), device="meta")
@@ -264,29 +191,8 @@ def _empty(shape_: Sequence[int], dtype: str) -> Tensor:
         raise BadInput(f"no tensor has the shape {shape(shape_)}.", "choose smaller sizes") from error
 
 
-def _tensor(value: Any, dtype: str) -> Any:
-    if isinstance(value, Tensor):
-        return value if value.is_meta else value.detach().to("meta")
-    if isinstance(value, str):
-        spec = parse_spec(value, dtype)
-        return _empty(spec.shape, spec.dtype)
-    if isinstance(value, tuple | list) and all(isinstance(v, int) for v in value):
-        return _empty(value, dtype)
-    return _without_data(value)
-
-
-def _without_data(value: Any) -> Any:
-    """Nested lists and dicts with their tensors emptied; everything else as it is."""
-    if isinstance(value, Tensor):
-        return value if value.is_meta else value.detach().to("meta")
-    if isinstance(value, Mapping):
-        return {key: _without_data(item) for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(map(_without_data, value))
-    return value
-
-
-def _parameters(forward: Any) -> dict[str, inspect.Parameter]:
+def parameters_of(forward: Any) -> dict[str, inspect.Parameter]:
+    """The parameters of forward by name; none if it has no signature."""
     try:
         return dict(inspect.signature(forward).parameters)
     except (TypeError, ValueError):

@@ -17,6 +17,7 @@ from archcalc.engine.alone import alone
 from archcalc.engine.devices import device_named, kernel_selection
 from archcalc.engine.devices.kernel_selection import KernelSelection
 from archcalc.engine.load.build import Loaded, load, shown, value_of
+from archcalc.engine.load.given_inputs import from_values
 from archcalc.engine.load.inputs import (
     FLOATS,
     Inputs,
@@ -24,7 +25,6 @@ from archcalc.engine.load.inputs import (
     dtype_named,
     from_declared,
     from_options,
-    from_values,
     needs_input,
     takes_nothing,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from archcalc.render.document import GROUP, TEXT, Column, Document, Table
+from archcalc.render.promise import Promise
 from archcalc.studies.guard.check import CheckRun, Judged
 from archcalc.studies.guard.verdicts import ERROR, FAIL, OK, WARN, counts
 from archcalc.text import units
@@ -51,3 +52,12 @@ def _said(judged: Judged) -> list[str]:
     else:
         lines.append(f"the layers: archcalc summary {judged.typed}")
     return lines
+
+
+PROMISE = Promise(
+    "check",
+    ("failed", "errors", "warnings", "passed"),
+    ("check", "status", "key", "what", "value", "limit", "over", "line"),
+    ("file",),
+)
+"""What its JSON always holds."""

@@ -12,6 +12,7 @@ from archcalc.render.around import envelope, head, next_commands
 from archcalc.render.assumed import words
 from archcalc.render.columns import MACS_COLUMN, PARAMETERS_COLUMN
 from archcalc.render.document import BYTES, EXACT, NAME, SI, Column, Document, Table
+from archcalc.render.promise import Promise
 
 
 def compare(reports: Sequence[Report]) -> Document:
@@ -70,3 +71,9 @@ def _compared(report: Report) -> dict[str, Any]:
     ratio = round(totals["macs"] / totals["params"]) if totals["params"] else None
     figures = {key: totals[key] for key in keys}
     return {"model": report.trace.model.name, **figures, "macs_per_param": ratio, "contractions": calls}
+
+
+PROMISE = Promise(
+    "compare", (), ("model", "params", "macs", "flops", "params_bytes", "peak_bytes"), ("models", "inputs")
+)
+"""What its JSON always holds."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from archcalc.analyses.metrics import DIFF, known_to
 from archcalc.render.document import LAYER, TEXT, Column, Document, Table
+from archcalc.render.promise import Promise
 from archcalc.studies.guard.comparison import Comparison
 from archcalc.studies.guard.diff import CHANGED, MOVED, SAME, Change, totals
 from archcalc.studies.guard.snapshot import LAYER_FIGURES, Snapshot
@@ -182,3 +183,12 @@ def _about(side: Snapshot) -> str:
 
 def _side(side: Snapshot) -> dict[str, Any]:
     return {"reference": side.reference, "inputs": list(side.inputs), "totals": dict(side.totals)}
+
+
+PROMISE = Promise(
+    "diff",
+    (*LAYER_FIGURES, "changed", "moved", "unchanged"),
+    ("status", "path", "old_path", "type", "params", "macs", "old_output", "new_output"),
+    ("old", "new", "sums"),
+)
+"""What its JSON always holds."""

@@ -12,6 +12,7 @@ from archcalc.analyses.explain.lines import Line
 from archcalc.analyses.report import Layer, Report
 from archcalc.render.around import as_typed, envelope, head, next_commands
 from archcalc.render.document import EXACT, GROUP, NAME, NUMBER, SI, TEXT, Column, Document, Table
+from archcalc.render.promise import Promise
 from archcalc.text import units
 
 
@@ -135,3 +136,7 @@ def _next(report: Report, layer: Layer, kind: Kind | None) -> list[str]:
     if kind and layer.path and report.trace.model.name != kind.name:
         commands.append(f"archcalc explain {kind.name}")
     return [*commands, f"archcalc shapes {typed}"]
+
+
+PROMISE = Promise("explain")
+"""What its JSON always holds."""

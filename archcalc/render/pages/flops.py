@@ -18,6 +18,7 @@ from archcalc.render.columns import (
 )
 from archcalc.render.document import SI, Column, Document, Table
 from archcalc.render.layers import Selection, layer_rows
+from archcalc.render.promise import LAYER, MODEL, Promise
 from archcalc.text import units
 
 
@@ -68,3 +69,7 @@ def _backward(report: Report) -> list[str]:
     macs = report.totals["backward_macs"]
     times = f", {macs / report.macs:.3f} times the forward pass's" if report.macs else ""
     return [f"backward: {units.exact(macs)} MACs{times}; only what trained parameters need"]
+
+
+PROMISE = Promise("flops", (*KEYS, "uncounted", "calls"), (*LAYER, *KEYS), MODEL)
+"""What its JSON always holds."""

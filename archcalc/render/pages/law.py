@@ -13,6 +13,7 @@ from archcalc.render.around import envelope, head, next_commands
 from archcalc.render.assumed import step_words
 from archcalc.render.document import EXACT, NAME, TEX, TEXT, Column, Document, Table
 from archcalc.render.formulas import as_latex, as_sympy, as_written, big_o, letters, numbers
+from archcalc.render.promise import MODEL, Promise
 from archcalc.studies.law.interpolation import Lattice, Law, passes
 from archcalc.studies.law.law import Laws, Measured
 from archcalc.studies.law.polynomials import Formula, leading, value
@@ -144,3 +145,7 @@ def _verdict(by_law: Fraction, measured: int) -> str:
     if by_law == measured:
         return "="
     return units.exact(int(by_law)) if by_law.denominator == 1 else f"{float(by_law):,.1f}"
+
+
+PROMISE = Promise("law", ("laws", "refused"), MACHINE, (*MODEL, "measured"))
+"""What its JSON always holds."""

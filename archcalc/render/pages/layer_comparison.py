@@ -7,6 +7,7 @@ from typing import Any
 
 from archcalc.render.document import TEXT, Column, Document, Table
 from archcalc.render.formulas import as_sympy, as_written, big_o, letters
+from archcalc.render.promise import Promise
 from archcalc.studies.law.layer_comparison import ComparedLayer
 
 
@@ -41,3 +42,9 @@ def _row(layer: ComparedLayer) -> dict[str, Any]:
         row[f"{key}_expression"] = as_sympy(law.formula, layer.over)
         row[f"{key}_big_o"] = big_o(law.leading, names)
     return {**row, "path": layer.path, "path_big_o": layer.path_big_o}
+
+
+PROMISE = Promise(
+    "law", ("layers",), ("layer", "macs_expression", "macs_big_o", "sequential_big_o", "path", "path_big_o")
+)
+"""What its JSON always holds."""

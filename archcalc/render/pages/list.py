@@ -9,6 +9,7 @@ from archcalc.analyses.conventions import OURS
 from archcalc.networks.catalogue import FamilyEntry
 from archcalc.render.columns import MACS_COLUMN, PARAMETERS_COLUMN
 from archcalc.render.document import GROUP, NAME, NUMBER, TEXT, Column, Document, Table
+from archcalc.render.promise import Promise
 
 
 def catalogue(families: Sequence[FamilyEntry]) -> Document:
@@ -49,3 +50,7 @@ def _members(family: FamilyEntry) -> list[Mapping[str, Any]]:
         }
         for member in family.members
     ]
+
+
+PROMISE = Promise("list", ("networks", "families"), ("family", "name", "year", "input", "params", "macs", "knobs"))
+"""What its JSON always holds."""

@@ -15,6 +15,7 @@ from archcalc.render.columns import LAYER_COLUMN, OUTPUT_COLUMN, SHARE_COLUMN, r
 from archcalc.render.document import BYTES, TEXT, Column, Document, Table
 from archcalc.render.layers import Selection, layer_rows
 from archcalc.render.pages.timeline import holders, phases, timeline, timeline_rows
+from archcalc.render.promise import LAYER, MODEL, Promise
 from archcalc.studies.largest_batch import Fit, Peak
 from archcalc.text import units
 
@@ -232,3 +233,12 @@ def _training_lines(report: Report) -> list[str]:
         f"assumed: {report.trace.assumptions['outputs']}",
         "kept for backward: what autograd holds at the end of forward, at the layer that made it",
     ]
+
+
+PROMISE = Promise(
+    "memory",
+    ("peak_bytes", *(f"{part}_bytes" for part in PARTS), "output_bytes", "saved_total_bytes"),
+    (*LAYER, *FIGURES),
+    (*MODEL, "peak", "holders", "timeline"),
+)
+"""What its JSON always holds."""

@@ -11,6 +11,7 @@ from archcalc.render.around import deeper, document, next_commands
 from archcalc.render.columns import LAYER_COLUMN, SHARE_COLUMN, TYPE_COLUMN, with_share_of_all, with_shares
 from archcalc.render.document import EXACT, Column, Document, Table
 from archcalc.render.layers import Selection, layer_rows
+from archcalc.render.promise import LAYER, MODEL, Promise
 from archcalc.text import units
 
 WIDTHS = (("float32", 4), ("bfloat16", 2), ("int8", 1))
@@ -33,3 +34,7 @@ def params(report: Report, selection: Selection, published: Sequence[str] = ()) 
     table = Table(columns, with_shares(rows, "params", total), with_share_of_all(total, "params", report))
     foot += next_commands(report, *deeper("params", selection, table), "flops", "show")
     return document("params", report, [table], foot, {key: totals[key] for key in keys})
+
+
+PROMISE = Promise("params", ("params", "trainable_params", "buffers", "params_bytes"), (*LAYER, *KEYS), MODEL)
+"""What its JSON always holds."""

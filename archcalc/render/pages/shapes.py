@@ -13,6 +13,7 @@ from archcalc.render.around import document, next_commands
 from archcalc.render.columns import LAYER_COLUMN
 from archcalc.render.document import FIELD, SHAPE, TEXT, Column, Document, Table
 from archcalc.render.layers import Selection
+from archcalc.render.promise import LAYER, MODEL, Promise
 
 
 def shapes(report: Report, selection: Selection, only_changes: bool) -> Document:
@@ -67,3 +68,12 @@ def _row(step: ShapeStep) -> dict[str, Any]:
 def _listed(shapes: Sequence[Sequence[int]]) -> list[Any]:
     """One shape as it is, several as a list; more than three of one kind are cut by no one."""
     return list(shapes[0]) if len(shapes) == 1 else [list(shape) for shape in shapes]
+
+
+PROMISE = Promise(
+    "shapes",
+    ("output_shape", "receptive_field", "total_stride"),
+    (*LAYER, "input_shapes", "output_shapes", "why", "receptive_field", "stride"),
+    MODEL,
+)
+"""What its JSON always holds."""

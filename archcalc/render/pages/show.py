@@ -10,6 +10,7 @@ from archcalc.analyses.conventions import OURS
 from archcalc.analyses.report import Report
 from archcalc.render.around import as_typed, envelope, head
 from archcalc.render.document import EXACT, NAME, NUMBER, TEXT, Column, Document, Table
+from archcalc.render.promise import MODEL, Promise
 from archcalc.studies.published import About
 from archcalc.text.spelling import setting
 
@@ -78,3 +79,7 @@ def _about_envelope(about: About) -> dict[str, Any]:
 def _wrapped(text: str, width: int = 100) -> list[str]:
     """Prose in lines of at most `width` characters."""
     return textwrap.wrap(text, width)
+
+
+PROMISE = Promise("show", ("params", "macs", "flops", "output_shape"), (), (*MODEL, "about"))
+"""What its JSON always holds."""

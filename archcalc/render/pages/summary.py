@@ -11,6 +11,7 @@ from archcalc.render.around import at_least, completeness, deeper, document, mac
 from archcalc.render.columns import LAYER_COLUMN, MACS_COLUMN, OUTPUT_COLUMN, TYPE_COLUMN
 from archcalc.render.document import BYTES, EXACT, Column, Document, Table
 from archcalc.render.layers import Selection, layer_rows
+from archcalc.render.promise import LAYER, MODEL, Promise
 from archcalc.text import units
 
 
@@ -40,3 +41,9 @@ def summary(report: Report, selection: Selection, published: Sequence[str] = ())
     keys = (*counts, "uncounted", "calls", "peak_bytes", "output_shape")
     shown = {key: totals[key] for key in keys}
     return document("summary", report, [table], foot, shown)
+
+
+PROMISE = Promise(
+    "summary", ("params", "macs", "flops", "peak_bytes", "output_shape"), (*LAYER, "params", "macs"), MODEL
+)
+"""What its JSON always holds."""

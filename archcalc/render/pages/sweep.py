@@ -5,6 +5,7 @@ from __future__ import annotations
 from archcalc.analyses.metrics import metric_named
 from archcalc.render.assumed import step_words
 from archcalc.render.document import BYTES, EXACT, NAME, SI, TEXT, Column, Document, Table
+from archcalc.render.promise import Promise
 from archcalc.studies.sweep.sweep import Swept
 from archcalc.text.spelling import setting
 from archcalc.text.units import plural
@@ -49,3 +50,7 @@ def sweep(swept: Swept) -> Document:
         "notes": [f"not measured: {line}" for line in refused],
     }
     return Document("sweep", head, [Table(columns, shown)], foot, around, records)
+
+
+PROMISE = Promise("sweep", ("members", "shown", "refused"), ("pareto",), ("errors", "assumptions"))
+"""What its JSON always holds."""

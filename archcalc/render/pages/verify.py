@@ -11,6 +11,7 @@ from archcalc.analyses.metrics import METRICS
 from archcalc.analyses.report import Report
 from archcalc.render.around import envelope, head, next_commands
 from archcalc.render.document import EXACT, GROUP, NAME, NUMBER, SI, TEXT, Column, Document, Table
+from archcalc.render.promise import Promise
 from archcalc.studies.verify.reasons import Counterpart
 from archcalc.studies.verify.verify import Verification
 from archcalc.text import units
@@ -106,3 +107,11 @@ def _totals(counts: Counter[str]) -> dict[str, int]:
 def _said(counts: Counter[str]) -> str:
     parts = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]]
     return f"{counts.total()} checks: {', '.join(parts)}"
+
+
+PROMISE = Promise(
+    "verify",
+    ("checks", *(verdict.replace(" ", "_") for verdict in VERDICTS)),
+    ("model", "figure", "by", "ours", "value", "difference", "verdict", "reason"),
+)
+"""What its JSON always holds."""
