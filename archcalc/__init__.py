@@ -60,7 +60,7 @@ PLACES = {
     "Trace": "tracing",
     "Training": "engine.setup",
 }
-"""Where the names stand that are no functions of library.py; each is imported when it is asked for."""
+"""Modules of the names that library.py does not define. Each is imported on first use."""
 
 
 def __getattr__(name: str) -> Any:

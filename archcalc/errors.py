@@ -110,7 +110,7 @@ class BadInput(ArchcalcError):
 
 
 class NeedsInput(ArchcalcError):
-    """A model whose input nobody knows."""
+    """A model whose inputs are neither given nor declared."""
 
     kind = "needs_input"
 
@@ -261,7 +261,7 @@ def writing(path: str) -> Iterator[None]:
     except OSError as error:
         raise CannotWrite(path, (error.strerror or str(error)).lower()) from None
     except ValueError:
-        raise CannotWrite(path, "it is no name for a file") from None
+        raise CannotWrite(path, "no file can have that name") from None
 
 
 def unreadable(error: OSError | UnicodeDecodeError) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from archcalc.studies.guard.config import Check
 
 FOLDER = "__archcalc__"
-"""Where the snapshots of a folder's tests are."""
+"""Folder beside a test file in which its snapshots are stored."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

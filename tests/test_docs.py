@@ -29,6 +29,19 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_the_index_names_pages_by_their_titles() -> None:
+    """Every page stands in docs/index.md, under its own title; those of networks by a shorter name."""
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    named = {target: text for text, target in re.findall(r"\[([^\]]+)\]\(([^)#:]+\.md)\)", index)}
+    for page in sorted((ROOT / "docs").rglob("*.md")):
+        target = str(page.relative_to(ROOT / "docs"))
+        if target == "index.md":
+            continue
+        title = page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+        assert target in named, f"{target} is not in the index"
+        assert named[target] == title or target.startswith("networks/"), target
+
+
 @pytest.mark.parametrize("file", sorted({entry.file for entry in catalogue.entries().values()}))
 def test_the_file_of_a_member_registers_it(file: str) -> None:
     """A command imports that file and no other."""

@@ -6,11 +6,11 @@ from torch import Tensor, nn
 
 import archcalc
 from archcalc.analyses import Shapes, analyze
-from archcalc.analyses.shapes import Step, Walk
+from archcalc.analyses.shapes import ShapeStep, Walk
 from tests.helpers import run
 
 
-def steps(model: object, inputs: object = None) -> dict[str, Step]:
+def steps(model: object, inputs: object = None) -> dict[str, ShapeStep]:
     """The last step of each path."""
     made = analyze(archcalc.trace(model, inputs), (Shapes(),))  # type: ignore[arg-type]
     return {step.path: step for step in made.record(Walk).steps}

@@ -1,4 +1,4 @@
-"""What is counted as a MAC: our own convention, and the habits of other tools.
+"""Conventions of counting MACs: our own, and those of other tools.
 
 A convention is a function from a trace to the MACs of its op calls, by their numbers; a call it leaves out is no
 contraction to it.

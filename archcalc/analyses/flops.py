@@ -14,7 +14,7 @@ from archcalc.ops.registry import operations_of
 from archcalc.tracing import Trace
 
 CLASSES = ("contraction", "elementwise", "movement", "unknown")
-"""What a call is: counted by an exact formula, estimated by its elements, free, or without a rule."""
+"""Classes of op calls: counted by an exact formula, estimated by elements, free, or without a rule."""
 KEYS = ("macs", "flops", "elementwise_flops")
 
 

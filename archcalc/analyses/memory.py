@@ -39,7 +39,7 @@ HELD = {
     "optimizer": "optimizer state",
     "workspace": "workspaces of libraries",
 }
-"""What is named by the op that made it, and the words for everything else."""
+"""Words for storages by role; those of saved tensors and activations are named by the op that made them."""
 LINES = ("params", "buffers", "inputs", "saved", "gradients", "optimizer", "temporaries")
 
 
@@ -133,7 +133,7 @@ def live_bytes(trace: Trace) -> LiveBytes:
 
 
 def _holders(trace: Trace, moment: int) -> tuple[Holder, ...]:
-    """What is live during an op call, by the op that made it, or by its role."""
+    """Live storages during an op call, by the op that made them or by their role."""
     sizes: dict[str, list[int]] = defaultdict(list)
     for storage in trace.storages:
         if storage.live_at(moment):

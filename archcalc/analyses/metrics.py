@@ -19,7 +19,7 @@ from archcalc.tracing import Trace
 
 
 class Use(Flag):
-    """Who knows a figure: laws and sweeps; snapshots; the sums of a diff."""
+    """Where a figure can be used: in laws and sweeps; in snapshots; in the sums of a diff."""
 
     LAW = auto()
     SNAPSHOT = auto()

@@ -125,7 +125,7 @@ class Report(Shown):
         return f"<Report of {self.trace.model.name}: {figures}, {len(self.trace.modules)} modules>"
 
     def record(self, kind: type[R]) -> R:
-        """What an analysis found beside figures; LookupError if that analysis was not run."""
+        """The record of an analysis by its class; LookupError if that analysis was not run."""
         record = self.records.get(kind)
         if not isinstance(record, kind):
             raise LookupError(f"the report has no {kind.__name__}: its analysis was not run")

@@ -45,7 +45,7 @@ def main(args: list[str] | None = None) -> int:
         return report_error(as_wrong_use(error, arguments), arguments)
     except OSError as error:
         return report_error(CannotWrite("to stdout", error.strerror or str(error)), arguments)
-    except Exception as error:  # ours, and a bug; nobody should have to read a traceback to learn that
+    except Exception as error:  # a bug of ours: one sentence instead of a traceback
         if "-v" in arguments or "--verbose" in arguments:
             traceback.print_exc()
         return report_error(Bug(error), arguments)

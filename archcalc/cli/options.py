@@ -22,7 +22,7 @@ ORDER = (BUILDING, TRAIN, STEP, KERNELS, COMPLETE, CHOOSING, PRINTING)
 
 @dataclass(frozen=True)
 class Options:
-    """What was typed behind a command; an option that it does not offer has its default.
+    """The options of a command; an option that the command does not offer has its default.
 
     `typed` are the settings of the run that differ from their defaults, by their keys.
     """
@@ -73,7 +73,7 @@ class Options:
         return setup_of(self.typed, trains=True)
 
     def selection(self, for_machine: bool) -> Selection:
-        """What to show: machines get every layer unless told otherwise, people a folded table."""
+        """Which layers to show: all of them in machine formats unless told otherwise, a folded table otherwise."""
         depth = ALL if for_machine and self.depth is None and self.top is None else self.depth
         return Selection(depth, self.layer, self.top, self.sort, zeros=for_machine or self.depth is not None)
 

@@ -19,7 +19,7 @@ from archcalc.text.files import replace_file
 
 
 class ReaderGone(Exception):
-    """Whoever read stdout has seen enough, as `| head` does. Not an OSError: typer would make exit code 1 of that."""
+    """The pipe was closed early, as by `| head`: no error. Not an OSError, which typer turns into exit code 1."""
 
 
 def emit(documents: Sequence[Document], *, format_: str, file: str, as_json: bool, quiet: bool) -> None:
@@ -116,13 +116,13 @@ def report_error(error: ArchcalcError, arguments: Sequence[str]) -> int:
         with contextlib.suppress(ReaderGone, CannotWrite):
             _say(error_as_json(error.kind, error.message, error.hint))
     hint = "".join(f"\n       {line}" for line in error.hint.splitlines())
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody listens on stderr
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr is closed
         print(encodable(f"error: {error.message}{hint}", sys.stderr.encoding), file=sys.stderr)
     return error.exit_code
 
 
 def _say(text: str) -> None:
-    """Write to stdout; CannotWrite where it is closed or full, ReaderGone where nobody reads on."""
+    """Write to stdout; CannotWrite if it is closed or full, ReaderGone if the pipe was closed early."""
     try:
         sys.stdout.write(encodable(text, sys.stdout.encoding))
         sys.stdout.flush()

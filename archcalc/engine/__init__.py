@@ -52,7 +52,7 @@ def trace(model: str | nn.Module | type[nn.Module] | Subject, setup: Setup | Non
 
 
 def other_counts(model: str | nn.Module | type[nn.Module] | Subject, setup: Setup) -> tuple[Counted, ...]:
-    """What torch's FlopCounterMode and fvcore count for a model; raises what `trace` raises."""
+    """MACs of a model by torch's FlopCounterMode and by fvcore. Raises the errors of `trace`."""
     from archcalc.engine.alone import alone
     from archcalc.engine.load.build import load
     from archcalc.engine.other_counters import counts

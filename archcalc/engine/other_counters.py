@@ -1,4 +1,4 @@
-"""What independent counters find for the same model and inputs: torch's FlopCounterMode and fvcore.
+"""MACs of the same model and inputs by independent counters: torch's FlopCounterMode and fvcore.
 
 Both run the model themselves, on tensors without data where they can; their numbers owe nothing to the tracer's.
 """

@@ -1,4 +1,4 @@
-"""What is analysed: a reference, a module or a class of modules, with the inputs that forward is given."""
+"""A model with its inputs, as studies pass it to the engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of a device as hardware."""
+"""The data sheet of a device."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Paper:
 
 @dataclass(frozen=True)
 class Published:
-    """A figure as somebody printed it.
+    """A published figure.
 
     `figure` is "params" or "macs"; `printed` the figure as printed ("25.6M", "3,857,973,248"); `where` the source.
     `called` is the source's own word where it differs from ours: ResNet's "FLOPs" are MACs. `note` gives the reason

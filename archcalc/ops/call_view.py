@@ -77,7 +77,7 @@ def once(texts: Sequence[str]) -> str:
 
 
 def differing(before: Shape, after: Shape) -> tuple[Shape, Shape]:
-    """What is left of two shapes without their common head and tail."""
+    """Both shapes without their common head and tail."""
     head = 0
     while head < min(len(before), len(after)) and before[head] == after[head]:
         head += 1

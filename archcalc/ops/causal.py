@@ -19,7 +19,7 @@ NAMES = ("causal", "sequence_mask", "tril", "subsequent", "look_ahead")
 
 
 class Role(Flag):
-    """What is known of a tensor."""
+    """The role of a tensor in attention; several may hold."""
 
     NOTHING = 0
     POSITIONS = auto()

@@ -46,7 +46,7 @@ FREE = Work("free", lambda call: 0)
 EACH_OUTPUT = Work("1 an output element", lambda call: prod(call.output))
 """Elementwise ops, whatever their function."""
 BIAS = Work("1 an output element where there is a bias", lambda call: prod(call.output) if "bias" in call.named else 0)
-"""What a contraction does beside its products."""
+"""The bias, which most contractions add to their products."""
 
 
 def passes(number: int) -> Work:

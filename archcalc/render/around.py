@@ -1,4 +1,4 @@
-"""What stands around the tables of an answer: the line about the model, the envelope of the JSON, the next commands."""
+"""Parts of an answer around its tables: the line about the model, the envelope of the JSON, the next commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from archcalc.text.spelling import setting
 from archcalc.tracing import Input, Trace
 
 GIVEN = ("option", "argument")
-"""Origins of an input that somebody typed; any other names who declared it."""
+"""Origins of an input that the user gave; other origins name what declared it."""
 
 
 def document(
@@ -53,7 +53,7 @@ def _field_line(report: Report) -> list[str]:
 
 
 def envelope(report: Report, totals: Mapping[str, Any]) -> dict[str, Any]:
-    """What every JSON answer says around its rows."""
+    """The keys of a JSON answer on one model, without its rows."""
     trace = report.trace
     model = trace.model
     return {
@@ -108,7 +108,7 @@ def next_commands(report: Report, *commands: str) -> list[str]:
 
 
 def deeper(command: str, selection: Selection, table: Table) -> list[str]:
-    """The same command one level deeper, where the table has folded something and nobody chose a depth."""
+    """The same command one level deeper, if the table folded layers and no depth was chosen."""
     folded = any(row.get("modules", 1) > 1 and row["path"][:1] != "[" for row in table.rows)
     return [f"{command} --depth 2"] if folded and selection.depth is None and not selection.layer else []
 

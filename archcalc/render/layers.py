@@ -18,7 +18,7 @@ ALL = 1_000_000
 
 @dataclass(frozen=True)
 class Selection:
-    """What the reader wants to see: `depth` None chooses one, `zeros` keeps rows whose main figure is 0."""
+    """Which layers to show: `depth` None chooses one, `zeros` keeps rows whose main figure is 0."""
 
     depth: int | None = None
     layer: str = ""

@@ -1,4 +1,4 @@
-"""What the JSON of a command always holds within a schema version, and docs/schema.json made of that."""
+"""The keys that a command's JSON always has within a schema version, and docs/schema.json, made from them."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _form(promise: Promise) -> dict[str, Any]:
 
 
 def _kinds(keys: tuple[str, ...]) -> dict[str, Any]:
-    """What is known of the values: figures and bytes are counts."""
+    """Schemas of the values of some keys: figures and bytes are counts."""
     known = {key: KINDS.get(key) or (COUNT if key in METRICS or key.endswith("_bytes") else None) for key in keys}
     return {key: kind for key, kind in known.items() if kind}
 

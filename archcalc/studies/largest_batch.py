@@ -87,7 +87,7 @@ def largest(peak_at: Callable[[int], int], budget: int, smallest: int = 1) -> Fi
 
 
 def _guess(peaks: Mapping[int, int], fits: int, bursts: int, budget: int) -> int:
-    """Where the line through two traced batches meets the budget; else the middle, or twice as many."""
+    """The next batch to try: where the line through two traced batches meets the budget, else the middle or double."""
     below = [batch for batch in sorted(peaks) if batch <= fits][-2:]
     if bursts in peaks:
         near = _meets(peaks, fits, bursts, budget)
@@ -177,7 +177,7 @@ def _changes(reference: str | Subject, setup: Setup, report: Report) -> list[Pea
 
 
 def _possible(setup: Setup, report: Report) -> Iterator[tuple[str, Callable[[Setup], Setup]]]:
-    """What may save memory, as options and as changes of the setup."""
+    """Changes that may save memory: each as the option to type and as a function of the setup."""
     if setup.dtype == "float32":
         yield "--dtype bfloat16", lambda before: replace(before, dtype="bfloat16")
     if setup.attention != "efficient":

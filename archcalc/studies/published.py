@@ -1,4 +1,4 @@
-"""What the catalogue knows beside a report: published figures, papers, knobs."""
+"""Facts of the catalogue beside a report: published figures, papers, knobs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from archcalc.text.spelling import setting
 
 @dataclass(frozen=True)
 class About:
-    """What a definition says of itself, and its published figures beside ours, as rows."""
+    """A definition's description, and its published figures beside ours, as rows."""
 
     title: str
     idea: str

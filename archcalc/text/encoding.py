@@ -8,7 +8,7 @@ STAND_INS = {
     "│": "|", "┤": "|", "├": "|", "┌": "+", "┐": "+", "└": "+", "┘": "+", "┬": "+", "┴": "+", "┼": "+",
     "³": "^3", "⁴": "^4", "²": "^2", "“": '"', "”": '"', "–": "-", "á": "a", "é": "e",
 }  # fmt: skip
-"""What to print where the screen's encoding lacks a character."""
+"""Replacements for characters that an encoding lacks."""
 
 
 def encodable(text: str, encoding: str | None) -> str:

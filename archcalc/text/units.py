@@ -118,7 +118,7 @@ def rounds_to(value: int, printed: str) -> bool:
 
 
 def last_digit(printed: str) -> Decimal:
-    """What 1 in the last printed digit of a count stands for.
+    """The value of 1 in the last printed digit of a count.
 
     >>> last_digit("25.6M")
     Decimal('100000')

@@ -9,12 +9,12 @@ from typing import Any
 
 Shape = tuple[int, ...]
 Value = int | float | bool | str | None | tuple["Value", ...]
-"""What an op attribute may be; floats that JSON cannot write (inf, nan) are kept as text."""
+"""Types of an op's attribute; floats that JSON cannot write (inf, nan) are kept as text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What was traced: the reference as typed, the name it resolved to, where from, all its knobs, and those set."""
+    """The traced model: its reference as typed, its name, its source, all its knobs, and those that were set."""
 
     reference: str
     name: str
@@ -134,7 +134,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What another counter found for the model: MACs of each module's own ops, under the counter's own names.
+    """The result of another counter: MACs of each module's own ops, under the counter's own names.
 
     `unknown` are the ops that it met and has no rule for; `failed` is its error where it could not run.
     """

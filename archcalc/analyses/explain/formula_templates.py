@@ -36,7 +36,7 @@ def in_numbers(template: str, numbers: Mapping[str, int], conditions: Collection
 
 
 def value(expression: str) -> int:
-    """What an expression of numbers comes to; ValueError for a fraction.
+    """The value of an expression of numbers; ValueError for a fraction.
 
     >>> value("⌊(224 + 2·3 - 1·(7 - 1) - 1)/2⌋ + 1"), value("2·256²/16")
     (112, 8192)

@@ -1,4 +1,4 @@
-"""What a kind of layer is, and what its reader sees of a layer that ran."""
+"""Kinds of layer, and the view of one layer's call from which a kind reads its numbers."""
 
 from __future__ import annotations
 

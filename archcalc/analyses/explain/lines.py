@@ -104,7 +104,7 @@ def unwrapped(layer: Layer) -> Layer:
 
 
 def parts(report: Report, layer: Layer) -> list[Part]:
-    """What a larger module is made of, one entry a type, which add up to it."""
+    """The layers inside a larger module by type; they add up to it."""
     by_type: dict[str, Part] = {}
     for type_, kind, params, macs in _pieces(report, layer):
         before = by_type.get(type_, Part(type_, 0, _formula(kind, "params"), _formula(kind, "MACs"), 0, 0))

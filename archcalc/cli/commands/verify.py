@@ -25,7 +25,7 @@ def verify(
     *,
     options: Options,
 ) -> None:
-    """Our figures beside published ones, other implementations and other counters; exit 1 for what nobody explains.
+    """Our figures beside those of papers, libraries and other counters; exit 1 for a difference without a reason.
 
     \b
     Examples:

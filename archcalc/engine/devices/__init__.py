@@ -1,4 +1,4 @@
-"""What a device does differently: the kernels it takes and the memory they need. One file a device, listed here."""
+"""Devices: the kernels that each uses and the memory they need. One file a device, listed here."""
 
 from archcalc.engine.devices.cpu import CPU
 from archcalc.engine.devices.cuda import CUDA

@@ -10,7 +10,7 @@ from torch import Tensor
 from archcalc.engine.devices.device import Attention
 
 KERNELS = ("auto", "math", "flash", "efficient")
-"""What can be asked for: the device's own choice, or one kernel."""
+"""Values of --attention: "auto" is the device's own choice."""
 aten = torch.ops.aten
 
 

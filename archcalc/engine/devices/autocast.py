@@ -52,7 +52,7 @@ class Autocast:
 
     @contextmanager
     def region(self) -> Iterator[None]:
-        """What runs here is autocast; the cast weights live to the end of the outermost region."""
+        """Autocast acts in this block; cast weights live to the end of the outermost block."""
         self._depth += 1
         try:
             yield

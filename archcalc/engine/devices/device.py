@@ -1,4 +1,4 @@
-"""What a device does differently from tensors alone. No torch here: the kernels of a device are loaded when it runs."""
+"""The description of a device. No torch here: a device loads its kernels when a run starts."""
 
 from __future__ import annotations
 

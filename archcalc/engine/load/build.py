@@ -119,7 +119,7 @@ def _code(reference: Code, knobs: Mapping[str, Any]) -> Loaded:
 
 
 def value_of(reference: Code) -> Any:
-    """What an expression gives: the inputs that a function of the user's makes."""
+    """The value of an expression, such as the inputs that a user's function returns."""
     with _here_first(), own_draws():
         source = _import_file(reference) if reference.is_file else _import_module(reference)
         return _evaluate(reference, source, {})[0]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from archcalc.networks.spec import Input
 
 TOKENS = 128
-"""Length of a text where nobody says one: its configuration tells the longest, which may be a million."""
+"""Default length of a text. A configuration states only the longest, which may be a million."""
 SAMPLES = 16_000
 """One second of sound."""
 
@@ -30,7 +30,7 @@ UNKNOWN = Declaration()
 
 
 def inputs_of(module: nn.Module) -> Declaration:
-    """What the module says of its inputs; nothing where it says nothing."""
+    """The inputs that the module declares; UNKNOWN if it declares none."""
     for of in (_transformers, _timm, _lightning):
         declared = of(module)
         if declared.inputs:

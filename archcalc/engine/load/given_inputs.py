@@ -78,7 +78,7 @@ def _with_setup(
 
 
 def _axes(tensor: Tensor) -> tuple[str, ...]:
-    """What the axes of an input usually mean: images by 4 axes, videos by 5, sequences by 3, or by 2 of integers."""
+    """Usual names of an input's axes: 4 for images, 5 for videos, 3 (or 2 of integers) for sequences."""
     rank = tensor.dim()
     if rank in (4, 5):
         return ("batch", "channels", *(["frames"] if rank == 5 else []), "height", "width")

@@ -28,7 +28,7 @@ FLOATS = ("float32", "float64", "float16", "bfloat16")
 
 @dataclass(frozen=True)
 class Inputs:
-    """What forward is called with, and how it is described in the trace."""
+    """Arguments for forward, and their description in the trace."""
 
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]

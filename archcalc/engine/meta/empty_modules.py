@@ -24,7 +24,7 @@ from archcalc.engine.torch_private import own_buffers, own_parameters
 IN_PLACE = ("uniform_", "normal_", "fill_", "zero_", "erfinv_", "mul_", "add_", "clamp_", "copy_", "bernoulli_")
 INITS = (init.kaiming_uniform_, init.kaiming_normal_, init.uniform_, init.normal_, init.constant_)
 FILLINGS = frozenset((*INITS, *(getattr(Tensor, name) for name in IN_PLACE)))
-"""What initialisation does to a tensor: nothing, where there are no elements."""
+"""Functions that initialise a tensor; on tensors without elements they do nothing."""
 
 
 class _Uninitialised(TorchFunctionMode):

@@ -34,7 +34,7 @@ class Constants:
         return known[1] if known is not None and known[0]() is tensor else None
 
     def answer(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], tensors: Iterable[Tensor]) -> Any:
-        """What an op that asks for values gives, or NotImplemented where one of them is unknown.
+        """The result of an op that needs values, or NotImplemented if one of them is unknown.
 
         Tensors come back without data, their values known.
         """

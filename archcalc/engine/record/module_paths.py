@@ -1,4 +1,4 @@
-"""Where a module stands: the tree of dotted paths, and which path a call of a shared module belongs to."""
+"""Dotted paths of modules, and the path that a call of a shared module belongs to."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ are collected; real kernels leave none."""
 
 
 Region = Callable[[], AbstractContextManager[None]]
-"""What opens the block in which autocast acts."""
+"""A function that returns the context manager in which autocast acts."""
 
 
 class NeedsValues(Exception):
@@ -163,7 +163,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         self.calls.append(Call(signature(func)[0], module_call, self.phase, inputs, outputs, attributes, scratch))
 
     def _note_workspace(self, func: Any) -> None:
-        """What a library takes at the first such call of a thread, of which backward has one of its own."""
+        """Record the workspace that a library allocates at its first call in a thread; backward has its own thread."""
         size, thread = self.kernels.workspace(func), self.phase == "backward"
         if size and thread not in self._multiplied:
             self._multiplied.add(thread)

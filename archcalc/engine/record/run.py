@@ -1,4 +1,4 @@
-"""One run from a loaded reference to a trace, and the user's own errors on the way told as theirs."""
+"""Run a loaded model once and return its trace; exceptions from user code become ForwardFailed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ OWN_AUTOCAST = (
     "the model's own autocast does not act on tensors without data: its layers are counted in their own dtype"
 )
 HOMES = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
-"""Frames of torch and of this room say nothing about where the user's model fails."""
+"""Folders whose stack frames are skipped when we look for the failing line of user code."""
 
 
 def run(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module], setup: Setup, values: Any = None) -> Trace:
@@ -124,7 +124,7 @@ def _mode(setup: Setup) -> str:
 
 
 def _inputs(loaded: Loaded, setup: Setup, values: Any) -> Inputs:
-    """What the caller gave, else the -i options, else the definition's own."""
+    """Inputs from the caller if given, else from -i options, else the model's own."""
     forward, reference = loaded.module.forward, loaded.model.reference
     if values is None and setup.inputs_from:
         return from_values(_made(setup), forward, origin=f"--inputs {setup.inputs_from}")
@@ -167,7 +167,7 @@ Go = Callable[[Inputs], tuple[int, ...]]
 
 
 def _recorder(module: nn.Module, setup: Setup, kernels: KernelSelection) -> tuple[recording.Recorder, Go]:
-    """What records the run, and the run: a forward pass, or training steps."""
+    """A recorder, and the function that runs the model under it: one forward pass or two training steps."""
     training = setup.training
     if training is None:
         recorder = recording.Recorder(module, kernels)
@@ -192,7 +192,7 @@ def _run(go: Go, inputs: Inputs, recorder: recording.Recorder) -> tuple[int, ...
 
 @contextlib.contextmanager
 def _no_collection() -> Iterator[None]:
-    """No garbage collection of its own accord: tensors die where their last reference goes, the same in every run.
+    """Disable the garbage collector, so that tensors are freed in the same order in every run.
 
     The tracer collects young objects itself; where collection was off before, the old ones are put out of its sight.
     """

@@ -16,7 +16,7 @@ from archcalc.render.formats.as_plain import as_plain
 
 @dataclass(frozen=True)
 class Screen:
-    """Where text will be read: columns (None: no limit), whether in colour, and whether beyond ASCII."""
+    """The terminal: its width in columns (None: no limit), and whether it shows colour."""
 
     width: int | None = None
     colour: bool = False

@@ -30,7 +30,7 @@ def _table(table: Table) -> str:
 
 
 def _escaped(text: str) -> str:
-    """What Markdown would read as markup, made plain."""
+    """The text with Markdown's special characters escaped."""
     for mark in "\\`*_[]<>|":
         text = text.replace(mark, f"\\{mark}")
     return text.replace("&", "&amp;")

@@ -60,4 +60,4 @@ PROMISE = Promise(
     ("check", "status", "key", "what", "value", "limit", "over", "line"),
     ("file",),
 )
-"""What its JSON always holds."""
+"""The keys that its JSON always has."""

@@ -50,7 +50,7 @@ def compare(reports: Sequence[Report]) -> Document:
 
 
 def _step(report: Report) -> list[str]:
-    """What a training step assumes."""
+    """The line that states the settings of a training step."""
     assumptions = report.trace.assumptions
     if not report.trace.steps:
         return []
@@ -76,4 +76,4 @@ def _compared(report: Report) -> dict[str, Any]:
 PROMISE = Promise(
     "compare", (), ("model", "params", "macs", "flops", "params_bytes", "peak_bytes"), ("models", "inputs")
 )
-"""What its JSON always holds."""
+"""The keys that its JSON always has."""

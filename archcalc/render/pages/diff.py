@@ -21,7 +21,7 @@ SUMS = {metric.key: metric.words for metric in known_to(DIFF)}
 
 
 def diff(comparison: Comparison, *, everything: bool = False) -> Document:
-    """What changed between two snapshots, for people; machines get every layer that is not the same."""
+    """The changed layers of two snapshots. Tables fold small changes; machine formats list every changed layer."""
     old, new, changes = comparison.old, comparison.new, comparison.changes
     rows = sorted((_row(change) for change in changes if change.status != SAME), key=_size)
     moved = [row for row in rows if row["status"] == MOVED]
@@ -191,4 +191,4 @@ PROMISE = Promise(
     ("status", "path", "old_path", "type", "params", "macs", "old_output", "new_output"),
     ("old", "new", "sums"),
 )
-"""What its JSON always holds."""
+"""The keys that its JSON always has."""

@@ -95,7 +95,7 @@ _EXAMPLES = {
     "avg-pool2d": "densenet transition1.pool",
     "embedding": "gpt2 words",
 }
-"""Where each of some kinds is met."""
+"""An example layer for some kinds."""
 _WORDS = {"params": "parameters", "elementwise": "elementwise operations"}
 
 
@@ -139,4 +139,4 @@ def _next(report: Report, layer: Layer, kind: Kind | None) -> list[str]:
 
 
 PROMISE = Promise("explain")
-"""What its JSON always holds."""
+"""The keys that its JSON always has."""

@@ -72,4 +72,4 @@ def _backward(report: Report) -> list[str]:
 
 
 PROMISE = Promise("flops", (*KEYS, "uncounted", "calls"), (*LAYER, *KEYS), MODEL)
-"""What its JSON always holds."""
+"""The keys that its JSON always has."""

@@ -37,7 +37,7 @@ def laws(result: Laws, *, latex: bool = False) -> Document:
         *_letters(over),
         *([f"training step: {step}"] if any(metric_named(law.figure).trains for law in laws_) else []),
         *_dominant(laws_, over, result.by_type),
-        "exact on the lattice; members it was checked at had no part in making it",
+        "exact for the listed values; checked on members that were not used to find the formula",
         *next_commands(result.report, "summary"),
     ]
     around = envelope(result.report, {"laws": len(laws_), "refused": len(result.refused)})
@@ -68,7 +68,7 @@ def _at(law: Law, number: float) -> float:
 
 
 def _letters(over: Sequence[str]) -> list[str]:
-    """What stands for what, where that is not the knob's own name."""
+    """The line that explains letters which are not the knob's own name."""
     named = [f"{letter} = {knob}" for knob, letter in letters(over).items() if letter != knob]
     return [f"letters: {', '.join(named)}"] if named else []
 
@@ -108,7 +108,7 @@ def _lattice_words(lattice: Lattice, name: str) -> str:
 
 
 def _dominant(laws_: Sequence[Law], over: Sequence[str], by_type: Mapping[str, Law]) -> list[str]:
-    """Where the fastest term of the MACs takes over, and which layers it comes from."""
+    """The value from which the fastest-growing term of the MACs exceeds all others, and the layers it comes from."""
     macs = next((law for law in laws_ if law.figure == "macs"), None)
     if macs is None or len(over) != 1:
         return []
@@ -148,4 +148,4 @@ def _verdict(by_law: Fraction, measured: int) -> str:
 
 
 PROMISE = Promise("law", ("laws", "refused"), MACHINE, (*MODEL, "measured"))
-"""What its JSON always holds."""
+"""The keys that its JSON always has."""

@@ -47,4 +47,4 @@ def _row(layer: ComparedLayer) -> dict[str, Any]:
 PROMISE = Promise(
     "law", ("layers",), ("layer", "macs_expression", "macs_big_o", "sequential_big_o", "path", "path_big_o")
 )
-"""What its JSON always holds."""
+"""The keys that its JSON always has."""

@@ -53,4 +53,4 @@ def _members(family: FamilyEntry) -> list[Mapping[str, Any]]:
 
 
 PROMISE = Promise("list", ("networks", "families"), ("family", "name", "year", "input", "params", "macs", "knobs"))
-"""What its JSON always holds."""
+"""The keys that its JSON always has."""

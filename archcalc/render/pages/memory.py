@@ -35,7 +35,7 @@ FIGURES = {**HELD_BY_OWNERS, **{key: key for key in KEYS if key not in HELD_BY_O
 
 @dataclass(frozen=True)
 class Asked:
-    """What else was asked: the timeline, the report of one sample more, the batch that fits or what to change."""
+    """Optional parts: the timeline, the report at one sample more, the batch that fits or changes that would help."""
 
     timeline: bool = False
     further: Report | None = None
@@ -102,7 +102,7 @@ def _bill(report: Report, asked: Asked) -> Table:
 
 
 def _sample(report: Report, asked: Asked, key: str) -> int | None:
-    """What one more sample adds to a line of the bill."""
+    """Bytes that one more sample adds to a line of the bill."""
     if asked.further is None:
         return None
     return _bytes(asked.further, key) - _bytes(report, key)
@@ -141,7 +141,7 @@ def _fit(asked: Asked) -> list[str]:
 
 
 def _changes(asked: Asked) -> list[Table]:
-    """What each change would make of a peak that is too high."""
+    """The table of changes that would lower a peak that is too high."""
     if asked.fit is None or not asked.changes:
         return []
     rows = [
@@ -241,4 +241,4 @@ PROMISE = Promise(
     (*LAYER, *FIGURES),
     (*MODEL, "peak", "holders", "timeline"),
 )
-"""What its JSON always holds."""
+"""The keys that its JSON always has."""

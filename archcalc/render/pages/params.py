@@ -37,4 +37,4 @@ def params(report: Report, selection: Selection, published: Sequence[str] = ()) 
 
 
 PROMISE = Promise("params", ("params", "trainable_params", "buffers", "params_bytes"), (*LAYER, *KEYS), MODEL)
-"""What its JSON always holds."""
+"""The keys that its JSON always has."""

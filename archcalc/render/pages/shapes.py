@@ -66,7 +66,7 @@ def _row(step: ShapeStep) -> dict[str, Any]:
 
 
 def _listed(shapes: Sequence[Sequence[int]]) -> list[Any]:
-    """One shape as it is, several as a list; more than three of one kind are cut by no one."""
+    """One shape as a list of sizes, several as a list of shapes."""
     return list(shapes[0]) if len(shapes) == 1 else [list(shape) for shape in shapes]
 
 
@@ -76,4 +76,4 @@ PROMISE = Promise(
     (*LAYER, "input_shapes", "output_shapes", "why", "receptive_field", "stride"),
     MODEL,
 )
-"""What its JSON always holds."""
+"""The keys that its JSON always has."""

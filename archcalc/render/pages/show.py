@@ -58,7 +58,7 @@ def show(report: Report, about: About) -> Document:
 
 
 def _reasons(published: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What is to be said of published figures, one line a reason."""
+    """One line for each reason why published figures differ."""
     by_note: dict[str, list[str]] = {}
     for row in published:
         if row["note"]:
@@ -82,4 +82,4 @@ def _wrapped(text: str, width: int = 100) -> list[str]:
 
 
 PROMISE = Promise("show", ("params", "macs", "flops", "output_shape"), (), (*MODEL, "about"))
-"""What its JSON always holds."""
+"""The keys that its JSON always has."""

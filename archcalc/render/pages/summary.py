@@ -46,4 +46,4 @@ def summary(report: Report, selection: Selection, published: Sequence[str] = ())
 PROMISE = Promise(
     "summary", ("params", "macs", "flops", "peak_bytes", "output_shape"), (*LAYER, "params", "macs"), MODEL
 )
-"""What its JSON always holds."""
+"""The keys that its JSON always has."""

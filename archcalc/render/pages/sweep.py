@@ -53,4 +53,4 @@ def sweep(swept: Swept) -> Document:
 
 
 PROMISE = Promise("sweep", ("members", "shown", "refused"), ("pareto",), ("errors", "assumptions"))
-"""What its JSON always holds."""
+"""The keys that its JSON always has."""

@@ -67,7 +67,7 @@ def timeline(report: Report) -> Table:
 
 
 def holders(report: Report) -> Table:
-    """What is live at the peak by the op that made it; HOLDERS of them, and one line for the others."""
+    """Live bytes at the peak by the op that made them: the HOLDERS largest, and one line for all others."""
     columns = [
         Column("by", "held at the peak, by what made it", TEXT),
         Column("tensors", "tensors", EXACT),

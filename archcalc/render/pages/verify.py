@@ -114,4 +114,4 @@ PROMISE = Promise(
     ("checks", *(verdict.replace(" ", "_") for verdict in VERDICTS)),
     ("model", "figure", "by", "ours", "value", "difference", "verdict", "reason"),
 )
-"""What its JSON always holds."""
+"""The keys that its JSON always has."""

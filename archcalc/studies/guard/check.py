@@ -37,7 +37,7 @@ class Judged:
 
     @property
     def bad(self) -> list[Verdict]:
-        """What does not hold."""
+        """The verdicts that are not OK."""
         return [verdict for verdict in self.verdicts if verdict.status != OK]
 
 
@@ -169,7 +169,7 @@ def _baseline(check: Check) -> Snapshot | None:
 
 
 def _grew(now: Snapshot, baseline: Snapshot | None) -> str:
-    """The layers that grew most, or the largest ones where nobody knows what was before."""
+    """The layers that grew most, or the largest ones if there is no baseline."""
     if baseline is not None:
         changes = [change for change in diff(baseline, now) if change.by("params") or change.by("macs")]
         changes.sort(key=lambda change: (-abs(change.by("params")), -abs(change.by("macs"))))

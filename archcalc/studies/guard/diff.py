@@ -28,7 +28,7 @@ class Change:
 
     @property
     def status(self) -> str:
-        """What happened to it, in a word."""
+        """One word: new, gone, changed, moved or =."""
         if self.old is None or self.new is None:
             return NEW if self.old is None else GONE
         if self.old.signature != self.new.signature:
@@ -37,11 +37,11 @@ class Change:
 
     @property
     def path(self) -> str:
-        """Where it is now, or was."""
+        """The path in the new network, or in the old one if it is gone."""
         return self.new.path if self.new is not None else self.old.path if self.old is not None else ""
 
     def by(self, figure: str) -> int:
-        """How much a figure grew."""
+        """The difference of a figure, new minus old."""
         return int(getattr(self.new, figure, 0)) - int(getattr(self.old, figure, 0))
 
 
@@ -52,7 +52,7 @@ def diff(old: Snapshot, new: Snapshot) -> list[Change]:
 
 
 def totals(changes: Sequence[Change]) -> dict[str, int]:
-    """How much each figure grew in all."""
+    """The difference of each figure in sum, new minus old."""
     return {figure: sum(change.by(figure) for change in changes) for figure in LAYER_FIGURES}
 
 
@@ -161,7 +161,7 @@ def _name(layer: LayerRecord) -> str:
 
 
 def _rejoined(changes: Sequence[Change]) -> Iterator[Change]:
-    """What went at one place and came at another is one change: the same path, or else the same layer elsewhere."""
+    """Join a layer that is gone and a new one into one change if their path, or else their signature, is the same."""
     gone = {id(change.old): change.old for change in changes if change.new is None and change.old is not None}
     new = [change.new for change in changes if change.old is None and change.new is not None]
     partner: dict[int, LayerRecord] = {}

@@ -22,7 +22,7 @@ VERSION = 1
 TOTALS = {metric.key: metric for metric in known_to(SNAPSHOT)}
 """The figures of a model, by their keys in the file."""
 MAY_MOVE = ("elementwise_flops", "extra", "peak_bytes", "train_peak_bytes", "uncounted")
-"""What another minor version of torch may change: how ops decompose and which of them copy, how modules print."""
+"""Keys whose values may differ under another minor version of torch (how ops decompose, how modules print)."""
 LAYER_FIGURES = ("params", "buffers", "macs", "elementwise_flops")
 """The figures of a layer: its own, without those of the layers inside it, so that they add up to the totals."""
 

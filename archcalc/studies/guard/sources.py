@@ -34,7 +34,7 @@ def read(path: str) -> tuple[Snapshot, ...]:
 
 
 def named(reference: str, setup: Setup) -> tuple[Snapshot, ...]:
-    """What stands on one side of a diff: the snapshots of a file, or that of a model or a stored trace."""
+    """The snapshots of one side of a diff: those of a file, or that of a model or a stored trace."""
     if reference.endswith(".json") and ":" not in reference and not _is_trace(reference):
         if setup != Setup():
             hint = "leave the options out, or name the model instead of its file"

@@ -37,7 +37,7 @@ class Verdict:
 
 
 Letters = MutableMapping[str, tuple[int, str]]
-"""What each letter of a shape stands for, and where it was first met."""
+"""The size that each letter of a shape stands for, and the line where it was first used."""
 
 
 def judged(check: Check, now: Snapshot, baseline: Snapshot | None, letters: Letters) -> list[Verdict]:

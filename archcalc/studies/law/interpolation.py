@@ -26,7 +26,7 @@ WIDE = 1024
 """A width that many powers of two divide."""
 NODES = HIGHEST + 1 + WITNESSES
 SCALES = (1, 2, 4, 8, 16, 32, 64, 256, 1024)
-"""How much larger the smallest members may be made for a figure that small ones do not follow."""
+"""Factors by which the smallest members are enlarged if a figure follows no formula on small ones."""
 
 Point = tuple[int, ...]
 Evaluate = Callable[[Point], Mapping[str, int] | None]
@@ -62,7 +62,7 @@ class Lattice:
 
     @property
     def words(self) -> str:
-        """As people read it: depth = 10, 16, 22, ..."""
+        """The lattice in words: depth = 10, 16, 22, ..."""
         return f"{self.knob} = {', '.join(map(str, self.nodes()[:3]))}, ..."
 
 

@@ -45,7 +45,7 @@ LAYER_KINDS = (
 
 @dataclass(frozen=True)
 class Form:
-    """What a way may be as a function of n positions and a reach of w: in letters, its big O, its value."""
+    """A possible length of the longest path for n positions and a reach of w: in letters, its big O, its value."""
 
     words: str
     big_o: str

@@ -33,7 +33,7 @@ class Members:
         self._seen: dict[tuple[bool, Point], Mapping[str, int] | None] = {}
 
     def figures(self, names: Sequence[str], trains: bool = False) -> Evaluate:
-        """What gives these figures of a member; of a forward pass, or of a training step."""
+        """A function that returns these figures of a member, from a forward pass or from a training step."""
 
         def evaluate(point: Point) -> Mapping[str, int] | None:
             key = trains, point
@@ -75,7 +75,7 @@ def at_point(setup: Setup, values: Mapping[str, Any]) -> Setup:
     for name in SHORTHANDS:
         if name in each:
             if type(each[name]) is not int or each[name] < 1:
-                raise BadInput(f"{name}={each[name]} is no size.", "sizes are whole numbers from 1")
+                raise BadInput(f"{name}={each[name]} is not a size.", "sizes are whole numbers from 1")
             changed[name] = (each[name], each[name]) if name == "size" else each[name]
     return replace(setup, **changed)
 

@@ -22,7 +22,7 @@ Formula = Mapping[tuple[int, ...], Fraction]
 
 @dataclass(frozen=True)
 class Powers:
-    """What a knob contributes: its values multiplied by knob**`divisor` are a polynomial of `degree`."""
+    """The powers of a knob in a formula: values times knob**`divisor` are a polynomial of `degree`."""
 
     degree: int
     divisor: int = 0
@@ -102,7 +102,7 @@ def _coefficients(nodes: Sequence[int], values: Sequence[Fraction]) -> list[Frac
 
 
 def value(formula: Formula, point: Sequence[int]) -> Fraction:
-    """What a formula comes to.
+    """The value of a formula.
 
     >>> value({(2,): Fraction(1, 2), (1,): Fraction(1, 2)}, [10])
     Fraction(55, 1)

@@ -41,10 +41,10 @@ def _values(text: str, values: str) -> list[Any]:
     if len(parts) in (2, 3) and all(part.strip().isdigit() for part in parts):
         first, last, step = (int(part) for part in (*parts, "1")[:3])
         if step < 1 or last < first or (last - first) // step >= MOST:
-            raise WrongUse(f"'--set {text}' is no range.", "write  --set depth=40:250:30, from 40 to 250 by 30")
+            raise WrongUse(f"'--set {text}' is not a range.", "write  --set depth=40:250:30, from 40 to 250 by 30")
         return list(range(first, last + 1, step))
     if len(parts) > 1:
-        raise WrongUse(f"'--set {text}' is no range.", "write  --set depth=40:250:30, from 40 to 250 by 30")
+        raise WrongUse(f"'--set {text}' is not a range.", "write  --set depth=40:250:30, from 40 to 250 by 30")
     try:
         return list(ast.literal_eval(f"[{values}]"))
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
@@ -52,7 +52,7 @@ def _values(text: str, values: str) -> list[Any]:
 
 
 def grid(named: Mapping[str, Sequence[Any]]) -> list[Member]:
-    """Every combination; WrongUse for more than anybody waits for."""
+    """Every combination of the values; WrongUse for more than MOST."""
     size = 1
     for values in named.values():
         size *= len(values)

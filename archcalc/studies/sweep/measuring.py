@@ -35,7 +35,7 @@ def measured(reference: str | Subject, setup: Setup, member: Member, figures: Se
 
 @dataclass(frozen=True)
 class Grid:
-    """What is measured of which members, and how."""
+    """The members of a sweep, the figures to measure, and the setup."""
 
     reference: str | Subject
     setup: Setup
@@ -44,7 +44,7 @@ class Grid:
 
     @property
     def knobs(self) -> list[str]:
-        """What differs between members."""
+        """The knobs whose values differ between members."""
         return list(self.members[0])
 
     @property
@@ -95,7 +95,7 @@ def _measured(grid: Grid, members: Sequence[Member], executor: Executor | None) 
 
 
 def _result(done: Future[Row], member: Member) -> Row:
-    """What a worker found; a sentence where it died."""
+    """The row that a worker returned; WorkerDied if its process ended."""
     try:
         return done.result()
     except (BrokenExecutor, CancelledError, OSError, RuntimeError) as error:

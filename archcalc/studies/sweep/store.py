@@ -40,7 +40,7 @@ class Store:
             raise CannotWrite(file, one_line(error)) from None
 
     def _rows(self, text: str) -> list[Mapping[str, Any]]:
-        """What the file holds; CannotWrite where that is something else."""
+        """The rows of the file; CannotWrite if it holds anything else."""
         try:
             if self.lines:
                 rows = [json.loads(line) for line in text.splitlines()]

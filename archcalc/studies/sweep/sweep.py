@@ -37,7 +37,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Workers:
-    """Who measures: this many processes (None: all cores), or a cluster at dask://HOST:PORT."""
+    """Where members are measured: in this many processes (None: one a core), or on a cluster at dask://HOST:PORT."""
 
     jobs: int | None = None
     executor: str = ""

@@ -1,7 +1,7 @@
 """A report against what others say: printed figures, another implementation, other counters; differences in words.
 
-A reason is computed from the report: which ops somebody counts beside contractions, which ones they have no rule for,
-or which plain reading of the network gives the printed number.
+A reason is computed from the report: ops that another tool counts beside contractions, ops that it has no rule for, or
+a plain reading of the network that gives the printed number.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def _params_by_type(report: Report) -> Counter[str]:
 
 
 def _changes(ours: Mapping[str, int], theirs: Mapping[str, int]) -> tuple[str, ...]:
-    """What the other has more or less of, by name."""
+    """Differences of the other's figures by name: more (+) or less (-)."""
     names = dict.fromkeys((*ours, *theirs))
     changes = {name: theirs.get(name, 0) - ours.get(name, 0) for name in names}
     return tuple(f"{name} {_signed(change)}" for name, change in changes.items() if change)
