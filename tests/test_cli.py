@@ -417,3 +417,12 @@ def test_version() -> None:
     from archcalc import __version__
 
     assert run("--version").out == f"archcalc {__version__}\n"
+
+
+def test_help_lists_options_in_groups() -> None:
+    """A section a group of the table of settings; a command's own options first, --help last where it is alone."""
+    sections = re.findall(r"^([A-Z][a-z ]+):$", run("memory", "--help").out, re.MULTILINE)
+    expected = ["Arguments", "Options", "Model and input", "Training step", "Device", "Layers shown", "Output"]
+    assert [name for name in sections if name != "Examples"] == expected
+    sections = re.findall(r"^([A-Z][a-z ]+):$", run("list", "--help").out, re.MULTILINE)
+    assert sections[-2:] == ["Output", "Options"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from archcalc.cli.completion import complete_model
+from archcalc.cli.grouped_help import GroupedCommand
 from archcalc.version import __version__
 
 HELP = """Shapes, parameters, multiply-adds and memory of a neural network, from its definition alone.
@@ -30,7 +32,19 @@ hf:ORG/NAME, hf:path/to/config.json, hf:bert or a stored trace.json; EXPR is a m
 not with plain values: mynet:make(width=2).
 """
 
-app = typer.Typer(
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class App(typer.Typer):
+    """An application whose commands have their options in groups."""
+
+    def command(self, name: str | None = None, **how: Any) -> Callable[[F], F]:  # type: ignore[override]
+        """Register a command."""
+        return super().command(name, **{"cls": GroupedCommand, **how})
+
+
+app = App(
     name="archcalc",
     help=HELP,
     rich_markup_mode=None,

@@ -18,6 +18,15 @@ TRAIN, COMPLETE, CHOOSING, PRINTING = "train", "complete", "choosing", "printing
 """Groups of options that are not settings of a run."""
 ORDER = (BUILDING, TRAIN, STEP, KERNELS, COMPLETE, CHOOSING, PRINTING)
 """The groups as the help lists them."""
+TITLES = {
+    BUILDING: "Model and input",
+    TRAIN: "Training step",
+    STEP: "Training step",
+    KERNELS: "Device",
+    COMPLETE: "Layers shown",
+    CHOOSING: "Layers shown",
+    PRINTING: "Output",
+}
 
 
 @dataclass(frozen=True)
@@ -117,6 +126,8 @@ def _offered() -> list[tuple[str, inspect.Parameter]]:
                     _parameter(attribute.name, attribute.default, hints[attribute.name].__origin__, option),
                 )
             )
+    for group, parameter in offered:
+        parameter.annotation.__metadata__[0].rich_help_panel = TITLES[group]
     return sorted(offered, key=lambda pair: ORDER.index(pair[0]))
 
 
