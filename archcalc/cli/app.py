@@ -39,7 +39,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 class App(typer.Typer):
     """An application whose commands have their options in groups."""
 
-    def command(self, name: str | None = None, **how: Any) -> Callable[[F], F]:  # type: ignore[override]
+    def command(self, name: str | None = None, **how: Any) -> Callable[[F], F]:
         """Register a command."""
         return super().command(name, **{"cls": GroupedCommand, **how})
 
