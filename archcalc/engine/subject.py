@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
+    AnyModel = str | nn.Module | type[nn.Module]
+
 
 @dataclass(frozen=True)
 class Subject:
     """A model together with inputs, for studies that trace it many times under different setups."""
 
-    model: str | nn.Module | type[nn.Module]
+    model: AnyModel
     inputs: Any
 
     def __str__(self) -> str:

@@ -13,7 +13,7 @@ from archcalc.engine.subject import Subject
 from archcalc.text.faces import Shown
 
 if TYPE_CHECKING:
-    from torch import nn
+    from archcalc.engine.subject import AnyModel
 
 ANALYSES = (Params(), Flops(), Memory())
 
@@ -29,6 +29,6 @@ class SideBySide(Shown):
         return f"<{' beside '.join(report.trace.model.name for report in self.reports)}>"
 
 
-def side_by_side(models: Sequence[str | nn.Module | type[nn.Module] | Subject], setup: Setup) -> SideBySide:
+def side_by_side(models: Sequence[AnyModel | Subject], setup: Setup) -> SideBySide:
     """Trace and analyse each model; raises what tracing one raises."""
     return SideBySide([analyze(engine.trace(model, setup), ANALYSES) for model in models])
