@@ -195,6 +195,18 @@ def keys_of(*groups: str) -> tuple[str, ...]:
     return tuple(key for key, row in settings().items() if row.typed.group in groups)
 
 
+STATED_ELSEWHERE = ("knobs", "inputs", "inputs_from", "offline", "batch", "size", "seq_len")
+"""Settings that an answer states with its model and its inputs; all others are among its assumptions."""
+
+
+def assumed(setup: Setup) -> dict[str, Any]:
+    """The settings that an answer states as its assumptions, by name; those of a training step if it has one."""
+    owners = {Setup: setup, Training: setup.training}
+    rows = [row for row in settings().values() if owners[row.owner] is not None and row.name not in STATED_ELSEWHERE]
+    rows.sort(key=lambda row: row.owner is Training)
+    return {row.name: getattr(owners[row.owner], row.name) for row in rows}
+
+
 def setup_of(typed: Mapping[str, Any], trains: bool) -> Setup:
     """The setup that typed settings mean, by their keys; with a training step if `trains`.
 

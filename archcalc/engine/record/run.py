@@ -31,7 +31,7 @@ from archcalc.engine.load.inputs import (
 from archcalc.engine.load.references import BuiltIn, Code, InLibrary, parse
 from archcalc.engine.meta.own_draws import seeded
 from archcalc.engine.record import recorder as recording
-from archcalc.engine.setup import Setup, Training
+from archcalc.engine.setup import Setup, assumed
 from archcalc.errors import ArchcalcError, BadInput, CannotImport, ForwardFailed, NeedsData, WrongUse, one_line
 from archcalc.text.units import shape
 from archcalc.tracing import Trace, Value
@@ -81,17 +81,7 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None) -> Trace:
     return Trace(
         model=loaded.model,
         inputs=inputs.described,
-        assumptions={
-            "mode": _mode(setup),
-            "gradients": setup.training is not None,
-            "dtype": setup.dtype,
-            "batch": _batch(inputs),
-            "kernels": "composite ops decomposed",
-            "device": setup.device,
-            "attention": kernels.in_words(),
-            "amp": setup.amp,
-            **_training_assumptions(setup.training),
-        },
+        assumptions=_assumptions(setup, inputs, kernels),
         versions={"archcalc": __version__, "torch": torch.__version__},
         modules=tuple(recorder.paths.modules),
         module_calls=tuple(recorder.module_calls),
@@ -106,17 +96,18 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None) -> Trace:
     )
 
 
-def _training_assumptions(training: Training | None) -> dict[str, Value]:
-    if training is None:
-        return {}
-    return {
-        "optimizer": training.optimizer,
-        "loss": training.loss,
-        "frozen": training.frozen,
-        "checkpoint": training.checkpoint,
-        "accumulation": training.accumulation,
-        "outputs": "output and loss live to the end of the step; gradients are None at its start",
+def _assumptions(setup: Setup, inputs: Inputs, kernels: KernelSelection) -> dict[str, Value]:
+    """The settings that the figures depend on, and what the run made of them."""
+    run: dict[str, Value] = {
+        "mode": _mode(setup),
+        "gradients": setup.training is not None,
+        "dtype": setup.dtype,
+        "batch": _batch(inputs),
+        "kernels": "composite ops decomposed",
     }
+    outputs = {"outputs": "output and loss live to the end of the step; gradients are None at its start"}
+    of_step = outputs if setup.training else {}
+    return {**run, **assumed(setup), "mode": _mode(setup), "attention": kernels.in_words(), **of_step}
 
 
 def _mode(setup: Setup) -> str:
