@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from archcalc.engine.setup import Keywords, setup_from
 from archcalc.engine.subject import Subject
+from archcalc.errors import WrongUse
 from archcalc.tracing import Trace
 
 if TYPE_CHECKING:
@@ -68,7 +69,11 @@ def analyze(model: str | nn.Module | type[nn.Module] | Trace, inputs: Any = None
     """
     from archcalc.analyses import analyze
 
-    return analyze(model if isinstance(model, Trace) else trace(model, inputs, **how))
+    if not isinstance(model, Trace):
+        return analyze(trace(model, inputs, **how))
+    if inputs is not None or any(how.values()):
+        raise WrongUse("a trace is of one run: its inputs and settings cannot be changed.", "pass the model itself")
+    return analyze(model)
 
 
 @with_keywords
@@ -174,6 +179,8 @@ def compare(*models: str | nn.Module | type[nn.Module], inputs: Any = None, **ho
     """Several networks side by side, on the same inputs if some are given."""
     from archcalc.studies.compare import side_by_side
 
+    if not models:
+        raise WrongUse("compare needs models.", 'write  archcalc.compare("resnet-50", "densenet-121")')
     return side_by_side([Subject(model, inputs) for model in models], setup_from(how))
 
 

@@ -58,6 +58,7 @@ def test_keywords_are_in_every_signature(name: str) -> None:
         ((1, 3, 8, 8), {"size": 16}, (1, 3, 16, 16), "float32"),
         ((1, 3, 8, 8), {"size": (16, 24), "batch": 2}, (2, 3, 16, 24), "float32"),
         ("1x3x8x8", {"batch": 4, "dtype": "bfloat16"}, (4, 3, 8, 8), "bfloat16"),
+        ((1, 3, 8, 8), {"dtype": torch.float64, "size": "16x8"}, (1, 3, 16, 8), "float64"),
         (torch.zeros(1, 3, 8, 8), {"batch": 4, "dtype": "float16"}, (4, 3, 8, 8), "float16"),
         ({"input": (1, 3, 8, 8)}, {"batch": 5}, (5, 3, 8, 8), "float32"),
     ],
@@ -84,6 +85,12 @@ def test_integers_keep_their_dtype_and_sequences_their_axis() -> None:
         (lambda: archcalc.analyze(nn.Linear(3, 4), (2, 3), knobs={"width": 2}), WrongUse, "takes no knobs, and width"),
         (lambda: archcalc.analyze("resnet-18", bach=2), WrongUse, "no keyword 'bach'"),  # type: ignore[call-arg]
         (lambda: archcalc.analyze("resnet-18").layers["conv11"], NoSuchLayer, "layers look like  conv1 "),
+        (lambda: archcalc.analyze("resnet-20", size="large"), BadInput, "is not a size"),
+        (lambda: archcalc.analyze("resnet-20", batch="4"), BadInput, "batch='4' is not a size"),  # type: ignore[arg-type]
+        (lambda: archcalc.analyze("resnet-20", batch=0), BadInput, "whole numbers from 1"),
+        (lambda: archcalc.analyze("resnet-20", train="sgd"), WrongUse, "train='sgd' is not a training step"),
+        (lambda: archcalc.analyze(archcalc.trace("resnet-20"), batch=4), WrongUse, "cannot be changed"),
+        (archcalc.compare, WrongUse, "compare needs models"),
         (lambda: archcalc.law("resnet-18", "deepness"), archcalc.ArchcalcError, "deepness"),
         (lambda: archcalc.check("nowhere.toml"), archcalc.ArchcalcError, "cannot be read"),
     ],

@@ -223,7 +223,8 @@ def setup_of(typed: Mapping[str, Any], trains: bool) -> Setup:
 class Keywords(TypedDict, total=False):
     """The settings that people type in Python, beside `setup` for all others.
 
-    `size` is one number or (height, width); `train` asks for a training step: True, or a Training.
+    `size` is one number or (height, width); `dtype` a name, or a dtype of torch; `train` asks for a training step: True,
+    or a Training.
     """
 
     setup: Setup | None
@@ -250,8 +251,16 @@ def setup_from(keywords: Keywords) -> Setup:
         raise WrongUse(f"there is no keyword '{unknown[0]}'.", f"keywords  {known}; all others:  setup=Setup(...)")
     setup: Setup = values.pop("setup", None) or Setup()
     train = values.pop("train", False)
-    if isinstance(values.get("size"), int):
-        values["size"] = (values["size"], values["size"])
+    for key in ("batch", "seq_len"):
+        if key in values and (type(values[key]) is not int or values[key] < 1):
+            raise BadInput(f"{key}={values[key]!r} is not a size.", "sizes are whole numbers from 1")
+    if "size" in values:
+        size = values["size"]
+        values["size"] = parse_image_size("x".join(map(str, size)) if isinstance(size, tuple | list) else size)
+    if "dtype" in values:
+        values["dtype"] = str(values["dtype"]).removeprefix("torch.")
+    if not isinstance(train, bool | Training):
+        raise WrongUse(f"train={train!r} is not a training step.", 'write  train=True  or  train=Training("adamw")')
     if train:
         values["training"] = train if isinstance(train, Training) else setup.training or Training()
     return replace(setup, **values)
