@@ -223,7 +223,7 @@ def setup_of(typed: Mapping[str, Any], trains: bool) -> Setup:
 class Keywords(TypedDict, total=False):
     """The settings that people type in Python, beside `setup` for all others.
 
-    `size` is one number or (height, width); `dtype` a name, or a dtype of torch; `train` asks for a training step: True,
+    `size` is one number or (height, width), `dtype` a name or a dtype of torch. `train` asks for a training step: True
     or a Training.
     """
 
