@@ -137,7 +137,7 @@ class CheckItem(pytest.Item):
             raise BudgetFailed(render([checks(done)], "plain", Screen()))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """The table instead of a traceback."""
+        """The table of the failed check, instead of a traceback."""
         if isinstance(excinfo.value, BudgetFailed):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)

@@ -1,4 +1,4 @@
-"""Typer's own refusals in archcalc's words."""
+"""Typer's errors as WrongUse, with a hint."""
 
 from __future__ import annotations
 

@@ -102,6 +102,6 @@ def _read_pooling(seen: Seen, ops: tuple[str, ...]) -> Reading:
 
 
 def read_global_pooling(seen: Seen) -> Reading:
-    """Pooling to a size that was asked for."""
+    """Read N, C and the sizes of a pooling to a given output size."""
     N, C, H, W = seen.inputs[0]
     return {"N": N, "C": C, "H": H, "W": W, "H'": seen.output[2], "W'": seen.output[3]}, set()

@@ -14,7 +14,7 @@ aten = torch.ops.aten
 
 
 def dropout(unfused: Kernel) -> Kernel:
-    """CUDA's keeps a mask of one byte an element; the other a factor as wide as the input."""
+    """Replace dropout: CUDA's kernel keeps a mask of one byte an element for backward."""
 
     def kernel(input: Tensor, p: float, train: bool) -> Any:
         if not train or not 0 < p < 1 or not input.numel():
@@ -25,7 +25,7 @@ def dropout(unfused: Kernel) -> Kernel:
 
 
 def lstm_cell(unfused: Kernel) -> Kernel:
-    """Both products of the gates, and the fused op."""
+    """Replace the cell by two products for all gates and one fused op."""
 
     def cell(x: Tensor, hx: Any, w_ih: Tensor, w_hh: Tensor, b_ih: Any = None, b_hh: Any = None) -> Any:
         gates = x.matmul(w_ih.t()), hx[0].matmul(w_hh.t())
@@ -36,7 +36,7 @@ def lstm_cell(unfused: Kernel) -> Kernel:
 
 
 def gru_cell(unfused: Kernel) -> Kernel:
-    """Both products of the gates, and the fused op."""
+    """Replace the cell by two products for all gates and one fused op."""
 
     def cell(x: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Any = None, b_hh: Any = None) -> Any:
         gates = x.matmul(w_ih.t()), hx.matmul(w_hh.t())

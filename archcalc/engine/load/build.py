@@ -38,7 +38,7 @@ class Loaded:
 
 
 def load(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module], setup: Setup) -> Loaded:
-    """Build what a reference means; the errors of exit code 2 for wrong names and knobs, 3 for code that raises."""
+    """Build the model of a reference. Errors: exit code 2 for wrong names and knobs, 3 for code that raises."""
     with own_draws():
         if isinstance(reference, BuiltIn):
             return _built_in(reference, setup)
@@ -175,7 +175,7 @@ def _copied(module: nn.Module, name: str) -> nn.Module:
 
 
 def _evaluate(reference: Code, source: ModuleType, knobs: Mapping[str, Any]) -> tuple[Any, bool]:
-    """Follow the attributes and call what they name, where the expression or its kind asks for it.
+    """Follow the attributes of an expression, and call the result if it is a class or function.
 
     The value, and whether it was made by this call.
     """
@@ -202,7 +202,7 @@ def _evaluate(reference: Code, source: ModuleType, knobs: Mapping[str, Any]) -> 
 
 
 def _defaults(reference: Code, source: ModuleType) -> dict[str, Any]:
-    """The knobs of what was called, with their defaults, as far as they are plain values."""
+    """The parameters of the called class or function with their defaults, if those are plain values."""
     value: Any = source
     for attribute in reference.expression.attributes:
         value = getattr(value, attribute)
@@ -220,7 +220,7 @@ def _makes_modules(value: Any) -> bool:
 
 
 def _cannot(doing: str, error: BaseException, called: Any = None) -> CannotImport:
-    """The user's error with its place; where the call itself did not fit, the signature of what was called."""
+    """CannotImport with the user's error and its line, or with the signature if the arguments did not fit."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     hint = f"at  {shown(last.filename)}:{last.lineno} in {last.name}"
     if last.filename == __file__ and called is not None:

@@ -19,7 +19,7 @@ SAMPLES = 16_000
 
 @dataclass(frozen=True)
 class Declaration:
-    """Inputs, none where they are unknown, the word for where they come from, and whether forward gets them by name."""
+    """The inputs that a model declares, where they come from in words, and whether forward takes them by name."""
 
     inputs: Sequence[Input] = ()
     origin: str = "default"
@@ -44,7 +44,7 @@ def image(name: str, channels: int, height: int, width: int) -> Input:
 
 
 def _timm(module: Any) -> Declaration:
-    """The default_cfg of timm: channels, height and width."""
+    """The input of a timm model, from the input_size of its default_cfg."""
     cfg = getattr(module, "pretrained_cfg", None) or getattr(module, "default_cfg", None)
     size = getattr(cfg, "get", lambda _: None)("input_size")
     if not isinstance(size, tuple | list) or len(size) != 3:
@@ -53,7 +53,7 @@ def _timm(module: Any) -> Declaration:
 
 
 def _lightning(module: Any) -> Declaration:
-    """The example_input_array of Lightning."""
+    """The inputs of a Lightning module, from its example_input_array."""
     example = getattr(module, "example_input_array", None)
     tensors = (example,) if isinstance(example, Tensor) else example
     if not isinstance(tensors, tuple | list) or not all(isinstance(t, Tensor) for t in tensors):
@@ -66,7 +66,7 @@ def _lightning(module: Any) -> Declaration:
 
 
 def _transformers(model: Any) -> Declaration:
-    """By the model's main_input_name and the sizes of its configuration."""
+    """The inputs of a transformers model, from its main_input_name and the sizes of its configuration."""
     config, main = getattr(model, "config", None), getattr(model, "main_input_name", None)
     if config is None or not hasattr(config, "to_dict") or not isinstance(main, str):
         return UNKNOWN

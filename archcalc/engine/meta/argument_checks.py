@@ -30,7 +30,7 @@ def check(*names: str) -> Callable[[Check], Check]:
 
 
 def refuse(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
-    """Raise what a real kernel would, where a check says so."""
+    """Run the checks of an op; they raise the error that a real kernel would raise."""
     for refuses in CHECKS.get(op_name(func), ()):
         refuses(*args, **kwargs)
 
@@ -39,28 +39,28 @@ def refuse(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
 @check("native_layer_norm", "native_group_norm", "upsample_bilinear2d", "upsample_bicubic2d", "upsample_linear1d")
 @check("upsample_trilinear3d", "var", "std", "var_mean", "std_mean")
 def floating(x: Tensor, *args: Any, **kwargs: Any) -> None:
-    """Means, exponentials and interpolation have no integers."""
+    """Refuse integers: these ops take floating or complex tensors."""
     if not (x.is_floating_point() or x.is_complex()):
         raise NotImplementedError(f"not implemented for '{_name(x.dtype)}'")
 
 
 @check("avg_pool2d", "avg_pool3d")
 def floating_or_long(x: Tensor, *args: Any, **kwargs: Any) -> None:
-    """The one integer that averages are defined for is int64."""
+    """Refuse integers other than int64."""
     if not x.is_floating_point() and x.dtype != torch.int64:
         raise NotImplementedError(f"average pooling is not implemented for '{_name(x.dtype)}'")
 
 
 @check("bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not")
 def integers(x: Any, *args: Any, **kwargs: Any) -> None:
-    """Bits are those of integers."""
+    """Refuse floating and complex tensors: bitwise operations take integers."""
     if any(isinstance(t, Tensor) and (t.is_floating_point() or t.is_complex()) for t in (x, *args)):
         raise NotImplementedError("bitwise operations are not implemented for floating types")
 
 
 @check("_softmax", "_log_softmax", "_safe_softmax", "sort", "cumsum", "cumprod")
 def dim_in_range(x: Tensor, dim: Any = -1, *args: Any, **kwargs: Any) -> None:
-    """A dimension that the tensor has."""
+    """Refuse a dimension that the tensor does not have."""
     rank = max(x.dim(), 1)
     if isinstance(dim, int) and not -rank <= dim < rank:
         raise IndexError(f"Dimension out of range (expected to be in range of [{-rank}, {rank - 1}], but got {dim})")
@@ -68,7 +68,7 @@ def dim_in_range(x: Tensor, dim: Any = -1, *args: Any, **kwargs: Any) -> None:
 
 @check("native_batch_norm", "native_group_norm")
 def norm_dtypes(x: Tensor, *args: Any, **kwargs: Any) -> None:
-    """Weights and statistics of the input's type, or of float32 beside a narrower input."""
+    """Weights and statistics must have the input's dtype, or float32 if the input is float16 or bfloat16."""
     for other in args[:4]:
         if isinstance(other, Tensor) and not _fits(x, other):
             raise RuntimeError(f"mixed dtype: expect parameter to have {_name(x.dtype)}, but got {_name(other.dtype)}")
@@ -76,13 +76,13 @@ def norm_dtypes(x: Tensor, *args: Any, **kwargs: Any) -> None:
 
 @check("native_layer_norm")
 def layer_norm_dtypes(x: Tensor, normalized_shape: Any, *args: Any, **kwargs: Any) -> None:
-    """The same, behind the normalised shape."""
+    """The check of norm_dtypes; its arguments come after the normalised shape."""
     norm_dtypes(x, *args[:2])
 
 
 @check("convolution")
 def convolution_settings(x: Tensor, weight: Tensor, bias: Tensor | None, *settings: Any) -> None:
-    """Window and groups of a convolution and of a transposed one."""
+    """Refuse window settings and groups that a convolution, transposed or not, cannot have."""
     stride, padding, dilation, transposed, output_padding, groups = settings
     if min(padding, default=0) < 0:
         raise RuntimeError("negative padding is not supported")
@@ -96,7 +96,7 @@ def convolution_settings(x: Tensor, weight: Tensor, bias: Tensor | None, *settin
 
 @check("convolution")
 def convolution_sizes(x: Tensor, weight: Tensor, bias: Tensor | None, *settings: Any) -> None:
-    """Types, channels and bias of the same."""
+    """Refuse dtypes, channels and a bias that do not fit a convolution, transposed or not."""
     if weight.dim() < 3 or x.dim() < weight.dim() - 1:
         return  # torch's own kernel refuses the rank
     *_, transposed, _, groups = settings
@@ -122,7 +122,7 @@ def _given(weight: Tensor, groups: int, wanted: str) -> str:
 
 @check("mm", "bmm", "mv", "dot", "vdot", "addmm", "addmv", "addbmm", "baddbmm")
 def one_dtype(*args: Any, **kwargs: Any) -> None:
-    """A product is of one type, and not of truth values."""
+    """The tensors of a product must have one dtype, other than bool."""
     types = list(dict.fromkeys(t.dtype for t in args if isinstance(t, Tensor)))
     if len(types) > 1:
         raise RuntimeError(f"both factors must have the same dtype, but got {' and '.join(map(str, types))}")
@@ -132,7 +132,7 @@ def one_dtype(*args: Any, **kwargs: Any) -> None:
 
 @check("_grouped_mm")
 def grouped_mm(a: Tensor, b: Tensor, *args: Any, **kwargs: Any) -> None:
-    """The same; the offsets are integers."""
+    """The check of one_dtype; the offsets must be integers."""
     one_dtype(a, b)
 
 
@@ -146,7 +146,7 @@ def result_fits(x: Tensor, other: Any, *args: Any, **kwargs: Any) -> None:
 
 @check("index_select")
 def index_select(x: Tensor, dim: int, index: Tensor) -> None:
-    """A vector of whole numbers."""
+    """The index must be a vector of int32 or int64."""
     if index.dtype not in (torch.int32, torch.int64):
         raise RuntimeError("index_select(): Expected dtype int32 or int64 for index")
     if index.dim() > 1:
@@ -155,14 +155,14 @@ def index_select(x: Tensor, dim: int, index: Tensor) -> None:
 
 @check("grid_sampler_2d", "grid_sampler_3d")
 def grid_sampler(x: Tensor, grid: Tensor, *args: Any, **kwargs: Any) -> None:
-    """Image and grid of one type."""
+    """Image and grid must have one dtype."""
     if x.dtype != grid.dtype:
         raise RuntimeError(f"expected scalar type {_name(x.dtype)} but found {_name(grid.dtype)}")
 
 
 @check("nll_loss_forward", "nll_loss2d_forward")
 def class_numbers(x: Tensor, target: Tensor, *args: Any, **kwargs: Any) -> None:
-    """Classes are int64, or uint8."""
+    """Class numbers must be int64 or uint8."""
     if target.dtype not in (torch.int64, torch.uint8):
         raise RuntimeError(f"expected target dtype to be Long or Byte, but got {_name(target.dtype)}")
 

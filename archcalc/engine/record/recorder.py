@@ -54,7 +54,7 @@ Region = Callable[[], AbstractContextManager[None]]
 
 
 class NeedsValues(Exception):
-    """An op was asked for values that are not there."""
+    """An op needs values of a tensor that has none."""
 
 
 class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
@@ -114,22 +114,22 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         return out
 
     def assumed(self, func: Any) -> Any:
-        """The value of an op that needs values; NeedsValues where nothing may be assumed."""
+        """The result of an op that needs values, if one may be assumed; NeedsValues otherwise."""
         raise NeedsValues(signature(func)[0])
 
     def _note_overwritten(self, func: Any, args: tuple[Any, ...]) -> None:
-        """A real tensor that is written to from tensors without data has no values to trust any more."""
+        """Note that a real tensor is overwritten from tensors without data: its values are unknown from then on."""
         if schema(func).is_mutable and args and isinstance(args[0], Tensor) and not args[0].is_meta:
             storage = args[0].untyped_storage()
             self._overwritten[storage_key(storage)] = storage
 
     def _empty(self, tensor: Tensor) -> Tensor:
-        """A real tensor that meets tensors without data loses its own; a number in a tensor stays a number."""
+        """The tensor without its values, unless it holds a single number."""
         number = tensor.dim() == 0 and storage_key(tensor) not in self._overwritten
         return tensor if number or tensor.is_meta else self._twin(tensor)
 
     def _twin(self, real: Tensor) -> Tensor:
-        """A real tensor without its values: another object, and the same tensor and storage in the record."""
+        """A copy of a real tensor without values; the record shows it as the same tensor and storage."""
         twin: Tensor = emptied(real)
         number = self.tensor(real, "constant")
         if real.numel() <= LIMIT and storage_key(real) not in self._overwritten:
@@ -207,7 +207,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         return died
 
     def close(self) -> None:
-        """Write the deaths into the storages; what is alive now has none, and nothing is watched any more."""
+        """End the record: write each storage's death, None for those alive, and stop watching them."""
         self._watch.clear()
         self._twins.clear()
         self.storages = [
@@ -221,14 +221,14 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         return ()
 
     def watch_modules(self) -> None:
-        """Hooks on every module below the root, which whoever runs it enters."""
+        """Register hooks on every module below the root; the caller enters and leaves the root itself."""
         for module in {id(m): m for path, m in self.paths.walk() if path}.values():
             if not isinstance(module, torch.jit.ScriptModule):  # takes no hooks: its ops belong to whoever calls it
                 module.register_forward_pre_hook(self.enter, with_kwargs=True)
                 module.register_forward_hook(self.leave, with_kwargs=True, always_call=True)
 
     def enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        """A module's forward begins."""
+        """Record that a module's forward begins."""
         self.own_autocast |= torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
         index = self.paths.index(module, self.stack[-1] if self.stack else None)
         parent = self.stack[-1] if self.stack else None
@@ -238,7 +238,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         self.module_calls.append(ModuleCall(index, parent, inputs, (), len(self.calls), OPEN))
 
     def leave(self, module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
-        """A module's forward ends; when it raised, the innermost path of that error is kept."""
+        """Record that a module's forward ends; if it raised, keep the path of the innermost module."""
         error = sys.exc_info()[1]
         if error is not None and (self.failed is None or self.failed[0] != id(error)):
             self.failed = (id(error), self.here())  # not the error itself, whose frames would keep tensors alive
@@ -271,7 +271,7 @@ def parameters_of(recorder: Recorder) -> tuple[Parameter, ...]:
 
 
 def forward(module: nn.Module, inputs: Inputs, recorder: Recorder, region: Region) -> tuple[int, ...]:
-    """Run forward under the recorder, without gradients, and close the record; the ids of the outputs."""
+    """Run forward under the recorder, without gradients, and close the record. Returns the ids of the outputs."""
     recorder.watch_modules()
     recorder.enter(module, inputs.args, inputs.kwargs)
     with torch.no_grad(), recorder, region():

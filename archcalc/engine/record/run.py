@@ -70,7 +70,7 @@ def prepared(loaded: Loaded, setup: Setup, values: Any = None) -> tuple[nn.Modul
 
 
 def run_loaded(loaded: Loaded, setup: Setup, values: Any = None) -> Trace:
-    """The same for a module that is loaded already."""
+    """Run a loaded module once and return its trace."""
     module, inputs = prepared(loaded, setup, values)
     kernels = KernelSelection(device_named(setup.device), setup.attention, setup.amp)
     recorder, go = _recorder(module, setup, kernels)

@@ -33,7 +33,7 @@ from archcalc.tracing import Step
 
 
 class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
-    """A recorder that also knows what autograd keeps, and which module a backward or optimizer op works for."""
+    """A recorder that also records the tensors autograd keeps, and assigns backward and optimizer ops to modules."""
 
     def __init__(self, module: nn.Module, kernels: KernelSelection) -> None:
         super().__init__(module, kernels)
@@ -44,7 +44,7 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
         self._owner: dict[int, int] = {}
 
     def mark(self, phase: str) -> None:
-        """A phase begins."""
+        """Record that a phase of the step begins."""
         if phase == "forward":
             self.paths.restart()
             self._sequence.clear()
@@ -52,24 +52,24 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
         self.phase = phase
 
     def pack(self, tensor: Tensor) -> tuple[Tensor, int]:
-        """Autograd keeps a tensor for backward, as it is now."""
+        """Record that autograd keeps a tensor for backward; called by its saved-tensor hooks."""
         self.kept.add(self.tensors[self.tensor(tensor, "constant")].storage)
         return tensor, version(tensor)
 
     def unpack(self, kept: tuple[Tensor, int]) -> Tensor:
-        """Autograd wants it back; refused where it was overwritten, which autograd does not check under hooks."""
+        """Give autograd a kept tensor; RuntimeError if it was overwritten: autograd does not check that under hooks."""
         tensor, before = kept
         if version(tensor) != before:
             raise RuntimeError("a tensor that backward needs has been modified by an in-place operation")
         return tensor
 
     def enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        """A module's forward begins: autograd's nodes from here on are its own."""
+        """Record that a module's forward begins: nodes of autograd made from here on belong to it."""
         super().enter(module, args, kwargs)
         self._note_sequence()
 
     def leave(self, module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
-        """A module's forward ends: nodes from here on are its caller's."""
+        """Record that a module's forward ends: nodes made from here on belong to its caller."""
         super().leave(module, args, kwargs, out)
         self._note_sequence()
 
@@ -89,7 +89,7 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
         return 0
 
     def assumed(self, func: Any) -> Any:
-        """Optimizers scale steps by norms, which change no shape: any number will do there."""
+        """1.0 for numbers that an optimizer reads, such as norms: they change no shape."""
         if self.phase == "optimizer" and op_name(func) == "_local_scalar_dense":
             return 1.0
         return super().assumed(func)
@@ -108,7 +108,7 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
         return latest
 
     def own(self, parameters: Sequence[tuple[Tensor, int]]) -> None:
-        """Each parameter belongs to a module call."""
+        """Assign parameters to module calls."""
         self._owner = {storage_key(tensor): call for tensor, call in parameters}
 
     def steps_of(self) -> tuple[Step, ...]:
@@ -122,7 +122,7 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
         return tuple(finished)
 
     def close(self) -> None:
-        """Deaths, and the roles that were found out on the way."""
+        """End the record, and set the roles of storages that became known during the run."""
         super().close()
         roles = dict.fromkeys(self.kept, "saved") | self.roles
         fixed = ("parameter", "buffer", "input")
@@ -135,7 +135,7 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
 def train(
     module: nn.Module, inputs: Inputs, recorder: TrainingRecorder, training: Training, kernels: KernelSelection
 ) -> tuple[int, ...]:
-    """Run two steps under the recorder and close the record; the ids of the last outputs."""
+    """Run two steps under the recorder and close the record. Returns the ids of the last outputs."""
     trained = [p for p in module.parameters() if p.requires_grad]
     if not trained:
         raise BadInput("no parameter is trained.", "check --frozen, or leave --train out")
@@ -170,7 +170,7 @@ def train(
 
 
 class _Called(nn.Module):
-    """A function in a module's place."""
+    """A module whose forward is a given function."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__()

@@ -42,7 +42,7 @@ class Lattice:
     step: int
 
     def nodes(self) -> list[int]:
-        """The first values."""
+        """The first values of the lattice, from which a formula is found."""
         if self.step:
             return [self.start + self.step * n for n in range(NODES)]
         return [self.start * 2**n for n in range(NODES - 1)]
@@ -55,7 +55,7 @@ class Lattice:
         return [self.start + self.step * (NODES + n) for n in (steps, steps // 3, 2)]
 
     def has(self, number: int) -> bool:
-        """Whether a value is on it."""
+        """Whether a value is on the lattice."""
         if self.step:
             return number >= self.start and (number - self.start) % self.step == 0
         return number >= self.start and (number // self.start).bit_count() == 1 and number % self.start == 0
@@ -124,7 +124,7 @@ def _lattice(evaluate: Evaluate, base: Mapping[str, int], knob: str) -> Lattice 
 
 
 def _powers_of_two(evaluate: Evaluate, base: Mapping[str, int], knob: str) -> Lattice | None:
-    """The lattice of a knob that divides others: where they are too narrow, they are taken wide."""
+    """The powers of two of a knob that divides others, with the others large if their own values are too small."""
     for others in (base, {name: number if name == knob else WIDE for name, number in base.items()}):
         for start in (1, 2):
             powers = Lattice(knob, start, 0)
@@ -163,7 +163,7 @@ def _at(base: Mapping[str, int], knob: str, node: int) -> Point:
 
 
 def law(figure: str, evaluate: Evaluate, on: Sequence[Lattice], own: Point = ()) -> Law | Refused:
-    """The formula of a figure on lattices, confirmed on members apart; from larger members where small ones differ.
+    """The formula of a figure on lattices, confirmed on members that were not used to find it.
 
     A peak is the highest of several moments: for small members another moment may be the highest. `own` is the network
     itself, which has to agree with a law on a lattice that it is on.
@@ -222,7 +222,7 @@ def _on(point: Point, on: Sequence[Lattice]) -> bool:
 
 
 def _witnesses(evaluate: Evaluate, on: Sequence[Lattice], degrees: Sequence[int]) -> list[Point]:
-    """Members that had no part in the formula: the next ones of the lattice, and far ones in each knob and in all."""
+    """Members to confirm a formula: the next ones of the lattice, and far ones in each knob and in all."""
     small = [lattice.nodes()[min(2, len(lattice.nodes()) - 1)] for lattice in on]
     near = [
         tuple(lattice.nodes()[min(d + n, len(lattice.nodes()) - 1)] for lattice, d in zip(on, degrees, strict=True))
@@ -245,7 +245,7 @@ def _witnesses(evaluate: Evaluate, on: Sequence[Lattice], degrees: Sequence[int]
 
 
 def _as_many_calls(evaluate: Evaluate, point: Point, other: Point) -> bool:
-    """Whether a member takes as many op calls as another: then one far away costs no more to trace."""
+    """Whether two members take equally many op calls, so that a far one costs no more to trace."""
     a, b = evaluate(point) or {}, evaluate(other) or {}
     return bool(a.get(CALLS)) and a.get(CALLS) == b.get(CALLS)
 
