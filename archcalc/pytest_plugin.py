@@ -20,7 +20,7 @@ FOLDER = "__archcalc__"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Two options of its own."""
+    """Add the two options of archcalc to pytest."""
     group = parser.getgroup("archcalc", "shapes and budgets of neural networks")
     group.addoption("--archcalc", action="store_true", help="Collect the checks of pyproject.toml or archcalc.toml.")
     group.addoption(

@@ -41,7 +41,7 @@ def half_causal(trace: Trace) -> dict[int, int]:
 
 
 def _of(name: str, words: str, habit: Callable[[Trace, Mapping[int, int]], Mapping[int, int]]) -> Convention:
-    """Another tool's habit, which begins with our contractions."""
+    """The convention of another tool; `habit` gets our contractions and gives that tool's counts."""
     return Convention(name, words, lambda trace: habit(trace, contractions(trace)))
 
 

@@ -153,7 +153,7 @@ def _made_in_forward(trace: Trace, storage: Storage) -> bool:
 
 
 def _kept(storage: Storage, end: int) -> bool:
-    """Whether it was made by the end of forward and lives on."""
+    """Whether a storage was made before the end of forward and is freed later."""
     return storage.birth < end and storage.live_at(end)
 
 

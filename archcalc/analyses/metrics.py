@@ -50,7 +50,7 @@ class Metric:
 
     @property
     def key(self) -> str:
-        """Its key in snapshots."""
+        """The key of the figure in snapshots."""
         return self.stored or self.name
 
 
@@ -105,7 +105,7 @@ BUDGETS = {metric.budget: metric for metric in TABLE if metric.budget}
 
 
 def known_to(use: Use) -> list[Metric]:
-    """The figures that laws and sweeps, snapshots or diffs know, in the order of the table."""
+    """The figures with a given use (laws and sweeps, snapshots, or diffs), in the order of the table."""
     return [metric for metric in TABLE if use in metric.uses]
 
 

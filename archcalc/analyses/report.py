@@ -28,7 +28,7 @@ class Figures(dict[str, Any]):
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one analysis: figures by module path, which add up, and totals, which may be anything.
+    """The result of one analysis: figures by module path, which add up over modules, and totals, which need not.
 
     `keys` names the figures, so that a figure of no module is still 0 everywhere; `notes` are sentences for the reader;
     `record` holds what is no figure, such as the steps of the run or its timeline.

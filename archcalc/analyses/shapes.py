@@ -122,7 +122,7 @@ def _number(jump: Fraction) -> float:
 
 
 def _reason(trace: Trace, calls: tuple[Call, ...]) -> str:
-    """The last rule among the ops of a leaf module that is more than a rearrangement, else the last rule at all."""
+    """The rule that made a leaf module's output: of its last op that does more than rearrange, or of its last op."""
     reasons = [(call, why(trace, call)) for call in calls]
     telling = [text for call, text in reasons if text and not _rearranges(call)]
     texts = telling or [text for _, text in reasons if text]

@@ -55,7 +55,7 @@ class DispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def with_tensors_changed(value: Any, change: Callable[[Tensor], Any]) -> Any:
-    """Nested lists, tuples and dicts with every tensor changed."""
+    """Nested lists, tuples and dicts with a function applied to every tensor."""
     return tree_map_only(Tensor, change, value)
 
 
@@ -118,5 +118,5 @@ def own_modules(module: nn.Module) -> Mapping[str, nn.Module | None]:
 
 
 def destroy(library: Any) -> None:
-    """Take back the kernels that a torch.library.Library registered."""
+    """Unregister the kernels of a torch.library.Library."""
     library._destroy()

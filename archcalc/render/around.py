@@ -85,7 +85,7 @@ def at_least(report: Report) -> frozenset[str]:
 
 
 def completeness(report: Report) -> list[str]:
-    """How many op calls are of which class, and the names of those that nothing is known of."""
+    """The number of op calls in each class, and the names of ops without a rule."""
     calls, names = report.totals["calls"], report.totals["uncounted"]
     known = (
         f"{units.plural(calls['contraction'], 'contraction')} counted, "

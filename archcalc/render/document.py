@@ -29,7 +29,7 @@ class Column:
     kind: str
 
     def text(self, row: Mapping[str, Any]) -> str:
-        """The row's value as people read it; '' where there is none."""
+        """The value of a row as people read it; '' if it has none."""
         value = row.get(self.key)
         if value is None:
             return ""

@@ -62,7 +62,7 @@ def as_latex(formula: Formula, knobs: Sequence[str]) -> str:
 
 
 def big_o(powers: Sequence[tuple[int, ...]], names: Sequence[str]) -> str:
-    """The terms that nothing outgrows.
+    """The terms that no other term outgrows, as a big O.
 
     >>> big_o([(2, 1), (1, 2)], ["n", "d"]), big_o([(0,)], ["n"]), big_o([(1, -1)], ["n", "r"]), big_o([], ["n"])
     ('O(n²·d + n·d²)', 'O(1)', 'O(n/r)', 'O(1)')
@@ -99,7 +99,7 @@ def _written(term: Any) -> str:
 
 
 def _product(term: Any) -> str:
-    """Number, symbols, sums; what divides behind a stroke."""
+    """A product: the number, the symbols, the sums; divisors after a stroke."""
     number, factors = term.as_coeff_mul()
     sign = "-" if number < 0 else ""
     number = abs(number)

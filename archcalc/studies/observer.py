@@ -4,13 +4,13 @@ from __future__ import annotations
 
 
 class Observer:
-    """Told of each part of a study that is done. This one keeps silent."""
+    """Receives the progress of a study; this base class ignores it."""
 
     def expect(self, parts: int) -> None:
-        """So many parts will be done in all."""
+        """Called before a study begins, with the number of its parts."""
 
     def advance(self) -> None:
-        """One more part is done."""
+        """Called when one more part is done."""
 
 
 SILENT = Observer()

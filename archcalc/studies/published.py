@@ -31,7 +31,7 @@ class About:
 
 
 def about(report: Report, setup: Setup) -> About:
-    """The page's facts; figures published for other settings are compared with a run under those."""
+    """A definition's description and figures; published ones are compared with a run under the paper's settings."""
     network = network_of(report)
     if network is None:
         reference = report.trace.model.reference

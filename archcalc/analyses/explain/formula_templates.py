@@ -17,7 +17,7 @@ OPTION = re.compile(r" ?\[(?P<part>[^\]]*) if (?P<condition>\w+)\]")
 
 
 def in_letters(template: str) -> str:
-    """The template as people read it, with its conditions in words.
+    """The template with its conditions in words.
 
     >>> in_letters("out · in [+ out if bias]")
     'out · in (+ out if bias)'

@@ -71,5 +71,5 @@ class Kind:
 
 
 def has(seen: Seen, parameter: str, condition: str) -> set[str]:
-    """The condition, where the layer has such a parameter or buffer."""
+    """The condition, if the layer has a parameter or buffer of that name."""
     return {condition} if parameter in seen.parameters else set()

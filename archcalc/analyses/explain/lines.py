@@ -116,7 +116,7 @@ def parts(report: Report, layer: Layer) -> list[Part]:
 
 
 def _pieces(report: Report, layer: Layer) -> Iterator[tuple[str, Kind | None, int, int]]:
-    """Layers with formulas whole; of all others what they do themselves, and then what is in them."""
+    """The layers of a module: those with formulas whole; all others as their own ops, followed by their children."""
     kind = BY_TYPE.get(layer.type)
     if kind and (not layer.children or kind_of(report, layer)):
         yield layer.type, kind, layer.total["params"], layer.total["macs"]

@@ -124,7 +124,7 @@ def _features(config: Any, name: str) -> Input:
 
 
 def _configs(config: Any) -> list[Any]:
-    """The configuration and those inside it."""
+    """A configuration and the configurations nested in it."""
     parts = ("vision_config", "image_config", "audio_config", "encoder_config", "encoder", "backbone_config")
     return [config, *(part for name in parts if (part := getattr(config, name, None)) is not None)]
 

@@ -85,7 +85,7 @@ class Constants:
             self._known[key] = weakref.ref(tensor, lambda _: self._known.pop(key, None)), value
 
     def _forget(self, args: Sequence[Any]) -> None:
-        """An unknown value is written into the first argument, and so into all that share its storage."""
+        """Forget the known values of an op's first argument, and of all tensors that share its storage."""
         if not args or not isinstance(args[0], Tensor):
             return
         storage = storage_key(args[0])

@@ -58,7 +58,7 @@ class NeedsValues(Exception):
 
 
 class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
-    """The growing record of a run; as a mode it sees every op below autograd."""
+    """The record of a run while it grows; a dispatch mode that sees every op below autograd."""
 
     def __init__(self, module: nn.Module, kernels: KernelSelection) -> None:
         super().__init__()

@@ -65,7 +65,7 @@ class Loss:
         self.targets: list[Tensor] = []
 
     def __call__(self, out: Any) -> Tensor:
-        """The loss of a forward's output; BadInput where nothing in it is trained."""
+        """The loss of a forward's output; BadInput if nothing in it needs a gradient."""
         outputs = [t for t in tensors_in(out) if t.requires_grad]
         if not outputs:
             raise BadInput("no output depends on a parameter that is trained.", "check --frozen, or leave --train out")

@@ -25,7 +25,7 @@ def as_csv(documents: Sequence[Document]) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """Shapes and fields in one word, names with spaces between, settings as JSON."""
+    """A value as the text of one cell: shapes as 1x3x224x224, names separated by spaces, settings as JSON."""
     if isinstance(value, dict) or (isinstance(value, list) and value and isinstance(value[0], dict)):
         return json.dumps(value)
     if not isinstance(value, list | tuple) or not value:

@@ -20,7 +20,7 @@ def as_json(documents: Sequence[Document]) -> str:
 
 
 def error_as_json(kind: str, message: str, hint: str) -> str:
-    """An error as a document of its own."""
+    """An error as a JSON document."""
     return dumps({"schema_version": SCHEMA_VERSION, "error": {"kind": kind, "message": message, "hint": hint}})
 
 
@@ -42,7 +42,7 @@ def _object(document: Document) -> dict[str, Any]:
 
 
 def with_former_keys(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures, also under the keys that they had before; those stay within this schema version.
+    """The figures, also under their former keys, which stay within this schema version.
 
     >>> with_former_keys({"params_bytes": 8})
     {'params_bytes': 8, 'param_bytes': 8}

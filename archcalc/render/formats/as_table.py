@@ -87,7 +87,7 @@ def bar(fraction: float) -> str:
 
 
 def _widths(lines: Sequence[Sequence[str]], kinds: Sequence[str], width: int | None) -> list[int]:
-    """How wide each column may be: names give way, all else never; nothing gives way where that would not be enough."""
+    """The width of each column. Only names are shortened, and only if the table then fits."""
     natural = [max(len(line[column]) for line in lines) for column in range(len(kinds))]
     widths = list(natural)
     if width is None:

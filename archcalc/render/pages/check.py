@@ -12,7 +12,7 @@ from archcalc.text import units
 
 
 def checks(run: CheckRun) -> Document:
-    """The table of all budgets, and below it what is to be said of those that do not hold."""
+    """The table of all budgets, with reasons and next steps below it for those that fail."""
     columns = [
         Column("check", "check", GROUP),
         Column("status", "", TEXT),

@@ -95,7 +95,7 @@ def _row(change: Change) -> dict[str, Any]:
 
 
 def _only_output(change: Change) -> bool:
-    """Whether a layer is what it was, on an input of another size."""
+    """Whether only the output shape of a layer changed."""
     old, new = change.old, change.new
     return (
         old is not None
@@ -106,7 +106,7 @@ def _only_output(change: Change) -> bool:
 
 
 def _described(change: Change) -> str:
-    """The kind of layer, and those parts of its description that are not what they were."""
+    """The kind of layer, and the parts of its description that changed."""
     old, new = change.old, change.new
     if old is None or new is None:
         return (new or old).type if new or old else ""  # type: ignore[union-attr]
@@ -119,7 +119,7 @@ def _described(change: Change) -> str:
 
 
 def _became(before: str, after: str) -> str:
-    """A part of a description that is another now.
+    """A part of a description, old and new.
 
     >>> _became("in_features=64", "in_features=80"), _became("64", "80")
     ('in_features 64 → 80', '64 → 80')
@@ -156,7 +156,7 @@ def _size(row: Mapping[str, Any]) -> tuple[int, int, int]:
 
 
 def _sum(key: str, old: Snapshot, new: Snapshot) -> dict[str, Any] | None:
-    """One figure in all; None where one of them lacks it."""
+    """The old and new total of one figure with the change; None if a snapshot lacks it."""
     if key not in old.totals or key not in new.totals:
         return None
     before, after = int(old.totals[key]), int(new.totals[key])

@@ -21,7 +21,7 @@ from archcalc.text import units
 
 
 def laws(result: Laws, *, latex: bool = False) -> Document:
-    """The laws of a model over its knobs; what has none is in the notes."""
+    """The laws of a model over its knobs; figures without a law are in the notes."""
     laws_, over, step = result.laws, result.knobs, step_words(result.members.setup)
     written = "latex" if latex else "law"
     columns = [
@@ -97,7 +97,7 @@ def _row(law: Law, over: Sequence[str]) -> dict[str, Any]:
 
 
 def _alone(law: Law, axis: int, name: str) -> str:
-    """The big O in one knob, all others fixed."""
+    """The big O in one knob, with all others fixed."""
     powers: Formula = {(powers_[axis],): Fraction(1) for powers_ in law.formula}
     return big_o(leading(powers), [name])
 

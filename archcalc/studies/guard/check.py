@@ -37,7 +37,7 @@ class Judged:
 
     @property
     def bad(self) -> list[Verdict]:
-        """The verdicts that are not OK."""
+        """The verdicts other than OK."""
         return [verdict for verdict in self.verdicts if verdict.status != OK]
 
 
@@ -84,7 +84,7 @@ def found_file(file: str) -> str:
 
 
 def checks_of(file: str, only: Sequence[str] = ()) -> list[Check]:
-    """The checks of a file, or those of some names."""
+    """The checks of a file, or only those with the given names."""
     checks = parse(_text(file), file)
     if not checks:
         raise BadConfig(file, "it has no checks", "let  archcalc init MODEL  propose a section")
@@ -102,7 +102,7 @@ def _text(file: str) -> str:
 
 
 def run(file: str, checks: Sequence[Check], observer: Observer = SILENT) -> CheckRun:
-    """Every check of a file; a model that cannot be analysed is a verdict, not an error."""
+    """Run every check of a file; a model that cannot be analysed gives a verdict, not an error."""
     letters: Letters = {}
     observer.expect(len(checks))
     done = []
@@ -114,7 +114,7 @@ def run(file: str, checks: Sequence[Check], observer: Observer = SILENT) -> Chec
 
 
 def judge(check: Check, letters: Letters) -> Judged:
-    """One check: its model traced, its baseline read, its budgets judged; in the folder of its file."""
+    """Run one check in the folder of its file: trace the model, read the baseline, judge the budgets."""
     typed = _typed(check)
     try:
         now = taken(check.model, setup_of(check.settings, check.trains), check.trains)
@@ -135,7 +135,7 @@ def exit_code(done: CheckRun) -> int:
 
 
 def update_baselines(file: str, checks: Sequence[Check]) -> list[str]:
-    """Write today's snapshots to the files that checks name as baselines; the files written."""
+    """Write today's snapshots to the files that checks name as baselines. Returns the files written."""
     with chdir(Path(file).parent):
         return [str(Path(file).parent / path) for path in _update_here(file, checks)]
 
@@ -158,7 +158,7 @@ def _update_here(file: str, checks: Sequence[Check]) -> list[str]:
 
 
 def _baseline(check: Check) -> Snapshot | None:
-    """The baseline's snapshot of this model; None where there is no such file yet."""
+    """The baseline's snapshot of this model; None if the file does not exist yet."""
     if not check.baseline or not Path(check.baseline).exists():
         return None
     snapshots = read(check.baseline)

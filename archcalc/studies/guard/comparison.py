@@ -34,7 +34,7 @@ class Comparison(Shown):
 
     @property
     def changed(self) -> bool:
-        """Whether a layer is not what it was."""
+        """Whether any layer changed."""
         return any(change.status != SAME for change in self.changes)
 
 

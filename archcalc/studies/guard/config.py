@@ -99,7 +99,7 @@ class Places:
         self.starts = [number for number, line in enumerate(self.lines, start=1) if pattern.match(line)]
 
     def of(self, table: int, key: str = "") -> int:
-        """The line of a key in the table of that number; of the table itself without one, or where it hides."""
+        """The line of a key in the table of that number; the line of the table if there is no key, or none is found."""
         start = self.starts[table] if table < len(self.starts) else 1
         end = self.starts[table + 1] if table + 1 < len(self.starts) else len(self.lines) + 1
         pattern = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]|\s*\[.*\.{re.escape(key)}\s*\]")

@@ -21,7 +21,7 @@ LARGEST = 100_000
 
 @dataclass(frozen=True)
 class Change:
-    """One layer before and after; None where it was not, or is not any more."""
+    """One layer before and after: `old` is None for a new layer, `new` is None for one that is gone."""
 
     old: LayerRecord | None
     new: LayerRecord | None
@@ -46,13 +46,13 @@ class Change:
 
 
 def diff(old: Snapshot, new: Snapshot) -> list[Change]:
-    """Every layer of both, in the order of the new network, those that are gone where they were."""
+    """Pair the layers of two networks, in the order of the new one; layers that are gone stand where they were."""
     pairs = [Change(a, b) for a, b in _aligned(list(old.layers), list(new.layers))]
     return list(_rejoined(pairs))
 
 
 def totals(changes: Sequence[Change]) -> dict[str, int]:
-    """The difference of each figure in sum, new minus old."""
+    """The difference of each total, new minus old."""
     return {figure: sum(change.by(figure) for change in changes) for figure in LAYER_FIGURES}
 
 
@@ -60,7 +60,7 @@ Pair = tuple[LayerRecord | None, LayerRecord | None]
 
 
 def _aligned(old: list[LayerRecord], new: list[LayerRecord]) -> Iterator[Pair]:
-    """Equal beginnings and endings as they are; what lies between them by the best alignment."""
+    """Pair equal layers at both ends, and align what lies between them."""
     first = 0
     while first < min(len(old), len(new)) and _identical(old[first], new[first]):
         first += 1
@@ -107,7 +107,7 @@ def _anchored(
 
 
 def _score(pairs: Sequence[Pair]) -> int:
-    """The likeness of an alignment in sum."""
+    """The sum of the likenesses of the pairs in an alignment."""
     return sum(_likeness(old, new) for old, new in pairs if old is not None and new is not None)
 
 

@@ -31,7 +31,7 @@ def proposal(references: Sequence[str], setup: Setup, settings: Mapping[str, obj
 
 
 def _room(figure: int) -> int:
-    """A twentieth more, in three digits."""
+    """A limit 5% above a figure, rounded up to three digits."""
     more = figure + figure // 20
     unit: int = 10 ** max(0, len(str(more)) - 3)
     return -(-more // unit) * unit

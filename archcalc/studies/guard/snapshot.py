@@ -43,7 +43,7 @@ class LayerRecord:
 
     @property
     def signature(self) -> tuple[Any, ...]:
-        """Everything but its place."""
+        """Everything but its path."""
         return self.type, self.extra, self.output, self.params, self.buffers, self.macs, self.calls
 
 

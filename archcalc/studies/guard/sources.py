@@ -44,7 +44,7 @@ def named(reference: str, setup: Setup) -> tuple[Snapshot, ...]:
 
 
 def _is_trace(path: str) -> bool:
-    """Whether a file holds a stored trace; what cannot be read is none."""
+    """Whether a file holds a stored trace; False if it cannot be read."""
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValueError, RecursionError):

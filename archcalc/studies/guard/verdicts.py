@@ -32,7 +32,7 @@ class Verdict:
 
     @property
     def fails(self) -> bool:
-        """Whether it stops a build."""
+        """Whether this verdict fails the check."""
         return self.status in (FAIL, ERROR)
 
 

@@ -251,7 +251,7 @@ def _as_many_calls(evaluate: Evaluate, point: Point, other: Point) -> bool:
 
 
 def passes(formula: Formula) -> tuple[int, int] | None:
-    """Of a formula in one knob: its highest power, and the first value at which that term exceeds all others together.
+    """The highest power of a formula in one knob, and the first value at which that term exceeds the sum of all others.
 
     None where one term is all there is.
 

@@ -134,7 +134,7 @@ def _laws(reference: str | Subject, setup: Setup, over: Sequence[str], wanted: S
 
 
 def _trainable(members: Members, base: Mapping[str, int], figures: Sequence[Metric]) -> Sequence[Metric]:
-    """All figures; those of training only where the model can be trained."""
+    """All figures; those of training only if the model can be trained."""
     trains = members.figures((), True)(tuple(base.values())) is not None
     return [metric for metric in figures if trains or not metric.trains]
 

@@ -53,7 +53,7 @@ class Form:
 
     @property
     def reaches(self) -> bool:
-        """Whether it knows of a reach."""
+        """Whether the length of the path depends on the reach w."""
         return "{w}" in self.words
 
 
@@ -106,7 +106,7 @@ def _path(kind: LayerKind, setup: Setup, observer: Observer) -> tuple[str, str]:
 
 
 def _times(factor: float, words: str) -> str:
-    """A multiple of a form.
+    """The form multiplied by a number.
 
     >>> _times(3, "1"), _times(1, "(n - 1)"), _times(3, "(n - 1)/(r - 1)")
     ('3', 'n - 1', '3·(n - 1)/(r - 1)')

@@ -12,7 +12,7 @@ from archcalc.errors import WrongUse
 
 
 def _power(base: Any, exponent: Any) -> Any:
-    """A power that is reckoned at once."""
+    """A power with an exponent small enough to compute at once."""
     if abs(exponent) > 64 or abs(base) > 2**64:
         raise ArithmeticError("that power is too large")
     return base**exponent

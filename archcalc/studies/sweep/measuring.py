@@ -24,7 +24,7 @@ DASK = "dask://"
 
 
 def measured(reference: str | Subject, setup: Setup, member: Member, figures: Sequence[str]) -> Row:
-    """The figures of one member, or the sentence of the error that it ends in; what a worker runs."""
+    """The figures of one member, or the sentence of its error; a worker runs this."""
     wanted = [metric_named(name) for name in figures]
     try:
         report = member_report(reference, setup, member, any(metric.trains for metric in wanted))
@@ -63,7 +63,7 @@ class Grid:
 
 
 def run(grid: Grid, executor: Executor | None, store: Store, observer: Observer = SILENT) -> list[Row]:
-    """The row of every member in the order of the grid; those of the store are not measured again."""
+    """Measure the members that the store lacks. Returns the row of every member in the order of the grid."""
     observer.expect(len(grid.members))
     rows = {
         key_of(member): {**member, **store.known[key_of(member)]}
@@ -108,7 +108,7 @@ def _result(done: Future[Row], member: Member) -> Row:
 
 
 def executor_named(name: str, jobs: int | None, tasks: int) -> AbstractContextManager[Executor | None]:
-    """Processes of this machine, or a cluster of dask's at dask://HOST:PORT."""
+    """An executor of processes on this machine, or of a dask cluster at dask://HOST:PORT."""
     if name.startswith(DASK):
         return _on_dask(name.removeprefix(DASK))
     if name:
@@ -131,7 +131,7 @@ def _here(workers: int) -> Iterator[Executor | None]:
 
 
 def _not_interrupted() -> None:
-    """Ctrl-C is for the process that asked; it tells its workers."""
+    """Ignore Ctrl-C in a worker: the main process receives it and stops its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

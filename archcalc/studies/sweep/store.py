@@ -82,7 +82,7 @@ class Store:
 
 
 def key_of(member: Mapping[str, Any]) -> str:
-    """A member as its settings are typed, whatever the file made of them.
+    """A member as its settings are typed, so that values read from a file equal values given.
 
     >>> key_of({"depth": 40}) == key_of({"depth": "40"})
     True

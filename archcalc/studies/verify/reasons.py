@@ -125,7 +125,7 @@ def _where(report: Report, counted: Counted) -> str:
 
 
 def _reading(report: Report, figure: str, printed: str) -> str:
-    """How the printed number comes about, where one plain reading of the network gives it."""
+    """The plain reading of the network that gives the printed number, if there is one."""
     ours, unit = int(report.totals[figure]), last_digit(printed)
     if Decimal(parse_count(printed)) == (Decimal(ours) // unit) * unit:
         return f"{si(ours)} cut, not rounded"

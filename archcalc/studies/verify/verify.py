@@ -46,7 +46,7 @@ def verified(reference: str | Subject, setup: Setup) -> Verification:
 
 
 def verified_catalogue(setup: Setup, observer: Observer = SILENT) -> list[Verification]:
-    """The same for every network of the catalogue."""
+    """Every check that applies to each network of the catalogue."""
     names = list(catalogue.entries())
     observer.expect(len(names))
     verifications = []
@@ -74,7 +74,7 @@ def _with_knobs(name: str, knobs: Mapping[str, Any]) -> Report:
 
 
 def _elsewhere(report: Report, network: Network) -> list[Counterpart]:
-    """The same network of a library, on the same input; said to be absent where it is not installed."""
+    """The same network in a library, on the same input; a line says so if the library is not installed."""
     if not network.same_as:
         return []
     shapes = tuple(f"{given.dtype}:{shape(given.shape)}" for given in report.trace.inputs[:1])
