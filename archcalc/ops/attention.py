@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from math import prod
 
-from archcalc.ops.axes import Field, Seen
 from archcalc.ops.call_view import CallView
+from archcalc.ops.reductions import along_dim
 from archcalc.ops.registry import FREE, Causal, Op, Work, passes
 from archcalc.tracing import Shape
 
@@ -79,11 +79,5 @@ def scaled_dot_product_attention_backward(query: Shape, key: Shape, value: Shape
     return prod(query[:-1]) * key[-2] * (3 * query[-1] + 2 * value[-1])
 
 
-@SOFTMAX.field
-@LOG_SOFTMAX.field
-def along_dim(call: CallView, seen: Seen, shape: Shape) -> Field:
-    """Every position of the dimension sees all of it."""
-    field, _ = seen[0]
-    dim = call.attributes.get("dim")
-    along = int(dim) % len(shape) if isinstance(dim, int) else -1
-    return tuple(a.whole() if a and d == along else a for d, a in enumerate(field))
+SOFTMAX.field(along_dim)
+LOG_SOFTMAX.field(along_dim)

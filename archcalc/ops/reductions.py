@@ -62,7 +62,7 @@ def reduction_field(call: CallView, seen: Seen, shape: Shape) -> Field:
 
 
 @CUMULATED.field
-def cumulated_field(call: CallView, seen: Seen, shape: Shape) -> Field:
+def along_dim(call: CallView, seen: Seen, shape: Shape) -> Field:
     """Every position of the dimension sees all of it."""
     field, _ = seen[0]
     dim = call.attributes.get("dim")
