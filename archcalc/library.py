@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from archcalc.engine.setup import Keywords, setup_from
+from archcalc.analyses.metrics import LAW, known_to, metric_named
+from archcalc.engine.setup import Keywords, Setup, setup_from
 from archcalc.engine.subject import Subject
 from archcalc.errors import WrongUse
 from archcalc.tracing import Trace
@@ -71,7 +72,8 @@ def analyze(model: str | nn.Module | type[nn.Module] | Trace, inputs: Any = None
 
     if not isinstance(model, Trace):
         return analyze(trace(model, inputs, **how))
-    if inputs is not None or any(how.values()):
+    setup_from(how)  # refuses wrong keywords
+    if inputs is not None or any(value is not None and value is not False for value in how.values()):
         raise WrongUse("a trace is of one run: its inputs and settings cannot be changed.", "pass the model itself")
     return analyze(model)
 
@@ -91,7 +93,9 @@ def law(
     """
     from archcalc.studies.law.law import laws
 
-    return laws(Subject(model, inputs), setup_from(how), _several(over), _several(figures), measure)
+    setup = setup_from(how)
+    _demand_use_of_step(setup, _several(figures))
+    return laws(Subject(model, inputs), setup, _several(over), _several(figures), measure)
 
 
 @with_keywords
@@ -111,10 +115,9 @@ def sweep(
     from archcalc.studies.sweep.sweep import Choice, Workers
     from archcalc.studies.sweep.sweep import sweep as study
 
-    choice = Choice(where, sort)
-    return study(
-        Subject(model, inputs), setup_from(how), _several(values), _several(figures), choice, workers=Workers(1)
-    )
+    setup, names = setup_from(how), _several(figures)
+    _demand_use_of_step(setup, names)
+    return study(Subject(model, inputs), setup, _several(values), names, Choice(where, sort), workers=Workers(1))
 
 
 @with_keywords
@@ -149,15 +152,20 @@ def snapshot(model: str | nn.Module | type[nn.Module], inputs: Any = None, **how
     """Figures by layer to keep and to compare; with `train` also the peak of a training step."""
     from archcalc.studies.guard.sources import taken
 
-    setup = setup_from(how)
-    return taken(Subject(model, inputs), setup, setup.training is not None)
+    return taken(Subject(model, inputs), setup_from(how))
 
 
 @with_keywords
 def diff(
-    old: str | nn.Module | Snapshot, new: str | nn.Module | Snapshot, inputs: Any = None, **how: Unpack[Keywords]
+    old: str | nn.Module | type[nn.Module] | Snapshot,
+    new: str | nn.Module | type[nn.Module] | Snapshot,
+    inputs: Any = None,
+    **how: Unpack[Keywords],
 ) -> Comparison:
-    """What changed between two networks, layer by layer: each a model, a snapshot, or the file of one of one model."""
+    """The layers that changed between two networks. Each side is a model, a snapshot, or the path of a snapshot.
+
+    A snapshot file must hold one model. With `train` the peaks of a training step are compared too.
+    """
     from archcalc.studies.guard.comparison import compared_two
 
     return compared_two(old, new, setup_from(how), inputs)
@@ -182,6 +190,13 @@ def compare(*models: str | nn.Module | type[nn.Module], inputs: Any = None, **ho
     if not models:
         raise WrongUse("compare needs models.", 'write  archcalc.compare("resnet-50", "densenet-121")')
     return side_by_side([Subject(model, inputs) for model in models], setup_from(how))
+
+
+def _demand_use_of_step(setup: Setup, figures: Sequence[str]) -> None:
+    """WrongUse for a training step that none of the figures is of; the default figures of laws are in part."""
+    if setup.training and figures and not any(metric_named(name).trains for name in figures):
+        steps = ", ".join(metric.name for metric in known_to(LAW) if metric.trains)
+        raise WrongUse("no figure is of a training step, so train has no effect.", f"add one of  {steps}")
 
 
 def _several(names: str | Sequence[str]) -> list[str]:

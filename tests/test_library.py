@@ -195,3 +195,26 @@ def test_former_keys_warn_in_python_and_stay_in_json() -> None:
     assert all(row["buffer_bytes"] == row["buffers_bytes"] for row in answer["rows"])
     swept = json.loads(run("sweep", "resnet-20", "--set", "batch=1,2", "--figure", "param_bytes", "--json").out)
     assert swept["rows"][0]["params_bytes"] == swept["rows"][0]["param_bytes"]
+
+
+def test_no_keyword_is_ignored():
+    trace = archcalc.trace(NET, (1, 3, 8, 8))
+    for how in ({"batch": 0}, {"mode": "eval"}, {"unknown": None}):
+        with pytest.raises(archcalc.ArchcalcError):
+            archcalc.analyze(trace, **how)
+    with pytest.raises(archcalc.ArchcalcError, match="no figure is of a training step"):
+        archcalc.sweep("resnet-20", "depth=20,32", train=True)
+    with pytest.raises(archcalc.ArchcalcError, match="no figure is of a training step"):
+        archcalc.law("resnet-20", "batch", "macs", train=archcalc.Training("sgd"))
+    snapshot = archcalc.snapshot(NET, (1, 3, 8, 8))
+    with pytest.raises(archcalc.ArchcalcError, match="both sides are files or snapshots"):
+        archcalc.diff(snapshot, snapshot, inputs=(1, 3, 8, 8))
+
+
+def test_a_diff_with_a_training_step_compares_its_peaks():
+    wider = nn.Sequential(nn.Conv2d(3, 64, 3), nn.ReLU())
+    difference = archcalc.diff(NET, wider, inputs=(1, 3, 8, 8), train=True)
+    for model, snapshot in ((NET, difference.old), (wider, difference.new)):
+        peak = archcalc.analyze(model, (1, 3, 8, 8), train=True).totals["peak_bytes"]
+        assert snapshot.totals["train_peak_bytes"] == peak
+    assert "training step" in str(difference)

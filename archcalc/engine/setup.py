@@ -245,7 +245,7 @@ def setup_from(keywords: Keywords) -> Setup:
     (288, 288)
     """
     values: dict[str, Any] = {key: value for key, value in keywords.items() if value is not None}
-    unknown = [key for key in values if key not in Keywords.__annotations__]
+    unknown = [key for key in keywords if key not in Keywords.__annotations__]
     if unknown:
         known = ", ".join(Keywords.__annotations__)
         raise WrongUse(f"there is no keyword '{unknown[0]}'.", f"keywords  {known}; all others:  setup=Setup(...)")

@@ -31,4 +31,4 @@ def snapshot(
     from archcalc.studies.guard.sources import taken
 
     setup = replace(options, train=train).setup
-    emit_text(to_json([taken(reference, setup, train) for reference in model]), options.output, options.quiet)
+    emit_text(to_json([taken(reference, setup) for reference in model]), options.output, options.quiet)

@@ -117,7 +117,7 @@ def judge(check: Check, letters: Letters) -> Judged:
     """Run one check in the folder of its file: trace the model, read the baseline, judge the budgets."""
     typed = _typed(check)
     try:
-        now = taken(check.model, setup_of(check.settings, check.trains), check.trains)
+        now = taken(check.model, setup_of(check.settings, check.trains))
         baseline = _baseline(check)
     except ArchcalcError as error_:
         if isinstance(error_, BadConfig):
@@ -144,7 +144,7 @@ def _update_here(file: str, checks: Sequence[Check]) -> list[str]:
     by_file: dict[str, list[Snapshot]] = {}
     for check in checks:
         if check.baseline:
-            now = taken(check.model, setup_of(check.settings, check.trains), check.trains)
+            now = taken(check.model, setup_of(check.settings, check.trains))
             by_file.setdefault(check.baseline, []).append(now)
     if not by_file:
         raise WrongUse(f"no check of {file} has a baseline.", 'add  baseline = ".archcalc/net.json"')

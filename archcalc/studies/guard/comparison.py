@@ -11,7 +11,7 @@ from archcalc.engine.subject import Subject
 from archcalc.errors import WrongUse
 from archcalc.studies.guard.diff import SAME, Change, diff
 from archcalc.studies.guard.snapshot import Snapshot
-from archcalc.studies.guard.sources import named, taken
+from archcalc.studies.guard.sources import is_file, stored, taken
 from archcalc.text.faces import Shown
 
 Side = Any
@@ -38,33 +38,39 @@ class Comparison(Shown):
         return any(change.status != SAME for change in self.changes)
 
 
-def compared(old: str, new: str, setup: Setup) -> list[Comparison]:
-    """A comparison for each pair of models; the setup applies to models, not to files."""
-    olds, news = (named(side, setup if _is_model(side) else Setup()) for side in (old, new))
-    if setup != Setup() and not (_is_model(old) or _is_model(new)):
-        raise WrongUse("both sides are files: their inputs and knobs cannot be changed.", "leave the options out")
+def compared(old: Side, new: Side, setup: Setup) -> list[Comparison]:
+    """A comparison for each pair of models; the setup applies to models, not to files and snapshots."""
+    olds, news = _both(old, new, setup)
     return [Comparison(before, after, diff(before, after)) for before, after in _pairs(olds, news)]
 
 
 def compared_two(old: Side, new: Side, setup: Setup, inputs: Any = None) -> Comparison:
     """The comparison of two single models; a file of several is refused."""
-    sides = [_snapshots(side, setup, inputs) for side in (old, new)]
+    sides = _both(old, new, setup, inputs)
     if any(len(snapshots) != 1 for snapshots in sides):
         raise WrongUse("a side holds several models.", "name one of them, or use  archcalc diff  on the command line")
     (before,), (after,) = sides
     return Comparison(before, after, diff(before, after))
 
 
+def _both(old: Side, new: Side, setup: Setup, inputs: Any = None) -> list[tuple[Snapshot, ...]]:
+    """The snapshots of both sides; WrongUse if setup or inputs are given and no side is a model."""
+    sides = [_snapshots(side, setup, inputs) for side in (old, new)]
+    if (setup != Setup() or inputs is not None) and not (_is_model(old) or _is_model(new)):
+        raise WrongUse(
+            "both sides are files or snapshots: their inputs and knobs cannot be changed.", "leave the options out"
+        )
+    return sides
+
+
 def _snapshots(side: Side, setup: Setup, inputs: Any) -> tuple[Snapshot, ...]:
     if isinstance(side, Snapshot):
         return (side,)
-    if isinstance(side, str) and not _is_model(side):
-        return named(side, Setup())
-    return (taken(Subject(side, inputs), setup),)
+    return (taken(Subject(side, inputs), setup),) if _is_model(side) else stored(side)
 
 
-def _is_model(reference: str) -> bool:
-    return not reference.endswith(".json") or ":" in reference
+def _is_model(side: Side) -> bool:
+    return not isinstance(side, Snapshot) and not (isinstance(side, str) and is_file(side))
 
 
 def _pairs(olds: tuple[Snapshot, ...], news: tuple[Snapshot, ...]) -> list[tuple[Snapshot, Snapshot]]:

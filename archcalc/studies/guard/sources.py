@@ -8,21 +8,20 @@ from pathlib import Path
 
 from archcalc import engine
 from archcalc.analyses import Flops, Memory, Params, analyze
-from archcalc.engine import Setup, Training
+from archcalc.engine import Setup
 from archcalc.engine.subject import Subject
-from archcalc.errors import BadReference, WrongUse, unreadable
+from archcalc.errors import BadReference, unreadable
 from archcalc.studies.guard.snapshot import Snapshot, from_json, is_snapshot, snapshot
 
 ANALYSES = (Params(), Flops(), Memory())
 
 
-def taken(reference: str | Subject, setup: Setup, trains: bool = False) -> Snapshot:
-    """The snapshot of a model, or of a stored trace; with `trains` also the peak of a training step."""
+def taken(reference: str | Subject, setup: Setup) -> Snapshot:
+    """The snapshot of a model, or of a stored trace; if the setup has a training step, also its peak."""
     plain = analyze(engine.trace(reference, replace(setup, training=None)), ANALYSES)
-    if not trains:
+    if setup.training is None:
         return snapshot(plain)
-    step = replace(setup, training=setup.training or Training(), mode="eval")
-    return snapshot(plain, analyze(engine.trace(reference, step), (Params(), Memory())))
+    return snapshot(plain, analyze(engine.trace(reference, replace(setup, mode="eval")), (Params(), Memory())))
 
 
 def read(path: str) -> tuple[Snapshot, ...]:
@@ -33,14 +32,14 @@ def read(path: str) -> tuple[Snapshot, ...]:
         raise BadReference(path, f"the file cannot be read ({unreadable(error)})") from None
 
 
-def named(reference: str, setup: Setup) -> tuple[Snapshot, ...]:
-    """The snapshots of one side of a diff: those of a file, or that of a model or a stored trace."""
-    if reference.endswith(".json") and ":" not in reference and not _is_trace(reference):
-        if setup != Setup():
-            hint = "leave the options out, or name the model instead of its file"
-            raise WrongUse(f"{reference} is a snapshot: its inputs and knobs cannot be changed.", hint)
-        return read(reference)
-    return (taken(reference, setup),)
+def is_file(reference: str) -> bool:
+    """Whether a reference is the path of a snapshot or of a stored trace."""
+    return reference.endswith(".json") and ":" not in reference
+
+
+def stored(path: str) -> tuple[Snapshot, ...]:
+    """The snapshots of a file, or that of a stored trace."""
+    return (taken(path, Setup()),) if _is_trace(path) else read(path)
 
 
 def _is_trace(path: str) -> bool:
