@@ -19,7 +19,7 @@ from archcalc.tracing import Trace
 
 
 class Use(Flag):
-    """Where a figure can be used: in laws and sweeps; in snapshots; in the sums of a diff."""
+    """The uses of a figure: laws and sweeps, snapshots, the totals of a diff."""
 
     LAW = auto()
     SNAPSHOT = auto()

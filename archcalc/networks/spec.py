@@ -1,4 +1,4 @@
-"""What a definition says of itself: its paper, its knobs, its input, its published figures. No torch here."""
+"""A definition's own data: its paper, its knobs, its input, its published figures. No torch here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Paper:
-    """Where a definition comes from."""
+    """The publication that a definition follows."""
 
     title: str
     authors: str

@@ -1,4 +1,4 @@
-"""What is known of each ATen op, from the shapes of one call alone: one entry an op. No torch.
+"""The rules of each ATen op, from the shapes of one call alone: one entry an op. No torch.
 
 A file holds the entries of a family of ops; importing the room registers them all. Packages add entries for the ops of
 their own libraries with `contraction` and `elementwise`.

@@ -1,4 +1,4 @@
-"""What is known of an op in one entry: multiply-adds, other work, why its shape is what it is, its receptive field.
+"""One entry an op: its multiply-adds, its other work, the rule of its shape, its receptive field.
 
 An entry belongs to one or several ops that behave alike. A rule sees the shapes and attributes of one call, no torch.
 Packages add entries for the ops of their own libraries with `contraction` and `elementwise`.

@@ -21,7 +21,7 @@ def diff(
     *,
     options: Options,
 ) -> None:
-    """What changed between two networks, layer by layer, through renames and insertions.
+    """Changes between two networks, layer by layer, through renames and insertions.
 
     \b
     Examples:

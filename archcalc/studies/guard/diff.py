@@ -1,4 +1,4 @@
-"""What changed between two networks, layer by layer, through renames and insertions. Showing is a diff against nothing.
+"""Changes between two networks, layer by layer, through renames and insertions. Showing is a diff against nothing.
 
 Layers are aligned in the order of the network: those of one type match, the better the more of description, shape and
 parameters they share, and their place counts too. Layers that are left over are matched by path, then by signature.

@@ -37,7 +37,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Workers:
-    """Where members are measured: in this many processes (None: one a core), or on a cluster at dask://HOST:PORT."""
+    """The workers that measure members: `jobs` processes (None: one a core), or a cluster at dask://HOST:PORT."""
 
     jobs: int | None = None
     executor: str = ""
