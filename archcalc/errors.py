@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 
 from archcalc.text.spelling import normal, setting
+from archcalc.text.units import size
 
 
 class ArchcalcError(Exception):
@@ -210,10 +211,33 @@ class NeedsData(ArchcalcError):
     kind = "needs_data"
     exit_code = 3
 
-    def __init__(self, where: str, operation: str) -> None:
+    def __init__(self, where: str, operation: str, lost: Sequence[str] = (), data: bool = False) -> None:
+        why = "there are no data here"
+        hint = "add  --data  to compute on random values beside the run, or branch on shapes instead"
+        if data:
+            why = f"they were lost at {', '.join(lost)}" if lost else "they are unknown"
+            hint = "leave --device out: its kernels have no counterpart on this CPU" if lost else "report the model"
+        message = f"the model asks for a tensor's values ({operation}), and {why}."
+        super().__init__(message, f"at    {where}\nhint  {hint}")
+
+
+class CannotFollow(ArchcalcError):
+    """A forward that does something which cannot be followed on tensors without data."""
+
+    kind = "cannot_follow"
+    exit_code = 3
+
+
+class DataLimit(ArchcalcError):
+    """Values, under --data, that take more memory than --data-limit allows."""
+
+    kind = "data_limit"
+    exit_code = 3
+
+    def __init__(self, needed: int, limit: int) -> None:
         super().__init__(
-            f"the model asks for a tensor's values ({operation}), and there are no data here.",
-            f"at    {where}\nhint  give the value as a plain number, or branch on shapes instead",
+            f"the values of this run take at least {size(needed)}, and --data-limit is {size(limit)}.",
+            "give a smaller input or batch, or raise it:  --data-limit 64GiB",
         )
 
 

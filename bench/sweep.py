@@ -24,6 +24,7 @@ from typing import Any
 
 from archcalc.analyses.flops import Contractions
 from bench.models import torchvision_ops
+from bench.operators import BEGIN
 
 ROWS = Path("bench/sweep.jsonl")
 PAGE = Path("docs/coverage.md")
@@ -209,4 +210,6 @@ def _reasons(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 if __name__ == "__main__":
     sweep(sys.argv[1:])
-    PAGE.write_text(page(sorted(_kept(), key=lambda row: row["reference"])), encoding="utf-8")
+    made = page(sorted(_kept(), key=lambda row: row["reference"]))
+    _, marker, operators = PAGE.read_text(encoding="utf-8").partition(BEGIN)  # bench.operators writes that part
+    PAGE.write_text(f"{made}\n{marker}{operators}" if marker else made, encoding="utf-8")

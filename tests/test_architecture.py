@@ -86,6 +86,7 @@ def test_no_other_file_compares_the_name_of_a_device() -> None:
 
 
 LONG = {
+    "archcalc.errors": "every error that a user can meet, in one place",
     "archcalc.networks.vision.resnet": "four papers' members in one table",
     "archcalc.networks.sequence.recurrent": "three cells whose knobs are repeated in three signatures",
     "archcalc.networks.blocks.blocks": "twenty blocks, each with its knobs and its input",

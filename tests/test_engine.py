@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import archcalc
 from archcalc.engine.meta import argument_checks as refusals
 from archcalc.engine.meta import shape_rules as kernels
-from archcalc.errors import BadInput, ForwardFailed, NeedsData, NeedsInput
+from archcalc.errors import ForwardFailed, NeedsData, NeedsInput
 from archcalc.tracing import Trace
 from tests.helpers import report
 
@@ -187,9 +187,11 @@ def test_a_module_without_inputs_names_the_arguments_of_forward() -> None:
     assert "-i image=1x3x224x224 -i tokens=int64:1x128" in caught.value.hint
 
 
-def test_empty_inputs_are_refused() -> None:
-    with pytest.raises(BadInput, match="is empty"):
-        archcalc.trace("resnet-20", (0, 3, 32, 32))
+def test_empty_inputs_are_legal_where_torch_takes_them() -> None:
+    """A batch of 0 costs nothing; a map of 0 pixels is refused by torch's own words."""
+    assert (report("resnet-20", (0, 3, 32, 32)).macs, report("resnet-20", (0, 3, 32, 32)).output_shape) == (0, (0, 10))
+    with pytest.raises(ForwardFailed):
+        archcalc.trace("resnet-20", (1, 3, 0, 32))
 
 
 def test_a_model_without_parameters_or_ops_is_all_zero() -> None:

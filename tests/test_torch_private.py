@@ -91,6 +91,20 @@ def test_sequence_numbers() -> None:
     assert seen == [private.node_number(y.grad_fn)]
 
 
+def test_functorch() -> None:
+    """Inside vmap a module sees one sample; the whole tensor is inside the wrapper, several wrappers deep."""
+    seen: list[tuple[int, ...]] = []
+
+    def look(x: torch.Tensor) -> torch.Tensor:
+        seen.append(tuple(private.unwrapped(x).shape))
+        return x.sum()
+
+    x = torch.ones(5, 2)
+    torch.vmap(torch.func.grad(look))(x)
+    assert seen == [(5, 2)]
+    assert private.unwrapped(x) is x
+
+
 def test_dispatcher() -> None:
     """The lists of autocast are registered in a build without CUDA, too."""
     for key in ("AutocastCPU", "AutocastCUDA"):

@@ -6,61 +6,23 @@ keys of check files and what `init` proposes are made from these fields; a new s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Annotated, Any, TypedDict, get_type_hints
 
+from archcalc.engine.setting_forms import (
+    as_typed,
+    checked_data_limit,
+    parse_image_size,
+    parse_lengths,
+    parse_settings,
+    several,
+)
 from archcalc.errors import BadInput, WrongUse
-from archcalc.text.spelling import parse_value
-from archcalc.text.units import parse_shape
 
 BUILDING, STEP, KERNELS = "building", "training step", "kernels"
 """The groups of settings: which model and input; how it is trained; which device's kernels run."""
-
-
-def as_typed(value: Any) -> Any:
-    """The value itself."""
-    return value
-
-
-def several(value: Any) -> tuple[str, ...]:
-    """One text or several, as a tuple."""
-    return (value,) if isinstance(value, str) else tuple(map(str, value))
-
-
-def parse_settings(settings: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
-    """KNOB=VALUE pairs, the values read as numbers, lists, true or false, else as texts; or a table of a check file.
-
-    >>> parse_settings(["depth=169", "block_config=6,12,24,16", "shortcut=B", "memory_efficient=true"])
-    {'depth': 169, 'block_config': (6, 12, 24, 16), 'shortcut': 'B', 'memory_efficient': True}
-    """
-    if isinstance(settings, Mapping):
-        values = {knob: tuple(value) if isinstance(value, list) else value for knob, value in settings.items()}
-        return dict(zip(parse_settings([f"{knob}=1" for knob in values]), values.values(), strict=True))
-    parsed: dict[str, Any] = {}
-    for text in settings:
-        knob, equals, value = text.partition("=")
-        if not equals or not knob.strip():
-            raise WrongUse(f"'--set {text}' is not a setting.", "write  --set KNOB=VALUE")
-        name = knob.strip().replace("-", "_")
-        if name in parsed:
-            raise WrongUse(f"--set {name} is given twice.", "give each knob once")
-        parsed[name] = parse_value(value.strip())
-    return parsed
-
-
-def parse_image_size(size: str | int) -> tuple[int, int] | None:
-    """288, '288' or '224x320' as height and width; None for ''."""
-    if size == "":
-        return None
-    try:
-        sizes = parse_shape(str(size))
-    except ValueError:
-        sizes = ()
-    if len(sizes) not in (1, 2) or min(sizes) < 1:
-        raise BadInput(f"'--size {size}' is not a size.", "write  --size 288  or  --size 224x320")
-    return sizes[0], sizes[-1]
 
 
 @dataclass(frozen=True)
@@ -113,10 +75,11 @@ class Setup:
     `inputs` are specifications such as "2x3x224x224" or "tokens=int64:1x77"; `batch`, `size` (height, width) and
     `seq_len` replace one axis of the default inputs. `mode` is eval or train: in a training forward pass dropout acts,
     batch norm takes its own statistics, and auxiliary heads run. `inputs_from` names a function, package.module:EXPR or
-    path/to/file.py:EXPR, that gives what forward receives; `offline` forbids asking the hub for a config.json. With
-    `training` two whole steps are traced, in train mode. `device` names the device whose kernels are assumed ("cpu",
-    "cuda"; "" for none); `attention` the kernel for it: auto (the device's own choice), math, flash or efficient; `amp`
-    the lower precision of autocast: bf16 or fp16.
+    path/to/file.py:EXPR, that gives what forward receives; `offline` forbids asking the hub for a config.json.
+    `lengths` are those of a packed batch whose own lengths are unknown. With `data` random values, drawn with `seed`,
+    are computed beside the run, up to `data_limit`. With `training` two whole steps are traced, in train mode. `device`
+    names the device whose kernels are assumed ("cpu", "cuda"; "" for none); `attention` the kernel for it: auto (the
+    device's own choice), math, flash or efficient; `amp` the lower precision of autocast: bf16 or fp16.
     """
 
     knobs: Annotated[
@@ -145,6 +108,16 @@ class Setup:
     seq_len: Annotated[int | None, Setting("Length of the sequence.", BUILDING, "N", kinds=(int,), least=1)] = None
     dtype: Annotated[str, Setting("Floating type of weights and inputs.", BUILDING, "DTYPE")] = "float32"
     mode: Annotated[str, Setting("train: dropout acts, auxiliary heads run.", BUILDING, "eval|train")] = "eval"
+    lengths: Annotated[
+        tuple[int, ...] | None, Setting("Lengths of a packed batch.", BUILDING, "N,N,...", read=parse_lengths)
+    ] = None
+    data: Annotated[
+        bool, Setting("Compute on random values beside the run, for models that ask for them.", BUILDING, kinds=(bool,))
+    ] = False
+    seed: Annotated[int, Setting("Seed of those values.", BUILDING, "N", kinds=(int,), least=0)] = 0
+    data_limit: Annotated[
+        str, Setting("Memory that those values may take.", BUILDING, "SIZE", read=checked_data_limit)
+    ] = "8GiB"
     training: Training | None = None
     device: Annotated[
         str, Setting("Device whose kernels and allocator are assumed, such as cuda.", KERNELS, "NAME")
@@ -195,8 +168,10 @@ def keys_of(*groups: str) -> tuple[str, ...]:
     return tuple(key for key, row in settings().items() if row.typed.group in groups)
 
 
-STATED_ELSEWHERE = ("knobs", "inputs", "inputs_from", "offline", "batch", "size", "seq_len")
+STATED_ELSEWHERE = ("knobs", "inputs", "inputs_from", "offline", "batch", "size", "seq_len", "data_limit")
 """Settings that an answer states with its model and its inputs; all others are among its assumptions."""
+WHERE_SET = ("lengths", "data", "seed")
+"""Settings that are among the assumptions of an answer only if they differ from their defaults, or draw with data."""
 
 
 def assumed(setup: Setup) -> dict[str, Any]:
@@ -204,7 +179,9 @@ def assumed(setup: Setup) -> dict[str, Any]:
     owners = {Setup: setup, Training: setup.training}
     rows = [row for row in settings().values() if owners[row.owner] is not None and row.name not in STATED_ELSEWHERE]
     rows.sort(key=lambda row: row.owner is Training)
-    return {row.name: getattr(owners[row.owner], row.name) for row in rows}
+    stated = {row.name: getattr(owners[row.owner], row.name) for row in rows}
+    unused = [name for name in WHERE_SET if not stated[name] and not (name == "seed" and setup.data)]
+    return {name: value for name, value in stated.items() if name not in unused}
 
 
 def setup_of(typed: Mapping[str, Any], trains: bool) -> Setup:

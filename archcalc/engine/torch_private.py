@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, autograd, nn
+from torch._C import _functorch as functorch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
@@ -39,6 +40,7 @@ PARTS = (
     Part("torch._ops.OpOverload._opname", "an op's name", f"{HERE}test_op_overloads"),
     Part("torch._ops.OpOverload._schema", "an op's arguments and whether it writes", f"{HERE}test_op_overloads"),
     Part("torch.nn.Module._parameters, ._buffers, ._modules", "what a module registers itself", f"{HERE}test_modules"),
+    Part("torch._C._functorch.get_unwrapped", "the tensor inside vmap's and grad's wrappers", f"{HERE}test_functorch"),
     Part("torch.library.Library._destroy", "puts replaced kernels back", f"{HERE}test_library"),
 )
 
@@ -63,6 +65,13 @@ def storage_key(of: Tensor | torch.UntypedStorage) -> int:
     """The identity of a storage; two tensors that share their elements have one."""
     storage = of.untyped_storage() if isinstance(of, Tensor) else of
     return int(storage._cdata)
+
+
+def unwrapped(tensor: Tensor) -> Tensor:
+    """The tensor inside the wrappers of vmap, grad and their kin; any other tensor itself."""
+    while functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = functorch.get_unwrapped(tensor)
+    return tensor
 
 
 def version(tensor: Tensor) -> int:
@@ -107,7 +116,7 @@ def own_parameters(module: nn.Module) -> Mapping[str, nn.Parameter | None]:
     return module._parameters
 
 
-def own_buffers(module: nn.Module) -> Mapping[str, Tensor | None]:
+def own_buffers(module: nn.Module) -> dict[str, Tensor | None]:
     """The buffers that a module itself registers."""
     return module._buffers
 

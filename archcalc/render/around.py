@@ -31,7 +31,8 @@ def head(report: Report) -> list[str]:
     inputs = ", ".join(_input_text(trace, index) for index in range(len(trace.inputs)))
     source = {"builtin": "built-in"}.get(trace.model.source, trace.model.source)
     settings = "".join(f" · {knob}={setting(value)}" for knob, value in trace.model.settings.items())
-    line = f"{trace.model.name} · {source}{settings} · input {inputs or 'none'} · {trace.assumptions['mode']}"
+    data = f" · with data (seed {trace.assumptions['seed']})" if trace.assumptions.get("data") else ""
+    line = f"{trace.model.name} · {source}{settings} · input {inputs or 'none'} · {trace.assumptions['mode']}{data}"
     return [line, *_field_line(report), *report.notes]
 
 
@@ -122,6 +123,7 @@ def as_typed(trace: Trace) -> str:
     parts += [f"-i {_option(given, dtype)}" for given in trace.inputs if given.origin in GIVEN]
     parts += sorted({given.origin for given in trace.inputs if given.origin.startswith("--inputs ")})
     parts += [f"--dtype {dtype}"] if dtype != "float32" else []
+    parts += ["--data"] if trace.assumptions.get("data") else []
     return " ".join([*parts, *(["--mode train"] if trace.assumptions["mode"] == "train" else [])])
 
 

@@ -6,9 +6,9 @@ from archcalc.engine.devices.device import Device, Kernels
 
 
 def _kernels() -> Kernels:
-    from archcalc.engine.devices import attention, cpu_rnn, workspaces
+    from archcalc.engine.devices import attention, cpu_results, cpu_rnn, workspaces
 
-    return Kernels(attention.CPU, cpu_rnn.RECURRENT, workspaces.on_cpu)
+    return Kernels(attention.CPU, cpu_rnn.RECURRENT, workspaces.on_cpu, result=cpu_results.of_cpu)
 
 
 CPU = Device(

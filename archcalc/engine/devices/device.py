@@ -18,6 +18,11 @@ def no_scratch(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: A
     return 0
 
 
+def as_is(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> Any:
+    """The result that torch's kernel without data gives."""
+    return out
+
+
 def no_workspace(func: Any) -> int:
     """0 bytes."""
     return 0
@@ -45,6 +50,8 @@ class Kernels:
     scratch: Scratch = no_scratch
     workspace: Callable[[Any], int] = no_workspace
     """Bytes that the first such call of a thread takes and that stay."""
+    result: Callable[[Any, Sequence[Any], Mapping[str, Any], Any], Any] = as_is
+    """What a call returns here, from its op, arguments, keyword arguments and the result without data."""
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ def _kernels() -> Kernels:
     from dataclasses import replace
 
     from archcalc.engine.devices.attention import CPU
+    from archcalc.engine.devices.cpu_results import of_cpu
 
-    return Kernels(replace(CPU, default="math"))
+    return Kernels(replace(CPU, default="math"), result=of_cpu)
 
 
 TENSORS = Device(

@@ -10,7 +10,8 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,7 +20,8 @@ from torch import nn
 
 from archcalc.engine.load.declared_inputs import UNKNOWN, Declaration, inputs_of
 from archcalc.engine.load.references import BuiltIn, Code, Expression, InLibrary
-from archcalc.engine.meta.empty_modules import copy_without_data, without_data
+from archcalc.engine.meta.empty_modules import copy_without_data, settled, without_data
+from archcalc.engine.meta.one_device import CPU, OneDevice
 from archcalc.engine.meta.own_draws import own_draws
 from archcalc.engine.setup import Setup
 from archcalc.errors import ArchcalcError, BadReference, CannotImport, MissingExtra, WrongUse, one_line
@@ -29,24 +31,44 @@ from archcalc.tracing import Model, plain
 
 @dataclass(frozen=True)
 class Loaded:
-    """A module without data, what it is, and the inputs that it declares (none: unknown)."""
+    """A module without data, what it is, and the inputs that it declares (none: unknown).
+
+    `named` are the devices other than the CPU that its constructor names.
+    """
 
     module: nn.Module
     model: Model
     declared: Declaration = UNKNOWN
     notes: tuple[str, ...] = ()
+    named: frozenset[str] = frozenset()
 
 
 def load(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module], setup: Setup) -> Loaded:
     """Build the model of a reference. Errors: exit code 2 for wrong names and knobs, 3 for code that raises."""
-    with own_draws():
-        if isinstance(reference, BuiltIn):
-            return _built_in(reference, setup)
-        if isinstance(reference, Code):
-            return _code(reference, setup.knobs)
-        if isinstance(reference, InLibrary):
-            return _in_library(reference, setup)
-        return _at_hand(reference, setup)
+    device = OneDevice(CPU)
+    with own_draws(setup.seed), device:
+        loaded = _loaded(reference, setup)
+    return replace(loaded, named=frozenset(device.named))
+
+
+def _loaded(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module], setup: Setup) -> Loaded:
+    if isinstance(reference, BuiltIn):
+        return _built_in(reference, setup)
+    if isinstance(reference, Code):
+        return _code(reference, setup)
+    if isinstance(reference, InLibrary):
+        return _in_library(reference, setup)
+    return _at_hand(reference, setup)
+
+
+def _building(setup: Setup) -> AbstractContextManager[None]:
+    """The block in which a constructor runs: without weights, or with them for a run on data."""
+    return contextlib.nullcontext() if setup.data else without_data()
+
+
+def _without(module: nn.Module, name: str, setup: Setup) -> nn.Module:
+    """A module that was built here, without data; for a run on data a copy that keeps its values beside it."""
+    return _copied(module, name, data=True) if setup.data else settled(module)
 
 
 def _at_hand(module: nn.Module | type[nn.Module], setup: Setup) -> Loaded:
@@ -57,18 +79,18 @@ def _at_hand(module: nn.Module | type[nn.Module], setup: Setup) -> Loaded:
         if settings:
             hint = f"pass the class {name}, or a module that is built with them"
             raise WrongUse(f"a module at hand takes no knobs, and {next(iter(settings))} is one.", hint)
-        return Loaded(_copied(module, name), Model(name, name, "module", {}), inputs_of(module))
+        return Loaded(_copied(module, name, setup.data), Model(name, name, "module", {}), inputs_of(module))
     name = module.__name__
     try:
         inspect.signature(module).bind(**setup.knobs)
     except TypeError as error:
         raise BadReference(name, f"the class cannot be built: {error}", f"pass  {name}(...)") from None
     try:
-        with without_data():
+        with _building(setup):
             built = module(**setup.knobs)
     except Exception as error:
         raise _cannot(f"building {name}", error, module) from error
-    return Loaded(built, Model(name, name, "module", settings, settings), inputs_of(built))
+    return Loaded(_without(built, name, setup), Model(name, name, "module", settings, settings), inputs_of(built))
 
 
 def _built_in(reference: BuiltIn, setup: Setup) -> Loaded:
@@ -77,7 +99,7 @@ def _built_in(reference: BuiltIn, setup: Setup) -> Loaded:
     length = {"seq_len": setup.seq_len} if setup.seq_len and "seq_len" in network.config else {}
     config = network.configured({**setup.knobs, **length})
     try:
-        with without_data():
+        with _building(setup):
             module = network.build(**config)
     except ArchcalcError:
         raise
@@ -85,6 +107,7 @@ def _built_in(reference: BuiltIn, setup: Setup) -> Loaded:
         raise WrongUse(f"{network.name} cannot be built so: {one_line(error)}.", "try smaller knobs") from error
     settings = {knob: plain(value) for knob, value in setup.knobs.items()}
     model = Model(reference.name, network.name, "builtin", {k: plain(v) for k, v in config.items()}, settings)
+    module = _without(module, network.name, setup)
     return Loaded(module, model, Declaration(network.inputs_for(config)), (note,) if note else ())
 
 
@@ -94,14 +117,15 @@ def _in_library(reference: InLibrary, setup: Setup) -> Loaded:
     module, declared = libraries.build(reference, setup)
     settings = {knob: plain(value) for knob, value in setup.knobs.items()}
     model = Model(reference.text, reference.name, reference.library, settings, settings)
-    return Loaded(_copied(module, reference.text), model, declared)
+    return Loaded(_copied(module, reference.text, setup.data), model, declared)
 
 
-def _code(reference: Code, knobs: Mapping[str, Any]) -> Loaded:
+def _code(reference: Code, setup: Setup) -> Loaded:
+    knobs = setup.knobs
     with _here_first():
         source = _import_file(reference) if reference.is_file else _import_module(reference)
         try:
-            with without_data():
+            with _building(setup):
                 made, new = _evaluate(reference, source, knobs)
         except CannotImport:  # it may have needed the values of its weights: once more, with them
             made, new = _evaluate(reference, source, knobs)
@@ -111,7 +135,8 @@ def _code(reference: Code, knobs: Mapping[str, Any]) -> Loaded:
             f"it gives a {type(made).__name__} and not a torch.nn.Module",
             "name a module, its class, or a function that makes one",
         )
-    module = made if new and all(p.is_meta for p in made.parameters()) else _copied(made, reference.text)
+    fresh = new and not setup.data and all(p.is_meta for p in made.parameters())
+    module = settled(made) if fresh else _copied(made, reference.text, setup.data)
     config = {k: plain(v) for k, v in {**_defaults(reference, source), **reference.expression.kwargs, **knobs}.items()}
     settings = {knob: plain(value) for knob, value in knobs.items()}
     model = Model(reference.text, ".".join(reference.expression.attributes), "python", config, settings)
@@ -120,7 +145,7 @@ def _code(reference: Code, knobs: Mapping[str, Any]) -> Loaded:
 
 def value_of(reference: Code) -> Any:
     """The value of an expression, such as the inputs that a user's function returns."""
-    with _here_first(), own_draws():
+    with _here_first(), own_draws(), OneDevice(CPU):
         source = _import_file(reference) if reference.is_file else _import_module(reference)
         return _evaluate(reference, source, {})[0]
 
@@ -166,9 +191,9 @@ def _import_file(reference: Code) -> ModuleType:
     return source
 
 
-def _copied(module: nn.Module, name: str) -> nn.Module:
+def _copied(module: nn.Module, name: str, data: bool) -> nn.Module:
     try:
-        return copy_without_data(module)
+        return copy_without_data(module, data)
     except Exception as error:
         hint = "name a function that makes the model, so that it can be built afresh: package.module:make"
         raise CannotImport(f"{name} cannot be copied: {one_line(error)}.", hint) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from archcalc.engine.load.declared_inputs import UNKNOWN, Declaration
 from archcalc.engine.load.inputs import Inputs, dtype_named, empty, named_tensors, parameters_of, parse_spec
+from archcalc.engine.meta.empty_modules import emptied
 from archcalc.engine.torch_private import with_tensors_changed
 from archcalc.errors import BadInput
 from archcalc.text.units import shape
@@ -93,7 +95,7 @@ def _shapes(values: Sequence[Any]) -> str:
 
 def _tensor(value: Any, dtype: str) -> Any:
     if isinstance(value, Tensor):
-        return value if value.is_meta else value.detach().to("meta")
+        return emptied(value.detach(), known=True, limit=inf)
     if isinstance(value, str):
         spec = parse_spec(value, dtype)
         return empty(spec.shape, spec.dtype)
@@ -105,7 +107,7 @@ def _tensor(value: Any, dtype: str) -> Any:
 def _without_data(value: Any) -> Any:
     """Nested lists and dicts with their tensors emptied; everything else as it is."""
     if isinstance(value, Tensor):
-        return value if value.is_meta else value.detach().to("meta")
+        return emptied(value.detach(), known=True, limit=inf)
     if isinstance(value, Mapping):
         return {key: _without_data(item) for key, item in value.items()}
     if type(value) in (list, tuple):

@@ -39,6 +39,11 @@ class Inputs:
         """The input tensors in the order they are described."""
         return tuple(t for _, t in named_tensors("", (*self.args, *self.kwargs.values())))
 
+    @property
+    def named(self) -> Iterator[tuple[str, Tensor]]:
+        """The input tensors by the names of their descriptions."""
+        return zip((given.name for given in self.described), self.tensors, strict=True)
+
 
 @dataclass(frozen=True)
 class Spec:

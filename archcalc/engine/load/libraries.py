@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from types import ModuleType
 
 from torch import nn
@@ -31,7 +32,7 @@ def build(reference: InLibrary, setup: Setup) -> Built:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                with without_data():
+                with nullcontext() if setup.data else without_data():
                     return make(library, reference, setup)
             except RuntimeError:  # its constructor runs a part of it to learn a shape: once more, with weights
                 return make(library, reference, setup)

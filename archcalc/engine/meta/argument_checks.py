@@ -167,6 +167,116 @@ def class_numbers(x: Tensor, target: Tensor, *args: Any, **kwargs: Any) -> None:
         raise RuntimeError(f"expected target dtype to be Long or Byte, but got {_name(target.dtype)}")
 
 
+@check("bucketize")
+def bucketize(x: Any, boundaries: Tensor, *args: Any, **kwargs: Any) -> None:
+    """The boundaries must be a vector."""
+    if boundaries.dim() != 1:
+        raise RuntimeError(f"boundaries tensor must be 1 dimension, but got dim({boundaries.dim()})")
+
+
+@check("complex", "polar")
+def complex_parts(real: Tensor, imaginary: Tensor, *args: Any, out: Tensor | None = None) -> None:
+    """Both parts must have one dtype, and a given result the complex dtype of it."""
+    if real.dtype != imaginary.dtype:
+        raise RuntimeError(f"expected both parts to be {_name(real.dtype)}, but got {_name(imaginary.dtype)}")
+    if out is not None and out.dtype != torch.complex(real[:0], imaginary[:0]).dtype:
+        raise RuntimeError(f"a result of dtype {_name(out.dtype)} cannot be made from {_name(real.dtype)} parts")
+
+
+@check("masked_scatter", "masked_scatter_")
+def boolean_mask(x: Tensor, mask: Tensor, *args: Any, **kwargs: Any) -> None:
+    """The mask must be boolean."""
+    if mask.dtype != torch.bool:
+        raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got mask with dtype {_name(mask.dtype)}")
+
+
+@check("as_strided", "as_strided_", "as_strided_copy")
+def inside_storage(x: Tensor, size: Sequence[int], stride: Sequence[int], offset: int | None = None) -> None:
+    """The elements must lie in the storage."""
+    storage = x.untyped_storage().nbytes()
+    start = x.storage_offset() if offset is None else offset
+    last = sum((n - 1) * s for n, s in zip(size, stride, strict=False))
+    needed = 0 if 0 in size else (start + last + 1) * x.element_size()
+    if needed > storage:
+        raise RuntimeError(
+            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {start} need a storage of "
+            f"{needed} bytes, and this one has {storage}"
+        )
+
+
+@check("as_strided_scatter")
+def scatter_inside_storage(
+    x: Tensor, source: Tensor, size: Sequence[int], stride: Sequence[int], offset: int | None = None
+) -> None:
+    """The check of inside_storage; the source comes before the geometry."""
+    inside_storage(x, size, stride, offset)
+
+
+@check("gelu", "gelu_")
+def gelu_approximation(x: Tensor, *, approximate: str = "none") -> None:
+    """Two approximations exist."""
+    if approximate not in ("none", "tanh"):
+        raise RuntimeError("approximate argument must be either none or tanh.")
+
+
+@check("index_add", "index_add_", "index_reduce", "index_reduce_")
+def source_fits(x: Tensor, dim: int, index: Tensor, source: Tensor, *args: Any, **kwargs: Any) -> None:
+    """The source must have the tensor's dtype, and its shape but for the dimension of the index."""
+    if x.dtype != source.dtype:
+        raise RuntimeError(f"self ({_name(x.dtype)}) and source ({_name(source.dtype)}) must have the same scalar type")
+    ours, theirs = (tuple(n for d, n in enumerate(t.shape) if d != dim % max(x.dim(), 1)) for t in (x, source))
+    if x.dim() and source.dim() and ours != theirs:
+        raise RuntimeError(
+            "source tensor shape must match self tensor shape, excluding the specified dimension. "
+            f"Got self.shape = {list(x.shape)} source.shape = {list(source.shape)}"
+        )
+
+
+@check("multinomial")
+def multinomial(x: Tensor, num_samples: int, replacement: bool = False, **given: Any) -> None:
+    """Floating probabilities of at most 2^24 categories; no more samples than categories without replacement."""
+    if not x.is_floating_point():
+        raise RuntimeError(f"multinomial only supports floating-point dtypes for input, got: {_name(x.dtype)}")
+    out = given.get("out")
+    if out is not None and out.dtype != torch.int64:
+        raise RuntimeError(f"multinomial expects Long tensor out, got: {_name(out.dtype)}")
+    if num_samples <= 0:
+        raise RuntimeError("cannot sample n_sample <= 0 samples")
+    if not replacement and num_samples > x.shape[-1]:
+        raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
+    if x.shape[-1] > 1 << 24:
+        raise RuntimeError("number of categories cannot exceed 2^24")
+
+
+@check("uniform_", "random_")
+def range_of_draws(x: Tensor, low: float = 0, high: float | None = 1, *, generator: Any = None) -> None:
+    """A range must not end before it begins."""
+    if high is not None and low > high:
+        raise RuntimeError(f"expects to return a [from, to) range, but found from={low} > to={high}")
+
+
+@check("bernoulli_", "bernoulli")
+def probability(x: Tensor, p: Any = None, *, generator: Any = None, out: Any = None) -> None:
+    """A probability is from 0 to 1."""
+    if isinstance(p, float | int) and not 0 <= p <= 1:
+        raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
+
+
+@check("native_dropout")
+def dropout_probability(x: Tensor, p: float, train: bool | None) -> None:
+    """The check of probability."""
+    probability(x, p)
+
+
+@check("aminmax", "sort")
+def dtypes_of_results(x: Tensor, *args: Any, **kwargs: Any) -> None:
+    """Given results must have the dtypes of the input, or int64 for positions."""
+    for name, wanted in (("min", x.dtype), ("max", x.dtype), ("values", x.dtype), ("indices", torch.int64)):
+        given = kwargs.get(name)
+        if given is not None and given.dtype != wanted:
+            raise RuntimeError(f"Expected out tensor to have dtype {_name(wanted)}, but got {_name(given.dtype)}")
+
+
 def _fits(x: Tensor, parameter: Tensor) -> bool:
     return parameter.dtype == x.dtype or (x.dtype in NARROW and parameter.dtype == torch.float32)
 

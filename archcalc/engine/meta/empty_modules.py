@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import inf
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from torch.nn.modules.module import (
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
+from archcalc.engine.meta.known_values import LIMIT, keep, kept
 from archcalc.engine.torch_private import own_buffers, own_parameters
 
 IN_PLACE = ("uniform_", "normal_", "fill_", "zero_", "erfinv_", "mul_", "add_", "clamp_", "copy_", "bernoulli_")
@@ -42,8 +44,9 @@ class _Uninitialised(TorchFunctionMode):
 
 @contextmanager
 def without_data() -> Iterator[None]:
-    """Modules built inside keep no weights: each parameter and buffer loses its elements when it is registered.
+    """Modules built inside keep no weights: each parameter loses its elements when it is registered.
 
+    So does a large buffer; small ones stay as they are, for constructors go on to fill them, until `settled`.
     Constructors still compute on real tensors where they must (`torch.linspace(...).tolist()`), so they run as written.
     Modules that other threads build meanwhile are left alone.
     """
@@ -53,6 +56,8 @@ def without_data() -> Iterator[None]:
     def once(module: nn.Module, name: str, tensor: Tensor) -> Tensor:
         """The same empty tensor for the same tensor, so that what is tied stays tied."""
         if not isinstance(tensor, Tensor) or threading.get_ident() != thread:  # a buffer may be None
+            return tensor
+        if not isinstance(tensor, nn.Parameter) and not is_lazy(tensor) and tensor.numel() <= LIMIT:
             return tensor
         known = emptied_before.get(id(tensor))
         if known is not None and known[0]() is tensor:
@@ -72,19 +77,40 @@ def without_data() -> Iterator[None]:
             hook.remove()
 
 
-def emptied(tensor: Any) -> Any:
-    """The same parameter or tensor on the meta device; what is there already, or is no tensor, as it is."""
-    if not isinstance(tensor, Tensor) or tensor.is_meta or is_lazy(tensor):
+def settled(module: nn.Module) -> nn.Module:
+    """The module, which is built now: its buffers lose their elements, and their values stay known beside them."""
+    memo: dict[int, Tensor] = {}
+    for member in module.modules():
+        buffers = own_buffers(member)
+        for name, buffer in list(buffers.items()):
+            if buffer is not None and not buffer.is_meta:
+                buffers[name] = memo.setdefault(id(buffer), emptied(buffer, known=True))
+    return module
+
+
+def emptied(tensor: Any, known: bool = False, limit: float = LIMIT) -> Any:
+    """The same parameter or tensor on the meta device; what is there already, or is no tensor, as it is.
+
+    With `known` it keeps its values beside it, if it has at most `limit` elements. A lazy parameter gets its shape from
+    a first run, and then none of its elements.
+    """
+    if not isinstance(tensor, Tensor) or tensor.is_meta:
         return tensor
-    empty = tensor.detach().to("meta")
+    if is_lazy(tensor):
+        lazy: Any = type(tensor)
+        return lazy(tensor.requires_grad, device="meta", dtype=tensor.dtype)
+    empty: Tensor = tensor.detach().to("meta")
     if isinstance(tensor, nn.Parameter):
-        return nn.Parameter(empty, requires_grad=tensor.requires_grad)
+        empty = nn.Parameter(empty, requires_grad=tensor.requires_grad)
+    if known and tensor.numel() <= limit:
+        keep(empty, tensor.detach())
     return empty
 
 
-def copy_without_data(module: nn.Module) -> nn.Module:
+def copy_without_data(module: nn.Module, data: bool = False) -> nn.Module:
     """A copy of the module without elements; the module itself is only read, and ties stay ties.
 
+    The values of its buffers stay known; with `data` those of all parameters and buffers.
     Raises what copy.deepcopy raises on modules that hold locks, generators and the like.
     """
     memo: dict[int, Any] = {}
@@ -94,11 +120,33 @@ def copy_without_data(module: nn.Module) -> nn.Module:
                 memo[id(value)] = value.detach().clone()
         for tensor in (*own_parameters(member).values(), *own_buffers(member).values()):
             if tensor is not None and id(tensor) not in memo:
-                memo[id(tensor)] = emptied(tensor) if not tensor.is_meta else _another(tensor)
+                memo[id(tensor)] = _another(tensor) if tensor.is_meta else _without(tensor, data)
     return copy.deepcopy(module, memo)
+
+
+def _without(tensor: Tensor, data: bool) -> Tensor:
+    empty: Tensor = emptied(tensor, known=data or not isinstance(tensor, nn.Parameter), limit=inf if data else LIMIT)
+    return empty
 
 
 def _another(tensor: Tensor) -> Tensor:
     """A second meta tensor like this one, so that changes to the copy do not reach the original."""
+    if is_lazy(tensor):
+        return tensor
     twin = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
-    return nn.Parameter(twin, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else twin
+    twin = nn.Parameter(twin, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else twin
+    values = kept(tensor)
+    if values is not None:
+        keep(twin, values)
+    return twin
+
+
+def cast(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The module with its floats in another dtype; values that are known stay known."""
+    known = {name: kept(tensor) for name, tensor in module.state_dict(keep_vars=True).items()}
+    module = module.to(dtype)
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        values = known.get(name)
+        if values is not None:
+            keep(tensor, values.to(tensor.dtype))
+    return module

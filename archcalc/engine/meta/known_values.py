@@ -1,6 +1,8 @@
-"""Values that do not come from weights or inputs: positions, masks and counts that a forward makes from numbers alone.
+"""Values that are known beside a run on tensors without data, so that a forward may ask for them: `if mask.all():`.
 
-Such small tensors are computed for real beside the run, so that a forward may ask for them: `if mask.all():`.
+Known are small tensors that a forward or a constructor makes from numbers alone: positions, masks, counts; integers
+that a caller gives as inputs; small draws, which are seeded. With data (`--data`) weights and inputs have values too,
+and every op is computed on them beside the run. The record does not depend on any of it.
 """
 
 from __future__ import annotations
@@ -8,41 +10,122 @@ from __future__ import annotations
 import contextlib
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from archcalc.engine.torch_private import op_name, schema, storage_key, with_tensors_changed
+from archcalc.engine.meta.call_arguments import tensors_in
+from archcalc.engine.meta.own_draws import SEED, drawn
+from archcalc.engine.torch_private import op_name, schema, storage_key, version, with_tensors_changed
+from archcalc.errors import DataLimit
 
 LIMIT = 1 << 22
-"""Elements of the largest tensor that is followed."""
+"""Elements of the largest tensor that is followed without data."""
+DRAWN_LIMIT = 1 << 12
+"""Elements of the largest draw that is followed without data."""
 FILLED = frozenset("zeros_like ones_like full_like new_zeros new_ones new_full".split())
 """Factories that take a tensor for its shape and not for its values."""
 UNDEFINED = frozenset("empty empty_like empty_strided new_empty new_empty_strided empty_permuted".split())
+BY_PLACES = frozenset("masked_select index _unsafe_index".split())
+"""Ops whose shape is in the values of the places that they pick, and not in those of what they pick from."""
+ATTRIBUTE = "archcalc_values"
+"""Where a tensor without data keeps the values that it had when it lost them, and its version then."""
+DRAW = "a draw at random"
+"""The origin of values that were drawn."""
+NOT_ON_CPU = ("not implemented for", "Could not run", "could not run", "attempted to run this operator")
+"""What torch says of an op that has no CPU kernel for these tensors."""
 
 
-class Constants:
-    """The known values by tensor; they go with it."""
+def keep(empty: Tensor, values: Tensor) -> None:
+    """Leave values with a tensor that lost its elements."""
+    setattr(empty, ATTRIBUTE, (values, version(empty)))
 
-    def __init__(self) -> None:
-        self._known: dict[int, tuple[weakref.ref[Tensor], Tensor]] = {}
+
+def kept(tensor: Tensor) -> Tensor | None:
+    """The values that were left with a tensor; None if there are none or the tensor was written to since."""
+    values, as_of = getattr(tensor, ATTRIBUTE, (None, 0))
+    return values if values is not None and version(tensor) == as_of else None
+
+
+class NeedsValues(Exception):
+    """An op needs values of a tensor that has none; its argument is the op's name."""
+
+
+@dataclass(frozen=True)
+class Values:
+    """The values of a tensor without data, and what they come from where that is not the program alone."""
+
+    tensor: Tensor
+    origins: frozenset[str] = frozenset()
+
+
+class KnownValues:
+    """The known values by tensor; they go with it. With `data` every op is followed, up to `limit` bytes."""
+
+    def __init__(self, data: bool = False, seed: int = SEED, limit: int = 1 << 33) -> None:
+        self.data, self.limit = data, limit
+        self.generator = torch.Generator().manual_seed(seed)
+        self.decided: set[str] = set()
+        self.lost: dict[str, None] = {}
+        self.held = 0
+        self._known: dict[int, tuple[weakref.ref[Tensor], Values]] = {}
+        self._sharing: dict[int, set[int]] = {}
+        self._storages: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self._real: dict[int, tuple[weakref.ref[Tensor], frozenset[str]]] = {}
 
     def of(self, tensor: Tensor) -> Tensor | None:
         """The values of a tensor without data, where they are known."""
         known = self._known.get(id(tensor))
-        return known[1] if known is not None and known[0]() is tensor else None
+        return known[1].tensor if known is not None and known[0]() is tensor else None
 
-    def answer(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], tensors: Iterable[Tensor]) -> Any:
+    def _unknown(self, tensor: Tensor) -> bool:
+        return tensor.is_meta and self.of(tensor) is None
+
+    def _origins(self, tensors: Iterable[Tensor]) -> frozenset[str]:
+        """What the values of some tensors come from, tensors without data and real ones."""
+        found: frozenset[str] = frozenset()
+        for tensor in tensors:
+            known = self._known.get(id(tensor))
+            if known is not None and known[0]() is tensor:
+                found |= known[1].origins
+            real = self._real.get(id(tensor))
+            if real is not None and real[0]() is tensor:
+                found |= real[1]
+        return found
+
+    def answer(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], tensors: Sequence[Tensor]) -> Any:
         """The result of an op that needs values, or NotImplemented if one of them is unknown.
 
         Tensors come back without data, their values known.
         """
-        if any(t.is_meta and self.of(t) is None for t in tensors):
+        deciding = tensors
+        if op_name(func) in BY_PLACES:  # the shape is in the places alone
+            deciding = list(tensors_in(args[1:]))
+        if any(map(self._unknown, deciding)):
             return NotImplemented
-        real_args, real_kwargs = with_tensors_changed((args, dict(kwargs)), self._real)
+        origins = self._origins(deciding)
+        self.decided |= origins
+        if any(map(self._unknown, tensors)):
+            real_args, real_kwargs = with_tensors_changed((args, dict(kwargs)), self._with_values_or_zeros)
+            return with_tensors_changed(func(*real_args, **real_kwargs), _hide)
+        real_args, real_kwargs = with_tensors_changed((args, dict(kwargs)), self._with_values)
         values = func(*real_args, **real_kwargs)
-        return with_tensors_changed(values, self._hidden)
+        return with_tensors_changed(values, lambda value: self._hidden(value, origins))
+
+    def asked(self, tensors: Sequence[Tensor]) -> None:
+        """Note that values of real tensors were asked for: if they were drawn, a draw decided."""
+        self.decided |= self._origins(tensors)
+
+    def told(self, tensor: Tensor, operation: str) -> Tensor:
+        """The values of a tensor, for an operation that is no op of ATen; NeedsValues if they are unknown."""
+        values = self.of(tensor)
+        if values is None:
+            raise NeedsValues(operation)
+        self.decided |= self._origins([tensor])
+        return values
 
     def follow(
         self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], tensors: Sequence[Tensor], out: Any
@@ -51,53 +134,132 @@ class Constants:
         name = op_name(func)
         several = out if isinstance(out, list | tuple) else (out,)
         results = [output for output in several if isinstance(output, Tensor)]
-        from_shape = name in FILLED
-        if not from_shape and any(t.is_meta and self.of(t) is None for t in tensors):
-            if schema(func).is_mutable:
-                self._forget(args)
+        draws = torch.Tag.nondeterministic_seeded in func.tags
+        if results and not any(result.is_meta for result in results):
+            self._follow_real(tensors, results, draws)
             return
-        if not results or name in UNDEFINED or torch.Tag.nondeterministic_seeded in func.tags:
+        if results and not schema(func).is_mutable and all(self.of(result) is not None for result in results):
+            return  # `answer` made it
+        if name not in FILLED and any(map(self._unknown, tensors)):
+            self._forget(func, args, kwargs)
             return
-        if any(not r.is_meta or r.numel() > LIMIT for r in results):
+        if not results or not self._followed(name, draws, results):
             return
-        hide = _empty_like if from_shape else self._real
-        with contextlib.suppress(Exception):  # a rule of a real kernel that the one without data does not have
-            computed = func(
-                *with_tensors_changed(args, hide), **{**with_tensors_changed(dict(kwargs), hide), **_on_cpu(kwargs)}
-            )
-            values = (computed,) if isinstance(computed, Tensor) else tuple(computed)
-            for result, value in zip(results, values, strict=True):
-                self.note(result, value)
+        origins = self._origins(tensors) | ({DRAW} if draws and not self.data else set())
+        computed = self._computed(func, args, kwargs, name)
+        if computed is None:
+            self._forget(func, args, kwargs)
+            return
+        values = computed if isinstance(computed, list | tuple) else (computed,)
+        for result, value in zip(results, [v for v in values if isinstance(v, Tensor)], strict=False):
+            self.note(result, value, origins)
 
-    def _real(self, tensor: Tensor) -> Tensor:
+    def _followed(self, name: str, draws: bool, results: Sequence[Tensor]) -> bool:
+        """Whether an op on known values is computed: without data it must be small, and its result defined."""
+        if self.data:
+            need = sum(result.numel() * result.element_size() for result in results)
+            if self.held + need > self.limit:
+                raise DataLimit(self.held + need, self.limit)
+            return True
+        largest = DRAWN_LIMIT if draws else LIMIT
+        return name not in UNDEFINED and not any(r.numel() > largest or not r.is_meta for r in results)
+
+    def _computed(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], name: str) -> Any:
+        """The op on real tensors; None if it cannot be computed on a CPU, or fails where no data were asked for."""
+        hide = _empty_like if name in FILLED else self._with_values
+        real_args, real_kwargs = with_tensors_changed((tuple(args), dict(kwargs)), hide)
+        if "device" in real_kwargs:
+            real_kwargs["device"] = "cpu"
+        try:
+            computed = drawn(func, real_args, real_kwargs, self.generator)
+        except Exception as error:
+            if not self.data:  # a rule of a real kernel that the one without data does not have
+                return None
+            if isinstance(error, NotImplementedError) or any(words in str(error) for words in NOT_ON_CPU):
+                self.lost[name] = None
+                return None
+            raise
+        if name in UNDEFINED:
+            computed.zero_()
+        return computed
+
+    def _follow_real(self, tensors: Sequence[Tensor], results: Sequence[Tensor], draws: bool) -> None:
+        """Note which real tensors were drawn, or computed from such."""
+        origins = self._origins(tensors) | ({DRAW} if draws else set())
+        for result in results if origins else ():
+            self._real[id(result)] = weakref.ref(result, partial(self._gone, id(result))), origins
+
+    def _gone(self, key: int, _: Any) -> None:
+        self._real.pop(key, None)
+
+    def _with_values(self, tensor: Tensor) -> Tensor:
         known = self.of(tensor)
         return tensor if known is None else known
 
-    def _hidden(self, value: Tensor) -> Tensor:
+    def _with_values_or_zeros(self, tensor: Tensor) -> Tensor:
+        return torch.zeros(tensor.shape, dtype=tensor.dtype) if self._unknown(tensor) else self._with_values(tensor)
+
+    def _hidden(self, value: Tensor, origins: frozenset[str]) -> Tensor:
         hidden = value.to("meta")
-        self.note(hidden, value)
+        self.note(hidden, value, origins)
         return hidden
 
-    def note(self, tensor: Tensor, value: Tensor) -> None:
+    def note(self, tensor: Tensor, value: Tensor, origins: Iterable[str] = ()) -> None:
         """Keep the values of a tensor without data."""
-        key = id(tensor)
-        if self.of(tensor) is None:
-            self._known[key] = weakref.ref(tensor, lambda _: self._known.pop(key, None)), value
-
-    def _forget(self, args: Sequence[Any]) -> None:
-        """Forget the known values of an op's first argument, and of all tensors that share its storage."""
-        if not args or not isinstance(args[0], Tensor):
+        key, storage = id(tensor), storage_key(tensor)
+        if self.of(tensor) is not None:  # it was written in place
+            reference, before = self._known[key]
+            self._known[key] = reference, Values(value, before.origins.union(origins))
             return
-        storage = storage_key(args[0])
-        for key, (reference, _) in list(self._known.items()):
-            tensor = reference()
-            if tensor is None or storage_key(tensor) == storage:
-                self._known.pop(key, None)
+
+        def gone(_: Any) -> None:
+            self._known.pop(key, None)
+            self._sharing.get(storage, set()).discard(key)
+
+        self._known[key] = weakref.ref(tensor, gone), Values(value, frozenset(origins))
+        self._sharing.setdefault(storage, set()).add(key)
+        if self.data:
+            self._hold(value)
+
+    def _hold(self, value: Tensor) -> None:
+        """Count the bytes of a value as held until its storage dies."""
+        storage = value.untyped_storage()
+        key, size = storage_key(storage), storage.nbytes()
+        if key in self._storages:
+            return
+
+        def freed(_: Any) -> None:
+            self.held -= size
+            del self._storages[key]
+
+        self.held += size
+        self._storages[key] = weakref.ref(storage, freed)
+
+    def _forget(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Forget the known values of what an op writes, and of all tensors that share its storage."""
+        if not schema(func).is_mutable:
+            return
+        for position, argument in enumerate(schema(func).arguments):
+            if argument.alias_info is None or not argument.alias_info.is_write:
+                continue
+            written = args[position] if position < len(args) else kwargs.get(argument.name)
+            for tensor in written if isinstance(written, list | tuple) else (written,):
+                if isinstance(tensor, Tensor):
+                    for key in self._sharing.pop(storage_key(tensor), ()):
+                        self._known.pop(key, None)
+
+
+def _hide(value: Tensor) -> Tensor:
+    return value.to("meta")
 
 
 def _empty_like(tensor: Tensor) -> Tensor:
     return torch.empty(tensor.shape, dtype=tensor.dtype)
 
 
-def _on_cpu(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    return {"device": "cpu"} if "device" in kwargs else {}
+def values_of(tensor: Tensor) -> Tensor | None:
+    """A copy of the values that were left with a tensor, for a run that may change them."""
+    values = kept(tensor)
+    with contextlib.suppress(RuntimeError):
+        return None if values is None else values.clone()
+    return None

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import init
 from torch.overrides import TorchFunctionMode
 
 from archcalc.engine.torch_private import schema
@@ -26,6 +27,7 @@ DRAWING = frozenset(
         torch.rand, torch.randn, torch.randint, torch.randperm, torch.bernoulli, torch.multinomial, torch.normal,
         torch.poisson, torch.binomial, Tensor.bernoulli, Tensor.multinomial,
         *(getattr(Tensor, name) for name in FILLING),
+        init.uniform_, init.normal_, init.kaiming_uniform_, init.kaiming_normal_,
     )
 )  # fmt: skip
 """Functions of torch that draw, and take the generator to draw from."""
@@ -42,9 +44,9 @@ WITH_GENERATOR = {
 class OwnGenerator(TorchFunctionMode):
     """While it is active, drawing functions of this thread draw from one generator."""
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int) -> None:
         super().__init__()
-        self.generator = torch.Generator().manual_seed(SEED)
+        self.generator = torch.Generator().manual_seed(seed)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -55,12 +57,26 @@ class OwnGenerator(TorchFunctionMode):
 
 def drawn(func: Any, args: Any, kwargs: dict[str, Any], generator: torch.Generator) -> Any:
     """The result of an op that draws, from a generator; of any other op as it is."""
-    if torch.Tag.nondeterministic_seeded in func.tags and fits(generator, (*args, *kwargs.values())):
-        func = WITH_GENERATOR.get(func, func)
-        takes = any(argument.name == "generator" for argument in schema(func).arguments)
-        if takes and kwargs.get("generator") is None:
-            kwargs = {**kwargs, "generator": generator}
-    return func(*args, **kwargs)
+    if torch.Tag.nondeterministic_seeded not in func.tags or not fits(generator, (*args, *kwargs.values())):
+        return func(*args, **kwargs)
+    func = WITH_GENERATOR.get(func, func)
+    takes = any(argument.name == "generator" for argument in schema(func).arguments)
+    if takes:
+        return func(*args, **(kwargs if kwargs.get("generator") is not None else {**kwargs, "generator": generator}))
+    with _default_generator(generator):
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def _default_generator(generator: torch.Generator) -> Iterator[None]:
+    """In this block torch's default generator draws what `generator` would, which goes on from there."""
+    before = torch.get_rng_state()
+    torch.set_rng_state(generator.get_state())
+    try:
+        yield
+    finally:
+        generator.set_state(torch.get_rng_state())
+        torch.set_rng_state(before)
 
 
 def fits(generator: torch.Generator, values: Any) -> bool:
@@ -69,21 +85,30 @@ def fits(generator: torch.Generator, values: Any) -> bool:
     return all(device.type == generator.device.type for device in devices if isinstance(device, torch.device))
 
 
+class Draws:
+    """Whether code drew from the generators of Python or NumPy while they were seeded."""
+
+    used = False
+
+
 @contextmanager
-def seeded() -> Iterator[None]:
+def seeded() -> Iterator[Draws]:
     """In this block the generators of Python and NumPy are seeded; then they are as they were.
 
     torch's default generator is only put back if the block's code seeded it.
     """
+    draws = Draws()
     torch_state, torch_seed = torch.get_rng_state(), torch.initial_seed()
     numpy = sys.modules.get("numpy")
     python_state, numpy_state = random.getstate(), numpy.random.get_state() if numpy else None
     random.seed(SEED)
     if numpy:
         numpy.random.seed(SEED)
+    begun = _states(numpy)
     try:
-        yield
+        yield draws
     finally:
+        draws.used = _states(numpy) != begun
         random.setstate(python_state)
         if torch.initial_seed() != torch_seed:
             torch.set_rng_state(torch_state)
@@ -91,8 +116,16 @@ def seeded() -> Iterator[None]:
             numpy.random.set_state(numpy_state)
 
 
+def _states(numpy: Any) -> tuple[Any, ...]:
+    """The states of Python's and NumPy's generators, which tell whether something was drawn."""
+    if not numpy:
+        return (random.getstate(),)
+    _, key, *rest = numpy.random.get_state()
+    return random.getstate(), key.tobytes(), *rest
+
+
 @contextmanager
-def own_draws() -> Iterator[None]:
+def own_draws(seed: int = SEED) -> Iterator[None]:
     """In this block all draws are seeded, those of torch's functions from a generator of the block's own."""
-    with seeded(), OwnGenerator():
+    with seeded(), OwnGenerator(seed):
         yield

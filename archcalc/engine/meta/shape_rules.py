@@ -155,7 +155,7 @@ def native_batch_norm(
     channels = x.shape[1] if x.dim() > 1 else 0
     if not training and (mean is None or var is None):
         return NotImplemented
-    if not channels or not plain(x, weight, bias, mean, var) or not x.is_floating_point():
+    if not channels or not plain(x, weight, bias, mean, var) or x.dtype not in (torch.float32, torch.float64):
         return NotImplemented
     if any(t is not None and (tuple(t.shape) != (channels,) or t.dtype != x.dtype) for t in (weight, bias, mean, var)):
         return NotImplemented

@@ -43,6 +43,9 @@ class Paths:
             path += "'"
         return path
 
+    def __contains__(self, module: nn.Module) -> bool:
+        return id(module) in self._of
+
     def index(self, module: nn.Module, parent_call: int | None) -> int:
         """The path of this call: below the caller's where the module is there, the paths taking turns."""
         candidates = self._of[id(module)]

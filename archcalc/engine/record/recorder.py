@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import gc
 import sys
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import cache
 from typing import Any
 
 import torch
@@ -20,12 +18,17 @@ from archcalc.engine.devices.kernel_selection import KernelSelection
 from archcalc.engine.load.inputs import Inputs
 from archcalc.engine.meta import contraction_rules  # noqa: F401, enters its rules
 from archcalc.engine.meta.argument_checks import refuse
+from archcalc.engine.meta.call_arguments import arguments, asks_for_values, demand_dense, signature, tensors_in
 from archcalc.engine.meta.empty_modules import emptied
-from archcalc.engine.meta.known_values import LIMIT, Constants
-from archcalc.engine.meta.own_draws import SEED, drawn
+from archcalc.engine.meta.index_checks import refuse_out_of_bounds
+from archcalc.engine.meta.known_values import LIMIT, KnownValues, NeedsValues
+from archcalc.engine.meta.overlap_checks import refuse_overlap
+from archcalc.engine.meta.own_draws import drawn
 from archcalc.engine.meta.shape_rules import RULES
-from archcalc.engine.record.call_arguments import arguments, asks_for_values, signature, tensors_in
+from archcalc.engine.meta.unknown_kernels import has_none, learned
+from archcalc.engine.record.entries import OPEN, Entries
 from archcalc.engine.record.module_paths import Paths
+from archcalc.engine.record.packing import lengths_for
 from archcalc.engine.torch_private import (
     DispatchMode,
     op_name,
@@ -38,10 +41,6 @@ from archcalc.engine.torch_private import (
 from archcalc.tracing import Call, ModuleCall, Parameter, Step, Storage, Value, plain
 from archcalc.tracing import Tensor as TraceTensor
 
-OPEN = -1
-"""The last op of a module call that has not returned yet, and the time of everything that was there before the run."""
-
-
 COMPILED = frozenset(
     "view _unsafe_view t transpose permute expand slice select split unsqueeze squeeze clone detach alias empty".split()
 )
@@ -49,39 +48,32 @@ COMPILED = frozenset(
 are collected; real kernels leave none."""
 
 
+PACKING = ("_pack_padded_sequence",)
+"""Ops that read the lengths of a batch's sequences, which are numbers, on any device."""
 Region = Callable[[], AbstractContextManager[None]]
 """A function that returns the context manager in which autocast acts."""
-
-
-class NeedsValues(Exception):
-    """An op needs values of a tensor that has none."""
 
 
 class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
     """The record of a run while it grows; a dispatch mode that sees every op below autograd."""
 
-    def __init__(self, module: nn.Module, kernels: KernelSelection) -> None:
+    def __init__(self, module: nn.Module, kernels: KernelSelection, known: KnownValues | None = None) -> None:
         super().__init__()
         self.module = module
         self.device, self.kernels = kernels.device, kernels.kernels
         self.paths = Paths(module)
-        self.constants = Constants()
+        self.known = known or KnownValues()
+        self.lengths: Sequence[int] | None = None
+        self.packed = False
         self.phase = "forward"
-        self.tensors: list[TraceTensor] = []
-        self.storages: list[Storage] = []
         self.calls: list[Call] = []
+        self.entries = Entries(self.device, self.calls)
         self.module_calls: list[ModuleCall] = []
         self.stack: list[int] = []
         self.failed: tuple[int, str] | None = None
         self.own_autocast = False
-        self.generator = torch.Generator().manual_seed(SEED)
         self._multiplied: set[bool] = set()
         self._overwritten: dict[int, torch.UntypedStorage] = {}
-        self._ids: dict[int, tuple[weakref.ref[Tensor], int]] = {}
-        self._storage_ids: dict[int, int] = {}
-        self._deaths: dict[int, int] = {}
-        self._watch: dict[int, weakref.ref[torch.UntypedStorage]] = {}
-        self._twins: dict[int, weakref.ref[torch.UntypedStorage]] = {}
 
     # ---- ops ----
 
@@ -92,30 +84,63 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         if func.namespace == "profiler":  # marks that optimizers leave for a profiler
             return func(*args, **kwargs)
         tensors = list(tensors_in((args, kwargs)))
+        demand_dense(tensors, f"an argument of {signature(func)[0]}")
         empty = any(t.is_meta or storage_key(t) in self._overwritten for t in tensors)
-        if empty and not all(t.is_meta for t in tensors):
+        if op_name(func) in PACKING:
+            args = self._with_lengths(args)
+        elif empty and not all(t.is_meta for t in tensors):
             self._note_overwritten(func, args)
             args, kwargs = with_tensors_changed((args, kwargs), self._empty)
             tensors = list(tensors_in((args, kwargs)))
         refuse(func, args, kwargs)
+        refuse_overlap(func, args, kwargs)
+        refuse_out_of_bounds(func, args, self.known.of)
+        inputs, attributes = self._entered(func, args, kwargs)
+        out = self.kernels.result(func, args, kwargs, self._result(func, args, kwargs, tensors, empty))
+        demand_dense(tensors_in(out), f"the result of {signature(func)[0]}")
+        self.known.follow(func, args, kwargs, tensors, out)
+        self._record(func, args, kwargs, tensors, inputs, attributes, out)
+        return out
+
+    def _result(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: Sequence[Tensor], empty: bool
+    ) -> Any:
+        """What an op returns: by a shape rule, by torch's kernel for tensors without data, or by values known here."""
         shape_rule = RULES.get(func)
         out = NotImplemented if shape_rule is None else shape_rule(*args, **kwargs)
-        if out is NotImplemented:
-            if empty and asks_for_values(func, args):
-                out = self.constants.answer(func, args, kwargs, tensors)
-                if out is NotImplemented:
-                    out = self.assumed(func)
-            else:
-                out = drawn(func, args, kwargs, self.generator)
-                if op_name(func) not in COMPILED:
-                    gc.collect(0)
-        self.constants.follow(func, args, kwargs, tensors, out)
-        self._record(func, args, kwargs, tensors, out)
+        if out is not NotImplemented:
+            return out
+        if empty and asks_for_values(func, args):
+            out = self.known.answer(func, args, kwargs, tensors)
+            return self.assumed(func) if out is NotImplemented else out
+        if not empty and asks_for_values(func, args):
+            self.known.asked(tensors)
+        try:
+            out = drawn(func, args, kwargs, self.known.generator)
+        except NotImplementedError as error:
+            if not empty or not has_none(error):
+                raise
+            out = self.known.answer(func, args, kwargs, tensors)
+            return learned(func, args, kwargs, tensors) if out is NotImplemented else out
+        if op_name(func) not in COMPILED:
+            gc.collect(0)
         return out
 
     def assumed(self, func: Any) -> Any:
         """The result of an op that needs values, if one may be assumed; NeedsValues otherwise."""
         raise NeedsValues(signature(func)[0])
+
+    def _with_lengths(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments of a packing with lengths that have values: known ones, those of the setup, or full length."""
+        data, lengths, batch_first = args
+        if not lengths.is_meta:
+            return args
+        values = self.known.of(lengths)
+        if values is None:
+            batch, longest = (data.shape[0], data.shape[1]) if batch_first else (data.shape[1], data.shape[0])
+            values = lengths_for(self.lengths, batch, longest)
+            self.packed |= not self.lengths
+        return data, values, batch_first
 
     def _note_overwritten(self, func: Any, args: tuple[Any, ...]) -> None:
         """Note that a real tensor is overwritten from tensors without data: its values are unknown from then on."""
@@ -126,27 +151,22 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
     def _empty(self, tensor: Tensor) -> Tensor:
         """The tensor without its values, unless it holds a single number."""
         number = tensor.dim() == 0 and storage_key(tensor) not in self._overwritten
-        return tensor if number or tensor.is_meta else self._twin(tensor)
+        return tensor if number or tensor.is_meta else self.twin(tensor)
 
-    def _twin(self, real: Tensor) -> Tensor:
+    def twin(self, real: Tensor) -> Tensor:
         """A copy of a real tensor without values; the record shows it as the same tensor and storage."""
+        if real.is_meta:
+            return real
         twin: Tensor = emptied(real)
-        number = self.tensor(real, "constant")
         if real.numel() <= LIMIT and storage_key(real) not in self._overwritten:
-            self.constants.note(twin, real)
-        self._ids[id(twin)] = (weakref.ref(twin), number)
-        storage = twin.untyped_storage()
-        key = storage_key(storage)
-        self._storage_ids[key] = self.tensors[number].storage
-        self._twins[key] = weakref.ref(storage, lambda _: self._forget(key))
+            self.known.note(twin, real)
+        self.entries.alias(twin, self.tensor(real, "constant"))
         return twin
 
-    def _forget(self, key: int) -> None:
-        del self._storage_ids[key], self._twins[key]
-
-    def _record(
-        self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], tensors: Sequence[Tensor], out: Any
-    ) -> None:
+    def _entered(
+        self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[dict[str, int | tuple[int, ...]], dict[str, Value]]:
+        """An op's arguments as they are before it runs: the ids of tensors, and the values of all others."""
         inputs: dict[str, int | tuple[int, ...]] = {}
         attributes: dict[str, Value] = {}
         for name, value in arguments(func, args, kwargs):
@@ -156,6 +176,18 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
                 inputs[name] = tuple(self.tensor(v, "constant") for v in value if isinstance(v, Tensor))
             else:
                 attributes[name] = plain(value)
+        return inputs, attributes
+
+    def _record(
+        self,
+        func: Any,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        tensors: Sequence[Tensor],
+        inputs: Mapping[str, int | tuple[int, ...]],
+        attributes: Mapping[str, Value],
+        out: Any,
+    ) -> None:
         outputs = tuple(self.tensor(t, "activation", born=len(self.calls)) for t in tensors_in(out))
         self._note_workspace(func)
         module_call = self.caller(tensors)
@@ -175,44 +207,23 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
 
     # ---- tensors and storages ----
 
+    @property
+    def tensors(self) -> list[TraceTensor]:
+        """The tensors that were entered, by their ids."""
+        return self.entries.tensors
+
+    @property
+    def storages(self) -> list[Storage]:
+        """The storages that were entered, by their ids."""
+        return self.entries.storages
+
     def tensor(self, tensor: Tensor, role: str, born: int = OPEN) -> int:
-        """The id of a tensor; one not seen before is entered, and its storage with it."""
-        known = self._ids.get(id(tensor))
-        if known is not None and known[0]() is tensor:
-            return known[1]
-        storage = self._storage(tensor, role, born)
-        number = len(self.tensors)
-        self.tensors.append(TraceTensor(tuple(tensor.shape), _dtype_name(tensor.dtype), storage))
-        self._ids[id(tensor)] = (weakref.ref(tensor), number)
-        return number
-
-    def _storage(self, tensor: Tensor, role: str, born: int) -> int:
-        storage = tensor.untyped_storage()
-        key = storage_key(storage)
-        if key in self._storage_ids:
-            return self._storage_ids[key]
-        number = len(self.storages)
-        on_host = self.device.numbers_on_host and tensor.dim() == 0 and not tensor.is_meta  # a number stays with Python
-        size = 0 if on_host else -(-storage.nbytes() // self.device.block) * self.device.block
-        self.storages.append(Storage(size, role, born, None))
-        self._storage_ids[key] = number
-        self._watch[number] = weakref.ref(storage, self._on_death(number, key))
-        return number
-
-    def _on_death(self, number: int, key: int) -> Callable[[Any], None]:
-        def died(_: Any) -> None:
-            self._deaths[number] = len(self.calls)
-            del self._storage_ids[key]
-
-        return died
+        """The id of a tensor; one not seen before, or changed in place since, is entered with its storage."""
+        return self.entries.tensor(tensor, role, born)
 
     def close(self) -> None:
         """End the record: write each storage's death, None for those alive, and stop watching them."""
-        self._watch.clear()
-        self._twins.clear()
-        self.storages = [
-            Storage(s.bytes, s.role, s.birth, self._deaths.get(number)) for number, s in enumerate(self.storages)
-        ]
+        self.entries.close()
 
     # ---- modules ----
 
@@ -228,7 +239,9 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
                 module.register_forward_hook(self.leave, with_kwargs=True, always_call=True)
 
     def enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        """Record that a module's forward begins."""
+        """Record that a module's forward begins; ops of a copy that forward made belong to its caller."""
+        if module not in self.paths:
+            return
         self.own_autocast |= torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
         index = self.paths.index(module, self.stack[-1] if self.stack else None)
         parent = self.stack[-1] if self.stack else None
@@ -239,6 +252,8 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
 
     def leave(self, module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
         """Record that a module's forward ends; if it raised, keep the path of the innermost module."""
+        if module not in self.paths:
+            return
         error = sys.exc_info()[1]
         if error is not None and (self.failed is None or self.failed[0] != id(error)):
             self.failed = (id(error), self.here())  # not the error itself, whose frames would keep tensors alive
@@ -280,8 +295,3 @@ def forward(module: nn.Module, inputs: Inputs, recorder: Recorder, region: Regio
     outputs = tuple(recorder.tensor(t, "constant") for t in tensors_in(out))
     recorder.close()
     return outputs
-
-
-@cache
-def _dtype_name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 
 from archcalc.engine.alone import alone
 from archcalc.engine.devices import device_named, kernel_selection
@@ -29,14 +28,25 @@ from archcalc.engine.load.inputs import (
     takes_nothing,
 )
 from archcalc.engine.load.references import BuiltIn, Code, InLibrary, parse
+from archcalc.engine.meta.call_arguments import NotDense, demand_dense
+from archcalc.engine.meta.empty_modules import cast
+from archcalc.engine.meta.known_values import DRAW, KnownValues, NeedsValues
+from archcalc.engine.meta.one_device import META, OneDevice
 from archcalc.engine.meta.own_draws import seeded
 from archcalc.engine.record import recorder as recording
+from archcalc.engine.record.data import known_values
+from archcalc.engine.record.lazy_modules import FirstRun, first_run, without_shape
+from archcalc.engine.record.packing import FULL_LENGTH
 from archcalc.engine.setup import Setup, assumed
-from archcalc.errors import ArchcalcError, BadInput, CannotImport, ForwardFailed, NeedsData, WrongUse, one_line
+from archcalc.errors import ArchcalcError, CannotFollow, ForwardFailed, NeedsData, WrongUse, one_line
 from archcalc.text.units import shape
 from archcalc.tracing import Trace, Value
 from archcalc.version import __version__
 
+CODE_NAMES = "the code names the device {}: its tensors are taken as those of this run"
+DECIDED = "{} decided what ran"
+DREW = "a draw at random may have decided what ran: it is seeded, and another draw may give other figures"
+DENSE = "use dense tensors: .to_dense() for sparse ones, padding for nested ones"
 OWN_AUTOCAST = (
     "the model's own autocast does not act on tensors without data: its layers are counted in their own dtype"
 )
@@ -53,19 +63,19 @@ def run(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module], set
 def prepared(loaded: Loaded, setup: Setup, values: Any = None) -> tuple[nn.Module, Inputs]:
     """The module in its mode and dtype, and its inputs; the errors of exit code 2 for what cannot be."""
     dtype = dtype_named(setup.dtype, FLOATS)
-    lazy = [name for name, p in loaded.module.named_parameters() if is_lazy(p)]
-    if lazy:
-        hint = "build it with its sizes: Linear in place of LazyLinear, and so on"
-        raise CannotImport(f"{lazy[0]} is lazy: its shape is only known after a first run.", hint)
     if setup.mode not in ("eval", "train"):
         raise WrongUse(f"there is no mode '{setup.mode}'.", "choose one of  eval, train")
     device_named(setup.device)
     kernel_selection.check(setup.attention, setup.amp)
     module = loaded.module.train(_mode(setup) == "train")
     if dtype != torch.float32:
-        module = module.to(dtype)
+        module = cast(module, dtype)
     inputs = _inputs(loaded, setup, values)
-    _check(inputs)
+    try:
+        for name, tensor in (*module.named_parameters(), *module.named_buffers(), *inputs.named):
+            demand_dense([tensor], name)
+    except NotDense as error:
+        raise CannotFollow(f"{error}.", DENSE) from None
     return module, inputs
 
 
@@ -73,11 +83,16 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None) -> Trace:
     """Run a loaded module once and return its trace."""
     module, inputs = prepared(loaded, setup, values)
     kernels = KernelSelection(device_named(setup.device), setup.attention, setup.amp)
-    recorder, go = _recorder(module, setup, kernels)
+    if without_shape(module):
+        _shape(module, inputs, setup, kernels)
+    known = known_values(module, inputs, setup)
+    recorder, go = _recorder(module, setup, kernels, known)
+    device = OneDevice(META, known.told, recorder.twin)
     parameters = recording.parameters_of(recorder)
     given = tuple(recorder.tensor(tensor, "input") for tensor in inputs.tensors)
-    with kernels.installed():
-        outputs = _run(go, inputs, recorder)
+    device.named |= loaded.named
+    with kernels.installed(), device:
+        outputs, drew = _run(go, inputs, recorder)
     return Trace(
         model=loaded.model,
         inputs=inputs.described,
@@ -91,7 +106,7 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None) -> Trace:
         calls=tuple(recorder.calls),
         input_tensors=given,
         output_tensors=outputs,
-        notes=(*loaded.notes, *([OWN_AUTOCAST] if recorder.own_autocast else [])),
+        notes=(*loaded.notes, *_notes(recorder, device, drew)),
         steps=recorder.steps_of(),
     )
 
@@ -141,12 +156,28 @@ def _made(setup: Setup) -> Any:
     return value_of(reference)
 
 
-def _check(inputs: Inputs) -> None:
-    for given in inputs.described:
-        if any(size < 1 for size in given.shape):
-            raise BadInput(
-                f"input {given.name} of shape {shape(given.shape)} is empty.", "every size must be at least 1"
-            )
+def _shape(module: nn.Module, inputs: Inputs, setup: Setup, kernels: KernelSelection) -> None:
+    """Give lazy parameters their shapes by a run before the run."""
+    known = known_values(module, inputs, setup)
+    recorder = FirstRun(module, kernels, known)
+
+    def go(inputs: Inputs) -> tuple[int, ...]:
+        first_run(module, inputs, recorder)
+        return ()
+
+    with OneDevice(META, known.told, recorder.twin):
+        _run(go, inputs, recorder)
+
+
+def _notes(recorder: recording.Recorder, device: OneDevice, drew: bool) -> list[str]:
+    """What the run had to assume."""
+    notes = [OWN_AUTOCAST] if recorder.own_autocast else []
+    notes += [CODE_NAMES.format(kind) for kind in sorted(device.named)]
+    notes += [FULL_LENGTH] if recorder.packed else []
+    decided = recorder.known.decided
+    notes += [DECIDED.format(origin) for origin in sorted(decided - {DRAW})]
+    notes += [DREW] if drew or DRAW in decided else []
+    return notes
 
 
 def _batch(inputs: Inputs) -> int | None:
@@ -157,24 +188,30 @@ def _batch(inputs: Inputs) -> int | None:
 Go = Callable[[Inputs], tuple[int, ...]]
 
 
-def _recorder(module: nn.Module, setup: Setup, kernels: KernelSelection) -> tuple[recording.Recorder, Go]:
+def _recorder(
+    module: nn.Module, setup: Setup, kernels: KernelSelection, known: KnownValues
+) -> tuple[recording.Recorder, Go]:
     """A recorder, and the function that runs the model under it: one forward pass or two training steps."""
     training = setup.training
     if training is None:
-        recorder = recording.Recorder(module, kernels)
+        recorder = recording.Recorder(module, kernels, known)
+        recorder.lengths = setup.lengths
         return recorder, lambda inputs: recording.forward(module, inputs, recorder, kernels.region)
     from archcalc.engine.record.training_loop import prepare
     from archcalc.engine.record.training_recorder import TrainingRecorder, train
 
     prepare(module, training, kernels.region)
-    watching = TrainingRecorder(module, kernels)
+    watching = TrainingRecorder(module, kernels, known)
+    watching.lengths = setup.lengths
     return watching, lambda inputs: train(module, inputs, watching, training, kernels)
 
 
-def _run(go: Go, inputs: Inputs, recorder: recording.Recorder) -> tuple[int, ...]:
+def _run(go: Go, inputs: Inputs, recorder: recording.Recorder) -> tuple[tuple[int, ...], bool]:
+    """The ids of the outputs, and whether the code drew from the generators of Python or NumPy."""
     try:
-        with seeded(), _no_collection():
-            return go(inputs)
+        with seeded() as draws, _no_collection():
+            outputs = go(inputs)
+        return outputs, draws.used
     except (ArchcalcError, KeyboardInterrupt):
         raise
     except BaseException as error:  # sys.exit() in forward, too
@@ -205,8 +242,10 @@ def _explained(error: BaseException, inputs: Inputs, recorder: recording.Recorde
     """The user's error with its own message and line, and the module that was running."""
     layer = recorder.failed[1] if recorder.failed and recorder.failed[0] == id(error) else ""
     place = _place(error) + (f", in layer {layer}" if layer else "")
-    if isinstance(error, recording.NeedsValues):
-        return NeedsData(place, str(error))
+    if isinstance(error, NeedsValues):
+        return NeedsData(place, str(error), tuple(recorder.known.lost), recorder.known.data)
+    if isinstance(error, NotDense):
+        return CannotFollow(f"{error}.", f"at    {place}\nhint  {DENSE}")
     shown = ", ".join(f"{given.name}={shape(given.shape)} {given.dtype}" for given in inputs.described)
     message = one_line(error)
     advice = "--batch 2" if "more than 1 value per channel when training" in message else ""

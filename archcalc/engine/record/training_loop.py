@@ -16,7 +16,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from archcalc.engine.load.inputs import Inputs
-from archcalc.engine.record.call_arguments import tensors_in
+from archcalc.engine.meta.call_arguments import tensors_in
 from archcalc.engine.record.recorder import Region
 from archcalc.engine.setup import Training
 from archcalc.errors import BadInput, WrongUse
@@ -91,7 +91,7 @@ def _total(parts: Sequence[Tensor]) -> Tensor:
     total = parts[0]
     for part in parts[1:]:
         total = total + part
-    return total
+    return total.abs() if total.is_complex() else total  # a gradient starts from a real number
 
 
 def steps(

@@ -15,8 +15,10 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from archcalc.engine.devices.kernel_selection import KernelSelection
 from archcalc.engine.load.inputs import Inputs
-from archcalc.engine.record.call_arguments import tensors_in
-from archcalc.engine.record.recorder import OPEN, Recorder
+from archcalc.engine.meta.call_arguments import tensors_in
+from archcalc.engine.meta.known_values import KnownValues
+from archcalc.engine.record.entries import OPEN
+from archcalc.engine.record.recorder import Recorder
 from archcalc.engine.record.training_loop import OPTIMIZERS, PHASES, Loss, steps
 from archcalc.engine.setup import Training
 from archcalc.engine.torch_private import (
@@ -35,8 +37,8 @@ from archcalc.tracing import Step
 class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
     """A recorder that also records the tensors autograd keeps, and assigns backward and optimizer ops to modules."""
 
-    def __init__(self, module: nn.Module, kernels: KernelSelection) -> None:
-        super().__init__(module, kernels)
+    def __init__(self, module: nn.Module, kernels: KernelSelection, known: KnownValues | None = None) -> None:
+        super().__init__(module, kernels, known)
         self.kept: set[int] = set()
         self.roles: dict[int, str] = {}
         self.marks: list[tuple[str, int]] = []
@@ -126,7 +128,7 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
         super().close()
         roles = dict.fromkeys(self.kept, "saved") | self.roles
         fixed = ("parameter", "buffer", "input")
-        self.storages = [
+        self.entries.storages = [
             storage if storage.role in fixed else replace(storage, role=roles.get(number, storage.role))
             for number, storage in enumerate(self.storages)
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any
@@ -11,6 +11,11 @@ import torch
 from torch import Tensor
 
 from archcalc.engine.torch_private import op_name, schema
+
+
+class NotDense(Exception):
+    """A sparse or nested tensor: where it was met, in words."""
+
 
 VALUES = frozenset((torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape))
 """Ops whose result, or its shape, is in the values of their inputs."""
@@ -56,3 +61,11 @@ def arguments(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iter
             yield name, kwargs[name]
         elif has_default:
             yield name, default
+
+
+def demand_dense(tensors: Iterable[Tensor], where: str) -> None:
+    """NotDense for sparse and nested tensors, of which the number of elements is in their values."""
+    for tensor in tensors:
+        if tensor.layout is not torch.strided or tensor.is_nested:
+            kind = "nested" if tensor.is_nested or tensor.layout is torch.jagged else "sparse"
+            raise NotDense(f"{where} is a {kind} tensor, whose size is in its values")

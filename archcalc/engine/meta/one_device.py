@@ -1,0 +1,166 @@
+"""One device for all tensors: code that names cuda, moves tensors or asks for NumPy runs as on a machine that has them.
+
+Tensors without data say that they are on the CPU. A device that the code names changes nothing but a note; what a run
+makes on a named device has no data, what a constructor makes is real.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from archcalc.engine.meta.call_arguments import tensors_in
+from archcalc.engine.meta.empty_modules import emptied
+from archcalc.engine.meta.known_values import NeedsValues
+from archcalc.engine.torch_private import with_tensors_changed
+
+CPU, META = torch.device("cpu"), torch.device("meta")
+OURS = ("cpu", "meta")
+Ask = Callable[[Tensor, str], Tensor]
+"""Gives the values of a tensor without data to a function of that name, or raises NeedsValues."""
+Hide = Callable[[Tensor], Tensor]
+"""Gives a tensor without data in place of a real one."""
+
+
+def no_values(tensor: Tensor, what: str) -> Tensor:
+    """The answer of a constructor: no values are known there."""
+    raise NeedsValues(what)
+
+
+class OneDevice(TorchFunctionMode):
+    """While it is active, tensors of this thread are on one device; `named` are the others that the code names."""
+
+    def __init__(self, made_on: torch.device, ask: Ask = no_values, hide: Hide = emptied) -> None:
+        super().__init__()
+        self.made_on, self.ask, self.hide = made_on, ask, hide
+        self.named: set[str] = set()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        handler = HANDLERS.get(func)
+        if handler is not None:
+            return handler(self, func, args, kwargs)
+        if kwargs.get("device") is not None:
+            kwargs = {**kwargs, "device": self.taken(kwargs["device"])}
+        try:
+            return func(*args, **kwargs)
+        except RuntimeError as error:
+            if "device" not in str(error) or not _mixed(args, kwargs):
+                raise
+        real_args, real_kwargs = with_tensors_changed((tuple(args), kwargs), self.hide)
+        return func(*real_args, **real_kwargs)
+
+    def taken(self, device: Any) -> torch.device:
+        """The device in place of one that the code names; code that asks for tensors without data gets them."""
+        self.note(device)
+        return META if not isinstance(device, int) and torch.device(device) == META else self.made_on
+
+    def note(self, device: Any) -> None:
+        """Note a device that the code names; a bad name raises torch's own error."""
+        kind = "cuda" if isinstance(device, int) else torch.device(device).type
+        if kind not in OURS:
+            self.named.add(kind)
+
+
+def _mixed(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether tensors without data meet real ones."""
+    return len({tensor.is_meta for tensor in tensors_in((*args, kwargs))}) > 1
+
+
+Handler = Callable[[OneDevice, Any, Sequence[Any], Mapping[str, Any]], Any]
+HANDLERS: dict[Any, Handler] = {}
+
+
+def handles(*functions: Any) -> Callable[[Handler], Handler]:
+    """Register what happens in place of functions of torch."""
+
+    def register(handler: Handler) -> Handler:
+        HANDLERS.update(dict.fromkeys(functions, handler))
+        return handler
+
+    return register
+
+
+@handles(Tensor.device.__get__)
+def device_of(mode: OneDevice, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """A tensor without data says that it is on the CPU: autocast, generators and the like know no meta device."""
+    device = func(*args, **kwargs)
+    return CPU if device == META else device
+
+
+@handles(Tensor.cuda, Tensor.cpu, Tensor.pin_memory, Tensor.xpu)
+def moved(mode: OneDevice, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """The tensor itself: it is there already."""
+    if func in (Tensor.cuda, Tensor.xpu):
+        mode.note("cuda" if func is Tensor.cuda else "xpu")
+    return args[0]
+
+
+@handles(Tensor.to)
+def converted(mode: OneDevice, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """The tensor in the dtype that is asked for, without a move."""
+    tensor, *positional = args
+    others = {key: value for key, value in kwargs.items() if key not in ("device", "dtype", "other")}
+    named = [value for key in ("device", "dtype", "other") if (value := kwargs.get(key)) is not None]
+    dtype, device = None, None
+    for value in (*positional, *named):
+        if isinstance(value, torch.dtype):
+            dtype = value
+        elif isinstance(value, Tensor):
+            dtype = value.dtype
+        elif isinstance(value, str | torch.device) or (isinstance(value, int) and not isinstance(value, bool)):
+            mode.note(value)
+            device = META if not isinstance(value, int) and torch.device(value) == META else None
+    copies = [value for value in positional if isinstance(value, bool)]
+    if len(copies) > 1 and copies[1]:
+        others["copy"] = True
+    return func(tensor, device=device or tensor.device, dtype=tensor.dtype if dtype is None else dtype, **others)
+
+
+@handles(Tensor.type)
+def typed(mode: OneDevice, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """`x.type()` is that of a CPU tensor; `x.type(kind)` a conversion without a move."""
+    tensor, *kinds = args
+    kind = next(iter(kinds), kwargs.get("dtype"))
+    if kind is None:
+        return func(torch.empty(0, dtype=tensor.dtype))
+    if isinstance(kind, torch.dtype):
+        return tensor.to(kind)
+    name = kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__name__}"
+    if ".cuda." in name:
+        mode.note("cuda")
+    return tensor.to(func(torch.empty(0), name.replace(".cuda.", ".")).dtype)
+
+
+@handles(Tensor.type_as)
+def typed_as(mode: OneDevice, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """The tensor in the dtype of another, without a move."""
+    other = args[1] if len(args) > 1 else kwargs["other"]
+    return args[0].to(other.dtype)
+
+
+@handles(Tensor.tolist, Tensor.numpy, Tensor.__array__)
+def in_python(mode: OneDevice, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """The values as Python or NumPy objects, which a tensor without data may not have."""
+    tensor, *others = args
+    if tensor.is_meta and not tensor.numel():
+        tensor = torch.empty(tensor.shape, dtype=tensor.dtype)
+    elif tensor.is_meta:
+        tensor = mode.ask(tensor, f"Tensor.{func.__name__}")
+    return func(tensor, *others, **kwargs)
+
+
+@handles(torch.tensor_split, Tensor.tensor_split)
+def split_at(mode: OneDevice, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """A split at places that a tensor names needs its values."""
+    told = [mode.ask(a, "tensor_split").tolist() if i == 1 and isinstance(a, Tensor) else a for i, a in enumerate(args)]
+    places = kwargs.get("tensor_indices_or_sections")
+    if not isinstance(places, Tensor):
+        return func(*told, **kwargs)
+    values = mode.ask(places, "tensor_split").tolist()
+    others = {key: value for key, value in kwargs.items() if key != "tensor_indices_or_sections"}
+    return func(*told, **{"sections" if isinstance(values, int) else "indices": values}, **others)

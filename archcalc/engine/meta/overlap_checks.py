@@ -1,0 +1,78 @@
+"""Writes into memory that overlaps, which real kernels refuse and kernels without data let pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from archcalc.engine.torch_private import op_name, schema, storage_key
+
+FILLING = frozenset("fill_ zero_ masked_fill_ index_put_ _index_put_impl_ index_fill_".split())
+"""Ops that may write to one place several times."""
+GEOMETRY = frozenset(
+    "t_ transpose_ swapaxes_ swapdims_ squeeze_ unsqueeze_ as_strided_ resize_ resize_as_ set_ detach_ "
+    "requires_grad_ rename_".split()
+)
+"""Ops that write a tensor's geometry and not its elements."""
+
+
+def refuse_overlap(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """RuntimeError, in torch's words, if an op writes to one place twice, or reads in part what it writes."""
+    name = op_name(func)
+    if not schema(func).is_mutable or name in GEOMETRY:
+        return
+    written, read = _arguments(func, args, kwargs)
+    for target in written:
+        if name not in FILLING and any(n > 1 and s == 0 for n, s in zip(target.shape, target.stride(), strict=True)):
+            raise RuntimeError(
+                "unsupported operation: more than one element of the written-to tensor refers to a single memory "
+                "location. Please clone() the tensor before performing the operation."
+            )
+        if any(_in_part(target, other) for other in read):
+            raise RuntimeError(
+                "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single "
+                "memory location. Please clone() the tensor before performing the operation."
+            )
+
+
+def _arguments(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Tensor], list[Tensor]]:
+    """The tensors that an op writes, and those that it only reads."""
+    written: list[Tensor] = []
+    read: list[Tensor] = []
+    for position, argument in enumerate(schema(func).arguments):
+        value = args[position] if position < len(args) else kwargs.get(argument.name)
+        if isinstance(value, Tensor) and value.numel():
+            writes = argument.alias_info is not None and argument.alias_info.is_write
+            (written if writes else read).append(value)
+    return written, read
+
+
+def _in_part(a: Tensor, b: Tensor) -> bool:
+    """Whether two dense tensors share some bytes, and are not the same elements in the same order."""
+    if a is b or storage_key(a) != storage_key(b) or not (_dense(a) and _dense(b)):
+        return False
+    (start, end), (first, last) = _span(a), _span(b)
+    if (start, end) == (first, last):
+        return a.stride() != b.stride()
+    return start < last and first < end
+
+
+def _span(tensor: Tensor) -> tuple[int, int]:
+    start = int(tensor.storage_offset()) * tensor.element_size()
+    return start, start + tensor.numel() * tensor.element_size()
+
+
+def _dense(tensor: Tensor) -> bool:
+    """Whether the elements fill one piece of memory, each place once, in some order of the dimensions."""
+    expected = 1
+    for stride, size in sorted(_strides(tensor)):
+        if stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+def _strides(tensor: Tensor) -> Iterator[tuple[int, int]]:
+    return ((stride, size) for stride, size in zip(tensor.stride(), tensor.shape, strict=True) if size > 1)

@@ -1,0 +1,61 @@
+"""The values that a run begins with: those of buffers and of integers that were given; with data, of everything."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from archcalc.engine.load.inputs import Inputs
+from archcalc.engine.meta.known_values import KnownValues, values_of
+from archcalc.engine.meta.unknown_kernels import stand_in
+from archcalc.engine.setting_forms import parse_data_limit
+from archcalc.engine.setup import Setup
+from archcalc.engine.torch_private import own_buffers, own_parameters
+from archcalc.errors import DataLimit
+
+GIVEN = "the values of input {}"
+"""The origin of values that a caller gave."""
+
+
+def known_values(module: nn.Module, inputs: Inputs, setup: Setup) -> KnownValues:
+    """The values that are known when a run of the module begins; DataLimit where those of --data take too much."""
+    known = KnownValues(setup.data, setup.seed, parse_data_limit(setup.data_limit))
+    registered = [
+        tensor
+        for member in module.modules()
+        for tensor in (*own_parameters(member).values(), *own_buffers(member).values())
+        if tensor is not None and not is_lazy(tensor)
+    ]
+    if setup.data:
+        _demand_room([*registered, *inputs.tensors], known.limit)
+    below = _tokens(module)
+    generator = torch.Generator().manual_seed(setup.seed)
+    for tensor in registered:
+        values = values_of(tensor)
+        _note(known, tensor, stand_in(tensor, generator) if values is None and setup.data else values)
+    for name, tensor in inputs.named:
+        values = values_of(tensor)
+        if values is not None and (setup.data or not tensor.is_floating_point()):
+            _note(known, tensor, values, () if setup.data else (GIVEN.format(name),))
+        elif setup.data:
+            _note(known, tensor, stand_in(tensor, generator, below))
+    return known
+
+
+def _note(known: KnownValues, tensor: Tensor, values: Tensor | None, origins: tuple[str, ...] = ()) -> None:
+    if values is not None and tensor.is_meta:
+        known.note(tensor, values, origins)
+
+
+def _demand_room(tensors: list[Tensor], limit: int) -> None:
+    """Refuse, before anything is computed, weights and inputs that are above the limit alone."""
+    of = {id(tensor): tensor.numel() * tensor.element_size() for tensor in tensors}
+    if sum(of.values()) > limit:
+        raise DataLimit(sum(of.values()), limit)
+
+
+def _tokens(module: nn.Module) -> int:
+    """Integers of random inputs are below the rows of the smallest embedding, or 0 and 1 without one."""
+    rows = [member.num_embeddings for member in module.modules() if isinstance(member, nn.Embedding)]
+    return max(min(rows, default=2), 1)

@@ -1,0 +1,106 @@
+"""The tensors and storages of a run as they are met, and when each storage dies.
+
+A storage is watched by a weak reference: it dies where its last reference goes, at its natural place among the ops.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from archcalc.engine.devices.device import Device
+from archcalc.engine.torch_private import storage_key, unwrapped
+from archcalc.tracing import Call, Storage
+from archcalc.tracing import Tensor as TraceTensor
+
+OPEN = -1
+"""The last op of a module call that has not returned yet, and the time of everything that was there before the run."""
+
+
+class Entries:
+    """The ids of tensors and storages. `calls` are the run's op calls so far: their number is the time."""
+
+    def __init__(self, device: Device, calls: Sequence[Call]) -> None:
+        self.device, self.calls = device, calls
+        self.tensors: list[TraceTensor] = []
+        self.storages: list[Storage] = []
+        self._ids: dict[int, tuple[weakref.ref[Tensor], int]] = {}
+        self._storage_ids: dict[int, int] = {}
+        self._sizes: dict[int, int] = {}
+        self._deaths: dict[int, int] = {}
+        self._watch: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self._aliases: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+
+    def tensor(self, tensor: Tensor, role: str, born: int = OPEN) -> int:
+        """The id of a tensor; one not seen before is entered, and its storage with it.
+
+        A tensor whose own geometry was changed in place (`t_`, `resize_`, `set_`) is entered again as it is now; in
+        place of the tensors that vmap and grad show to modules, the whole ones are entered.
+        """
+        tensor = unwrapped(tensor)
+        known = self._ids.get(id(tensor))
+        if known is not None and known[0]() is tensor and self._as_entered(tensor, known[1]):
+            return known[1]
+        storage = self._storage(tensor, role, born)
+        number = len(self.tensors)
+        self.tensors.append(TraceTensor(tuple(tensor.shape), _dtype_name(tensor.dtype), storage))
+        self._ids[id(tensor)] = (weakref.ref(tensor), number)
+        return number
+
+    def alias(self, twin: Tensor, number: int) -> None:
+        """Show another tensor, and its storage, as a tensor that was entered."""
+        self._ids[id(twin)] = (weakref.ref(twin), number)
+        storage = twin.untyped_storage()
+        key = storage_key(storage)
+        self._storage_ids[key], self._sizes[key] = self.tensors[number].storage, storage.nbytes()
+        self._aliases[key] = weakref.ref(storage, lambda _: self._forget(key))
+
+    def close(self) -> None:
+        """Write each storage's death, None for those alive, and stop watching them."""
+        self._watch.clear()
+        self._aliases.clear()
+        self.storages = [
+            Storage(s.bytes, s.role, s.birth, self._deaths.get(number)) for number, s in enumerate(self.storages)
+        ]
+
+    def _as_entered(self, tensor: Tensor, number: int) -> bool:
+        entered = self.tensors[number]
+        return entered.shape == tensor.shape and self._storage_ids.get(storage_key(tensor)) == entered.storage
+
+    def _storage(self, tensor: Tensor, role: str, born: int) -> int:
+        """The id of a tensor's storage; one that was resized is entered again, and what it was has died."""
+        storage = tensor.untyped_storage()
+        key, size = storage_key(storage), storage.nbytes()
+        known = self._storage_ids.get(key)
+        if known is not None and self._sizes[key] == size:
+            return known
+        if known is not None:
+            self._deaths[known] = len(self.calls)
+        number = len(self.storages)
+        on_host = self.device.numbers_on_host and tensor.dim() == 0 and not tensor.is_meta  # a number stays with Python
+        block = self.device.block
+        self.storages.append(Storage(0 if on_host else -(-size // block) * block, role, born, None))
+        self._storage_ids[key], self._sizes[key] = number, size
+        self._watch[number] = weakref.ref(storage, self._on_death(number, key))
+        return number
+
+    def _on_death(self, number: int, key: int) -> Callable[[Any], None]:
+        def died(_: Any) -> None:
+            if self._storage_ids.get(key) == number:
+                self._deaths[number] = len(self.calls)
+                del self._storage_ids[key], self._sizes[key]
+
+        return died
+
+    def _forget(self, key: int) -> None:
+        del self._storage_ids[key], self._sizes[key], self._aliases[key]
+
+
+@cache
+def _dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
