@@ -79,6 +79,22 @@ def analyze(model: str | nn.Module | type[nn.Module] | Trace, inputs: Any = None
 
 
 @with_keywords
+def params(model: str | nn.Module | type[nn.Module], **how: Unpack[Keywords]) -> Report:
+    """Parameters and buffers from the definition alone: a report without inputs and without a run.
+
+    WrongUse for keywords that say what a run gets or how it goes.
+    """
+    from archcalc.analyses import Params, analyze
+    from archcalc.engine import definition
+
+    setup = setup_from(how)
+    for key in ("batch", "size", "seq_len", "mode", "train", "device"):
+        if how.get(key):
+            raise WrongUse(f"params takes no {key}: parameters come from the definition alone.", "leave it out")
+    return analyze(definition(model, setup), (Params(),))
+
+
+@with_keywords
 def law(
     model: str | nn.Module | type[nn.Module],
     over: str | Sequence[str],

@@ -29,7 +29,18 @@ def test_the_page_shows_what_python_gives() -> None:
 
 
 def test_the_names_of_the_package() -> None:
-    names = {*FUNCTIONS, "check", "Setup", "Training", "Report", "Layer", "Trace", "ArchcalcError", "__version__"}
+    names = {
+        *FUNCTIONS,
+        "check",
+        "params",
+        "Setup",
+        "Training",
+        "Report",
+        "Layer",
+        "Trace",
+        "ArchcalcError",
+        "__version__",
+    }
     assert set(dir(archcalc)) == names == set(archcalc.__all__)
     assert all(getattr(archcalc, name) is not None for name in names)
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):

@@ -34,7 +34,8 @@ BYTES = "bytes"
 class Metric:
     """A figure: `unit` is what it counts, `of` reads it from a report.
 
-    `trains` says that the report must be one of a training step. `budget` is its word in the keys of a check file
+    `trains` says that the report must be one of a training step, `defined` that the definition alone tells it, without
+    a run. `budget` is its word in the keys of a check file
     (max_<budget>), with `short` as its heading there; `stored` its key in snapshots, by default the name.
     """
 
@@ -44,6 +45,7 @@ class Metric:
     of: Callable[[Report], int]
     uses: Use = LAW
     trains: bool = False
+    defined: bool = False
     budget: str = ""
     short: str = ""
     stored: str = ""
@@ -75,14 +77,16 @@ def _sequential_operations(report: Report) -> int:
 
 ALL = LAW | SNAPSHOT | DIFF
 TABLE = (
-    Metric("params", "parameters", "parameters", _total("params"), ALL, budget="params", short="params"),
-    Metric("trainable_params", "trainable parameters", "parameters", _total("trainable_params"), SNAPSHOT),
-    Metric("buffers", "buffers", "elements", _total("buffers"), SNAPSHOT | DIFF),
+    Metric("params", "parameters", "parameters", _total("params"), ALL, defined=True, budget="params", short="params"),
+    Metric(
+        "trainable_params", "trainable parameters", "parameters", _total("trainable_params"), SNAPSHOT, defined=True
+    ),
+    Metric("buffers", "buffers", "elements", _total("buffers"), SNAPSHOT | DIFF, defined=True),
     Metric(
         "params_bytes", "bytes of parameters", BYTES, _total("params_bytes"), LAW | SNAPSHOT,
-        budget="params_bytes", short="bytes of params",
+        defined=True, budget="params_bytes", short="bytes of params",
     ),
-    Metric("weights", "weights of matrices and kernels", "parameters", _weights),
+    Metric("weights", "weights of matrices and kernels", "parameters", _weights, defined=True),
     Metric("macs", "MACs", "MACs", _total("macs"), ALL, budget="macs", short="MACs"),
     Metric("flops", "FLOPs (2 x MACs)", "FLOPs", _total("flops"), LAW | SNAPSHOT, budget="flops", short="FLOPs"),
     Metric("elementwise_flops", "elementwise operations", "operations", _total("elementwise_flops"), ALL),

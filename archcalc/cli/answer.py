@@ -10,10 +10,12 @@ from archcalc import engine
 from archcalc.analyses import Analysis, Report, analyze
 from archcalc.cli.options import Options
 from archcalc.cli.output import choose_format, emit
+from archcalc.engine import Setup
 from archcalc.errors import Incomplete
 from archcalc.render.document import Document
 from archcalc.render.formats import FOR_MACHINES
 from archcalc.render.layers import Selection
+from archcalc.tracing import Trace
 
 View = Callable[[Report, Selection, Sequence[str]], Document]
 
@@ -25,22 +27,23 @@ def answer(
     analyses: Sequence[Analysis],
     *,
     figure: str = "",
+    trace: Callable[[str, Setup], Trace] = engine.trace,
 ) -> None:
     """Trace, analyse and show each reference; nothing is printed before all of them are done."""
     selection = options.selection(format_of(options) in FOR_MACHINES)
     documents = []
     for reference in references:
         start = time.perf_counter()
-        trace = engine.trace(reference, options.setup)
+        run = trace(reference, options.setup)
         traced = time.perf_counter()
-        report = analyze(trace, analyses)
+        report = analyze(run, analyses)
         demand_complete([report], options)
         stored = isinstance(engine.parse(reference), engine.StoredTrace)  # its figures do not need torch
         published = _published(report, figure) if figure and not stored else []
         documents.append(view(report, selection, published))
         if options.verbose:
             spent = time.perf_counter() - traced
-            calls = f"{len(trace.calls):,} op calls"
+            calls = f"{len(run.calls):,} op calls"
             print(f"{reference}: traced {calls} in {traced - start:.2f} s, analysed in {spent:.2f} s", file=sys.stderr)
     emit_documents(documents, options)
 

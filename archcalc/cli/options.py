@@ -10,16 +10,17 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from archcalc.engine.setup import BUILDING, KERNELS, STEP, Row, Setup, keys_of, settings, setup_of
+from archcalc.engine.setup import BUILDING, INPUT, KERNELS, STEP, Row, Setup, keys_of, settings, setup_of
 from archcalc.errors import WrongUse
 from archcalc.render.layers import ALL, Selection
 
 TRAIN, COMPLETE, CHOOSING, PRINTING = "train", "complete", "choosing", "printing"
 """Groups of options that are not settings of a run."""
-ORDER = (BUILDING, TRAIN, STEP, KERNELS, COMPLETE, CHOOSING, PRINTING)
+ORDER = (BUILDING, INPUT, TRAIN, STEP, KERNELS, COMPLETE, CHOOSING, PRINTING)
 """The groups as the help lists them."""
 TITLES = {
-    BUILDING: "Model and input",
+    BUILDING: "Model",
+    INPUT: "Input",
     TRAIN: "Training step",
     STEP: "Training step",
     KERNELS: "Device",
@@ -149,6 +150,7 @@ __all__ = [
     "BUILDING",
     "CHOOSING",
     "COMPLETE",
+    "INPUT",
     "KERNELS",
     "PRINTING",
     "STEP",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 
+from archcalc.engine.setup import settings
 from archcalc.errors import WrongUse
 
 
@@ -17,6 +18,10 @@ def as_wrong_use(error: Exception, arguments: Sequence[str]) -> WrongUse:
         hint = f"did you mean  archcalc {close[0]} ?" if close else f"commands  {', '.join(commands())}"
         return WrongUse(f"there is no command '{command}'.", hint)
     known = [command] if command in commands() else []
+    option = getattr(error, "option_name", "")
+    if known and option in {name for row in settings().values() for name in (row.option, row.typed.short) if name}:
+        why = ": parameters come from the definition alone, without a run" if command == "params" else ""
+        return WrongUse(f"{command} takes no {option}{why}.", f"leave it out; see  archcalc {command} --help")
     sentence = message if message.endswith(".") else f"{message}."
     return WrongUse(sentence, f"see  {' '.join(('archcalc', *known, '--help'))}")
 

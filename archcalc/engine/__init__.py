@@ -19,7 +19,18 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-__all__ = ["BuiltIn", "Setup", "StoredTrace", "Subject", "Training", "other_counts", "parse", "read", "trace"]
+__all__ = [
+    "BuiltIn",
+    "Setup",
+    "StoredTrace",
+    "Subject",
+    "Training",
+    "definition",
+    "other_counts",
+    "parse",
+    "read",
+    "trace",
+]
 
 
 def trace(model: str | nn.Module | type[nn.Module] | Subject, setup: Setup | None = None, inputs: Any = None) -> Trace:
@@ -33,22 +44,42 @@ def trace(model: str | nn.Module | type[nn.Module] | Subject, setup: Setup | Non
     if isinstance(model, Subject):
         inputs = model.inputs if inputs is None else inputs
         model = model.model
-    reference = parse(model) if isinstance(model, str) else model
     setup = setup or Setup()
+    reference = _checked(model, setup, given=inputs is not None)
     if isinstance(reference, StoredTrace):
-        if setup != Setup() or inputs is not None:
-            raise WrongUse(
-                f"{model} is a stored trace: its inputs, knobs and dtype cannot be changed.",
-                "trace the model again with the new settings",
-            )
         return read(reference.path)
+    from archcalc.engine.record.run import run
+
+    return run(reference, setup, inputs)
+
+
+def definition(model: str | nn.Module | type[nn.Module], setup: Setup | None = None) -> Trace:
+    """Build a model and return a trace of its modules and parameters alone: no input, no forward pass, no op calls.
+
+    Raises the errors of `trace`, and CannotImport for lazy modules, which get their shapes from a run.
+    """
+    setup = setup or Setup()
+    reference = _checked(model, setup, given=False)
+    if isinstance(reference, StoredTrace):
+        return read(reference.path)
+    from archcalc.engine.record.definition import defined
+
+    return defined(reference, setup)
+
+
+def _checked(model: Any, setup: Setup, given: bool) -> Any:
+    """What a model is, read by its form; errors that can be told before torch is imported."""
+    reference = parse(model) if isinstance(model, str) else model
+    if isinstance(reference, StoredTrace) and (setup != Setup() or given):
+        raise WrongUse(
+            f"{model} is a stored trace: its inputs, knobs and dtype cannot be changed.",
+            "trace the model again with the new settings",
+        )
     if not isinstance(model, str) and not hasattr(model, "forward"):
         raise BadReference(repr(model)[:80], "it is neither text nor a torch.nn.Module")
     if isinstance(reference, BuiltIn):
         catalogue.resolve(reference.name)  # a misspelt name need not wait for torch
-    from archcalc.engine.record.run import run
-
-    return run(reference, setup, inputs)
+    return reference
 
 
 def other_counts(model: str | nn.Module | type[nn.Module] | Subject, setup: Setup) -> tuple[Counted, ...]:

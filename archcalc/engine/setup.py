@@ -21,8 +21,8 @@ from archcalc.engine.setting_forms import (
 )
 from archcalc.errors import BadInput, WrongUse
 
-BUILDING, STEP, KERNELS = "building", "training step", "kernels"
-"""The groups of settings: which model and input; how it is trained; which device's kernels run."""
+BUILDING, INPUT, STEP, KERNELS = "building", "input", "training step", "kernels"
+"""The groups of settings: which model; what it gets and how it runs; how it is trained; which device's kernels run."""
 
 
 @dataclass(frozen=True)
@@ -91,32 +91,32 @@ class Setup:
     inputs: Annotated[
         tuple[str, ...],
         Setting(
-            "An input of forward; repeatable.", BUILDING, "[NAME=][DTYPE:]SHAPE", "input", "-i", many=True, read=several
+            "An input of forward; repeatable.", INPUT, "[NAME=][DTYPE:]SHAPE", "input", "-i", many=True, read=several
         ),
     ] = ()
     inputs_from: Annotated[
-        str, Setting("A function that makes what forward receives.", BUILDING, "PKG:FUNCTION", "inputs")
+        str, Setting("A function that makes what forward receives.", INPUT, "PKG:FUNCTION", "inputs")
     ] = ""
     offline: Annotated[bool, Setting("hf:ORG/NAME from the local cache, without the hub.", BUILDING, kinds=(bool,))] = (
         False
     )
-    batch: Annotated[int | None, Setting("Batch size.", BUILDING, "N", kinds=(int,), least=1)] = None
+    batch: Annotated[int | None, Setting("Batch size.", INPUT, "N", kinds=(int,), least=1)] = None
     size: Annotated[
         tuple[int, int] | None,
-        Setting("Height and width of the image.", BUILDING, "N|HxW", kinds=(str, int), read=parse_image_size),
+        Setting("Height and width of the image.", INPUT, "N|HxW", kinds=(str, int), read=parse_image_size),
     ] = None
-    seq_len: Annotated[int | None, Setting("Length of the sequence.", BUILDING, "N", kinds=(int,), least=1)] = None
+    seq_len: Annotated[int | None, Setting("Length of the sequence.", INPUT, "N", kinds=(int,), least=1)] = None
     dtype: Annotated[str, Setting("Floating type of weights and inputs.", BUILDING, "DTYPE")] = "float32"
-    mode: Annotated[str, Setting("train: dropout acts, auxiliary heads run.", BUILDING, "eval|train")] = "eval"
+    mode: Annotated[str, Setting("train: dropout acts, auxiliary heads run.", INPUT, "eval|train")] = "eval"
     lengths: Annotated[
-        tuple[int, ...] | None, Setting("Lengths of a packed batch.", BUILDING, "N,N,...", read=parse_lengths)
+        tuple[int, ...] | None, Setting("Lengths of a packed batch.", INPUT, "N,N,...", read=parse_lengths)
     ] = None
     data: Annotated[
-        bool, Setting("Compute on random values beside the run, for models that ask for them.", BUILDING, kinds=(bool,))
+        bool, Setting("Compute on random values beside the run, for models that ask for them.", INPUT, kinds=(bool,))
     ] = False
-    seed: Annotated[int, Setting("Seed of those values.", BUILDING, "N", kinds=(int,), least=0)] = 0
+    seed: Annotated[int, Setting("Seed of those values.", INPUT, "N", kinds=(int,), least=0)] = 0
     data_limit: Annotated[
-        str, Setting("Memory that those values may take.", BUILDING, "SIZE", read=checked_data_limit)
+        str, Setting("Memory that those values may take.", INPUT, "SIZE", read=checked_data_limit)
     ] = "8GiB"
     training: Training | None = None
     device: Annotated[
@@ -147,9 +147,9 @@ class Row:
 
 @cache
 def settings() -> Mapping[str, Row]:
-    """Every setting by its key, in the order of the help: building, the training step, kernels."""
+    """Every setting by its key, in the order of the help: building, input, the training step, kernels."""
     rows = {row.key: row for owner in (Setup, Training) for row in _rows(owner)}
-    order = (BUILDING, STEP, KERNELS)
+    order = (BUILDING, INPUT, STEP, KERNELS)
     return dict(sorted(rows.items(), key=lambda item: order.index(item[1].typed.group)))
 
 

@@ -12,7 +12,7 @@ from archcalc.render.document import Document, Table, field_text
 from archcalc.render.layers import Selection
 from archcalc.text import units
 from archcalc.text.spelling import setting
-from archcalc.tracing import Input, Trace
+from archcalc.tracing import DEFINITION, Input, Trace
 
 GIVEN = ("option", "argument")
 """Origins of an input that the user gave; other origins name what declared it."""
@@ -31,6 +31,8 @@ def head(report: Report) -> list[str]:
     inputs = ", ".join(_input_text(trace, index) for index in range(len(trace.inputs)))
     source = {"builtin": "built-in"}.get(trace.model.source, trace.model.source)
     settings = "".join(f" · {knob}={setting(value)}" for knob, value in trace.model.settings.items())
+    if trace.assumptions["mode"] == DEFINITION:
+        return [f"{trace.model.name} · {source}{settings} · from the definition: no input, no run", *report.notes]
     data = f" · with data (seed {trace.assumptions['seed']})" if trace.assumptions.get("data") else ""
     line = f"{trace.model.name} · {source}{settings} · input {inputs or 'none'} · {trace.assumptions['mode']}{data}"
     return [line, *_field_line(report), *report.notes]

@@ -15,9 +15,10 @@ from archcalc.tracing.records import (
     Value,
     plain,
 )
-from archcalc.tracing.trace import Trace
+from archcalc.tracing.trace import DEFINITION, Trace
 
 __all__ = [
+    "DEFINITION",
     "Call",
     "Counted",
     "Input",

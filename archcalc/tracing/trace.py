@@ -25,6 +25,9 @@ from archcalc.tracing.records import (
     Value,
 )
 
+DEFINITION = "definition"
+"""The mode of a trace of modules and parameters alone: no input, no run."""
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Trace:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from archcalc.cli.answer import demand_complete, emit_documents
 from archcalc.cli.app import Models, app
-from archcalc.cli.options import BUILDING, COMPLETE, PRINTING, STEP, TRAIN, Options, shared
+from archcalc.cli.options import BUILDING, COMPLETE, INPUT, PRINTING, STEP, TRAIN, Options, shared
 
 
 @app.command()
-@shared(BUILDING, TRAIN, STEP, COMPLETE, PRINTING)
+@shared(BUILDING, INPUT, TRAIN, STEP, COMPLETE, PRINTING)
 def compare(model: Models, *, options: Options) -> None:
     """Several networks side by side.
 

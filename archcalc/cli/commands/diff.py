@@ -8,11 +8,11 @@ import typer
 
 from archcalc.cli.answer import emit_documents
 from archcalc.cli.app import app
-from archcalc.cli.options import BUILDING, PRINTING, Options, shared
+from archcalc.cli.options import BUILDING, INPUT, PRINTING, Options, shared
 
 
 @app.command()
-@shared(BUILDING, PRINTING)
+@shared(BUILDING, INPUT, PRINTING)
 def diff(
     old: Annotated[str, typer.Argument(metavar="OLD", help="A model, a snapshot or a stored trace.")],
     new: Annotated[str, typer.Argument(metavar="NEW", help="Another one.")],

@@ -9,14 +9,14 @@ import typer
 from archcalc import engine
 from archcalc.cli.answer import emit_documents
 from archcalc.cli.app import app
-from archcalc.cli.options import BUILDING, PRINTING, Options, shared
+from archcalc.cli.options import BUILDING, INPUT, PRINTING, Options, shared
 from archcalc.networks import catalogue
 from archcalc.render.layers import matching_layers
 from archcalc.text.spelling import normal
 
 
 @app.command()
-@shared(BUILDING, PRINTING)
+@shared(BUILDING, INPUT, PRINTING)
 def explain(
     model: Annotated[str, typer.Argument(metavar="MODEL|KIND", help="A model reference, or a kind such as conv2d.")],
     layer: Annotated[str, typer.Argument(metavar="[LAYER]", help="Path of a layer, or a pattern.")] = "",

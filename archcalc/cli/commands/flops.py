@@ -10,13 +10,13 @@ import typer
 from archcalc.analyses.conventions import CONVENTIONS
 from archcalc.cli.answer import answer
 from archcalc.cli.app import Models, app
-from archcalc.cli.options import BUILDING, CHOOSING, COMPLETE, PRINTING, Options, shared
+from archcalc.cli.options import BUILDING, CHOOSING, COMPLETE, INPUT, PRINTING, Options, shared
 
 COUNTING = f"How MACs are counted: {', '.join(CONVENTIONS)}."
 
 
 @app.command()
-@shared(BUILDING, "frozen", "checkpoint", COMPLETE, CHOOSING, PRINTING)
+@shared(BUILDING, INPUT, "frozen", "checkpoint", COMPLETE, CHOOSING, PRINTING)
 def flops(
     model: Models,
     convention: Annotated[str, typer.Option("--convention", metavar="NAME", help=COUNTING)] = "archcalc",

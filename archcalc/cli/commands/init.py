@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from archcalc.cli.app import Models, app
-from archcalc.cli.options import BUILDING, PRINTING, Options, shared
+from archcalc.cli.options import BUILDING, INPUT, PRINTING, Options, shared
 from archcalc.cli.output import emit_text
 from archcalc.errors import WrongUse
 
 
 @app.command()
-@shared(BUILDING, PRINTING)
+@shared(BUILDING, INPUT, PRINTING)
 def init(model: Models, *, options: Options) -> None:
     """Propose checks for models, from today's figures: a section to paste into pyproject.toml.
 

@@ -11,7 +11,7 @@ import typer
 from archcalc.cli.answer import emit_documents
 from archcalc.cli.app import app
 from archcalc.cli.completion import complete_model
-from archcalc.cli.options import BUILDING, KERNELS, PRINTING, STEP, Options, shared
+from archcalc.cli.options import BUILDING, INPUT, KERNELS, PRINTING, STEP, Options, shared
 from archcalc.cli.output import watching
 from archcalc.errors import WrongUse
 
@@ -22,7 +22,7 @@ TABLE = "self-attention"
 
 
 @app.command()
-@shared(BUILDING, STEP, KERNELS, PRINTING)
+@shared(BUILDING, INPUT, STEP, KERNELS, PRINTING)
 def law(
     model: Annotated[
         str, typer.Argument(metavar="[MODEL]", help="A model reference.", autocompletion=complete_model)

@@ -11,13 +11,13 @@ import typer
 from archcalc.analyses.report import Report
 from archcalc.cli.answer import answer, emit_documents, format_of
 from archcalc.cli.app import Models, app
-from archcalc.cli.options import BUILDING, CHOOSING, KERNELS, PRINTING, STEP, TRAIN, Options, shared
+from archcalc.cli.options import BUILDING, CHOOSING, INPUT, KERNELS, PRINTING, STEP, TRAIN, Options, shared
 from archcalc.render.document import Document
 from archcalc.render.layers import Selection
 
 
 @app.command()
-@shared(BUILDING, TRAIN, STEP, KERNELS, CHOOSING, PRINTING)
+@shared(BUILDING, INPUT, TRAIN, STEP, KERNELS, CHOOSING, PRINTING)
 def memory(
     model: Models,
     fit: Annotated[str, typer.Option("--fit", metavar="SIZE", help="The largest batch within 24GiB, say.")] = "",

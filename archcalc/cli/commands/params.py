@@ -10,7 +10,9 @@ from archcalc.cli.options import BUILDING, CHOOSING, PRINTING, Options, shared
 @app.command()
 @shared(BUILDING, CHOOSING, PRINTING)
 def params(model: Models, *, options: Options) -> None:
-    """Parameters by layer: unique ones, tied ones once; trainable, frozen and buffers apart.
+    """Parameters by layer, from the definition alone: no input, no forward pass.
+
+    Unique ones, tied ones once; trainable, frozen and buffers apart.
 
     \b
     Examples:
@@ -19,6 +21,7 @@ def params(model: Models, *, options: Options) -> None:
       archcalc params resnet-50 --top 5 --json
     """
     from archcalc.analyses import Params
+    from archcalc.engine import definition
     from archcalc.render.pages import params as page
 
-    answer(model, options, page.params, (Params(),), figure="params")
+    answer(model, options, page.params, (Params(),), figure="params", trace=definition)

@@ -10,13 +10,13 @@ import typer
 from archcalc.analyses.report import Report
 from archcalc.cli.answer import answer
 from archcalc.cli.app import Models, app
-from archcalc.cli.options import BUILDING, CHOOSING, PRINTING, Options, shared
+from archcalc.cli.options import BUILDING, CHOOSING, INPUT, PRINTING, Options, shared
 from archcalc.render.document import Document
 from archcalc.render.layers import Selection
 
 
 @app.command()
-@shared(BUILDING, CHOOSING, PRINTING)
+@shared(BUILDING, INPUT, CHOOSING, PRINTING)
 def shapes(
     model: Models,
     only_changes: Annotated[bool, typer.Option("--only-changes", help="Only steps that change the shape.")] = False,

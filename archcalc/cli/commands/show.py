@@ -5,12 +5,12 @@ from __future__ import annotations
 from archcalc import engine
 from archcalc.cli.answer import emit_documents
 from archcalc.cli.app import Models, app
-from archcalc.cli.options import BUILDING, PRINTING, Options, shared
+from archcalc.cli.options import BUILDING, INPUT, PRINTING, Options, shared
 from archcalc.errors import WrongUse
 
 
 @app.command()
-@shared(BUILDING, PRINTING)
+@shared(BUILDING, INPUT, PRINTING)
 def show(model: Models, *, options: Options) -> None:
     """One page on a network of the catalogue: idea, paper, figures, published ones beside them, knobs.
 

@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from archcalc.cli.app import Models, app
-from archcalc.cli.options import BUILDING, KERNELS, PRINTING, STEP, Options, shared
+from archcalc.cli.options import BUILDING, INPUT, KERNELS, PRINTING, STEP, Options, shared
 from archcalc.cli.output import emit_text
 
 
 @app.command()
-@shared(BUILDING, STEP, KERNELS, PRINTING)
+@shared(BUILDING, INPUT, STEP, KERNELS, PRINTING)
 def snapshot(
     model: Models,
     train: Annotated[bool, typer.Option("--train", help="Also the peak of a training step.")] = False,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from archcalc.cli.answer import answer
 from archcalc.cli.app import Models, app
-from archcalc.cli.options import BUILDING, CHOOSING, COMPLETE, PRINTING, Options, shared
+from archcalc.cli.options import BUILDING, CHOOSING, COMPLETE, INPUT, PRINTING, Options, shared
 
 
 @app.command()
-@shared(BUILDING, COMPLETE, CHOOSING, PRINTING)
+@shared(BUILDING, INPUT, COMPLETE, CHOOSING, PRINTING)
 def summary(model: Models, *, options: Options) -> None:
     """Layer table: output, parameters, MACs, memory.
 

@@ -10,12 +10,12 @@ import typer
 from archcalc.cli.answer import emit_documents
 from archcalc.cli.app import app
 from archcalc.cli.completion import complete_model
-from archcalc.cli.options import BUILDING, KERNELS, PRINTING, STEP, Options, shared, without
+from archcalc.cli.options import BUILDING, INPUT, KERNELS, PRINTING, STEP, Options, shared, without
 from archcalc.cli.output import watching
 
 
 @app.command()
-@shared(BUILDING, STEP, KERNELS, PRINTING)
+@shared(BUILDING, INPUT, STEP, KERNELS, PRINTING)
 def sweep(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model reference.", autocompletion=complete_model)],
     figure: Annotated[

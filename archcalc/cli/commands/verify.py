@@ -9,12 +9,12 @@ import typer
 from archcalc.cli.answer import emit_documents
 from archcalc.cli.app import app
 from archcalc.cli.completion import complete_model
-from archcalc.cli.options import BUILDING, PRINTING, Options, shared
+from archcalc.cli.options import BUILDING, INPUT, PRINTING, Options, shared
 from archcalc.cli.output import watching
 
 
 @app.command()
-@shared(BUILDING, PRINTING)
+@shared(BUILDING, INPUT, PRINTING)
 def verify(
     model: Annotated[
         list[str] | None,

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,35 +19,31 @@ from archcalc.engine.devices.kernel_selection import KernelSelection
 from archcalc.engine.load.build import Loaded, load, shown, value_of
 from archcalc.engine.load.given_inputs import from_values
 from archcalc.engine.load.inputs import (
-    FLOATS,
     Inputs,
     build,
-    dtype_named,
     from_declared,
     from_options,
     needs_input,
     takes_nothing,
 )
 from archcalc.engine.load.references import BuiltIn, Code, InLibrary, parse
-from archcalc.engine.meta.call_arguments import NotDense, demand_dense
-from archcalc.engine.meta.empty_modules import cast
+from archcalc.engine.meta.call_arguments import NotDense
 from archcalc.engine.meta.known_values import DRAW, KnownValues, NeedsValues
 from archcalc.engine.meta.one_device import META, OneDevice
 from archcalc.engine.meta.own_draws import seeded
 from archcalc.engine.record import recorder as recording
 from archcalc.engine.record.data import known_values
+from archcalc.engine.record.definition import DENSE, bare_trace, demand_all_dense, of_dtype
 from archcalc.engine.record.lazy_modules import FirstRun, first_run, without_shape
 from archcalc.engine.record.packing import FULL_LENGTH
 from archcalc.engine.setup import Setup, assumed
 from archcalc.errors import ArchcalcError, CannotFollow, ForwardFailed, NeedsData, WrongUse, one_line
 from archcalc.text.units import shape
 from archcalc.tracing import Trace, Value
-from archcalc.version import __version__
 
 CODE_NAMES = "the code names the device {}: its tensors are taken as those of this run"
 DECIDED = "{} decided what ran"
 DREW = "a draw at random may have decided what ran: it is seeded, and another draw may give other figures"
-DENSE = "use dense tensors: .to_dense() for sparse ones, padding for nested ones"
 OWN_AUTOCAST = (
     "the model's own autocast does not act on tensors without data: its layers are counted in their own dtype"
 )
@@ -62,20 +59,13 @@ def run(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module], set
 
 def prepared(loaded: Loaded, setup: Setup, values: Any = None) -> tuple[nn.Module, Inputs]:
     """The module in its mode and dtype, and its inputs; the errors of exit code 2 for what cannot be."""
-    dtype = dtype_named(setup.dtype, FLOATS)
     if setup.mode not in ("eval", "train"):
         raise WrongUse(f"there is no mode '{setup.mode}'.", "choose one of  eval, train")
     device_named(setup.device)
     kernel_selection.check(setup.attention, setup.amp)
-    module = loaded.module.train(_mode(setup) == "train")
-    if dtype != torch.float32:
-        module = cast(module, dtype)
+    module = of_dtype(loaded.module.train(_mode(setup) == "train"), setup)
     inputs = _inputs(loaded, setup, values)
-    try:
-        for name, tensor in (*module.named_parameters(), *module.named_buffers(), *inputs.named):
-            demand_dense([tensor], name)
-    except NotDense as error:
-        raise CannotFollow(f"{error}.", DENSE) from None
+    demand_all_dense((*module.named_parameters(), *module.named_buffers(), *inputs.named))
     return module, inputs
 
 
@@ -93,21 +83,12 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None) -> Trace:
     device.named |= loaded.named
     with kernels.installed(), device:
         outputs, drew = _run(go, inputs, recorder)
-    return Trace(
-        model=loaded.model,
+    return replace(
+        bare_trace(loaded, recorder, parameters, _assumptions(setup, inputs, kernels)),
         inputs=inputs.described,
-        assumptions=_assumptions(setup, inputs, kernels),
-        versions={"archcalc": __version__, "torch": torch.__version__},
-        modules=tuple(recorder.paths.modules),
-        module_calls=tuple(recorder.module_calls),
-        parameters=parameters,
-        tensors=tuple(recorder.tensors),
-        storages=tuple(recorder.storages),
-        calls=tuple(recorder.calls),
         input_tensors=given,
         output_tensors=outputs,
         notes=(*loaded.notes, *_notes(recorder, device, drew)),
-        steps=recorder.steps_of(),
     )
 
 

@@ -8,12 +8,12 @@ from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 
-from archcalc.engine.setup import BUILDING, settings, setup_of
+from archcalc.engine.setup import BUILDING, INPUT, settings, setup_of
 from archcalc.errors import ArchcalcError, BadConfig, WrongUse, unreadable, writing
 from archcalc.studies.guard.config import Check, parse
 from archcalc.studies.guard.diff import diff
 from archcalc.studies.guard.snapshot import LayerRecord, Snapshot, to_json
-from archcalc.studies.guard.sources import read, taken
+from archcalc.studies.guard.sources import defined, read, taken
 from archcalc.studies.guard.verdicts import ERROR, FAIL, OK, WARN, Letters, Verdict, counts, error, judged
 from archcalc.studies.observer import SILENT, Observer
 from archcalc.text.faces import Shown
@@ -117,7 +117,8 @@ def judge(check: Check, letters: Letters) -> Judged:
     """Run one check in the folder of its file: trace the model, read the baseline, judge the budgets."""
     typed = _typed(check)
     try:
-        now = taken(check.model, setup_of(check.settings, check.trains))
+        setup = setup_of(check.settings, check.trains)
+        now = taken(check.model, setup) if check.runs else defined(check.model, setup)
         baseline = _baseline(check)
     except ArchcalcError as error_:
         if isinstance(error_, BadConfig):
@@ -189,7 +190,7 @@ def _typed(check: Check) -> str:
     words = [shlex.quote(check.model)]
     for key, typed in check.settings.items():
         row = settings()[key]
-        if row.typed.group != BUILDING:
+        if row.typed.group not in (BUILDING, INPUT):
             continue
         if isinstance(typed, Mapping):
             words += [f"{row.option} {shlex.quote(f'{knob}={setting(value)}')}" for knob, value in typed.items()]

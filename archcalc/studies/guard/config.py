@@ -14,7 +14,7 @@ from typing import Any
 
 from archcalc.analyses.metrics import BUDGETS, BYTES
 from archcalc.analyses.report import ALIASES
-from archcalc.engine.setup import settings
+from archcalc.engine.setup import INPUT, KERNELS, STEP, keys_of, settings
 from archcalc.errors import BadConfig
 from archcalc.text.units import parse_count, parse_size
 
@@ -65,6 +65,12 @@ class Check:
     def trains(self) -> bool:
         """Whether a training step has to be traced."""
         return any(budget.figure == "train_memory" for budget in self.budgets)
+
+    @property
+    def runs(self) -> bool:
+        """Whether the model has to run: the definition alone tells some figures, if no input is named."""
+        known = all(budget.figure in BUDGETS and BUDGETS[budget.figure].defined for budget in self.budgets)
+        return not known or not self.budgets or any(key in self.settings for key in keys_of(INPUT, STEP, KERNELS))
 
 
 def parse(text: str, path: str) -> list[Check]:

@@ -24,6 +24,11 @@ def taken(reference: str | Subject, setup: Setup) -> Snapshot:
     return snapshot(plain, analyze(engine.trace(reference, replace(setup, mode="eval")), (Params(), Memory())))
 
 
+def defined(reference: str, setup: Setup) -> Snapshot:
+    """The snapshot of a definition, without a run: its parameters and buffers."""
+    return snapshot(analyze(engine.definition(reference, setup), ANALYSES))
+
+
 def read(path: str) -> tuple[Snapshot, ...]:
     """The snapshots of a file."""
     try:
