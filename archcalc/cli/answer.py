@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 
 from archcalc import engine
 from archcalc.analyses import Analysis, Report, analyze
 from archcalc.cli.options import Options
-from archcalc.cli.output import choose_format, emit
+from archcalc.cli.output import choose_format, emit, tell
 from archcalc.errors import Incomplete
 from archcalc.render.document import Document
 from archcalc.render.formats import FOR_MACHINES
@@ -41,7 +40,7 @@ def answer(
         if options.verbose:
             spent = time.perf_counter() - traced
             calls = f"{len(trace.calls):,} op calls"
-            print(f"{reference}: traced {calls} in {traced - start:.2f} s, analysed in {spent:.2f} s", file=sys.stderr)
+            tell(f"{reference}: traced {calls} in {traced - start:.2f} s, analysed in {spent:.2f} s")
     emit_documents(documents, options)
 
 

@@ -11,7 +11,7 @@ from archcalc.errors import WrongUse
 
 
 @app.command()
-@shared(BUILDING, PRINTING)
+@shared(BUILDING, PRINTING, form="toml")
 def init(model: Models, *, options: Options) -> None:
     """Propose checks for models, from today's figures: a section to paste into pyproject.toml.
 

@@ -13,7 +13,7 @@ from archcalc.cli.output import emit_text
 
 
 @app.command()
-@shared(BUILDING, STEP, KERNELS, PRINTING)
+@shared(BUILDING, STEP, KERNELS, PRINTING, form="json")
 def snapshot(
     model: Models,
     train: Annotated[bool, typer.Option("--train", help="Also the peak of a training step.")] = False,

@@ -17,7 +17,7 @@ from archcalc.studies.guard.sources import read, taken
 from archcalc.studies.guard.verdicts import ERROR, FAIL, OK, WARN, Letters, Verdict, counts, error, judged
 from archcalc.studies.observer import SILENT, Observer
 from archcalc.text.faces import Shown
-from archcalc.text.files import replace_file
+from archcalc.text.files import replace_file, writable
 from archcalc.text.spelling import setting
 from archcalc.text.units import exact, plural
 
@@ -142,6 +142,10 @@ def update_baselines(file: str, checks: Sequence[Check]) -> list[str]:
 
 def _update_here(file: str, checks: Sequence[Check]) -> list[str]:
     by_file: dict[str, list[Snapshot]] = {}
+    for path in {check.baseline for check in checks if check.baseline}:
+        with writing(path):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            writable(path, [Path(file).name])
     for check in checks:
         if check.baseline:
             now = taken(check.model, setup_of(check.settings, check.trains))
@@ -152,7 +156,6 @@ def _update_here(file: str, checks: Sequence[Check]) -> list[str]:
         before = {snapshot.reference: snapshot for snapshot in (read(path) if Path(path).exists() else ())}
         after = before | {snapshot.reference: snapshot for snapshot in snapshots}
         with writing(path):
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
             replace_file(path, to_json(list(after.values())).encode())
     return list(by_file)
 

@@ -16,6 +16,7 @@ from archcalc.analyses.metrics import SNAPSHOT, known_to
 from archcalc.analyses.report import ALIASES, Layer, Report
 from archcalc.errors import NotASnapshot
 from archcalc.text.faces import Shown
+from archcalc.text.visible import visible_json
 from archcalc.tracing import Shape
 
 VERSION = 1
@@ -125,7 +126,7 @@ def _model(model: Snapshot) -> str:
 
 
 def _line(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return visible_json(json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False))
 
 
 def from_json(text: str, path: str = "the text") -> tuple[Snapshot, ...]:
