@@ -73,6 +73,7 @@ class BadReference(ArchcalcError):
     kind = "bad_reference"
 
     def __init__(self, reference: str, reason: str, hint: str = "") -> None:
+        self.reason, self.advice = reason, hint
         super().__init__(
             f"'{reference}' is not a model reference: {reason}.",
             hint

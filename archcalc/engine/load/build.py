@@ -17,6 +17,7 @@ from typing import Any
 
 from torch import nn
 
+from archcalc.engine.load.callables import is_library, of_python_itself
 from archcalc.engine.load.declared_inputs import UNKNOWN, Declaration, inputs_of
 from archcalc.engine.load.references import BuiltIn, Code, Expression, InLibrary
 from archcalc.engine.meta.empty_modules import copy_without_data, without_data
@@ -25,6 +26,9 @@ from archcalc.engine.setup import Setup
 from archcalc.errors import ArchcalcError, BadReference, CannotImport, MissingExtra, WrongUse, one_line
 from archcalc.networks import catalogue
 from archcalc.tracing import Model, plain
+
+CALLS = "name a module, its class, or a function of yours or of an installed package"
+"""What a reference may call, for the user."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ def _code(reference: Code, knobs: Mapping[str, Any]) -> Loaded:
         raise BadReference(
             reference.text,
             f"it gives a {type(made).__name__} and not a torch.nn.Module",
-            "name a module, its class, or a function that makes one",
+            CALLS,
         )
     module = made if new and all(p.is_meta for p in made.parameters()) else _copied(made, reference.text)
     config = {k: plain(v) for k, v in {**_defaults(reference, source), **reference.expression.kwargs, **knobs}.items()}
@@ -126,6 +130,8 @@ def value_of(reference: Code) -> Any:
 
 
 def _import_module(reference: Code) -> ModuleType:
+    if is_library(reference.where):
+        raise BadReference(reference.text, f"{reference.where} is part of Python itself", CALLS)
     try:
         return importlib.import_module(reference.where)
     except ModuleNotFoundError as error:
@@ -193,6 +199,8 @@ def _evaluate(reference: Code, source: ModuleType, knobs: Mapping[str, Any]) -> 
             hint = "leave --set out, or name the class or a function"
             raise WrongUse(f"{reference.text} is a module at hand and takes no --set.", hint)
         return value, False
+    if called := of_python_itself(value, source):
+        raise BadReference(reference.text, f"it would call {called}, which is part of Python itself", CALLS)
     try:
         return value(*expression.args, **{**expression.kwargs, **knobs}), True
     except (ArchcalcError, KeyboardInterrupt):

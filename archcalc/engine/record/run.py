@@ -17,7 +17,7 @@ from archcalc.engine.alone import alone
 from archcalc.engine.devices import device_named, kernel_selection
 from archcalc.engine.devices.kernel_selection import KernelSelection
 from archcalc.engine.load.build import Loaded, load, shown, value_of
-from archcalc.engine.load.given_inputs import from_values
+from archcalc.engine.load.given_inputs import from_function, from_values
 from archcalc.engine.load.inputs import (
     FLOATS,
     Inputs,
@@ -32,7 +32,16 @@ from archcalc.engine.load.references import BuiltIn, Code, InLibrary, parse
 from archcalc.engine.meta.own_draws import seeded
 from archcalc.engine.record import recorder as recording
 from archcalc.engine.setup import Setup, assumed
-from archcalc.errors import ArchcalcError, BadInput, CannotImport, ForwardFailed, NeedsData, WrongUse, one_line
+from archcalc.errors import (
+    ArchcalcError,
+    BadInput,
+    BadReference,
+    CannotImport,
+    ForwardFailed,
+    NeedsData,
+    WrongUse,
+    one_line,
+)
 from archcalc.text.units import shape
 from archcalc.tracing import Trace, Value
 from archcalc.version import __version__
@@ -118,7 +127,7 @@ def _inputs(loaded: Loaded, setup: Setup, values: Any) -> Inputs:
     """Inputs from the caller if given, else from -i options, else the model's own."""
     forward, reference = loaded.module.forward, loaded.model.reference
     if values is None and setup.inputs_from:
-        return from_values(_made(setup), forward, origin=f"--inputs {setup.inputs_from}")
+        return from_function(_made(setup), forward, setup.inputs_from)
     if values is not None:
         return from_values(values, forward, setup, loaded.declared)
     if setup.inputs:
@@ -134,11 +143,14 @@ def _made(setup: Setup) -> Any:
     """The inputs that the user's function makes."""
     if setup.inputs or setup.batch or setup.size or setup.seq_len:
         raise WrongUse("--inputs does not combine with -i, --batch, --size or --seq-len.", "choose one of them")
-    reference = parse(setup.inputs_from)
-    if not isinstance(reference, Code):
-        form = "write  --inputs package.module:FUNCTION  or  --inputs path/to/file.py:FUNCTION"
-        raise WrongUse(f"'--inputs {setup.inputs_from}' names no function.", form)
-    return value_of(reference)
+    form = "write  --inputs package.module:FUNCTION  or  --inputs path/to/file.py:FUNCTION"
+    try:
+        reference = parse(setup.inputs_from)
+        if not isinstance(reference, Code):
+            raise WrongUse(f"'--inputs {setup.inputs_from}' names no function.", form)
+        return value_of(reference)
+    except BadReference as error:
+        raise BadInput(f"--inputs {setup.inputs_from} cannot be used: {error.reason}.", error.advice or form) from None
 
 
 def _check(inputs: Inputs) -> None:

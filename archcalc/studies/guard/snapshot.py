@@ -24,6 +24,7 @@ TOTALS = {metric.key: metric for metric in known_to(SNAPSHOT)}
 """The figures of a model, by their keys in the file."""
 MAY_MOVE = ("elementwise_flops", "extra", "peak_bytes", "train_peak_bytes", "uncounted")
 """Keys whose values may differ under another minor version of torch (how ops decompose, how modules print)."""
+MOST_DIGITS = 100
 LAYER_FIGURES = ("params", "buffers", "macs", "elementwise_flops")
 """The figures of a layer: its own, without those of the layers inside it, so that they add up to the totals."""
 
@@ -155,11 +156,16 @@ def _read(model: Mapping[str, Any], made_with: Mapping[str, str]) -> Snapshot:
     for fields in model["layers"]:
         output = tuple(tuple(int(size) for size in shape) for shape in fields["output"])
         record = LayerRecord(**{**fields, "output": output})
-        if not all(type(getattr(record, key)) is int for key in (*LAYER_FIGURES, "calls")):
+        if not all(_is_figure(getattr(record, key)) for key in (*LAYER_FIGURES, "calls")):
             raise ValueError(f"a figure of {record.path} is no integer")
         layers.append(record)
     totals = {ALIASES.get(key, key): value for key, value in model["totals"].items()}
-    if not all(type(totals[key]) is int for key in TOTALS):
+    if not all(_is_figure(totals[key]) for key in TOTALS):
         raise ValueError("a total is no integer")
     inputs = tuple(str(text) for text in model["inputs"])
     return Snapshot(str(model["reference"]), inputs, dict(model["assumptions"]), totals, tuple(layers), dict(made_with))
+
+
+def _is_figure(value: Any) -> bool:
+    """Whether it is a whole number of a length that can be added and written."""
+    return type(value) is int and abs(value) < 10**MOST_DIGITS
