@@ -27,6 +27,7 @@ def answer(
 ) -> None:
     """Trace, analyse and show each reference; nothing is printed before all of them are done."""
     selection = options.selection(format_of(options) in FOR_MACHINES)
+    engine.demand_known(*references)
     documents = []
     for reference in references:
         start = time.perf_counter()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archcalc.engine.load.references import BuiltIn, StoredTrace, parse
+from archcalc.engine.load.references import BuiltIn, Code, StoredTrace, parse
 from archcalc.engine.setup import Setup, Training
 from archcalc.engine.subject import Subject
 from archcalc.errors import BadReference, WrongUse, unreadable
@@ -19,7 +19,18 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-__all__ = ["BuiltIn", "Setup", "StoredTrace", "Subject", "Training", "other_counts", "parse", "read", "trace"]
+__all__ = [
+    "BuiltIn",
+    "Setup",
+    "StoredTrace",
+    "Subject",
+    "Training",
+    "demand_known",
+    "other_counts",
+    "parse",
+    "read",
+    "trace",
+]
 
 
 def trace(model: str | nn.Module | type[nn.Module] | Subject, setup: Setup | None = None, inputs: Any = None) -> Trace:
@@ -44,11 +55,20 @@ def trace(model: str | nn.Module | type[nn.Module] | Subject, setup: Setup | Non
         return read(reference.path)
     if not isinstance(model, str) and not hasattr(model, "forward"):
         raise BadReference(repr(model)[:80], "it is neither text nor a torch.nn.Module")
-    if isinstance(reference, BuiltIn):
-        catalogue.resolve(reference.name)  # a misspelt name need not wait for torch
+    demand_known(model)  # a misspelt name need not wait for torch
     from archcalc.engine.record.run import run
 
     return run(reference, setup, inputs)
+
+
+def demand_known(*models: Any) -> None:
+    """Raise what is wrong with references by their form, their name in the catalogue, or their file, without torch."""
+    for model in models:
+        reference = parse(model) if isinstance(model, str) else model
+        if isinstance(reference, BuiltIn):
+            catalogue.resolve(reference.name)
+        elif isinstance(reference, Code) and reference.is_file and not Path(reference.where).is_file():
+            raise BadReference(reference.text, f"there is no file {reference.where}")
 
 
 def other_counts(model: str | nn.Module | type[nn.Module] | Subject, setup: Setup) -> tuple[Counted, ...]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Annotated, Any, TypedDict, get_type_hints
 
+from archcalc.engine import choices
 from archcalc.errors import BadInput, WrongUse
 from archcalc.text.spelling import parse_value
 from archcalc.text.units import parse_shape
@@ -91,8 +92,10 @@ class Training:
     recomputed in backward. `accumulation` batches run forward and backward before the optimizer's update.
     """
 
-    optimizer: Annotated[str, Setting("sgd, momentum, adam, adamw, adafactor or lion.", STEP, "NAME")] = "adamw"
-    loss: Annotated[str, Setting("sum, mean, cross-entropy or mse.", STEP, "NAME")] = "sum"
+    optimizer: Annotated[
+        str, Setting("sgd, momentum, adam, adamw, adafactor or lion.", STEP, "NAME", read=choices.optimizer)
+    ] = "adamw"
+    loss: Annotated[str, Setting("sum, mean, cross-entropy or mse.", STEP, "NAME", read=choices.loss)] = "sum"
     frozen: Annotated[
         tuple[str, ...], Setting("Layers that are not trained; repeatable.", STEP, "GLOB", many=True, read=several)
     ] = ()
@@ -143,14 +146,21 @@ class Setup:
         Setting("Height and width of the image.", BUILDING, "N|HxW", kinds=(str, int), read=parse_image_size),
     ] = None
     seq_len: Annotated[int | None, Setting("Length of the sequence.", BUILDING, "N", kinds=(int,), least=1)] = None
-    dtype: Annotated[str, Setting("Floating type of weights and inputs.", BUILDING, "DTYPE")] = "float32"
-    mode: Annotated[str, Setting("train: dropout acts, auxiliary heads run.", BUILDING, "eval|train")] = "eval"
+    dtype: Annotated[str, Setting("Floating type of weights and inputs.", BUILDING, "DTYPE", read=choices.dtype)] = (
+        "float32"
+    )
+    mode: Annotated[
+        str, Setting("train: dropout acts, auxiliary heads run.", BUILDING, "eval|train", read=choices.mode)
+    ] = "eval"
     training: Training | None = None
     device: Annotated[
-        str, Setting("Device whose kernels and allocator are assumed, such as cuda.", KERNELS, "NAME")
+        str,
+        Setting("Device whose kernels and allocator are assumed, such as cuda.", KERNELS, "NAME", read=choices.device),
     ] = ""
-    attention: Annotated[str, Setting("The kernel: auto, math, flash or efficient.", KERNELS, "NAME")] = "auto"
-    amp: Annotated[str, Setting("Autocast: forward in mixed precision.", KERNELS, "bf16|fp16")] = ""
+    attention: Annotated[
+        str, Setting("The kernel: auto, math, flash or efficient.", KERNELS, "NAME", read=choices.attention)
+    ] = "auto"
+    amp: Annotated[str, Setting("Autocast: forward in mixed precision.", KERNELS, "bf16|fp16", read=choices.amp)] = ""
 
 
 @dataclass(frozen=True)

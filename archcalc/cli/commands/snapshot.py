@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from archcalc import engine
 from archcalc.cli.app import Models, app
 from archcalc.cli.options import BUILDING, KERNELS, PRINTING, STEP, Options, shared
 from archcalc.cli.output import emit_text
@@ -31,4 +32,5 @@ def snapshot(
     from archcalc.studies.guard.sources import taken
 
     setup = replace(options, train=train).setup
+    engine.demand_known(*model)
     emit_text(to_json([taken(reference, setup) for reference in model]), options.output, options.quiet)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from archcalc.engine.choices import FLOATS
 from archcalc.engine.load.declared_inputs import Declaration
 from archcalc.engine.load.nested import tensors_with_places
 from archcalc.errors import BadInput, NeedsInput
@@ -24,7 +25,6 @@ DTYPES = (
     "float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool",
     "complex64", "complex128",
 )  # fmt: skip
-FLOATS = ("float32", "float64", "float16", "bfloat16")
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from archcalc.engine import choices
 from archcalc.engine.alone import alone
 from archcalc.engine.devices import device_named, kernel_selection
 from archcalc.engine.devices.kernel_selection import KernelSelection
 from archcalc.engine.load.build import Loaded, load, shown, value_of
 from archcalc.engine.load.given_inputs import from_function, from_values
 from archcalc.engine.load.inputs import (
-    FLOATS,
     Inputs,
     build,
     dtype_named,
@@ -61,13 +61,12 @@ def run(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module], set
 
 def prepared(loaded: Loaded, setup: Setup, values: Any = None) -> tuple[nn.Module, Inputs]:
     """The module in its mode and dtype, and its inputs; the errors of exit code 2 for what cannot be."""
-    dtype = dtype_named(setup.dtype, FLOATS)
+    dtype = dtype_named(choices.dtype(setup.dtype))
     lazy = [name for name, p in loaded.module.named_parameters() if is_lazy(p)]
     if lazy:
         hint = "build it with its sizes: Linear in place of LazyLinear, and so on"
         raise CannotImport(f"{lazy[0]} is lazy: its shape is only known after a first run.", hint)
-    if setup.mode not in ("eval", "train"):
-        raise WrongUse(f"there is no mode '{setup.mode}'.", "choose one of  eval, train")
+    choices.mode(setup.mode)
     device_named(setup.device)
     kernel_selection.check(setup.attention, setup.amp)
     module = loaded.module.train(_mode(setup) == "train")
