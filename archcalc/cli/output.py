@@ -16,7 +16,10 @@ from archcalc.render.document import Document
 from archcalc.studies.observer import SILENT, Observer
 from archcalc.text.encoding import encodable
 from archcalc.text.files import replace_file, writable
-from archcalc.text.visible import visible
+from archcalc.text.visible import shortened, visible
+
+LONGEST_WORD = 400
+"""Letters of a word that an error repeats whole."""
 
 
 class ReaderGone(Exception):
@@ -153,11 +156,16 @@ def report_error(error: ArchcalcError, arguments: Sequence[str]) -> int:
 
         with contextlib.suppress(ReaderGone, CannotWrite):
             _say(error_as_json(error.kind, error.message, error.hint))
-    tell(f"error: {error.message}")
+    tell(f"error: {_brief(error.message)}")
     for line in error.hint.split("\n"):
         if line:
-            tell(f"       {line}")
+            tell(f"       {_brief(line)}")
     return error.exit_code
+
+
+def _brief(text: str) -> str:
+    """A sentence with words of thousands of letters, such as what was typed, cut behind their beginning."""
+    return re.sub(rf"\S{{{LONGEST_WORD},}}", lambda word: shortened(word[0]), text)
 
 
 def _say(text: str) -> None:

@@ -5,6 +5,7 @@ reference -> load -> module -> inputs -> tracer -> Trace
 
 from __future__ import annotations
 
+from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,7 @@ def demand_known(*models: Any) -> None:
         reference = parse(model) if isinstance(model, str) else model
         if isinstance(reference, BuiltIn):
             catalogue.resolve(reference.name)
-        elif isinstance(reference, Code) and reference.is_file and not Path(reference.where).is_file():
+        elif isinstance(reference, Code) and reference.is_file and not isfile(reference.where):
             raise BadReference(reference.text, f"there is no file {reference.where}")
 
 
@@ -90,6 +91,6 @@ def read(path: str) -> Trace:
     """The trace stored in a file."""
     try:
         text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise BadReference(path, f"the file cannot be read ({unreadable(error)})") from None
     return Trace.from_json(text, path)

@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypedDict, get_type_hints
 from archcalc.engine import choices
 from archcalc.errors import BadInput, WrongUse
 from archcalc.text.spelling import parse_value
-from archcalc.text.units import parse_shape
+from archcalc.text.units import number, parse_shape
 
 BUILDING, STEP, KERNELS = "building", "training step", "kernels"
 """The groups of settings: which model and input; how it is trained; which device's kernels run."""
@@ -230,6 +230,11 @@ def setup_of(typed: Mapping[str, Any], trains: bool) -> Setup:
     return Setup(**values[Setup], training=Training(**values[Training]) if trains else None)
 
 
+def _typed(size: Any) -> str:
+    """A size as it is typed; a whole number may be longer than Python writes."""
+    return number(size) if type(size) is int else str(size)
+
+
 class Keywords(TypedDict, total=False):
     """The settings that people type in Python, beside `setup` for all others.
 
@@ -266,7 +271,7 @@ def setup_from(keywords: Keywords) -> Setup:
             raise BadInput(f"{key}={values[key]!r} is not a size.", "sizes are whole numbers from 1")
     if "size" in values:
         size = values["size"]
-        values["size"] = parse_image_size("x".join(map(str, size)) if isinstance(size, tuple | list) else size)
+        values["size"] = parse_image_size("x".join(map(_typed, size if isinstance(size, tuple | list) else [size])))
     if "dtype" in values:
         values["dtype"] = str(values["dtype"]).removeprefix("torch.")
     if not isinstance(train, bool | Training):

@@ -49,7 +49,7 @@ def writable(file: str, inputs: Iterable[str] = ()) -> str:
         raise IsADirectoryError(None, "it is a folder")
     if {path.suffix.lower(), Path(file).suffix.lower()} & SOURCES:
         raise PermissionError(None, "it is a program, which results are never written to")
-    if path.exists() and any(Path(other).exists() and path.samefile(other) for other in inputs):
+    if path.exists() and any(os.path.exists(other) and path.samefile(other) for other in inputs):
         raise PermissionError(None, "the result is made from that file")
     if path.exists() and not os.access(path, os.W_OK):
         raise PermissionError(None, "it is read-only")

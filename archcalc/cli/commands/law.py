@@ -107,7 +107,7 @@ def parse_range(text: str) -> list[int]:
     """
     if not text:
         return []
-    match = re.fullmatch(r"(\d+):(\d+)(?::(\d+))?", text.strip())
+    match = re.fullmatch(r"(\d{1,18}):(\d{1,18})(?::(\d{1,18}))?", text.strip())
     first, last, step = (int(part or 1) for part in match.groups()) if match else (0, 0, 0)
     if not 0 < first <= last or step < 1 or (last - first) // step >= MOST:
         raise WrongUse(f"'{text}' is not a range of at most {MOST} values.", "write  --measure 10:100:10")

@@ -150,7 +150,7 @@ def _import_module(reference: Code) -> ModuleType:
 
 def _import_file(reference: Code) -> ModuleType:
     path = Path(reference.where)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise BadReference(reference.text, f"there is no file {path}")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:

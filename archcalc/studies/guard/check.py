@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import chdir
@@ -97,7 +98,7 @@ def checks_of(file: str, only: Sequence[str] = ()) -> list[Check]:
 def _text(file: str) -> str:
     try:
         return Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error_:
+    except (OSError, ValueError) as error_:
         raise BadConfig(file, f"it cannot be read ({unreadable(error_)})") from None
 
 
@@ -153,7 +154,7 @@ def _update_here(file: str, checks: Sequence[Check]) -> list[str]:
     if not by_file:
         raise WrongUse(f"no check of {file} has a baseline.", 'add  baseline = ".archcalc/net.json"')
     for path, snapshots in by_file.items():
-        before = {snapshot.reference: snapshot for snapshot in (read(path) if Path(path).exists() else ())}
+        before = {snapshot.reference: snapshot for snapshot in (read(path) if os.path.exists(path) else ())}
         after = before | {snapshot.reference: snapshot for snapshot in snapshots}
         with writing(path):
             replace_file(path, to_json(list(after.values())).encode())
@@ -162,7 +163,7 @@ def _update_here(file: str, checks: Sequence[Check]) -> list[str]:
 
 def _baseline(check: Check) -> Snapshot | None:
     """The baseline's snapshot of this model; None if the file does not exist yet."""
-    if not check.baseline or not Path(check.baseline).exists():
+    if not check.baseline or not os.path.exists(check.baseline):
         return None
     snapshots = read(check.baseline)
     return next(
