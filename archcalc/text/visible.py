@@ -46,9 +46,9 @@ def visible_json(text: str) -> str:
     >>> visible_json('"a\u202e\U000e0041"')
     '"a\\u202e\\udb40\\udc41"'
     """
-    if text.isprintable():
-        return text
-    return "".join(_json_escape(c) if category(c) in ESCAPED and c != "\n" else c for c in text)
+    if not text.isprintable():
+        text = "".join(_json_escape(c) if category(c) in ESCAPED and c != "\n" else c for c in text)
+    return text.replace("##[", r"#\u0023[")
 
 
 def _json_escape(character: str) -> str:
