@@ -8,12 +8,14 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from archcalc.text.faces import RENDERERS
 from archcalc.version import __version__
 
+TYPE_CHECKING = False  # typing's own would have to be imported
 if TYPE_CHECKING:
+    from typing import Any
+
     from archcalc.analyses.report import Layer, Report
     from archcalc.engine.setup import Setup, Training
     from archcalc.errors import ArchcalcError

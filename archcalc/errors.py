@@ -74,6 +74,7 @@ class BadReference(ArchcalcError):
     kind = "bad_reference"
 
     def __init__(self, reference: str, reason: str, hint: str = "") -> None:
+        self.reason, self.advice = reason, hint
         super().__init__(
             f"'{reference}' is not a model reference: {reason}.",
             hint
@@ -288,15 +289,17 @@ def writing(path: str) -> Iterator[None]:
         raise CannotWrite(path, "no file can have that name") from None
 
 
-def unreadable(error: OSError | UnicodeDecodeError) -> str:
+def unreadable(error: OSError | ValueError) -> str:
     """Why a file cannot be read as text, in a few words."""
-    return error.strerror if isinstance(error, OSError) and error.strerror else "it is not text"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return "it is not text" if isinstance(error, UnicodeDecodeError) else "no file can have that name"
 
 
 def one_line(error: BaseException) -> str:
     """An error's kind and message in one line, also where its message cannot be had."""
     try:
-        message = " ".join(str(error).split())
+        message = " ".join(str(error).partition("\nException raised from ")[0].split())  # torch's own frames follow
     except Exception:  # the user's own __str__
         message = ""
     kind = type(error).__name__

@@ -95,9 +95,11 @@ class Layer:
 
     def walk(self) -> Iterator[Layer]:
         """This module and all below it, parents before children."""
-        yield self
-        for child in self.children:
-            yield from child.walk()
+        waiting = [self]
+        while waiting:  # a stack, not recursion: a stored trace may be nested as deeply as it likes
+            layer = waiting.pop()
+            yield layer
+            waiting += reversed(layer.children)
 
 
 class Layers(dict[str, Layer]):

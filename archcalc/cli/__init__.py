@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 import traceback
+from collections.abc import Callable
 
+from archcalc.cli.interrupts import interrupted, interruptible
 from archcalc.cli.output import ReaderGone, drop_stdout, report_error
 from archcalc.errors import ArchcalcError, Bug, CannotWrite
 
 
-def process() -> int:
-    """The command line as a process of its own."""
+def process(leave: Callable[..., None] = signal.default_int_handler) -> int:
+    """The command line as a process of its own, in which Ctrl-C is exit code 130; `leave` ends it when it is idle."""
     gc.disable()  # it is short: collecting while torch imports would cost a sixth of its time
-    return main()
+    return interruptible(main, leave)
 
 
 def main(args: list[str] | None = None) -> int:
     """Run one command line and return its exit code; every error becomes one sentence and the next step."""
-    import typer
-
-    from archcalc.cli import commands  # noqa: F401, they register themselves
-    from archcalc.cli.app import app
-
     arguments = sys.argv[1:] if args is None else args
     try:
-        code = app(arguments, standalone_mode=False)
-        sys.stdout.flush()
-        return code if isinstance(code, int) else 0
+        return _run(arguments)
     except (ReaderGone, BrokenPipeError):
         drop_stdout()
         return 0
@@ -35,17 +31,33 @@ def main(args: list[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
-    except ArchcalcError as error:
-        return report_error(error, arguments)
-    except typer.Abort:
-        return 130
-    except typer.TyperException as error:
+    except Exception as error:
+        if interrupted() or type(error).__name__ == "Abort":  # typer's; an import of C code may make its own of it
+            return 130
+        return report_error(_as_ours(error, arguments), arguments)
+
+
+def _run(arguments: list[str]) -> int:
+    from archcalc.cli import commands  # noqa: F401, they register themselves
+    from archcalc.cli.app import app
+
+    code = app(arguments, standalone_mode=False)
+    sys.stdout.flush()
+    return code if isinstance(code, int) else 0
+
+
+def _as_ours(error: Exception, arguments: list[str]) -> ArchcalcError:
+    """The error as a sentence of archcalc's."""
+    import typer
+
+    if isinstance(error, ArchcalcError):
+        return error
+    if isinstance(error, typer.TyperException):
         from archcalc.cli.typer_errors import as_wrong_use
 
-        return report_error(as_wrong_use(error, arguments), arguments)
-    except OSError as error:
-        return report_error(CannotWrite("to stdout", error.strerror or str(error)), arguments)
-    except Exception as error:  # a bug of ours: one sentence instead of a traceback
-        if "-v" in arguments or "--verbose" in arguments:
-            traceback.print_exc()
-        return report_error(Bug(error), arguments)
+        return as_wrong_use(error, arguments)
+    if isinstance(error, OSError):
+        return CannotWrite("to stdout", error.strerror or str(error))
+    if "-v" in arguments or "--verbose" in arguments:  # a bug of ours: one sentence instead of a traceback
+        traceback.print_exc()
+    return Bug(error)

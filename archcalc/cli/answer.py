@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 
 from archcalc import engine
 from archcalc.analyses import Analysis, Report, analyze
 from archcalc.cli.options import Options
-from archcalc.cli.output import choose_format, emit
+from archcalc.cli.output import choose_format, emit, tell
 from archcalc.engine import Setup
 from archcalc.errors import Incomplete
 from archcalc.render.document import Document
@@ -31,6 +30,7 @@ def answer(
 ) -> None:
     """Trace, analyse and show each reference; nothing is printed before all of them are done."""
     selection = options.selection(format_of(options) in FOR_MACHINES)
+    engine.demand_known(*references)
     documents = []
     for reference in references:
         start = time.perf_counter()
@@ -44,7 +44,7 @@ def answer(
         if options.verbose:
             spent = time.perf_counter() - traced
             calls = f"{len(run.calls):,} op calls"
-            print(f"{reference}: traced {calls} in {traced - start:.2f} s, analysed in {spent:.2f} s", file=sys.stderr)
+            tell(f"{reference}: traced {calls} in {traced - start:.2f} s, analysed in {spent:.2f} s")
     emit_documents(documents, options)
 
 

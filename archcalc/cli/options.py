@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache, wraps
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from archcalc.cli.output import demand_format, demand_output, files_named
 from archcalc.engine.setup import BUILDING, INPUT, KERNELS, STEP, Row, Setup, keys_of, settings, setup_of
 from archcalc.errors import WrongUse
 from archcalc.render.layers import ALL, Selection
@@ -93,8 +94,14 @@ def without(options: Options, *keys: str) -> Options:
     return replace(options, typed={key: value for key, value in options.typed.items() if key not in keys})
 
 
-def shared(*wanted: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of some groups, or single ones by their keys, as its keyword argument `options`."""
+def shared(
+    *wanted: str, further: Sequence[str] = (), form: str = ""
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of some groups, or single ones by their keys, as its keyword argument `options`.
+
+    A wrong format, and a file that cannot be written, are told before the command does anything. `further` are formats
+    of the command's own; `form` is the name of its only one.
+    """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = [p for name, p in inspect.signature(command, eval_str=True).parameters.items() if name != "options"]
@@ -105,7 +112,10 @@ def shared(*wanted: str) -> Callable[[Callable[..., None]], Callable[..., None]]
             options = {parameter.name: given.pop(parameter.name) for parameter in offered}
             rows = [row for key, row in settings().items() if key in options]
             typed = {row.key: value for row in rows if (value := options.pop(row.key)) != row.default}
-            command(**given, options=Options(typed, **options))
+            made = Options(typed, **options)
+            demand_format(made.format_, made.output, made.json_, further, form)
+            demand_output(made.output, files_named((*given.values(), typed.get("inputs", ""))))
+            command(**given, options=made)
 
         run.__signature__ = inspect.Signature([*own, *offered])  # type: ignore[attr-defined]
         return run

@@ -15,7 +15,11 @@ from archcalc.errors import ArchcalcError, CannotWrite, WrongUse, writing
 from archcalc.render.document import Document
 from archcalc.studies.observer import SILENT, Observer
 from archcalc.text.encoding import encodable
-from archcalc.text.files import replace_file
+from archcalc.text.files import replace_file, writable
+from archcalc.text.visible import shortened, visible
+
+LONGEST_WORD = 400
+"""Letters of a word that an error repeats whole."""
 
 
 class ReaderGone(Exception):
@@ -31,17 +35,17 @@ def emit(documents: Sequence[Document], *, format_: str, file: str, as_json: boo
     if file and pictures:
         write_file(file, pictures[0])
         if not quiet:
-            print(f"wrote {file}", file=sys.stderr)
+            tell(f"wrote {file}")
         file = ""
     if file:
         write_file(file, render(documents, chosen, Screen()))
         if not quiet:
-            print(f"wrote {file} ({chosen})", file=sys.stderr)
+            tell(f"wrote {file} ({chosen})")
         return
     text = render(documents, chosen, Screen(_columns(), _in_colour()))
     if chosen in FOR_MACHINES and not quiet:
         for note in dict.fromkeys(n for d in documents for n in d.envelope.get("notes", ())):
-            print(encodable(f"note: {note}", sys.stderr.encoding), file=sys.stderr)
+            tell(f"note: {note}")
     _say(text)
 
 
@@ -52,7 +56,13 @@ def emit_text(text: str, file: str, quiet: bool) -> None:
         return
     write_file(file, text)
     if not quiet:
-        print(f"wrote {file}", file=sys.stderr)
+        tell(f"wrote {file}")
+
+
+def tell(line: str) -> None:
+    """Write a line to stderr, safe to print; nothing if stderr is closed."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        print(encodable(visible(line), sys.stderr.encoding), file=sys.stderr)
 
 
 def choose_format(format_: str, file: str, as_json: bool, more: Iterable[str] = ()) -> str:
@@ -66,6 +76,37 @@ def choose_format(format_: str, file: str, as_json: bool, more: Iterable[str] = 
     if chosen not in FORMATS:
         raise WrongUse(f"there is no format '{chosen}'.", f"choose one of  {', '.join((*FORMATS, *more))}")
     return chosen
+
+
+def demand_format(format_: str, file: str, as_json: bool, further: Sequence[str], form: str) -> None:
+    """WrongUse for a format that a command does not have: beside all others its `further` ones, or `form` alone."""
+    asked = "json" if as_json and format_ in ("", "json") else format_
+    if form and asked not in ("", form):
+        raise WrongUse(
+            f"the answer is {form.upper()} and has no form as {asked}.", f"leave out  {_typed(format_, as_json)}"
+        )
+    if not form and (as_json or format_ not in further):
+        choose_format(format_, file, as_json, further)
+
+
+def _typed(format_: str, as_json: bool) -> str:
+    return "--json" if as_json else f"-f {format_}"
+
+
+def demand_output(file: str, inputs: Iterable[str]) -> None:
+    """CannotWrite, before any work, for an output file that cannot be written, or that the answer is made from."""
+    if file:
+        with writing(file):
+            writable(file, inputs)
+
+
+def files_named(values: Iterable[object]) -> list[str]:
+    """The files that the arguments of a command may name, as references or by their paths."""
+    texts = [
+        text for value in values for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)
+    ]
+    files = [f"{head}.py" for text in texts for head, colon, _ in [text.partition(".py:")] if colon]
+    return [*files, *texts, *(text.removeprefix("hf:") for text in texts)]
 
 
 class Shown(Observer):
@@ -115,10 +156,16 @@ def report_error(error: ArchcalcError, arguments: Sequence[str]) -> int:
 
         with contextlib.suppress(ReaderGone, CannotWrite):
             _say(error_as_json(error.kind, error.message, error.hint))
-    hint = "".join(f"\n       {line}" for line in error.hint.splitlines())
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr is closed
-        print(encodable(f"error: {error.message}{hint}", sys.stderr.encoding), file=sys.stderr)
+    tell(f"error: {_brief(error.message)}")
+    for line in error.hint.split("\n"):
+        if line:
+            tell(f"       {_brief(line)}")
     return error.exit_code
+
+
+def _brief(text: str) -> str:
+    """A sentence with words of thousands of letters, such as what was typed, cut behind their beginning."""
+    return re.sub(rf"\S{{{LONGEST_WORD},}}", lambda word: shortened(word[0]), text)
 
 
 def _say(text: str) -> None:

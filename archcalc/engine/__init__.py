@@ -5,10 +5,11 @@ reference -> load -> module -> inputs -> tracer -> Trace
 
 from __future__ import annotations
 
+from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archcalc.engine.load.references import BuiltIn, StoredTrace, parse
+from archcalc.engine.load.references import BuiltIn, Code, StoredTrace, parse
 from archcalc.engine.setup import Setup, Training
 from archcalc.engine.subject import Subject
 from archcalc.errors import BadReference, WrongUse, unreadable
@@ -26,6 +27,7 @@ __all__ = [
     "Subject",
     "Training",
     "definition",
+    "demand_known",
     "other_counts",
     "parse",
     "read",
@@ -77,9 +79,18 @@ def _checked(model: Any, setup: Setup, given: bool) -> Any:
         )
     if not isinstance(model, str) and not hasattr(model, "forward"):
         raise BadReference(repr(model)[:80], "it is neither text nor a torch.nn.Module")
-    if isinstance(reference, BuiltIn):
-        catalogue.resolve(reference.name)  # a misspelt name need not wait for torch
+    demand_known(model)  # a misspelt name need not wait for torch
     return reference
+
+
+def demand_known(*models: Any) -> None:
+    """Raise what is wrong with references by their form, their name in the catalogue, or their file, without torch."""
+    for model in models:
+        reference = parse(model) if isinstance(model, str) else model
+        if isinstance(reference, BuiltIn):
+            catalogue.resolve(reference.name)
+        elif isinstance(reference, Code) and reference.is_file and not isfile(reference.where):
+            raise BadReference(reference.text, f"there is no file {reference.where}")
 
 
 def other_counts(model: str | nn.Module | type[nn.Module] | Subject, setup: Setup) -> tuple[Counted, ...]:
@@ -101,6 +112,6 @@ def read(path: str) -> Trace:
     """The trace stored in a file."""
     try:
         text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise BadReference(path, f"the file cannot be read ({unreadable(error)})") from None
     return Trace.from_json(text, path)

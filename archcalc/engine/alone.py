@@ -11,6 +11,11 @@ from typing import Any, TextIO
 LOCK = threading.RLock()
 """Held while a model is loaded and run: a run has hooks in torch that belong to the process."""
 
+DEEPER = 5
+"""How many times deeper calls may be nested in a run."""
+ENOUGH = 8 * 2**20
+"""Bytes of a stack, which is what threads have by default, that hold as many calls."""
+
 
 class ThreadsOutput:
     """A stream in the place of stdout: what one thread writes goes elsewhere, what others write where it went."""
@@ -25,5 +30,21 @@ class ThreadsOutput:
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
     """The block of a run: no other run beside it, and what the user's code prints goes to stderr."""
-    with LOCK, contextlib.redirect_stdout(ThreadsOutput(sys.stderr, sys.stdout)):
+    with LOCK, contextlib.redirect_stdout(ThreadsOutput(sys.stderr, sys.stdout)), _deeper():
         yield
+
+
+@contextlib.contextmanager
+def _deeper() -> Iterator[None]:
+    """Room for what archcalc adds to each level of nested modules: hooks when they run, steps when they are copied.
+
+    A model that torch runs within Python's limit then runs here too, and endless recursion still ends in an error;
+    for that, threads that were given a small stack get no more room.
+    """
+    limit, stack = sys.getrecursionlimit(), threading.stack_size()
+    sys.setrecursionlimit(limit if 0 < stack < ENOUGH else DEEPER * limit)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(RecursionError):  # the caller is deeper than that already
+            sys.setrecursionlimit(limit)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Annotated, Any, TypedDict, get_type_hints
 
+from archcalc.engine import choices
 from archcalc.engine.setting_forms import (
     as_typed,
     checked_data_limit,
@@ -20,6 +21,7 @@ from archcalc.engine.setting_forms import (
     several,
 )
 from archcalc.errors import BadInput, WrongUse
+from archcalc.text.units import number
 
 BUILDING, INPUT, STEP, KERNELS = "building", "input", "training step", "kernels"
 """The groups of settings: which model; what it gets and how it runs; how it is trained; which device's kernels run."""
@@ -53,8 +55,10 @@ class Training:
     recomputed in backward. `accumulation` batches run forward and backward before the optimizer's update.
     """
 
-    optimizer: Annotated[str, Setting("sgd, momentum, adam, adamw, adafactor or lion.", STEP, "NAME")] = "adamw"
-    loss: Annotated[str, Setting("sum, mean, cross-entropy or mse.", STEP, "NAME")] = "sum"
+    optimizer: Annotated[
+        str, Setting("sgd, momentum, adam, adamw, adafactor or lion.", STEP, "NAME", read=choices.optimizer)
+    ] = "adamw"
+    loss: Annotated[str, Setting("sum, mean, cross-entropy or mse.", STEP, "NAME", read=choices.loss)] = "sum"
     frozen: Annotated[
         tuple[str, ...], Setting("Layers that are not trained; repeatable.", STEP, "GLOB", many=True, read=several)
     ] = ()
@@ -106,8 +110,12 @@ class Setup:
         Setting("Height and width of the image.", INPUT, "N|HxW", kinds=(str, int), read=parse_image_size),
     ] = None
     seq_len: Annotated[int | None, Setting("Length of the sequence.", INPUT, "N", kinds=(int,), least=1)] = None
-    dtype: Annotated[str, Setting("Floating type of weights and inputs.", BUILDING, "DTYPE")] = "float32"
-    mode: Annotated[str, Setting("train: dropout acts, auxiliary heads run.", INPUT, "eval|train")] = "eval"
+    dtype: Annotated[str, Setting("Floating type of weights and inputs.", BUILDING, "DTYPE", read=choices.dtype)] = (
+        "float32"
+    )
+    mode: Annotated[
+        str, Setting("train: dropout acts, auxiliary heads run.", INPUT, "eval|train", read=choices.mode)
+    ] = "eval"
     lengths: Annotated[
         tuple[int, ...] | None, Setting("Lengths of a packed batch.", INPUT, "N,N,...", read=parse_lengths)
     ] = None
@@ -120,10 +128,13 @@ class Setup:
     ] = "8GiB"
     training: Training | None = None
     device: Annotated[
-        str, Setting("Device whose kernels and allocator are assumed, such as cuda.", KERNELS, "NAME")
+        str,
+        Setting("Device whose kernels and allocator are assumed, such as cuda.", KERNELS, "NAME", read=choices.device),
     ] = ""
-    attention: Annotated[str, Setting("The kernel: auto, math, flash or efficient.", KERNELS, "NAME")] = "auto"
-    amp: Annotated[str, Setting("Autocast: forward in mixed precision.", KERNELS, "bf16|fp16")] = ""
+    attention: Annotated[
+        str, Setting("The kernel: auto, math, flash or efficient.", KERNELS, "NAME", read=choices.attention)
+    ] = "auto"
+    amp: Annotated[str, Setting("Autocast: forward in mixed precision.", KERNELS, "bf16|fp16", read=choices.amp)] = ""
 
 
 @dataclass(frozen=True)
@@ -197,6 +208,11 @@ def setup_of(typed: Mapping[str, Any], trains: bool) -> Setup:
     return Setup(**values[Setup], training=Training(**values[Training]) if trains else None)
 
 
+def _typed(size: Any) -> str:
+    """A size as it is typed; a whole number may be longer than Python writes."""
+    return number(size) if type(size) is int else str(size)
+
+
 class Keywords(TypedDict, total=False):
     """The settings that people type in Python, beside `setup` for all others.
 
@@ -233,7 +249,7 @@ def setup_from(keywords: Keywords) -> Setup:
             raise BadInput(f"{key}={values[key]!r} is not a size.", "sizes are whole numbers from 1")
     if "size" in values:
         size = values["size"]
-        values["size"] = parse_image_size("x".join(map(str, size)) if isinstance(size, tuple | list) else size)
+        values["size"] = parse_image_size("x".join(map(_typed, size if isinstance(size, tuple | list) else [size])))
     if "dtype" in values:
         values["dtype"] = str(values["dtype"]).removeprefix("torch.")
     if not isinstance(train, bool | Training):

@@ -122,9 +122,10 @@ def as_typed(trace: Trace) -> str:
     parts = [shlex.quote(model.reference)]
     parts += [f"--set {shlex.quote(f'{knob}={setting(value)}')}" for knob, value in model.settings.items()]
     dtype = str(trace.assumptions["dtype"])
-    parts += [f"-i {_option(given, dtype)}" for given in trace.inputs if given.origin in GIVEN]
-    parts += sorted({given.origin for given in trace.inputs if given.origin.startswith("--inputs ")})
-    parts += [f"--dtype {dtype}"] if dtype != "float32" else []
+    parts += [f"-i {shlex.quote(_option(given, dtype))}" for given in trace.inputs if given.origin in GIVEN]
+    origins = sorted({given.origin for given in trace.inputs if given.origin.startswith("--inputs ")})
+    parts += [f"--inputs {shlex.quote(origin.removeprefix('--inputs '))}" for origin in origins]
+    parts += [f"--dtype {shlex.quote(dtype)}"] if dtype != "float32" else []
     parts += ["--data"] if trace.assumptions.get("data") else []
     return " ".join([*parts, *(["--mode train"] if trace.assumptions["mode"] == "train" else [])])
 

@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from archcalc.text import units
+from archcalc.text.visible import visible
 
 NAME, LAYER, GROUP, TYPE, TEXT, TEX, EXACT, SI, BYTES, SHARE, SHAPE, FIELD, NUMBER = (
     "name", "layer", "group", "type", "text", "tex", "exact", "si", "bytes", "share", "shape", "field", "number",
@@ -29,7 +30,10 @@ class Column:
     kind: str
 
     def text(self, row: Mapping[str, Any]) -> str:
-        """The value of a row as people read it; '' if it has none."""
+        """The value of a row as people read it, safe to print; '' if it has none."""
+        return visible(self._text(row))
+
+    def _text(self, row: Mapping[str, Any]) -> str:
         value = row.get(self.key)
         if value is None:
             return ""
@@ -69,9 +73,13 @@ class Table:
     transposed: bool = False
     stars: frozenset[tuple[int, str]] = frozenset()
 
+    def __post_init__(self) -> None:
+        """The title is made safe to print."""
+        object.__setattr__(self, "title", visible(self.title))
+
     def cells(self) -> tuple[list[str], list[list[str]], list[str] | None]:
         """Headings, cells and total as text, in the orientation for people."""
-        head = [column.title for column in self.columns]
+        head = [visible(column.title) for column in self.columns]
         body = [[self._text(number, column) for column in self.columns] for number in range(len(self.rows))]
         if self.transposed:
             first, *rest = [[title, *cells] for title, *cells in zip(head, *body, strict=True)]
@@ -107,7 +115,8 @@ class Document:
     """An answer: lines before, tables, lines after, and what machine formats say around the rows.
 
     The rows are those of the last table, or `records` where machines want them in another form than people. A
-    `picture` is what a file for pictures gets in place of all that.
+    `picture` is what a file for pictures gets in place of all that. Lines and cells for people are safe to print in
+    every format; rows and envelope keep the values as they are.
     """
 
     command: str
@@ -117,6 +126,11 @@ class Document:
     envelope: Mapping[str, Any] = field(default_factory=dict)
     records: Sequence[Mapping[str, Any]] | None = None
     picture: bytes | None = None
+
+    def __post_init__(self) -> None:
+        """The lines around the tables are made safe to print."""
+        object.__setattr__(self, "head", [visible(line) for line in self.head])
+        object.__setattr__(self, "foot", [visible(line) for line in self.foot])
 
     @property
     def printed(self) -> list[Table]:

@@ -82,15 +82,19 @@ def _chosen_depth(roots: Sequence[Layer], sources: Mapping[str, str]) -> int:
         depth, rows = depth + 1, now
 
 
-def _fold(layer: Layer, depth: int, sources: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    if not layer.children or depth == 0:
-        yield _row(layer, {key: layer.total[source] for key, source in sources.items()}, sum(1 for _ in layer.walk()))
-        return
-    own = {key: layer.own[source] for key, source in sources.items()}
-    if any(own.values()):
-        yield _row(layer, own, 1, itself=True)
-    for child in layer.children:
-        yield from _fold(child, depth - 1, sources)
+def _fold(root: Layer, depth: int, sources: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """The rows of a layer: one for each layer `depth` levels below, and for what those above do themselves."""
+    waiting = [(root, depth)]
+    while waiting:
+        layer, below = waiting.pop()
+        if not layer.children or below == 0:
+            total = {key: layer.total[source] for key, source in sources.items()}
+            yield _row(layer, total, sum(1 for _ in layer.walk()))
+            continue
+        own = {key: layer.own[source] for key, source in sources.items()}
+        if any(own.values()):
+            yield _row(layer, own, 1, itself=True)
+        waiting += [(child, below - 1) for child in reversed(layer.children)]
 
 
 def _row(layer: Layer, figures: Mapping[str, int], modules: int, itself: bool = False) -> dict[str, Any]:

@@ -31,4 +31,5 @@ class SideBySide(Shown):
 
 def side_by_side(models: Sequence[AnyModel | Subject], setup: Setup) -> SideBySide:
     """Trace and analyse each model; raises what tracing one raises."""
+    engine.demand_known(*models)
     return SideBySide([analyze(engine.trace(model, setup), ANALYSES) for model in models])

@@ -5,10 +5,13 @@ A result does not know how; whoever renders answers is registered once, when arc
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+TYPE_CHECKING = False  # typing's own would have to be imported, and this file is imported with the package
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
-Render = Callable[[Any, str], Any]
+    Render = Callable[[Any, str], Any]
+
 RENDERERS: list[Render] = []
 """From a result and the name of a format to what is shown."""
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from math import log10
+
+from archcalc.text.visible import shortened
 
 SI_UNITS = ("", "k", "M", "G", "T", "P", "E", "Z", "Y", "R", "Q")
 BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
@@ -81,7 +84,23 @@ def shape(dimensions: Sequence[int]) -> str:
     >>> shape((1, 3, 224, 224)), shape(())
     ('1x3x224x224', 'scalar')
     """
-    return "x".join(map(str, dimensions)) if len(dimensions) else "scalar"
+    return "x".join(map(number, dimensions)) if len(dimensions) else "scalar"
+
+
+LONGEST = 40
+"""Digits of a number that are written out; no size of a tensor has more than 19."""
+
+
+def number(value: int) -> str:
+    """A whole number of any length; of a very long one how many digits it has, since Python refuses to write it.
+
+    >>> number(-12), number(10**5000)
+    ('-12', '(a number of 5,001 digits)')
+    """
+    if abs(value) < 10**LONGEST:
+        return str(value)
+    digits = int(abs(value).bit_length() * log10(2))
+    return f"(a number of {digits + (abs(value) >= 10**digits):,} digits)"
 
 
 def parse_shape(text: str) -> tuple[int, ...]:
@@ -94,7 +113,9 @@ def parse_shape(text: str) -> tuple[int, ...]:
         return ()
     parts = re.split(r"\s*[x×,]\s*", text.strip().lower())
     if not all(part.isascii() and part.isdigit() for part in parts):
-        raise ValueError(f"'{text}' is not a shape such as 1x3x224x224")
+        raise ValueError(f"'{shortened(text)}' is not a shape such as 1x3x224x224")
+    if any(len(part) > LONGEST for part in parts):
+        raise ValueError(f"'{shortened(text)}' is no shape: a size has at most {LONGEST} digits")
     return tuple(map(int, parts))
 
 
@@ -153,12 +174,15 @@ def _prefix(letter: str) -> int:
 
 def _parsed(text: str, match: re.Match[str] | None, wanted: str, factor: Callable[[str], int]) -> int:
     if match is None:
-        raise ValueError(f"'{text}' is not {wanted}")
-    number, unit = match.groups()
+        raise ValueError(f"'{shortened(text)}' is not {wanted}")
+    digits, unit = match.groups()
     try:
-        return int(EXACT.multiply(Decimal(number.replace(",", "").replace("_", "")), Decimal(factor(unit))))
+        value = EXACT.multiply(Decimal(digits.replace(",", "").replace("_", "")), Decimal(factor(unit)))
     except ArithmeticError:
-        raise ValueError(f"'{text}' is not {wanted}") from None
+        value = Decimal("inf")
+    if not value.is_finite() or value.adjusted() >= LONGEST:
+        raise ValueError(f"'{shortened(text)}' is not {wanted}")
+    return int(value)
 
 
 def _scaled(value: int, base: int, units: Sequence[str]) -> str:

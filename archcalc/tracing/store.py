@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from math import prod
 from typing import Any
 
 from archcalc.errors import NotATrace
 from archcalc.tracing.records import Call, Input, Model, Module, ModuleCall, Parameter, Step, Storage, Tensor
 
 SCHEMA_VERSION = 1
+LARGEST = 2**63
+"""No tensor of torch has as many elements, and no storage as many bytes."""
 ROLES = ("parameter", "buffer", "constant", "input", "activation", "saved", "gradient", "optimizer", "workspace")
 RECORDS = {
     "inputs": Input,
@@ -44,6 +47,8 @@ def read(text: str, path: str) -> Fields:
     try:
         fields = _records(_frozen(document["trace"]))
         check(fields)
+    except RecursionError:
+        raise NotATrace(path, "its values are nested too deeply") from None
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise NotATrace(path, f"it is damaged ({error})") from None
     return fields
@@ -158,11 +163,11 @@ def _texts(*values: Any) -> bool:
 
 
 def _sizes(shape: Any) -> bool:
-    return isinstance(shape, tuple) and all(map(_natural, shape))
+    return isinstance(shape, tuple) and all(map(_natural, shape)) and prod(shape) < LARGEST
 
 
 def _natural(number: Any) -> bool:
-    return _below(number, float("inf"))
+    return _below(number, LARGEST)
 
 
 def _below(number: Any, limit: float) -> bool:

@@ -117,14 +117,16 @@ def parts(report: Report, layer: Layer) -> list[Part]:
 
 def _pieces(report: Report, layer: Layer) -> Iterator[tuple[str, Kind | None, int, int]]:
     """The layers of a module: those with formulas whole; all others as their own ops, followed by their children."""
-    kind = BY_TYPE.get(layer.type)
-    if kind and (not layer.children or kind_of(report, layer)):
-        yield layer.type, kind, layer.total["params"], layer.total["macs"]
-        return
-    if not layer.children or layer.own["params"] or layer.own["macs"]:
-        yield layer.type, None, layer.own["params"], layer.own["macs"]
-    for child in layer.children:
-        yield from _pieces(report, child)
+    waiting = [layer]
+    while waiting:
+        layer = waiting.pop()
+        kind = BY_TYPE.get(layer.type)
+        if kind and (not layer.children or kind_of(report, layer)):
+            yield layer.type, kind, layer.total["params"], layer.total["macs"]
+            continue
+        if not layer.children or layer.own["params"] or layer.own["macs"]:
+            yield layer.type, None, layer.own["params"], layer.own["macs"]
+        waiting += reversed(layer.children)
 
 
 def _formula(kind: Kind | None, figure: str) -> str:

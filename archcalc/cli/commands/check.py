@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
-import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from archcalc.cli.answer import emit_documents, format_of
+from archcalc.cli.answer import emit_documents
 from archcalc.cli.app import app
 from archcalc.cli.options import PRINTING, Options, shared
-from archcalc.cli.output import emit_text, watching
+from archcalc.cli.output import demand_output, emit_text, files_named, tell, watching
 from archcalc.errors import writing
+
+if TYPE_CHECKING:
+    from archcalc.studies.guard.config import Check
 
 
 @app.command()
-@shared(PRINTING)
+@shared(PRINTING, further=("github", "junit", "sarif"))
 def check(
     file: Annotated[str, typer.Argument(metavar="[FILE]", help="archcalc.toml or pyproject.toml of this folder.")] = "",
     only: Annotated[list[str] | None, typer.Option("--only", metavar="NAME", help="This check; repeatable.")] = None,
@@ -41,14 +44,15 @@ def check(
     from archcalc.render.pages import check as page
     from archcalc.studies.guard import check as study
 
-    if options.json_ or options.format_ not in CI_FORMATS:
-        format_of(options, CI_FORMATS)  # a wrong one is told before any model is traced
     path = study.found_file(file)
     wanted = study.checks_of(path, only or ())
+    demand_output(options.output, [path, *_beside(path, wanted)])
+    if options.format_ == "github":
+        _append_job_summary("")  # a place that cannot be written is told before any model is traced
     if update:
         for written in study.update_baselines(path, wanted):
             if not options.quiet:
-                print(f"wrote {written}", file=sys.stderr)
+                tell(f"wrote {written}")
         return
     with watching("checks done", options.quiet) as observer:
         done = study.run(path, wanted, observer)
@@ -60,6 +64,12 @@ def check(
         emit_documents([page.checks(done)], options)
     if code := study.exit_code(done):
         raise typer.Exit(code)
+
+
+def _beside(path: str, checks: Sequence[Check]) -> list[str]:
+    """The files of models and baselines, which are relative to the file of the checks."""
+    folder = Path(path).parent
+    return [str(folder / name) for check in checks for name in files_named((check.model, check.baseline)) if name]
 
 
 def _append_job_summary(text: str) -> None:

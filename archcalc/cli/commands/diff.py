@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from archcalc import engine
 from archcalc.cli.answer import emit_documents
 from archcalc.cli.app import app
 from archcalc.cli.options import BUILDING, INPUT, PRINTING, Options, shared
@@ -32,6 +33,7 @@ def diff(
     from archcalc.render.pages import diff as page
     from archcalc.studies.guard.comparison import compared
 
+    engine.demand_known(old, new)
     comparisons = compared(old, new, options.setup)
     emit_documents([page.diff(comparison, everything=all_) for comparison in comparisons], options)
     if exit_code and any(comparison.changed for comparison in comparisons):

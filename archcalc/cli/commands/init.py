@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from archcalc import engine
 from archcalc.cli.app import Models, app
 from archcalc.cli.options import BUILDING, INPUT, PRINTING, Options, shared
 from archcalc.cli.output import emit_text
@@ -11,7 +12,7 @@ from archcalc.errors import WrongUse
 
 
 @app.command()
-@shared(BUILDING, INPUT, PRINTING)
+@shared(BUILDING, INPUT, PRINTING, form="toml")
 def init(model: Models, *, options: Options) -> None:
     """Propose checks for models, from today's figures: a section to paste into pyproject.toml.
 
@@ -22,6 +23,7 @@ def init(model: Models, *, options: Options) -> None:
     """
     from archcalc.studies.guard.proposal import proposal
 
+    engine.demand_known(*model)
     own = bool(options.output) and Path(options.output).name != "pyproject.toml"
     if options.output and Path(options.output).exists():
         raise WrongUse(f"{options.output} exists already.", "print the section and paste it:  archcalc init MODEL")

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from archcalc.analyses.metrics import metric_named
 from archcalc.cli.answer import emit_documents
 from archcalc.cli.app import app
 from archcalc.cli.completion import complete_model
@@ -61,6 +62,8 @@ def law(
         hint = f"type  archcalc law MODEL --over KNOB  or  archcalc law --table {TABLE}"
         raise WrongUse("law needs a model.", hint)
     knobs, values = _knobs(over), parse_range(measure)
+    for name in figure or ():
+        metric_named(name)  # a wrong one is told before any model is traced
     suffix = Path(options.output).suffix.lower()
     picture = suffix if suffix in SUFFIXES else ""
     if (values or plot or picture) and len(knobs) != 1:
@@ -104,7 +107,7 @@ def parse_range(text: str) -> list[int]:
     """
     if not text:
         return []
-    match = re.fullmatch(r"(\d+):(\d+)(?::(\d+))?", text.strip())
+    match = re.fullmatch(r"(\d{1,18}):(\d{1,18})(?::(\d{1,18}))?", text.strip())
     first, last, step = (int(part or 1) for part in match.groups()) if match else (0, 0, 0)
     if not 0 < first <= last or step < 1 or (last - first) // step >= MOST:
         raise WrongUse(f"'{text}' is not a range of at most {MOST} values.", "write  --measure 10:100:10")

@@ -23,6 +23,7 @@ def show(model: Models, *, options: Options) -> None:
     from archcalc.render.pages import show as page
     from archcalc.studies.published import about
 
+    engine.demand_known(*model)
     documents = []
     for reference in model:
         if not isinstance(engine.parse(reference), engine.BuiltIn):

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
+from archcalc import engine
 from archcalc.cli.app import Models, app
 from archcalc.cli.options import BUILDING, INPUT, KERNELS, PRINTING, STEP, Options, shared
 from archcalc.cli.output import emit_text
 
 
 @app.command()
-@shared(BUILDING, INPUT, STEP, KERNELS, PRINTING)
+@shared(BUILDING, INPUT, STEP, KERNELS, PRINTING, form="json")
 def snapshot(
     model: Models,
     train: Annotated[bool, typer.Option("--train", help="Also the peak of a training step.")] = False,
@@ -31,4 +32,5 @@ def snapshot(
     from archcalc.studies.guard.sources import taken
 
     setup = replace(options, train=train).setup
+    engine.demand_known(*model)
     emit_text(to_json([taken(reference, setup) for reference in model]), options.output, options.quiet)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from archcalc import engine
 from archcalc.cli.answer import emit_documents
 from archcalc.cli.app import app
 from archcalc.cli.completion import complete_model
@@ -37,6 +38,7 @@ def verify(
     from archcalc.studies.verify.verify import verified, verified_catalogue
 
     if model:
+        engine.demand_known(*model)
         verifications = [verified(reference, options.setup) for reference in model]
         documents = [page.verification(verification) for verification in verifications]
     else:

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from archcalc.engine.devices.device import Attention
 
-KERNELS = ("auto", "math", "flash", "efficient")
 """Values of --attention: "auto" is the device's own choice."""
 aten = torch.ops.aten
 

@@ -15,19 +15,17 @@ import torch
 from torch import Tensor
 from torch.library import Library, get_kernel
 
-from archcalc.engine.devices.attention import KERNELS, efficient
-from archcalc.engine.devices.autocast import AMP, Autocast
+from archcalc.engine import choices
+from archcalc.engine.devices.attention import efficient
+from archcalc.engine.devices.autocast import Autocast
 from archcalc.engine.devices.device import Device, Kernel, Wrap
 from archcalc.engine.torch_private import destroy
-from archcalc.errors import WrongUse
 
 
 def check(attention: str, amp: str) -> None:
     """WrongUse for a kernel of attention, or a mixed precision, that does not exist."""
-    if attention not in KERNELS:
-        raise WrongUse(f"there is no attention '{attention}'.", f"choose one of  {', '.join(KERNELS)}")
-    if amp and amp not in AMP:
-        raise WrongUse(f"there is no mixed precision '{amp}'.", f"choose one of  {', '.join(AMP)}")
+    choices.attention(attention)
+    choices.amp(amp)
 
 
 class KernelSelection:

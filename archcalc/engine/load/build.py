@@ -18,6 +18,7 @@ from typing import Any
 
 from torch import nn
 
+from archcalc.engine.load.callables import is_library, of_python_itself
 from archcalc.engine.load.declared_inputs import UNKNOWN, Declaration, inputs_of
 from archcalc.engine.load.references import BuiltIn, Code, Expression, InLibrary
 from archcalc.engine.meta.empty_modules import copy_without_data, settled, without_data
@@ -27,6 +28,9 @@ from archcalc.engine.setup import Setup
 from archcalc.errors import ArchcalcError, BadReference, CannotImport, MissingExtra, WrongUse, one_line
 from archcalc.networks import catalogue
 from archcalc.tracing import Model, plain
+
+CALLS = "name a module, its class, or a function of yours or of an installed package"
+"""What a reference may call, for the user."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,7 @@ def _code(reference: Code, setup: Setup) -> Loaded:
         raise BadReference(
             reference.text,
             f"it gives a {type(made).__name__} and not a torch.nn.Module",
-            "name a module, its class, or a function that makes one",
+            CALLS,
         )
     fresh = new and not setup.data and all(p.is_meta for p in made.parameters())
     module = settled(made) if fresh else _copied(made, reference.text, setup.data)
@@ -151,6 +155,8 @@ def value_of(reference: Code) -> Any:
 
 
 def _import_module(reference: Code) -> ModuleType:
+    if is_library(reference.where):
+        raise BadReference(reference.text, f"{reference.where} is part of Python itself", CALLS)
     try:
         return importlib.import_module(reference.where)
     except ModuleNotFoundError as error:
@@ -169,7 +175,7 @@ def _import_module(reference: Code) -> ModuleType:
 
 def _import_file(reference: Code) -> ModuleType:
     path = Path(reference.where)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise BadReference(reference.text, f"there is no file {path}")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
@@ -218,6 +224,8 @@ def _evaluate(reference: Code, source: ModuleType, knobs: Mapping[str, Any]) -> 
             hint = "leave --set out, or name the class or a function"
             raise WrongUse(f"{reference.text} is a module at hand and takes no --set.", hint)
         return value, False
+    if called := of_python_itself(value, source):
+        raise BadReference(reference.text, f"it would call {called}, which is part of Python itself", CALLS)
     try:
         return value(*expression.args, **{**expression.kwargs, **knobs}), True
     except (ArchcalcError, KeyboardInterrupt):

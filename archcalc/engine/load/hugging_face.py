@@ -67,7 +67,7 @@ def _read(library: ModuleType, reference: InLibrary, path: Path) -> Any:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadReference(reference.text, f"{path} cannot be read ({error.strerror})", HINT) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadReference(reference.text, f"{path} is not JSON ({error})", HINT) from None
     kind = settings.get("model_type") if isinstance(settings, dict) else None
     if kind not in library.CONFIG_MAPPING:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from archcalc.engine.choices import FLOATS
 from archcalc.engine.load.declared_inputs import Declaration
+from archcalc.engine.load.nested import tensors_with_places
 from archcalc.errors import BadInput, NeedsInput
 from archcalc.text.units import parse_shape, shape
 from archcalc.tracing import Input
@@ -23,7 +25,6 @@ DTYPES = (
     "float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool",
     "complex64", "complex128",
 )  # fmt: skip
-FLOATS = ("float32", "float64", "float16", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Inputs:
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         """The input tensors in the order they are described."""
-        return tuple(t for _, t in named_tensors("", (*self.args, *self.kwargs.values())))
+        return tuple(t for _, t in tensors_with_places("", (*self.args, *self.kwargs.values())))
 
     @property
     def named(self) -> Iterator[tuple[str, Tensor]]:
@@ -147,16 +148,6 @@ def _as_annotated(tensor: Tensor, parameter: inspect.Parameter | None) -> Any:
     """The tensor, in a list where forward's annotation wants a list of tensors, as torchvision's detectors do."""
     wanted = str(getattr(parameter, "annotation", "")).lower().replace("torch.", "")
     return [tensor] if re.fullmatch(r"(typing\.)?(list|sequence)\[tensor\]", wanted) else tensor
-
-
-def named_tensors(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor in nested lists and dicts, with its place: images.0, batch.tokens."""
-    if isinstance(value, Tensor):
-        yield name, value
-    elif isinstance(value, Mapping | list | tuple):
-        items = value.items() if isinstance(value, Mapping) else enumerate(value)
-        for key, item in items:
-            yield from named_tensors(f"{name}.{key}" if name else str(key), item)
 
 
 def takes_nothing(forward: Any) -> bool:

@@ -83,6 +83,8 @@ def parse(text: str) -> Reference:
     if text.endswith(".json"):
         return StoredTrace(text)
     head, colon, expression = _split(text)
+    if colon and not head.endswith(".py") and ("/" in head or "\\" in head or "" in head.split(".")):
+        raise BadReference(text, f"'{head}' is neither a module nor a Python file", "write  path/to/file.py:EXPR")
     if colon:
         return Code(text, head, head.endswith(".py"), _expression(text, expression))
     if text.endswith(".py"):

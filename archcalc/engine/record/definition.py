@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import nn
 
+from archcalc.engine import choices
 from archcalc.engine.alone import alone
 from archcalc.engine.devices import device_named
 from archcalc.engine.devices.kernel_selection import KernelSelection
 from archcalc.engine.load.build import Loaded, load
-from archcalc.engine.load.inputs import FLOATS, dtype_named
+from archcalc.engine.load.inputs import dtype_named
 from archcalc.engine.load.references import BuiltIn, Code, InLibrary
 from archcalc.engine.meta.call_arguments import NotDense, demand_dense
 from archcalc.engine.meta.empty_modules import cast
@@ -44,7 +45,7 @@ def defined(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module],
 
 def of_dtype(module: nn.Module, setup: Setup) -> nn.Module:
     """The module with its floats in the dtype of the setup."""
-    dtype = dtype_named(setup.dtype, FLOATS)
+    dtype = dtype_named(choices.dtype(setup.dtype))
     return module if dtype == torch.float32 else cast(module, dtype)
 
 

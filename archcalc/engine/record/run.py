@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from archcalc.engine import choices
 from archcalc.engine.alone import alone
 from archcalc.engine.devices import device_named, kernel_selection
 from archcalc.engine.devices.kernel_selection import KernelSelection
 from archcalc.engine.load.build import Loaded, load, shown, value_of
-from archcalc.engine.load.given_inputs import from_values
+from archcalc.engine.load.given_inputs import from_function, from_values
 from archcalc.engine.load.inputs import (
     Inputs,
     build,
@@ -37,7 +38,16 @@ from archcalc.engine.record.definition import DENSE, bare_trace, demand_all_dens
 from archcalc.engine.record.lazy_modules import FirstRun, first_run, without_shape
 from archcalc.engine.record.packing import FULL_LENGTH
 from archcalc.engine.setup import Setup, assumed
-from archcalc.errors import ArchcalcError, CannotFollow, ForwardFailed, NeedsData, WrongUse, one_line
+from archcalc.errors import (
+    ArchcalcError,
+    BadInput,
+    BadReference,
+    CannotFollow,
+    ForwardFailed,
+    NeedsData,
+    WrongUse,
+    one_line,
+)
 from archcalc.text.units import shape
 from archcalc.tracing import Trace, Value
 
@@ -59,8 +69,7 @@ def run(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module], set
 
 def prepared(loaded: Loaded, setup: Setup, values: Any = None) -> tuple[nn.Module, Inputs]:
     """The module in its mode and dtype, and its inputs; the errors of exit code 2 for what cannot be."""
-    if setup.mode not in ("eval", "train"):
-        raise WrongUse(f"there is no mode '{setup.mode}'.", "choose one of  eval, train")
+    choices.mode(setup.mode)
     device_named(setup.device)
     kernel_selection.check(setup.attention, setup.amp)
     module = of_dtype(loaded.module.train(_mode(setup) == "train"), setup)
@@ -114,7 +123,7 @@ def _inputs(loaded: Loaded, setup: Setup, values: Any) -> Inputs:
     """Inputs from the caller if given, else from -i options, else the model's own."""
     forward, reference = loaded.module.forward, loaded.model.reference
     if values is None and setup.inputs_from:
-        return from_values(_made(setup), forward, origin=f"--inputs {setup.inputs_from}")
+        return from_function(_made(setup), forward, setup.inputs_from)
     if values is not None:
         return from_values(values, forward, setup, loaded.declared)
     if setup.inputs:
@@ -130,11 +139,14 @@ def _made(setup: Setup) -> Any:
     """The inputs that the user's function makes."""
     if setup.inputs or setup.batch or setup.size or setup.seq_len:
         raise WrongUse("--inputs does not combine with -i, --batch, --size or --seq-len.", "choose one of them")
-    reference = parse(setup.inputs_from)
-    if not isinstance(reference, Code):
-        form = "write  --inputs package.module:FUNCTION  or  --inputs path/to/file.py:FUNCTION"
-        raise WrongUse(f"'--inputs {setup.inputs_from}' names no function.", form)
-    return value_of(reference)
+    form = "write  --inputs package.module:FUNCTION  or  --inputs path/to/file.py:FUNCTION"
+    try:
+        reference = parse(setup.inputs_from)
+        if not isinstance(reference, Code):
+            raise WrongUse(f"'--inputs {setup.inputs_from}' names no function.", form)
+        return value_of(reference)
+    except BadReference as error:
+        raise BadInput(f"--inputs {setup.inputs_from} cannot be used: {error.reason}.", error.advice or form) from None
 
 
 def _shape(module: nn.Module, inputs: Inputs, setup: Setup, kernels: KernelSelection) -> None:

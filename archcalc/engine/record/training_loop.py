@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from archcalc.engine import choices
 from archcalc.engine.load.inputs import Inputs
 from archcalc.engine.meta.call_arguments import tensors_in
 from archcalc.engine.record.recorder import Region
@@ -84,9 +85,6 @@ class Loss:
         return self.targets[0]
 
 
-LOSSES = ("sum", "mean", "cross-entropy", "mse")
-
-
 def _total(parts: Sequence[Tensor]) -> Tensor:
     total = parts[0]
     for part in parts[1:]:
@@ -125,13 +123,10 @@ def steps(
 
 def prepare(module: nn.Module, training: Training, region: Region = nullcontext) -> None:
     """Freeze and checkpoint what the patterns name, on our copy; WrongUse where a pattern names nothing."""
-    if training.optimizer not in OPTIMIZERS:
-        hint = f"choose one of  {', '.join(OPTIMIZERS)}"
-        raise WrongUse(f"there is no optimizer '{training.optimizer}'.", hint)
+    choices.optimizer(training.optimizer)
+    choices.loss(training.loss)
     if training.accumulation < 1:
         raise WrongUse("--grad-accumulation counts batches.", "write  --grad-accumulation 4")
-    if training.loss not in LOSSES:
-        raise WrongUse(f"there is no loss '{training.loss}'.", f"choose one of  {', '.join(LOSSES)}")
     for pattern in training.frozen:
         for _, layer in _matching(module, pattern, "--frozen"):
             layer.requires_grad_(False)

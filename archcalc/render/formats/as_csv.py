@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from typing import Any
 
 from archcalc.render.document import Document, shapes_text
+from archcalc.text.visible import csv_line
 
 
 def as_csv(documents: Sequence[Document]) -> str:
     """A line a row; with several documents the first column says which model."""
     named = len(documents) > 1
     keys = list(dict.fromkeys(key for document in documents for row in document.rows for key in row))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["model", *keys] if named else keys)
+    lines = [csv_line(["model", *keys] if named else keys)]
     for document in documents:
         model = [document.envelope.get("model", {}).get("name", "")] if named else []
-        writer.writerows([*model, *(_cell(row.get(key)) for key in keys)] for row in document.rows)
-    return text.getvalue()
+        lines += [csv_line([*model, *(_cell(row.get(key)) for key in keys)]) for row in document.rows]
+    return "".join(lines)
 
 
 def _cell(value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 from archcalc.analyses.report import ALIASES
 from archcalc.render.document import Document
+from archcalc.text.visible import visible_json
 from archcalc.version import __version__
 
 SCHEMA_VERSION = 1
@@ -26,7 +27,7 @@ def error_as_json(kind: str, message: str, hint: str) -> str:
 
 def dumps(value: Any) -> str:
     """JSON as archcalc writes it: two spaces, ASCII, a line end."""
-    return json.dumps(value, indent=2, allow_nan=False) + "\n"
+    return visible_json(json.dumps(value, indent=2, allow_nan=False)) + "\n"
 
 
 def _object(document: Document) -> dict[str, Any]:

@@ -50,7 +50,8 @@ def _table(table: Table) -> str:
 
 def _line(cells: Sequence[str], kinds: Sequence[str] = ()) -> str:
     kinds = kinds or [TEXT] * len(cells)
-    return " & ".join(_cell(cell, kind) for cell, kind in zip(cells, kinds, strict=True)) + r" \\"
+    line = " & ".join(_cell(cell, kind) for cell, kind in zip(cells, kinds, strict=True)) + r" \\"
+    return f"{{}}{line}" if line.startswith(("[", "*")) else line  # the \\ before it would take them as its own
 
 
 def _cell(cell: str, kind: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from archcalc.render.document import Document, Table
@@ -13,24 +14,61 @@ def as_markdown(documents: Sequence[Document]) -> str:
 
 
 def _document(document: Document) -> str:
-    first, *rest = [_escaped(line) for line in document.head] or [""]
-    blocks = [f"**{first}**" if first else "", "  \n".join(rest), *map(_table, document.printed)]
-    blocks.append("  \n".join(_escaped(line) for line in document.foot))
+    first, *rest = document.head or [""]
+    blocks = [
+        f"**{escaped(first)}**" if first else "",
+        "  \n".join(map(escaped_line, rest)),
+        *map(_table, document.printed),
+    ]
+    blocks.append("  \n".join(map(escaped_line, document.foot)))
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 def _table(table: Table) -> str:
     head, body, total = table.cells()
     rule = [":--" if is_left else "--:" for is_left in table.left_aligned()]
-    lines = [map(_escaped, head), rule, *(map(_escaped, row) for row in body)]
+    lines = [map(escaped, head), rule, *(map(escaped, row) for row in body)]
     if total:
-        lines.append([f"**{_escaped(cell)}**" if cell else "" for cell in total])
+        lines.append([f"**{escaped(cell)}**" if cell else "" for cell in total])
     rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{_escaped(table.title)}\n\n{rows}" if table.title else rows
+    return f"{escaped_line(table.title)}\n\n{rows}" if table.title else rows
 
 
-def _escaped(text: str) -> str:
-    """The text with Markdown's special characters escaped."""
-    for mark in "\\`*_[]<>|":
-        text = text.replace(mark, f"\\{mark}")
-    return text.replace("&", "&amp;")
+SPECIAL = re.compile(
+    r"""
+    (?P<mark> [\\`*_\[\]<>|~] )                   # emphasis, code, links, tags, cells
+    | (?P<entity> [&$] | :(?=//) | (?<=www)\. )   # entities, formulas, addresses
+    | (?P<reference> @(?=\w) | \#(?=\d) )         # mentions of people and issues
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+"""What Markdown, or GitHub where it shows Markdown, would take for more than text."""
+BLOCK = re.compile(r"\s*(?:\d+(?=[.)])|(?=[-+=#]))")
+"""The beginning of a line that is a list, a heading or a rule, up to the mark that makes it one."""
+
+
+def escaped(text: str) -> str:
+    r"""A text within a line that Markdown shows as it is: no emphasis, tags, links, formulas, mentions.
+
+    >>> escaped("a_b|c"), escaped("https://x.org @you #1")
+    ('a\\_b\\|c', 'https&#58;//x.org @&#8203;you #&#8203;1')
+    """
+    return SPECIAL.sub(_escape, text)
+
+
+def escaped_line(text: str) -> str:
+    r"""A text that is a line of its own: no list, heading or rule either.
+
+    >>> escaped_line("# x"), escaped_line("1. x"), escaped_line("3 layers")
+    ('\\# x', '1\\. x', '3 layers')
+    """
+    start = BLOCK.match(text)
+    end = start.end() if start else 0
+    return f"{escaped(text[:end])}{chr(92) if start else ''}{escaped(text[end:])}"
+
+
+def _escape(match: re.Match[str]) -> str:
+    mark = match[0]
+    if match["mark"]:
+        return f"\\{mark}"
+    return f"{mark}&#8203;" if match["reference"] else "&amp;" if mark == "&" else f"&#{ord(mark)};"

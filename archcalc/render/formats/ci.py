@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
 
+from archcalc.render.formats.as_markdown import escaped, escaped_line
 from archcalc.studies.guard.check import CheckRun, Judged
 from archcalc.studies.guard.verdicts import ERROR, OK, WARN, Verdict
+from archcalc.text.visible import visible
 from archcalc.version import __version__
 
 MOST = 10
@@ -40,7 +44,7 @@ def _annotation(level: str, path: str, judged: Judged, verdict: Verdict) -> str:
     ]
     title = f"archcalc {verdict.what}: {judged.check.name}"
     place = f"file={_property(path)},line={verdict.line},title={_property(title)}"
-    return f"::{level} {place}::{_data(chr(10).join(sentences))}"
+    return f"::{level} {place}::{'%0A'.join(map(_data, sentences))}"
 
 
 def _sentence(verdict: Verdict) -> str:
@@ -51,7 +55,7 @@ def _sentence(verdict: Verdict) -> str:
 
 
 def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return visible(text).replace("%", "%25")
 
 
 def _property(text: str) -> str:
@@ -68,8 +72,9 @@ def job_summary(run: CheckRun) -> str:
     ]
     for verdict in run.verdicts:
         cells = (verdict.status, verdict.check, verdict.what, verdict.value, verdict.limit, verdict.over)
-        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|').replace(chr(10), ' ') for cell in cells)} |")
-    lines += ["", *(f"{judged.check.name}: {judged.grew}" for judged in run.judged if judged.bad and judged.grew)]
+        lines.append(f"| {' | '.join(escaped(visible(cell)) for cell in cells)} |")
+    grown = (f"{judged.check.name}: {judged.grew}" for judged in run.judged if judged.bad and judged.grew)
+    lines += ["", *(f"{escaped_line(visible(line))}  " for line in grown)]
     text = "\n".join(lines) + "\n"
     return text if len(text.encode()) < SUMMARY_BYTES else f"### archcalc: {run.summary}\n"
 
@@ -86,20 +91,25 @@ def as_junit(run: CheckRun) -> str:
             "skipped": 0,
         }
         attributes = "".join(f' {key}="{value}"' for key, value in numbers.items())
-        suites.append(f"  <testsuite name={quoteattr(judged.check.name)}{attributes}>{cases}\n  </testsuite>\n")
+        suites.append(f"  <testsuite name={_attribute(judged.check.name)}{attributes}>{cases}\n  </testsuite>\n")
     return f'<?xml version="1.0" encoding="utf-8"?>\n<testsuites name="archcalc">\n{"".join(suites)}</testsuites>\n'
 
 
 def _case(path: str, verdict: Verdict) -> str:
-    head = f"<testcase classname={quoteattr(verdict.check)} name={quoteattr(verdict.key + ' ' + verdict.what)} "
-    head += f"file={quoteattr(path)} line={quoteattr(str(verdict.line))}"
-    sentence = escape(_sentence(verdict))
+    head = f"<testcase classname={_attribute(verdict.check)} name={_attribute(f'{verdict.key} {verdict.what}')} "
+    head += f'file={_attribute(path)} line="{verdict.line}"'
+    sentence = escape(visible(_sentence(verdict)))
     if verdict.status == OK:
         return f"{head}/>"
     if verdict.status == WARN:
         return f"{head}><system-out>{sentence}</system-out></testcase>"
     kind = "error" if verdict.status == ERROR else "failure"
-    return f"{head}><{kind} message={quoteattr(_sentence(verdict))}>{sentence}</{kind}></testcase>"
+    return f"{head}><{kind} message={_attribute(_sentence(verdict))}>{sentence}</{kind}></testcase>"
+
+
+def _attribute(text: str) -> str:
+    """An attribute's value in quotes: XML has no place for control characters, not even as references."""
+    return quoteattr(visible(text))
 
 
 def as_sarif(run: CheckRun) -> str:
@@ -109,11 +119,11 @@ def as_sarif(run: CheckRun) -> str:
         {
             "ruleId": verdict.key,
             "level": "warning" if verdict.status == WARN else "error",
-            "message": {"text": f"{verdict.check}: {_sentence(verdict)}" + (f". {judged.grew}" if judged.grew else "")},
+            "message": {"text": _message(judged, verdict)},
             "locations": [
                 {
                     "physicalLocation": {
-                        "artifactLocation": {"uri": run.path},
+                        "artifactLocation": {"uri": quote(run.path, errors="surrogatepass")},
                         "region": {"startLine": verdict.line},
                     }
                 }
@@ -129,6 +139,14 @@ def as_sarif(run: CheckRun) -> str:
         "runs": [{"tool": {"driver": driver}, "results": results}],
     }
     return json.dumps(document, indent=2) + "\n"
+
+
+def _message(judged: Judged, verdict: Verdict) -> str:
+    """What is wrong, as SARIF's plain text: links in brackets and numbered placeholders are not meant."""
+    grew = f". {judged.grew}" if judged.grew else ""
+    text = visible(f"{verdict.check}: {_sentence(verdict)}{grew}")
+    no_links = re.sub(r"\[([^\[\]]*)\](?=\()", r"\\[\1\\]", text)
+    return re.sub(r"\{(\d+)\}", r"{{\1}}", no_links)
 
 
 CI_FORMATS: dict[str, Callable[[CheckRun], str]] = {"github": as_github, "junit": as_junit, "sarif": as_sarif}

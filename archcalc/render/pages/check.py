@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 
 from archcalc.render.document import GROUP, TEXT, Column, Document, Table
@@ -47,7 +48,7 @@ def _said(judged: Judged) -> list[str]:
         return lines
     lines += [f"{judged.check.name}: {judged.grew}"] if judged.grew else []
     if judged.check.baseline:
-        lines.append(f"what changed: archcalc diff {judged.check.baseline} {judged.typed}")
+        lines.append(f"what changed: archcalc diff {shlex.quote(judged.check.baseline)} {judged.typed}")
         lines.append("accept it: raise the budget, or archcalc check --update-baseline")
     else:
         lines.append(f"the layers: archcalc summary {judged.typed}")

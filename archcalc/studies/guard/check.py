@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import chdir
@@ -17,7 +18,7 @@ from archcalc.studies.guard.sources import defined, read, taken
 from archcalc.studies.guard.verdicts import ERROR, FAIL, OK, WARN, Letters, Verdict, counts, error, judged
 from archcalc.studies.observer import SILENT, Observer
 from archcalc.text.faces import Shown
-from archcalc.text.files import replace_file
+from archcalc.text.files import replace_file, writable
 from archcalc.text.spelling import setting
 from archcalc.text.units import exact, plural
 
@@ -97,7 +98,7 @@ def checks_of(file: str, only: Sequence[str] = ()) -> list[Check]:
 def _text(file: str) -> str:
     try:
         return Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error_:
+    except (OSError, ValueError) as error_:
         raise BadConfig(file, f"it cannot be read ({unreadable(error_)})") from None
 
 
@@ -143,6 +144,10 @@ def update_baselines(file: str, checks: Sequence[Check]) -> list[str]:
 
 def _update_here(file: str, checks: Sequence[Check]) -> list[str]:
     by_file: dict[str, list[Snapshot]] = {}
+    for path in {check.baseline for check in checks if check.baseline}:
+        with writing(path):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            writable(path, [Path(file).name])
     for check in checks:
         if check.baseline:
             now = taken(check.model, setup_of(check.settings, check.trains))
@@ -150,17 +155,16 @@ def _update_here(file: str, checks: Sequence[Check]) -> list[str]:
     if not by_file:
         raise WrongUse(f"no check of {file} has a baseline.", 'add  baseline = ".archcalc/net.json"')
     for path, snapshots in by_file.items():
-        before = {snapshot.reference: snapshot for snapshot in (read(path) if Path(path).exists() else ())}
+        before = {snapshot.reference: snapshot for snapshot in (read(path) if os.path.exists(path) else ())}
         after = before | {snapshot.reference: snapshot for snapshot in snapshots}
         with writing(path):
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
             replace_file(path, to_json(list(after.values())).encode())
     return list(by_file)
 
 
 def _baseline(check: Check) -> Snapshot | None:
     """The baseline's snapshot of this model; None if the file does not exist yet."""
-    if not check.baseline or not Path(check.baseline).exists():
+    if not check.baseline or not os.path.exists(check.baseline):
         return None
     snapshots = read(check.baseline)
     return next(

@@ -77,7 +77,7 @@ def parse(text: str, path: str) -> list[Check]:
     """The checks of a file; BadConfig names the line and what is wrong."""
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also a number that Python refuses to read
         raise BadConfig(path, f"it is not TOML ({error})") from None
     tool = document.get("tool", {})
     section = tool.get("archcalc", {}) if isinstance(tool, dict) else {}

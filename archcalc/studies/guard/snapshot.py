@@ -16,6 +16,7 @@ from archcalc.analyses.metrics import SNAPSHOT, known_to
 from archcalc.analyses.report import ALIASES, Layer, Report
 from archcalc.errors import NotASnapshot
 from archcalc.text.faces import Shown
+from archcalc.text.visible import visible_json
 from archcalc.tracing import Shape
 
 VERSION = 1
@@ -23,6 +24,7 @@ TOTALS = {metric.key: metric for metric in known_to(SNAPSHOT)}
 """The figures of a model, by their keys in the file."""
 MAY_MOVE = ("elementwise_flops", "extra", "peak_bytes", "train_peak_bytes", "uncounted")
 """Keys whose values may differ under another minor version of torch (how ops decompose, how modules print)."""
+MOST_DIGITS = 100
 LAYER_FIGURES = ("params", "buffers", "macs", "elementwise_flops")
 """The figures of a layer: its own, without those of the layers inside it, so that they add up to the totals."""
 
@@ -125,7 +127,7 @@ def _model(model: Snapshot) -> str:
 
 
 def _line(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return visible_json(json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False))
 
 
 def from_json(text: str, path: str = "the text") -> tuple[Snapshot, ...]:
@@ -154,11 +156,16 @@ def _read(model: Mapping[str, Any], made_with: Mapping[str, str]) -> Snapshot:
     for fields in model["layers"]:
         output = tuple(tuple(int(size) for size in shape) for shape in fields["output"])
         record = LayerRecord(**{**fields, "output": output})
-        if not all(type(getattr(record, key)) is int for key in (*LAYER_FIGURES, "calls")):
+        if not all(_is_figure(getattr(record, key)) for key in (*LAYER_FIGURES, "calls")):
             raise ValueError(f"a figure of {record.path} is no integer")
         layers.append(record)
     totals = {ALIASES.get(key, key): value for key, value in model["totals"].items()}
-    if not all(type(totals[key]) is int for key in TOTALS):
+    if not all(_is_figure(totals[key]) for key in TOTALS):
         raise ValueError("a total is no integer")
     inputs = tuple(str(text) for text in model["inputs"])
     return Snapshot(str(model["reference"]), inputs, dict(model["assumptions"]), totals, tuple(layers), dict(made_with))
+
+
+def _is_figure(value: Any) -> bool:
+    """Whether it is a whole number of a length that can be added and written."""
+    return type(value) is int and abs(value) < 10**MOST_DIGITS

@@ -33,7 +33,7 @@ def read(path: str) -> tuple[Snapshot, ...]:
     """The snapshots of a file."""
     try:
         return from_json(Path(path).read_text(encoding="utf-8"), path)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise BadReference(path, f"the file cannot be read ({unreadable(error)})") from None
 
 

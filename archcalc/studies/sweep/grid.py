@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
@@ -38,7 +39,7 @@ def axes(settings: Sequence[str]) -> dict[str, list[Any]]:
 
 def _values(text: str, values: str) -> list[Any]:
     parts = values.split(":")
-    if len(parts) in (2, 3) and all(part.strip().isdigit() for part in parts):
+    if len(parts) in (2, 3) and all(re.fullmatch(r"\s*\d{1,18}\s*", part) for part in parts):
         first, last, step = (int(part) for part in (*parts, "1")[:3])
         if step < 1 or last < first or (last - first) // step >= MOST:
             raise WrongUse(f"'--set {text}' is not a range.", "write  --set depth=40:250:30, from 40 to 250 by 30")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from typing import Any
 
 from archcalc.analyses.metrics import metric_named
@@ -84,12 +84,13 @@ def _measured(grid: Grid, members: Sequence[Member], executor: Executor | None) 
     if executor is None:
         yield from ((m, measured(grid.reference, grid.setup, m, grid.figures)) for m in members)
         return
-    tasks = {executor.submit(measured, grid.reference, grid.setup, m, grid.figures): m for m in members}
+    with _workers_start_uninterrupted():
+        tasks = {executor.submit(measured, grid.reference, grid.setup, m, grid.figures): m for m in members}
     try:
         for done in as_completed(tasks):
             yield tasks[done], _result(done, tasks[done])
     except BaseException:
-        for task in tasks:
+        for task in tasks if not isinstance(executor, ProcessPoolExecutor) else ():  # its workers are ended instead
             task.cancel()
         raise
 
@@ -122,12 +123,27 @@ def _here(workers: int) -> Iterator[Executor | None]:
     if workers < 2:
         yield None
         return
+    others = set(active_children())
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_not_interrupted) as executor:
         try:
             yield executor
         except BaseException:
-            executor.shutdown(wait=False, cancel_futures=True)
+            for worker in set(active_children()) - others:  # a member may take minutes
+                worker.terminate()
             raise
+
+
+@contextmanager
+def _workers_start_uninterrupted() -> Iterator[None]:
+    """Start workers in this block: Ctrl-C comes after it, and never to a worker that is still importing."""
+    if not hasattr(signal, "pthread_sigmask"):  # on Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _not_interrupted() -> None:

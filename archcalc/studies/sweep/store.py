@@ -7,90 +7,129 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from archcalc.errors import CannotWrite, one_line
+from archcalc.errors import CannotWrite, writing
+from archcalc.text.files import Locked, lock, writable
 from archcalc.text.spelling import setting
+from archcalc.text.visible import csv_cell, csv_line
 
 Row = dict[str, Any]
 
 
 class Store:
-    """The rows of one sweep: `title` says of what, `knobs` and `figures` are its columns. No file, no memory."""
+    """The rows of one sweep: `title` says of what, `knobs` and `figures` are its columns. No file, no memory.
+
+    The file is locked from the first look until `close`, so that two sweeps never write to it at the same time.
+    Raises CannotWrite for a file that another sweep writes to, that holds anything else, or that cannot be written.
+    """
 
     def __init__(self, file: str, title: str, knobs: Sequence[str], figures: Sequence[str]) -> None:
-        self.path, self.title, self.knobs, self.figures = (Path(file) if file else None), title, knobs, figures
+        self.path, self.title, self.knobs, self.figures = file, title, knobs, figures
         self.columns = ["model", *knobs, *figures, "error"]
         self.known: dict[str, Row] = {}
-        if self.path is None:
+        self._file: TextIO | None = None
+        if not file:
             return
-        if self.path.suffix.lower() not in (".csv", ".jsonl"):
+        suffix = Path(file).suffix.lower()
+        if suffix not in (".csv", ".jsonl"):
             raise CannotWrite(file, "a sweep is kept as .csv or .jsonl")
-        self.lines = self.path.suffix.lower() == ".jsonl"
+        self.lines = suffix == ".jsonl"
+        with writing(file):
+            self._file = Path(writable(file)).open("a+", encoding="utf-8", newline="")  # noqa: SIM115, closed by close()
         try:
-            text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
-            whole = text[: text.rfind("\n") + 1]  # a line that was cut off is measured again
+            self._resume(self._file)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file, which unlocks it."""
+        if self._file is not None:
+            self._file.close()
+        self._file = None
+
+    def _resume(self, file: TextIO) -> None:
+        """Lock the file and read its rows; a line that was cut off is removed, and its member measured again."""
+        try:
+            lock(file.fileno())
+        except Locked:
+            raise CannotWrite(self.path, "another sweep is writing to it") from None
+        with writing(self.path):
+            file.seek(0)
+            try:
+                text = file.read()
+            except UnicodeDecodeError:
+                raise self._foreign() from None
+            whole = text[: text.rfind("\n") + 1]
             if text and not whole and not self._begins(text):
-                raise CannotWrite(file, f"it holds something else than rows of {self.title}")
-            for row in self._rows(whole):
+                raise self._foreign()
+            for row in self._rows(whole.replace("\r\n", "\n")):
                 self._take(row)
-            if whole != text or not text:
-                self.path.write_text(whole or ("" if self.lines else _csv(self.columns)), encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise CannotWrite(file, one_line(error)) from None
+            if whole != text:
+                file.truncate(len(whole.encode()))
+            if not whole and not self.lines:
+                self._write(csv_line(self.columns))
+
+    def _foreign(self) -> CannotWrite:
+        return CannotWrite(self.path, f"it holds something else than rows of {self.title}")
 
     def _rows(self, text: str) -> list[Mapping[str, Any]]:
         """The rows of the file; CannotWrite if it holds anything else."""
         try:
-            if self.lines:
-                rows = [json.loads(line) for line in text.splitlines()]
-            else:
-                rows = list(csv.DictReader(io.StringIO(text)))
-            same = all(list(row) == self.columns and row["model"] == self.title for row in rows)
+            rows = [json.loads(line) for line in text.split("\n") if line] if self.lines else self._csv_rows(text)
+            same = all(list(row) == self.columns and csv_cell(row["model"]) == csv_cell(self.title) for row in rows)
             same = same and all(
                 row[knob] is not None and isinstance(row["error"], str) for row in rows for knob in self.knobs
             )
-        except (AttributeError, KeyError, TypeError, ValueError):
+        except (AttributeError, csv.Error, KeyError, RecursionError, TypeError, ValueError):
             same, rows = False, []
-        if not same or (text and not self.lines and not text.startswith(_csv(self.columns))):
-            raise CannotWrite(str(self.path), f"it holds something else than rows of {self.title}")
+        if not same or (text and not self.lines and not text.startswith(csv_line(self.columns))):
+            raise self._foreign()
         return rows
+
+    def _csv_rows(self, text: str) -> list[Mapping[str, Any]]:
+        """The rows under the names of the columns, which the file may spell as a spreadsheet must see them."""
+        _, *rows = csv.reader(io.StringIO(text)) if text else [[]]
+        return [dict(zip(self.columns, row, strict=True)) for row in rows]
 
     def _begins(self, text: str) -> bool:
         """Whether a file without a whole line was begun by a sweep."""
-        return '{"model": '.startswith(text[:10]) if self.lines else _csv(self.columns).startswith(text)
+        return '{"model": '.startswith(text[:10]) if self.lines else csv_line(self.columns).startswith(text)
 
     def _take(self, row: Mapping[str, Any]) -> None:
         try:
             figures = {} if row["error"] else {name: int(row[name]) for name in self.figures}
         except (TypeError, ValueError):
-            raise CannotWrite(str(self.path), f"a figure of {self.title} in it is no whole number") from None
+            raise CannotWrite(self.path, f"a figure of {self.title} in it is no whole number") from None
         self.known[key_of({knob: row[knob] for knob in self.knobs})] = {**figures, "error": row["error"]}
 
     def add(self, row: Row) -> None:
         """Append a row."""
-        if self.path is None:
+        if self._file is None:
             return
-        cells = [self.title, *(row.get(column) for column in self.columns[1:])]
-        cells = [setting(cell) if isinstance(cell, tuple | list | bool) else cell for cell in cells]
-        text = json.dumps(dict(zip(self.columns, cells, strict=True))) + "\n" if self.lines else _csv(cells)
-        try:
-            with self.path.open("a", encoding="utf-8", newline="") as file:
-                file.write(text)
-        except OSError as error:
-            raise CannotWrite(str(self.path), one_line(error)) from None
+        knobs = [row[knob] if isinstance(row[knob], int | float) else setting(row[knob]) for knob in self.knobs]
+        knobs = [setting(knob) if isinstance(knob, bool) else knob for knob in knobs]
+        cells = [self.title, *knobs, *(row.get(column) for column in (*self.figures, "error"))]
+        self._write(json.dumps(dict(zip(self.columns, cells, strict=True))) + "\n" if self.lines else csv_line(cells))
+
+    def _write(self, text: str) -> None:
+        assert self._file is not None
+        with writing(self.path):
+            self._file.write(text)
+            self._file.flush()
 
 
 def key_of(member: Mapping[str, Any]) -> str:
-    """A member as its settings are typed, so that values read from a file equal values given.
+    """A member as its settings stand in a file, so that values read from a file equal values given.
 
     >>> key_of({"depth": 40}) == key_of({"depth": "40"})
     True
     """
-    return json.dumps({knob: setting(value) for knob, value in member.items()}, sort_keys=True)
-
-
-def _csv(cells: Sequence[Any]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(["" if cell is None else cell for cell in cells])
-    return text.getvalue()
+    return json.dumps({knob: csv_cell(setting(value)) for knob, value in member.items()}, sort_keys=True)

@@ -94,8 +94,10 @@ def sweep(
     _demand_apart(named, names, setup)
     holds, ways = _holds(choice, [*named, *names]), _ways(choice.pareto, names)
     measured = Grid(reference, setup, members, names)
-    store = Store(file, measured.title, measured.knobs, names)
-    with executor_named(workers.executor, workers.jobs, len(members)) as executor:
+    with (
+        Store(file, measured.title, measured.knobs, names) as store,
+        executor_named(workers.executor, workers.jobs, len(members)) as executor,
+    ):
         rows = run(measured, executor, store, observer)
     good = [row for row in rows if not row["error"]]
     if not good:
