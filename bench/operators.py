@@ -105,8 +105,8 @@ def outputs_of(value: Any) -> list[tuple[tuple[int, ...], str]]:
 
 
 def traced(call: Call, setup: Setup | None = None) -> list[tuple[tuple[int, ...], str]]:
-    """The same of a trace without data."""
-    trace = archcalc.trace(call, call.inputs, setup=setup)
+    """The same of a trace without data, which all analyses must take."""
+    trace = archcalc.analyze(call, call.inputs, setup=setup).trace
     return [(trace.tensors[i].shape, trace.tensors[i].dtype) for i in trace.output_tensors]
 
 

@@ -68,7 +68,7 @@ def swapped_dims(call: CallView, rank: int) -> tuple[int, int]:
     """The two dimensions of a transpose; t() has no arguments and swaps 0 and 1."""
     first = integers(call.attributes.get("dim0")) or [0]
     second = integers(call.attributes.get("dim1")) or [1]
-    return first[0] % rank, second[0] % rank
+    return first[0] % max(rank, 1), second[0] % max(rank, 1)
 
 
 def once(texts: Sequence[str]) -> str:

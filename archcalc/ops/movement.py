@@ -26,7 +26,10 @@ Op(
     nonzero_static normal normal_functional one_hot ones ones_like poisson put rand rand_like randint randint_like
     randn randn_like random randperm range reflection_pad3d repeat repeat_interleave replication_pad3d resize
     resize_as rot90 scalar_tensor scatter select_scatter set slice_scatter stack sym_numel sym_size sym_stride take to
-    tril_indices triu_indices unfold_copy uniform vander zero zeros zeros_like
+    tril_indices triu_indices unfold_copy uniform vander zero zeros zeros_like _reshape_copy
+    _unsafe_masked_index_put_accumulate alias_copy as_strided_copy detach_copy diagonal_copy expand_copy fft_fftfreq
+    fft_rfftfreq narrow_copy permute_copy promote_types select_copy slice_copy split_copy split_with_sizes_copy
+    squeeze_copy t_copy transpose_copy unbind_copy unsqueeze_copy view_copy
     """.split(),
     work=FREE,
 )

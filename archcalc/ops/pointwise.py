@@ -27,7 +27,8 @@ Op(
     special_scaled_modified_bessel_k0 special_scaled_modified_bessel_k1 special_shifted_chebyshev_polynomial_t
     special_shifted_chebyshev_polynomial_u special_shifted_chebyshev_polynomial_v
     special_shifted_chebyshev_polynomial_w special_spherical_bessel_j0 special_xlog1py special_zeta sqrt square sub
-    tan tanh tanh_backward threshold threshold_backward true_divide trunc where xlogy
+    tan tanh tanh_backward threshold threshold_backward true_divide trunc where xlogy _softmax_backward_data allclose
+    embedding_renorm isin linalg_cross multi_margin_loss multilabel_margin_loss_forward unfold_backward
     """.split(),
     work=EACH_OUTPUT,
 )

@@ -42,7 +42,7 @@ Op(
 def reduction_reason(call: CallView) -> str:
     """The reduced dimensions go, or become 1."""
     rank = len(call.inputs[0])
-    dims = [d % rank for d in integers(call.attributes.get("dim"))] or list(range(rank))
+    dims = [d % max(rank, 1) for d in integers(call.attributes.get("dim"))] or list(range(rank))
     word = {1: "dim", 0: "all dims"}.get(len(dims), "dims")
     return f"reduced over {word} {', '.join(map(str, sorted(dims)))}"
 
@@ -52,7 +52,7 @@ def reduction_reason(call: CallView) -> str:
 def reduction_field(call: CallView, seen: Seen, shape: Shape) -> Field:
     """A reduced axis is seen whole: it stays as an axis of size 1, or goes and is lost."""
     field, before = seen[0]
-    reduced = {d % len(before) for d in integers(call.attributes.get("dim"))} or set(range(len(before)))
+    reduced = {d % max(len(before), 1) for d in integers(call.attributes.get("dim"))} or set(range(len(before)))
     if len(shape) == len(before):
         return tuple(a.whole() if a and d in reduced else a for d, a in enumerate(field))
     kept = tuple(axis for d, axis in enumerate(field) if d not in reduced)
@@ -66,5 +66,5 @@ def along_dim(call: CallView, seen: Seen, shape: Shape) -> Field:
     """Every position of the dimension sees all of it."""
     field, _ = seen[0]
     dim = call.attributes.get("dim")
-    along = int(dim) % len(shape) if isinstance(dim, int) else -1
+    along = int(dim) % max(len(shape), 1) if isinstance(dim, int) else -1
     return tuple(a.whole() if a and d == along else a for d, a in enumerate(field))

@@ -35,7 +35,7 @@ def upsample_field(call: CallView, seen: Seen, shape: Shape) -> Field:
     """Neighbours come closer; interpolation looks at 2 (linear) or 4 (cubic) of them."""
     field, before = seen[0]
     taps = next((taps for kind, taps in (("nearest", 1), ("cubic", 4)) if kind in call.op), 2)
-    return tuple(a and a.window(taps, Fraction(before[d], shape[d])) for d, a in enumerate(field))
+    return tuple(a and a.window(taps, Fraction(before[d], shape[d] or 1)) for d, a in enumerate(field))
 
 
 @SHUFFLE.field
@@ -44,6 +44,6 @@ def shuffle_field(call: CallView, seen: Seen, shape: Shape) -> Field:
     field, before = seen[0]
     out: list[Axis | None] = []
     for dim, axis in enumerate(field):
-        ratio = Fraction(before[dim], shape[dim])
+        ratio = Fraction(before[dim], shape[dim] or 1)
         out.append(axis and axis.window(max(1, int(ratio)), ratio))
     return tuple(out)

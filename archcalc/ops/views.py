@@ -95,7 +95,7 @@ def slice_field(call: CallView, seen: Seen, shape: Shape) -> Field:
     """Every step-th position: the jump grows."""
     field, _ = seen[0]
     dim, stride = call.attributes.get("dim", 0), call.attributes.get("step", 1)
-    along = int(dim) % len(field) if isinstance(dim, int) else 0
+    along = int(dim) % max(len(field), 1) if isinstance(dim, int) else 0
     factor = stride if isinstance(stride, int) else 1
     return tuple(a.window(1, factor) if a and d == along else a for d, a in enumerate(field))
 
@@ -133,7 +133,7 @@ def dropped_field(call: CallView, seen: Seen, shape: Shape) -> Field:
     if not isinstance(dim, int) or len(shape) == len(before):
         return field if len(shape) == len(before) else LOST
     if len(shape) > len(before):
-        at = dim % len(shape)
+        at = dim % max(len(shape), 1)
         return (*field[:at], None, *field[at:])
-    at = dim % len(before)
+    at = dim % max(len(before), 1)
     return LOST if field[at] is not None else (*field[:at], *field[at + 1 :])

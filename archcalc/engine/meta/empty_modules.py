@@ -114,7 +114,7 @@ def copy_without_data(module: nn.Module, data: bool = False) -> nn.Module:
     Raises what copy.deepcopy raises on modules that hold locks, generators and the like.
     """
     memo: dict[int, Any] = {}
-    for member in module.modules():
+    for member in _reachable(module):
         for value in vars(member).values():
             if isinstance(value, Tensor) and not value.is_leaf:  # deepcopy refuses these; a weight norm leaves one
                 memo[id(value)] = value.detach().clone()
@@ -122,6 +122,24 @@ def copy_without_data(module: nn.Module, data: bool = False) -> nn.Module:
             if tensor is not None and id(tensor) not in memo:
                 memo[id(tensor)] = _another(tensor) if tensor.is_meta else _without(tensor, data)
     return copy.deepcopy(module, memo)
+
+
+def _reachable(module: nn.Module) -> list[nn.Module]:
+    """The modules of the tree, and those that its modules hold in plain lists, tuples and dicts."""
+    found: dict[int, nn.Module] = {}
+    waiting: list[Any] = [module]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, nn.Module):
+            for member in value.modules():
+                if id(member) not in found:
+                    found[id(member)] = member
+                    waiting += [held for held in vars(member).values() if type(held) in (list, tuple, dict)]
+        elif isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list | tuple):
+            waiting += [item for item in value if isinstance(item, nn.Module | list | tuple | dict)]
+    return list(found.values())
 
 
 def _without(tensor: Tensor, data: bool) -> Tensor:

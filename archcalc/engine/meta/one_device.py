@@ -18,6 +18,15 @@ from archcalc.engine.meta.empty_modules import emptied
 from archcalc.engine.meta.known_values import NeedsValues
 from archcalc.engine.torch_private import with_tensors_changed
 
+FACTORIES = frozenset(
+    (
+        torch.zeros, torch.ones, torch.full, torch.empty, torch.rand, torch.randn, torch.randint, torch.randperm,
+        torch.arange, torch.linspace, torch.logspace, torch.eye,
+    )
+)  # fmt: skip
+"""What a run makes by these has no data, wherever it is made: it may be written with what has none."""
+FROM_DATA = frozenset((torch.tensor, torch.as_tensor, torch.asarray))
+"""What is made of numbers keeps them."""
 CPU, META = torch.device("cpu"), torch.device("meta")
 OURS = ("cpu", "meta")
 Ask = Callable[[Tensor, str], Tensor]
@@ -45,7 +54,9 @@ class OneDevice(TorchFunctionMode):
         if handler is not None:
             return handler(self, func, args, kwargs)
         if kwargs.get("device") is not None:
-            kwargs = {**kwargs, "device": self.taken(kwargs["device"])}
+            kwargs = {**kwargs, "device": self.taken(kwargs["device"], CPU if func in FROM_DATA else self.made_on)}
+        elif func in FACTORIES and self.made_on == META:
+            kwargs = {**kwargs, "device": META}
         try:
             return func(*args, **kwargs)
         except RuntimeError as error:
@@ -54,10 +65,10 @@ class OneDevice(TorchFunctionMode):
         real_args, real_kwargs = with_tensors_changed((tuple(args), kwargs), self.hide)
         return func(*real_args, **real_kwargs)
 
-    def taken(self, device: Any) -> torch.device:
+    def taken(self, device: Any, made_on: torch.device) -> torch.device:
         """The device in place of one that the code names; code that asks for tensors without data gets them."""
         self.note(device)
-        return META if not isinstance(device, int) and torch.device(device) == META else self.made_on
+        return META if not isinstance(device, int) and torch.device(device) == META else made_on
 
     def note(self, device: Any) -> None:
         """Note a device that the code names; a bad name raises torch's own error."""
@@ -157,10 +168,24 @@ def in_python(mode: OneDevice, func: Any, args: Sequence[Any], kwargs: Mapping[s
 @handles(torch.tensor_split, Tensor.tensor_split)
 def split_at(mode: OneDevice, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """A split at places that a tensor names needs its values."""
-    told = [mode.ask(a, "tensor_split").tolist() if i == 1 and isinstance(a, Tensor) else a for i, a in enumerate(args)]
+    told = [_told(mode, value) if position == 1 else value for position, value in enumerate(args)]
     places = kwargs.get("tensor_indices_or_sections")
     if not isinstance(places, Tensor):
         return func(*told, **kwargs)
-    values = mode.ask(places, "tensor_split").tolist()
+    values = _told(mode, places)
     others = {key: value for key, value in kwargs.items() if key != "tensor_indices_or_sections"}
     return func(*told, **{"sections" if isinstance(values, int) else "indices": values}, **others)
+
+
+def _told(mode: OneDevice, places: Any) -> Any:
+    if not isinstance(places, Tensor):
+        return places
+    return (mode.ask(places, "tensor_split") if places.is_meta else places).tolist()
+
+
+@handles(Tensor.new_tensor)
+def made_of_numbers(mode: OneDevice, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """A tensor of numbers keeps them, also if it is made like one that has no data."""
+    like, *data = args
+    others = {"dtype": like.dtype, **{key: value for key, value in kwargs.items() if key not in ("data", "device")}}
+    return torch.tensor(*data, **others) if data else torch.tensor(kwargs["data"], **others)

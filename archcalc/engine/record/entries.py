@@ -52,9 +52,13 @@ class Entries:
         self._ids[id(tensor)] = (weakref.ref(tensor), number)
         return number
 
+    def name(self, second: Tensor, number: int) -> None:
+        """Show another tensor of the same storage as a tensor that was entered."""
+        self._ids[id(second)] = (weakref.ref(second), number)
+
     def alias(self, twin: Tensor, number: int) -> None:
         """Show another tensor, and its storage, as a tensor that was entered."""
-        self._ids[id(twin)] = (weakref.ref(twin), number)
+        self.name(twin, number)
         storage = twin.untyped_storage()
         key = storage_key(storage)
         self._storage_ids[key], self._sizes[key] = self.tensors[number].storage, storage.nbytes()

@@ -48,6 +48,8 @@ COMPILED = frozenset(
 are collected; real kernels leave none."""
 
 
+BY_NUMBERS = (torch.ops.aten._ctc_loss.default,)
+"""Ops that torch says ask for values, and whose shapes are in the numbers that they get beside their tensors."""
 PACKING = ("_pack_padded_sequence",)
 """Ops that read the lengths of a batch's sequences, which are numbers, on any device."""
 Region = Callable[[], AbstractContextManager[None]]
@@ -73,6 +75,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         self.failed: tuple[int, str] | None = None
         self.own_autocast = False
         self._multiplied: set[bool] = set()
+        self._unseen = False
         self._overwritten: dict[int, torch.UntypedStorage] = {}
 
     # ---- ops ----
@@ -81,7 +84,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func.namespace == "profiler":  # marks that optimizers leave for a profiler
+        if self._unseen or func.namespace == "profiler":  # the latter are marks that optimizers leave for a profiler
             return func(*args, **kwargs)
         tensors = list(tensors_in((args, kwargs)))
         demand_dense(tensors, f"an argument of {signature(func)[0]}")
@@ -112,6 +115,8 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
             return out
         if empty and asks_for_values(func, args):
             out = self.known.answer(func, args, kwargs, tensors)
+            if out is NotImplemented and func in BY_NUMBERS:
+                return learned(func, args, kwargs, tensors)
             return self.assumed(func) if out is NotImplemented else out
         if not empty and asks_for_values(func, args):
             self.known.asked(tensors)
@@ -162,6 +167,19 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
             self.known.note(twin, real)
         self.entries.alias(twin, self.tensor(real, "constant"))
         return twin
+
+    def same(self, tensor: Tensor, number: int) -> Tensor:
+        """A second tensor for an entered one, which the record and the known values take for the first."""
+        self._unseen = True
+        try:
+            second = tensor.detach()
+        finally:
+            self._unseen = False
+        values = self.known.of(tensor)
+        if values is not None:
+            self.known.note(second, values)
+        self.entries.name(second, number)
+        return second
 
     def _entered(
         self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]

@@ -54,9 +54,13 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
         self.phase = phase
 
     def pack(self, tensor: Tensor) -> tuple[Tensor, int]:
-        """Record that autograd keeps a tensor for backward; called by its saved-tensor hooks."""
-        self.kept.add(self.tensors[self.tensor(tensor, "constant")].storage)
-        return tensor, version(tensor)
+        """Record that autograd keeps a tensor for backward; called by its saved-tensor hooks.
+
+        What an op made is kept as a tensor of its own: a result that keeps itself would never be freed.
+        """
+        number = self.tensor(tensor, "constant")
+        self.kept.add(self.tensors[number].storage)
+        return tensor if tensor.is_leaf else self.same(tensor, number), version(tensor)
 
     def unpack(self, kept: tuple[Tensor, int]) -> Tensor:
         """Give autograd a kept tensor; RuntimeError if it was overwritten: autograd does not check that under hooks."""
