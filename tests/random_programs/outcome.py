@@ -1,0 +1,158 @@
+"""What a run of a program comes to: on real tensors by the counter of `products`, and as archcalc says it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+import archcalc
+from archcalc.tracing import Trace
+from tests.random_programs.products import Products
+from tests.random_programs.program import Plan, Program, build
+
+MODES = ("eval", "train", "step")
+"""Evaluation, a forward pass of training, and a whole training step."""
+Seen = tuple[tuple[int, ...], str]
+"""Shape and dtype of a tensor."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All that the two runs must agree in.
+
+    `stages` are what each stage gave, `outputs` what the program gave; `backward_macs` is None without a step.
+    """
+
+    stages: dict[str, Seen]
+    outputs: list[Seen]
+    params: int
+    trainable_params: int
+    macs: int
+    backward_macs: int | None
+    uncounted: set[str]
+
+
+def mode_of(seed: int) -> str:
+    """The mode that a program is run in by default."""
+    return MODES[seed % 3]
+
+
+def seen(tensor: Tensor) -> Seen:
+    """Shape and dtype."""
+    return tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")
+
+
+def tensors_of(value: Any) -> Iterator[Tensor]:
+    """The tensors in a result, in the order they stand there."""
+    if isinstance(value, Tensor):
+        yield value
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield from tensors_of(getattr(value, field.name))
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from tensors_of(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from tensors_of(item)
+
+
+def measured(plan: Plan, mode: str) -> Outcome:
+    """On real tensors. A training step keeps to the kernels that have a backward op for each forward op."""
+    module, inputs = build(plan), plan.inputs()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with torch.no_grad():
+            build_lazy(module, inputs)
+        module.train(mode != "eval")
+        stages: dict[str, Seen] = {}
+        for i, stage in enumerate(module.stages):
+            stage.register_forward_hook(lambda m, args, out, i=i: stages.update({f"stages.{i}": seen(out)}))
+        counter, backward = Products(), None
+        if mode == "step":
+            with sdpa_kernel(SDPBackend.MATH), torch.backends.mkldnn.flags(enabled=False):
+                outputs, forward, backward = _step(module, inputs, counter)
+        else:
+            with torch.no_grad(), counter:
+                outputs = module(*inputs)
+            forward = counter.macs
+    parameters = list(module.parameters())
+    return Outcome(
+        stages,
+        list(map(seen, tensors_of(outputs))),
+        sum(p.numel() for p in parameters),
+        sum(p.numel() for p in parameters if p.requires_grad),
+        forward,
+        backward,
+        {f"aten.{name}" for name in counter.no_rule},
+    )
+
+
+def build_lazy(module: Program, inputs: list[Tensor]) -> None:
+    """A run that gives lazy layers their sizes, in evaluation, so that nothing is updated."""
+    module.eval()(*inputs)
+
+
+def _step(module: nn.Module, inputs: list[Tensor], counter: Products) -> tuple[Any, int, int]:
+    """Output and products of forward and of backward of the sum of all outputs."""
+    with counter:
+        outputs = module(*inputs)
+        forward = counter.macs
+        sum(t.sum() for t in tensors_of(outputs) if t.requires_grad).backward()
+    return outputs, forward, counter.macs - forward
+
+
+def claimed(plan: Plan, mode: str) -> Outcome:
+    """As archcalc says it, of a fresh module."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        how: dict[str, Any] = {"train": archcalc.Training("sgd")} if mode == "step" else {"mode": mode}
+        made = archcalc.analyze(build(plan), plan.inputs(), **how)
+    trace = made.trace
+    totals = made.totals
+    return Outcome(
+        _stages(trace, len(plan.steps)),
+        [_seen(trace, tensor) for tensor in trace.output_tensors],
+        made.params,
+        totals["trainable_params"],
+        made.macs,
+        totals["backward_macs"] if mode == "step" else None,
+        {name for name in totals["uncounted"]},
+    )
+
+
+def _seen(trace: Trace, tensor: int) -> Seen:
+    return trace.tensors[tensor].shape, trace.tensors[tensor].dtype
+
+
+def _stages(trace: Trace, count: int) -> dict[str, Seen]:
+    """What the first call of each stage gave."""
+    names = {f"stages.{i}" for i in range(count)}
+    found: dict[str, Seen] = {}
+    for call in trace.module_calls:
+        path = trace.modules[call.module].path
+        if path in names and path not in found and len(call.outputs) == 1:
+            found[path] = _seen(trace, call.outputs[0])
+    return found
+
+
+def differences(plan: Plan, mode: str) -> list[str]:
+    """Where the two outcomes differ, in words; empty where they agree."""
+    real, said = measured(plan, mode), claimed(plan, mode)
+    found = []
+    for field in fields(Outcome):
+        ours, theirs = getattr(said, field.name), getattr(real, field.name)
+        if isinstance(ours, dict):
+            for name in theirs:
+                if ours.get(name) != theirs[name]:
+                    step = plan.steps[int(name.rpartition(".")[2])]
+                    found.append(f"{step} gives {theirs[name]}, archcalc says {ours.get(name)}")
+        elif ours != theirs:
+            found.append(f"{field.name}: {theirs} on the CPU, {ours} by archcalc")
+    return found
