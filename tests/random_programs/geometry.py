@@ -114,7 +114,7 @@ def parts(draw: Draw, n: int, t: int, c: int) -> nn.Module:
 
 @stage(SEQUENCE)
 def windows(draw: Draw, n: int, t: int, c: int) -> nn.Module:
-    """unfold along the steps, and a layer of each window."""
+    """Unfold along the steps, and a layer of each window."""
     return Apply(lambda m, x: m.layer(x.unfold(1, 2, 1).flatten(2)), layer=nn.Linear(2 * c, 6))
 
 

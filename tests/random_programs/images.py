@@ -40,7 +40,19 @@ def conv_transpose2d(draw: Draw, n: int, c: int, h: int, w: int) -> nn.Module:
 
 @stage(IMAGE)
 def conv1d_of_rows(draw: Draw, n: int, c: int, h: int, w: int) -> nn.Module:
-    """A convolution along the width, rows as channels; transposed at times."""
+    """A convolution along the width, rows as channels; transposed, or with steps first, at times."""
+    if draw.flag():
+        weight, bias = parameter(3, c * h, 4 * c), parameter(4 * c)
+        return Apply(
+            lambda m, x: (
+                torch.conv_tbc(x.flatten(1, 2).permute(2, 0, 1).contiguous(), m.weight, m.bias, 1)
+                .permute(1, 2, 0)
+                .contiguous()
+                .unflatten(1, (-1, 4))
+            ),
+            weight=weight,
+            bias=bias,
+        )
     layer = nn.ConvTranspose1d if draw.flag() else nn.Conv1d
     return Apply(lambda m, x: m.conv(x.flatten(1, 2)).unflatten(1, (-1, 4)), conv=layer(c * h, 4 * c, 3, padding=1))
 
@@ -88,7 +100,9 @@ def pool(draw: Draw, n: int, c: int, h: int, w: int) -> nn.Module:
 def pool_1d_and_3d(draw: Draw, n: int, c: int, h: int, w: int) -> nn.Module:
     """Pools along the width, and over channels and places together."""
     if draw.flag():
-        return Apply(lambda m, x: m.pool(x.flatten(1, 2)).view(n, c, h, -1), pool=draw.pick(nn.MaxPool1d(2), nn.AvgPool1d(2)))
+        return Apply(
+            lambda m, x: m.pool(x.flatten(1, 2)).view(n, c, h, -1), pool=draw.pick(nn.MaxPool1d(2), nn.AvgPool1d(2))
+        )
     return draw.pick(nn.MaxPool3d((1, 2, 2), 1), nn.AvgPool3d((1, 2, 2), 1), nn.AdaptiveAvgPool3d((c, 4, None)))
 
 
@@ -107,7 +121,7 @@ def unpool(draw: Draw, n: int, c: int, h: int, w: int) -> nn.Module:
         top, places = F.max_pool2d(x, 2, return_indices=True)
         return F.max_unpool2d(top, places, 2, output_size=x.shape if m.whole else None)
 
-    return Apply(forward, whole=draw.flag())
+    return Apply(forward, whole=draw.flag() or h % 2 or w % 2)
 
 
 @stage(IMAGE)

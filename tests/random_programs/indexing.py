@@ -135,7 +135,8 @@ def sorted_values(draw: Draw, n: int, t: int, c: int) -> nn.Module:
         lambda x: x.nanquantile(0.5, 1, keepdim=True) * x + x.median(1, keepdim=True)[0],
         lambda x: x + torch.bucketize(x, edges) + torch.searchsorted(edges, x),
         lambda x: x.mode(1, keepdim=True)[0] + x.aminmax(dim=1, keepdim=True).max + x,
-        lambda x: x + torch.histc(x.detach(), c),
+        lambda x: x + torch.histc(x.detach(), c) + torch.histogram(x.detach(), c)[0] + torch.bincount(torch.arange(c)),
+        lambda x: x.diff(dim=1).abs() + torch.gradient(x, dim=1)[0][:, 1:] + torch.trapezoid(x, dim=1)[:, None],
         lambda x: x.unfold(1, 3, 1).mean(-1).repeat(1, 3, 1)[:, :4],
     )
     return Apply(lambda m, x: way(x))
@@ -144,9 +145,11 @@ def sorted_values(draw: Draw, n: int, t: int, c: int) -> nn.Module:
 @stage(TOKENS, SEQUENCE)
 def embedding(draw: Draw, n: int, t: int) -> nn.Module:
     """A row for each token, with a row of padding or of limited norm; positions are added."""
-    table = nn.Embedding(VOCABULARY, draw.even(2, 8), draw.pick(None, 0), scale_grad_by_freq=draw.flag())
+    table = nn.Embedding(VOCABULARY, draw.even(2, 8), draw.pick(None, 0), draw.pick(None, 1.0))
     places = parameter(9, table.embedding_dim)
-    return Apply(lambda m, x: m.table(x)[:, :8] + F.embedding(torch.arange(min(t, 8)), m.places), table=table, places=places)
+    return Apply(
+        lambda m, x: m.table(x)[:, :8] + F.embedding(torch.arange(min(t, 8)), m.places), table=table, places=places
+    )
 
 
 @stage(TOKENS, VECTOR)

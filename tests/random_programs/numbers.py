@@ -38,7 +38,7 @@ def spectral_conv(draw: Draw, n: int, c: int, h: int, w: int) -> nn.Module:
 
 @stage(SEQUENCE)
 def short_fourier(draw: Draw, n: int, t: int, c: int) -> nn.Module:
-    """stft of all steps as one signal, with a window made in forward, and its magnitudes; back by istft at times."""
+    """Short Fourier transforms of all steps as one signal, with a window made in forward; back again at times."""
     back = draw.flag()
 
     def forward(m: Apply, x: Tensor) -> Tensor:
@@ -80,7 +80,9 @@ def dtypes(draw: Draw, n: int, t: int, c: int) -> nn.Module:
         lambda m, x: x * x.int() + (x > 0) + x.to(torch.int16).to(x.dtype),
         lambda m, x: (x.bfloat16() + x.double()).to(x) + torch.tensor(2, dtype=torch.int8),
         lambda m, x: (m.layer(x.to(dtype=low, copy=True)).double() + 1).type_as(x).to("cpu").cpu(),
-        lambda m, x: x if not isinstance(x, torch.FloatTensor) else m.layer(x.to(low, non_blocking=True)).to(x.device, x.dtype),
+        lambda m, x: (
+            x if not isinstance(x, torch.FloatTensor) else m.layer(x.to(low, non_blocking=True)).to(x.device, x.dtype)
+        ),
         lambda m, x: (x.half() * 2).sum(-1, dtype=torch.float32, keepdim=True) + x.long().sum(1, keepdim=True) / 2,
         lambda m, x: x + torch.result_type(x, 1).is_floating_point + torch.finfo(x.dtype).eps,
     )

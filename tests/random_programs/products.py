@@ -8,6 +8,7 @@ convolution is run without the padding that cuts its result. Fused ops are taken
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from math import prod
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 NO_RULE = {
     "_linalg_det", "_linalg_eigh", "_linalg_slogdet", "_linalg_solve_ex", "_linalg_svd", "cholesky_solve",
     "linalg_cholesky_ex", "linalg_householder_product", "linalg_inv_ex", "linalg_lu_factor_ex", "linalg_lu_solve",
-    "linalg_matrix_exp", "linalg_qr", "geqrf", "triangular_solve", "_ctc_loss", "_ctc_loss_backward",
+    "linalg_matrix_exp", "linalg_qr", "geqrf", "triangular_solve",
 }  # fmt: skip
 """Ops of which the conventions know no number of products."""
 
@@ -35,7 +36,15 @@ def run_on_ones(op: Callable[..., Tensor], *factors: Tensor) -> int:
 
 
 def convolution(
-    x: Tensor, weight: Tensor, bias: Any, stride: Any, padding: Any, dilation: Any, transposed: bool, extra: Any, groups: int
+    x: Tensor,
+    weight: Tensor,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    transposed: bool,
+    extra: Any,
+    groups: int,
 ) -> int:
     """Of a forward pass; input of ones with a border of ones, or without the cut of a transposed one."""
     stride, dilation = (list(given) * (x.dim() - 2 if len(given) == 1 else 1) for given in (stride, dilation))
@@ -80,20 +89,17 @@ def fast_attention(query: Tensor, key: Tensor, value: Tensor, width: int, heads:
 
 
 def fast_encoder_layer(src: Tensor, width: int, heads: int, *rest: Any, **more: Any) -> int:
-    """Attention and the two linear layers; those weights are the 10th and the 12th argument after the heads."""
-    hidden = rest[10].shape[0]
+    """Attention and the two linear layers; the first of those has `hidden` rows."""
+    hidden = rest[11].shape[0]
     up = run_on_ones(torch.matmul, src, src.new_empty(width, hidden))
     return fast_attention(src, src, src, width, heads) + 2 * up
 
 
 def trilinear(a: Tensor, b: Tensor, c: Tensor, grow_a: Any, grow_b: Any, grow_c: Any, summed: Any, *rest: Any) -> int:
     """All points of the index space: those that are summed and those that are kept."""
-    grown = []
-    for factor, axes in ((ones(a), grow_a), (ones(b), grow_b), (ones(c), grow_c)):
-        for axis in sorted(axes):
-            factor = factor.unsqueeze(axis)
-        grown.append(factor)
-    return int((grown[0] * grown[1] * grown[2]).sum().item())
+    grown = [(ones(a), grow_a), (ones(b), grow_b), (ones(c), grow_c)]
+    first, second, third = (reduce(Tensor.unsqueeze, sorted(axes), factor) for factor, axes in grown)
+    return int((first * second * third).sum().item())
 
 
 def solve_triangular(a: Tensor, b: Tensor, **how: Any) -> int:

@@ -24,7 +24,9 @@ def einsum(draw: Draw, n: int, t: int, c: int) -> nn.Module:
     weights = nn.ParameterList(parameter(*size) for size in sizes if size)
     pad = nn.Identity() if None not in sizes else nn.Linear(t, 4)
     return Apply(
-        lambda m, x: m.pad(torch.einsum(equation, x, *(m.weights if None not in sizes else [x]))), weights=weights, pad=pad
+        lambda m, x: m.pad(torch.einsum(equation, x, *(m.weights if None not in sizes else [x]))),
+        weights=weights,
+        pad=pad,
     )
 
 
@@ -61,6 +63,7 @@ def products(draw: Draw, n: int, c: int) -> nn.Module:
         lambda m, x: torch.tensordot(x, m.w, dims=([1], [0])),
         lambda m, x: torch.kron(x, m.v[:1].view(1, 1)) @ torch.block_diag(m.w[: c // 2, :3], m.w[c // 2 :, 3:]),
         lambda m, x: x @ torch.linalg.matrix_power(m.w @ m.w.mT, 3),
+        lambda m, x: (torch.cov(m.w) + torch.corrcoef(m.w)).mv(x[0]) + x,
     )
     return Apply(way, w=w, v=v, b=parameter(6))
 
@@ -74,7 +77,9 @@ def bilinear(draw: Draw, n: int, c: int) -> nn.Module:
 @stage(VECTOR)
 def low_rank(draw: Draw, n: int, c: int) -> nn.Module:
     """A weight that is made of two: the product is a product as well."""
-    return Apply(lambda m, x: F.linear(x, m.b @ m.a, None) + F.linear(x, m.b @ m.a), a=parameter(2, c), b=parameter(6, 2))
+    return Apply(
+        lambda m, x: F.linear(x, m.b @ m.a, None) + F.linear(x, m.b @ m.a), a=parameter(2, c), b=parameter(6, 2)
+    )
 
 
 @stage(SEQUENCE)
@@ -85,7 +90,9 @@ def distances(draw: Draw, n: int, t: int, c: int) -> nn.Module:
         lambda x: F.cosine_similarity(x, x[:, :1], dim=2).unsqueeze(2) + x,
         lambda x: F.pairwise_distance(x, x.flip(1), keepdim=True) + x,
         lambda x: F.normalize(x, dim=-1),
-        lambda x: x / torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True) + torch.linalg.matrix_norm(x)[:, None, None],
+        lambda x: (
+            x / torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True) + torch.linalg.matrix_norm(x)[:, None, None]
+        ),
         lambda x: x.renorm(2, 0, 1.0) + torch.dist(x, x * 2),
     )
     return Apply(lambda m, x: way(x))
@@ -105,7 +112,7 @@ def linear_algebra(draw: Draw, n: int, t: int, c: int) -> nn.Module:
         lambda a, y: y @ torch.linalg.inv(a),
         lambda a, y: torch.linalg.solve_triangular(torch.linalg.cholesky(a), y.mT, upper=False).mT,
         lambda a, y: torch.linalg.eigh(a)[0].unsqueeze(1),
-        lambda a, y: y @ torch.linalg.qr(a)[0],
+        lambda a, y: y @ torch.linalg.qr(a)[0] + torch.geqrf(a.detach())[0][:, :1],
         lambda a, y: torch.linalg.det(a)[:, None, None] + torch.logdet(a)[:, None, None],
         lambda a, y: torch.linalg.svdvals(a).unsqueeze(1),
         lambda a, y: y @ torch.matrix_exp(a * 0.1),
@@ -126,6 +133,24 @@ def sparse_neighbours(draw: Draw, n: int, t: int, c: int) -> nn.Module:
         return torch.stack([torch.sparse.mm(m.ring, sample) for sample in y])
 
     return Apply(forward, layer=nn.Linear(c, 4), ring=ring)
+
+
+@stage(SEQUENCE)
+def grouped_matrices(draw: Draw, n: int, t: int, c: int) -> nn.Module:
+    """The steps of all samples, in groups whose ends are constants: each group meets a matrix of its own."""
+
+    def forward(m: Apply, x: Tensor) -> Tensor:
+        rows = x.flatten(0, 1)
+        ends = torch.tensor([1, n * t], dtype=torch.int32)
+        if not m.written:
+            return (
+                F.grouped_mm(F.pad(rows, (0, 16 - c)).bfloat16(), m.weight.bfloat16(), offs=ends).float().view(n, t, 8)
+            )
+        parts = rows.tensor_split(ends[:1].long())
+        weights = m.weight[:, :c].unbind(0)
+        return torch.cat([part @ weight for part, weight in zip(parts, weights, strict=True)]).view(n, t, 8)
+
+    return Apply(forward, weight=parameter(2, 16, 8), written=draw.flag())
 
 
 @stage(IMAGE)

@@ -1,4 +1,4 @@
-"""Programs: stages joined by a seed. Their plan is text, so that a failing program, or one stage of it, can be repeated.
+"""Programs: stages joined by a seed. A plan is text, so that a failing program, or one stage of it, can be repeated.
 
 `plan(seed)` says which stages on which shapes, `build(plan)` makes a fresh module of it; every build is the same.
 """
@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from tests.random_programs import (  # noqa: F401 - these files register their stages
     attention,
+    functions,
     geometry,
     images,
     indexing,
+    modules,
     numbers,
     products_of_tensors,
-    programming,
     recurrent,
 )
 from tests.random_programs.stage import IMAGE, SEQUENCE, STAGES, TOKENS, VECTOR, VOCABULARY, Draw, Kind, Shape
