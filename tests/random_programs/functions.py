@@ -177,4 +177,5 @@ def scripted(draw: Draw, n: int, t: int, c: int) -> nn.Module:
         gate = torch.jit.script(scripted_gate)
         return Apply(lambda m, x: gate(m.layer(x), 0.5), layer=nn.Linear(c, 4))
     net = nn.Sequential(nn.Linear(c, 4), nn.ReLU())
-    return draw.pick(torch.jit.script, lambda module: torch.jit.trace(module, torch.zeros(n, t, c)))(net)
+    net = draw.pick(torch.jit.script, lambda module: torch.jit.trace(module, torch.zeros(n, t, c)))(net)
+    return Apply(lambda m, x: m.net(x), net=net)

@@ -42,17 +42,13 @@ def conv_transpose2d(draw: Draw, n: int, c: int, h: int, w: int) -> nn.Module:
 def conv1d_of_rows(draw: Draw, n: int, c: int, h: int, w: int) -> nn.Module:
     """A convolution along the width, rows as channels; transposed, or with steps first, at times."""
     if draw.flag():
-        weight, bias = parameter(3, c * h, 4 * c), parameter(4 * c)
-        return Apply(
-            lambda m, x: (
-                torch.conv_tbc(x.flatten(1, 2).permute(2, 0, 1).contiguous(), m.weight, m.bias, 1)
-                .permute(1, 2, 0)
-                .contiguous()
-                .unflatten(1, (-1, 4))
-            ),
-            weight=weight,
-            bias=bias,
-        )
+        order = torch.arange(w * n * 4 * c).view(w, n, 4 * c).permute(1, 2, 0).contiguous()
+
+        def steps_first(m: Apply, x: Tensor) -> Tensor:
+            steps = x.flatten(1, 2).permute(2, 0, 1).contiguous()
+            return torch.conv_tbc(steps, m.weight, m.bias, 1).take(order).view(n, c, 4, w)
+
+        return Apply(steps_first, weight=parameter(3, c * h, 4 * c), bias=parameter(4 * c))
     layer = nn.ConvTranspose1d if draw.flag() else nn.Conv1d
     return Apply(lambda m, x: m.conv(x.flatten(1, 2)).unflatten(1, (-1, 4)), conv=layer(c * h, 4 * c, 3, padding=1))
 

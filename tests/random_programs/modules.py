@@ -226,7 +226,9 @@ def nested(draw: Draw, n: int, t: int, c: int) -> nn.Module:
 def made_tensors(draw: Draw, n: int, c: int, h: int, w: int) -> nn.Module:
     """Tensors made from sizes: grids, ranges, triangles, windows; each on the device and of the dtype of the input."""
     way = draw.pick(
-        lambda x: x + torch.stack(torch.meshgrid(torch.arange(h), torch.linspace(0, 1, w), indexing="ij")).sum(0),
+        lambda x: (
+            x + torch.stack(torch.meshgrid(torch.arange(float(h)), torch.linspace(0, 1, w), indexing="ij")).sum(0)
+        ),
         lambda x: x @ torch.eye(w, dtype=x.dtype, device=x.device) + torch.full((h, 1), 0.5).to(x),
         lambda x: x[..., torch.tril_indices(4, 4)[0], :][:, :, :h],
         lambda x: x * torch.outer(torch.hann_window(h), torch.hamming_window(w)) + torch.logspace(0, 1, w),

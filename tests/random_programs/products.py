@@ -124,6 +124,23 @@ def matrices(a: Tensor, b: Tensor, **how: Any) -> int:
     return sparse_product(a, b) if a.layout is torch.sparse_coo else run_on_ones(torch.matmul, a, b)
 
 
+def grouped(a: Tensor, b: Tensor, *rest: Any, **how: Any) -> int:
+    """Every row or column meets the matrix of one group; sums over rows are parted into groups."""
+    return run_on_ones(torch.matmul, a[0] if a.dim() > b.dim() else a, b[0] if b.dim() > a.dim() else b)
+
+
+def steps_first(x: Tensor, weight: Tensor, bias: Tensor, pad: int) -> int:
+    """A convolution of T, N, C, with a border of ones."""
+    border = ones(x.new_empty(x.shape[0] + 2 * pad, *x.shape[1:]))
+    return int(torch.conv_tbc(border, ones(weight), torch.zeros(weight.shape[2], dtype=torch.float64)).sum().item())
+
+
+def steps_first_backward(gradient: Tensor, x: Tensor, weight: Tensor, bias: Tensor, pad: int) -> int:
+    """Its kernel multiplies for both gradients, wanted or not, and leaves the border out."""
+    nothing = torch.zeros(weight.shape[2], dtype=torch.float64)
+    return 2 * int(torch.conv_tbc(ones(x), ones(weight), nothing, pad).sum().item())
+
+
 COUNTS: dict[str, Callable[..., int]] = {
     "mm": matrices,
     "bmm": matrices,
@@ -137,6 +154,9 @@ COUNTS: dict[str, Callable[..., int]] = {
     "_addmm_activation": lambda bias, a, b, **how: matrices(a, b),
     "_sparse_mm": matrices,
     "_sparse_addmm": lambda bias, a, b, **how: matrices(a, b),
+    "_grouped_mm": grouped,
+    "conv_tbc": steps_first,
+    "conv_tbc_backward": steps_first_backward,
     "convolution": convolution,
     "convolution_backward": convolution_backward,
     "_scaled_dot_product_flash_attention_for_cpu": attention,
