@@ -135,12 +135,6 @@ def steps_first(x: Tensor, weight: Tensor, bias: Tensor, pad: int) -> int:
     return int(torch.conv_tbc(border, ones(weight), torch.zeros(weight.shape[2], dtype=torch.float64)).sum().item())
 
 
-def steps_first_backward(gradient: Tensor, x: Tensor, weight: Tensor, bias: Tensor, pad: int) -> int:
-    """Its kernel multiplies for both gradients, wanted or not, and leaves the border out."""
-    nothing = torch.zeros(weight.shape[2], dtype=torch.float64)
-    return 2 * int(torch.conv_tbc(ones(x), ones(weight), nothing, pad).sum().item())
-
-
 COUNTS: dict[str, Callable[..., int]] = {
     "mm": matrices,
     "bmm": matrices,
@@ -156,7 +150,6 @@ COUNTS: dict[str, Callable[..., int]] = {
     "_sparse_addmm": lambda bias, a, b, **how: matrices(a, b),
     "_grouped_mm": grouped,
     "conv_tbc": steps_first,
-    "conv_tbc_backward": steps_first_backward,
     "convolution": convolution,
     "convolution_backward": convolution_backward,
     "_scaled_dot_product_flash_attention_for_cpu": attention,
@@ -187,7 +180,7 @@ class Products(TorchDispatchMode):
         return self.met & NO_RULE
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func._schema.name.removeprefix("aten::")
+        name = func._schema.name.removeprefix("aten::").rstrip("_")  # in place or not
         self.met.add(name)
         if name in COUNTS:
             with torch.random.fork_rng(devices=[]):
