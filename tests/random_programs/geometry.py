@@ -150,7 +150,7 @@ def written_into(draw: Draw, n: int, t: int, c: int) -> nn.Module:
 
     def forward(m: Apply, x: Tensor) -> Tensor:
         y = m.layer(x)
-        out = torch.zeros_like(y)
+        out = torch.zeros_like(y) if m.like else torch.zeros(n, t, c)
         out[:, ::2] = y[:, ::2] * 2
         out[:, 1::2].copy_(y[:, 1::2])
         out[..., 0].fill_(1.0)
@@ -158,7 +158,7 @@ def written_into(draw: Draw, n: int, t: int, c: int) -> nn.Module:
         out[:, -1, :] += 1
         return out
 
-    return Apply(forward, layer=nn.Linear(c, c))
+    return Apply(forward, layer=nn.Linear(c, c), like=draw.flag())
 
 
 @stage(IMAGE, VECTOR)

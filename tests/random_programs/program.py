@@ -9,6 +9,7 @@ import random
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -144,6 +145,7 @@ def wanted(seed: int) -> list[str]:
     return names[seed * EACH % len(STAGES) :][:EACH]
 
 
+@cache
 def plan(seed: int) -> Plan:
     """The plan of a seed."""
     draw = Draw(f"plan {seed}")

@@ -76,10 +76,7 @@ Make = Callable[..., nn.Module]
 
 @dataclass(frozen=True)
 class Stage:
-    """A kind of stage: its name, the kinds of tensor it takes and gives, and the function that makes its module.
-
-    `eval_only` says that it has no meaning in training.
-    """
+    """A kind of stage: its name, the kinds of tensor it takes and gives, and the function that makes its module."""
 
     name: str
     takes: Kind
