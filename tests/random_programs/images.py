@@ -148,7 +148,7 @@ def shuffle(draw: Draw, n: int, c: int, h: int, w: int) -> nn.Module:
     return draw.pick(
         nn.Sequential(nn.Conv2d(c, 8, 1), nn.PixelShuffle(2)),
         nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.PixelUnshuffle(2), nn.Conv2d(4 * c, 6, 1)),
-        nn.ChannelShuffle(2),
+        nn.ChannelShuffle(2) if c > 2 else nn.Identity(),  # two groups of one channel are a copy on the CPU alone
     )
 
 

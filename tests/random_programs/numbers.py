@@ -56,7 +56,7 @@ def complex_numbers(draw: Draw, n: int, c: int) -> nn.Module:
     """Complex parts, products, conjugates, angles; a complex linear layer."""
 
     def forward(m: Apply, x: Tensor) -> Tensor:
-        z = torch.complex(x, x.flip(1)) if m.made else torch.view_as_complex(x.view(n, -1, 2))
+        z = torch.complex(x, x.flip(1)) if m.made else torch.view_as_complex(x.contiguous().view(n, -1, 2))
         z = F.linear(z, m.weight[:, : z.shape[1]]) * torch.tensor(1j)
         return m.way(z)
 
@@ -118,7 +118,7 @@ def elementwise(draw: Draw, n: int, t: int, c: int) -> nn.Module:
         lambda x: torch.maximum(x, x.new_tensor(0.1)) + x.clamp(-1, 1).sign() + x.frac(),
         lambda x: x.softmax(1) + x.log_softmax(2) + F.softmin(x, 2),
         lambda x: F.gelu(x, approximate="tanh") * torch.erf(x) + torch.special.expit(x),
-        lambda x: x.nan_to_num() + x.fmod(0.7).round(decimals=1) + torch.heaviside(x, x[0, 0, 0]),
+        lambda x: x.nan_to_num() + x.fmod(0.7).round(decimals=1) + torch.heaviside(x.detach(), x.detach()[0, 0, 0]),
         lambda x: torch.stack(torch.frexp(x)[:1]).squeeze(0) + torch.logaddexp(x, x) + x.xlogy(x.abs() + 1),
         lambda x: F.glu(torch.cat([x, x], 2)) + F.normalize(x, 1.0, 1),
     )

@@ -154,7 +154,7 @@ class Kept:
         self.alive: WeakSet[Kept.Packed] = WeakSet()
 
     def pack(self, tensor: Tensor) -> Kept.Packed:
-        packed = Kept.Packed(tensor)
+        packed = Kept.Packed(tensor.detach())  # a node that held its own result through us would never be freed
         self.alive.add(packed)
         return packed
 
