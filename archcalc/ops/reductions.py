@@ -28,9 +28,9 @@ CUMULATED = Op("cumsum", work=EACH_INPUT)
 Op("_embedding_bag", "_embedding_bag_forward_only", work=Work(EACH_INPUT.words, _rows))
 Op(
     *"""
-    _aminmax _cummax_helper _cummin_helper _is_all_true _is_any_true _unique _unique2 aminmax argmax argmin argsort
-    bincount bucketize count_nonzero cummax cummin cumprod dist histc index_add index_reduce kthvalue linalg__powsum
-    linalg_vector_norm logcumsumexp median mode nanmedian nansum nll_loss2d_forward nll_loss_forward norm scatter_add
+    _aminmax _ctc_loss _cummax_helper _cummin_helper _is_all_true _is_any_true _unique _unique2 aminmax argmax argmin
+    argsort bincount bucketize count_nonzero cummax cummin cumprod dist histc index_add index_reduce kthvalue
+    linalg__powsum linalg_vector_norm logcumsumexp median mode nanmedian nansum nll_loss2d_forward nll_loss_forward norm scatter_add
     scatter_reduce searchsorted segment_reduce sort std_mean topk trace unique_consecutive unique_dim
     """.split(),
     work=EACH_INPUT,

@@ -202,17 +202,6 @@ def mlp(draw: Draw, n: int, c: int) -> nn.Module:
     return Apply(lambda m, x: m.net(x), net=net, unused=nn.Linear(3, 3))
 
 
-@stage(VECTOR)
-def jagged(draw: Draw, n: int, c: int) -> nn.Module:
-    """A nested tensor of samples of one length each, a layer of it, and padded again."""
-
-    def forward(m: Apply, x: Tensor) -> Tensor:
-        rows = torch.nested.nested_tensor([row.unsqueeze(0) for row in x.detach()], layout=torch.jagged)
-        return m.layer(x) + m.layer(rows).to_padded_tensor(0.0, output_size=(n, 1, 4)).squeeze(1)
-
-    return Apply(forward, layer=nn.Linear(c, 4))
-
-
 @stage(SEQUENCE)
 def nested(draw: Draw, n: int, t: int, c: int) -> nn.Module:
     """Forty containers inside one another around a layer."""

@@ -80,9 +80,7 @@ def dtypes(draw: Draw, n: int, t: int, c: int) -> nn.Module:
         lambda m, x: x * x.int() + (x > 0) + x.to(torch.int16).to(x.dtype),
         lambda m, x: (x.bfloat16() + x.double()).to(x) + torch.tensor(2, dtype=torch.int8),
         lambda m, x: (m.layer(x.to(dtype=low, copy=True)).double() + 1).type_as(x).to("cpu").cpu(),
-        lambda m, x: (
-            x if not isinstance(x, torch.FloatTensor) else m.layer(x.to(low, non_blocking=True)).to(x.device, x.dtype)
-        ),
+        lambda m, x: x if not x.is_floating_point() else m.layer(x.to(low, non_blocking=True)).to(x.device, x.dtype),
         lambda m, x: (x.half() * 2).sum(-1, dtype=torch.float32, keepdim=True) + x.long().sum(1, keepdim=True) / 2,
         lambda m, x: x + torch.result_type(x, 1).is_floating_point + torch.finfo(x.dtype).eps,
     )

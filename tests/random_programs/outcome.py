@@ -25,8 +25,13 @@ KEPT_BY_KERNELS = {"conv3d", "fold", "embedding_bag"}
 """Stages whose CPU kernels keep more than the tensors: results in larger storages, or tables of their own."""
 KEPT_BY_ORDER = {"lstm", "lstm_projected", "gru", "rnn", "last_state", "packed", "parametrised"}
 """Stages of recurrent layers, of which the CPU makes all input products first and archcalc takes cell by cell."""
-NOT_ASKED = {"derivatives", "sparse_neighbours", "jagged"}
-"""Stages in which torch refuses to be asked what it keeps, or keeps tensors that are not one storage."""
+NOT_ASKED = {"derivatives", "copied", "ensemble"}
+"""Stages in which torch refuses to be asked what it keeps, and those that copy weights.
+
+A storage that was kept once counts as kept while it lives: the copies of the step before are still there.
+"""
+NO_STEP = {"derivatives", "scripted"}
+"""Stages that archcalc refuses in a training step: torch.func's derivatives, and weights of scripted modules."""
 DISPUTED = {"_ctc_loss"}
 """Ops that may have a rule or may be named as having none."""
 Seen = tuple[tuple[int, ...], str]

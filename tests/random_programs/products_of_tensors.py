@@ -123,19 +123,6 @@ def linear_algebra(draw: Draw, n: int, t: int, c: int) -> nn.Module:
 
 
 @stage(SEQUENCE)
-def sparse_neighbours(draw: Draw, n: int, t: int, c: int) -> nn.Module:
-    """A ring of steps as a sparse matrix, which a buffer holds; the product with the steps of each sample."""
-    places = torch.stack([torch.arange(t), (torch.arange(t) + 1) % t])
-    ring = torch.sparse_coo_tensor(places, torch.ones(t), (t, t)).coalesce()
-
-    def forward(m: Apply, x: Tensor) -> Tensor:
-        y = m.layer(x)
-        return torch.stack([torch.sparse.mm(m.ring, sample) for sample in y])
-
-    return Apply(forward, layer=nn.Linear(c, 4), ring=ring)
-
-
-@stage(SEQUENCE)
 def grouped_matrices(draw: Draw, n: int, t: int, c: int) -> nn.Module:
     """The steps of all samples, in groups whose ends are constants: each group meets a matrix of its own."""
 
