@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from archcalc.analyses.conventions import Convention, contractions, convention_named
+from archcalc.analyses.conventions import Convention, contractions, convention_named, hidden_products
 from archcalc.analyses.report import Finding
-from archcalc.ops.causal import hidden_macs
+from archcalc.errors import WrongUse
 from archcalc.ops.registry import operations_of
 from archcalc.tracing import Trace
 
@@ -32,7 +32,8 @@ class Flops:
     """Figures of the forward pass at the module that called the op, counted as a convention does. Record: Contractions.
 
     Totals add `uncounted`, the names of ops without a rule (the totals are then lower bounds), `calls`, the op calls
-    of each class, and `causal_hidden_macs`, those MACs of our own convention that a causal mask hides.
+    of each class, and those MACs of our own convention that masks hide: `causal_hidden_macs` by causal masks, and
+    `window_hidden_macs` by sliding windows beside them. WrongUse if the convention looks for masks that are not there.
     """
 
     convention: str = "archcalc"
@@ -61,18 +62,34 @@ class Flops:
             else:
                 own[path]["elementwise_flops"] += elementwise
         names = sorted({op for op, _ in uncounted})
-        hidden = sum(int(exact[number] * share) for number, share in hidden_macs(trace).items() if number in exact)
+        causal, window = hidden_products(trace)
+        _demand_a_mask(chosen, trace, causal, window)
         return Finding(
             KEYS,
             own,
             totals={
                 "uncounted": names,
                 "calls": {name: classes[name] for name in CLASSES},
-                "causal_hidden_macs": hidden,
+                "causal_hidden_macs": causal,
+                "window_hidden_macs": window,
             },
             notes=tuple(_unknown(op, uncounted) for op in names),
             record=Contractions(dict(by_op.most_common()), len(exact), chosen),
         )
+
+
+def _demand_a_mask(convention: Convention, trace: Trace, causal: int, window: int) -> None:
+    """WrongUse if a convention that leaves out what masks hide found no such mask."""
+    found = {"": True, "causal mask": causal > 0, "sliding window": window > 0}
+    if found[convention.of_masks]:
+        return
+    hint = "leave --convention out; masks are known if they are made of arange, tril or triu, or called causal_mask"
+    if causal:
+        hint = "for the causal mask alone  --convention half-causal"
+    elif window:
+        hint = "for the sliding window  --convention windowed"
+    name = trace.model.name
+    raise WrongUse(f"--convention {convention.name} found no {convention.of_masks} in {name}.", hint)
 
 
 def _class(contraction: bool, elementwise: int | None) -> str:
