@@ -162,16 +162,16 @@ def _report(reference: str | Subject, setup: Setup) -> Report:
 
 def _changes(reference: str | Subject, setup: Setup, report: Report) -> list[Peak]:
     """Each change by itself, and all of them together, with the peak that the same batch then has."""
-    possible = list(_possible(setup, report))
-    setups = [(words, change(setup)) for words, change in possible]
-    peaks = []
-    for words, changed in setups:
-        with suppress(ArchcalcError):  # the model may not run in that precision, or recomputed
-            peaks.append(Peak(words, _report(reference, changed).peak_bytes))
-    helps = [peak for peak in peaks if peak.bytes < report.peak_bytes]
+    helping, helps = [], []
+    for words, change in _possible(setup, report):
+        with suppress(ArchcalcError):  # the model may not run so: in that precision, recomputed, without attention
+            peak = Peak(words, _report(reference, change(setup)).peak_bytes)
+            if peak.bytes < report.peak_bytes:
+                helping.append(change)
+                helps.append(peak)
     if len(helps) > 1:
         with suppress(ArchcalcError):
-            together = reduce(lambda changed, change: change[1](changed), possible, setup)
+            together = reduce(lambda changed, change: change(changed), helping, setup)
             helps.append(Peak("all of these", _report(reference, together).peak_bytes))
     return helps
 

@@ -78,6 +78,7 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None) -> Trace:
     given = tuple(recorder.tensor(tensor, "input") for tensor in inputs.tensors)
     with kernels.installed():
         outputs = _run(go, inputs, recorder)
+    kernels.demand_use(loaded.model.name)
     return Trace(
         model=loaded.model,
         inputs=inputs.described,
@@ -166,9 +167,15 @@ def _recorder(module: nn.Module, setup: Setup, kernels: KernelSelection) -> tupl
     from archcalc.engine.record.training_loop import prepare
     from archcalc.engine.record.training_recorder import TrainingRecorder, train
 
-    prepare(module, training, kernels.region)
+    demand_called = prepare(module, training, kernels.region)
     watching = TrainingRecorder(module, kernels)
-    return watching, lambda inputs: train(module, inputs, watching, training, kernels)
+
+    def go(inputs: Inputs) -> tuple[int, ...]:
+        outputs = train(module, inputs, watching, training, kernels)
+        demand_called()
+        return outputs
+
+    return watching, go
 
 
 def _run(go: Go, inputs: Inputs, recorder: recording.Recorder) -> tuple[int, ...]:
