@@ -8,6 +8,7 @@ from typing import Any
 
 from archcalc.analyses.report import Report
 from archcalc.analyses.shapes import Walk
+from archcalc.analyses.weights import types_in_words
 from archcalc.render.document import Document, Table, field_text
 from archcalc.render.layers import Selection
 from archcalc.text import units
@@ -31,7 +32,9 @@ def head(report: Report) -> list[str]:
     inputs = ", ".join(_input_text(trace, index) for index in range(len(trace.inputs)))
     source = {"builtin": "built-in"}.get(trace.model.source, trace.model.source)
     settings = "".join(f" · {knob}={setting(value)}" for knob, value in trace.model.settings.items())
-    line = f"{trace.model.name} · {source}{settings} · input {inputs or 'none'} · {trace.assumptions['mode']}"
+    types = types_in_words(trace)
+    own = f" · {types} weights" if types != trace.assumptions["dtype"] else ""
+    line = f"{trace.model.name} · {source}{settings} · input {inputs or 'none'} · {trace.assumptions['mode']}{own}"
     return [line, *_field_line(report), *report.notes]
 
 
@@ -67,7 +70,7 @@ def envelope(report: Report, totals: Mapping[str, Any]) -> dict[str, Any]:
             {"name": given.name, "dtype": given.dtype, "shape": list(given.shape), "from": given.origin}
             for given in trace.inputs
         ],
-        "assumptions": dict(trace.assumptions),
+        "assumptions": {**trace.assumptions, "weights": types_in_words(trace)},
         "totals": dict(totals),
         "notes": list(report.notes),
     }

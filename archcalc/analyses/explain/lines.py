@@ -12,8 +12,8 @@ from math import prod
 from archcalc.analyses.explain.formula_templates import in_letters, in_numbers, value
 from archcalc.analyses.explain.layer_kind import Kind, Reading, Seen
 from archcalc.analyses.explain.layer_kinds import BY_TYPE, KINDS
-from archcalc.analyses.params import element_size
 from archcalc.analyses.report import Layer, Report
+from archcalc.analyses.weights import element_size
 from archcalc.ops.names import base_name
 from archcalc.ops.registry import known, macs_of, operations_of
 from archcalc.ops.shape_reasons import why

@@ -10,13 +10,14 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from torch import nn
 
+from archcalc.engine.load.config_notes import config_notes
 from archcalc.engine.load.declared_inputs import UNKNOWN, Declaration, inputs_of
 from archcalc.engine.load.references import BuiltIn, Code, Expression, InLibrary
 from archcalc.engine.meta.empty_modules import copy_without_data, without_data
@@ -40,13 +41,18 @@ class Loaded:
 def load(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module], setup: Setup) -> Loaded:
     """Build the model of a reference. Errors: exit code 2 for wrong names and knobs, 3 for code that raises."""
     with own_draws():
-        if isinstance(reference, BuiltIn):
-            return _built_in(reference, setup)
-        if isinstance(reference, Code):
-            return _code(reference, setup.knobs)
-        if isinstance(reference, InLibrary):
-            return _in_library(reference, setup)
-        return _at_hand(reference, setup)
+        loaded = _loaded(reference, setup)
+    return replace(loaded, notes=(*loaded.notes, *config_notes(loaded.module, setup.dtype)))
+
+
+def _loaded(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module], setup: Setup) -> Loaded:
+    if isinstance(reference, BuiltIn):
+        return _built_in(reference, setup)
+    if isinstance(reference, Code):
+        return _code(reference, setup.knobs)
+    if isinstance(reference, InLibrary):
+        return _in_library(reference, setup)
+    return _at_hand(reference, setup)
 
 
 def _at_hand(module: nn.Module | type[nn.Module], setup: Setup) -> Loaded:

@@ -8,6 +8,7 @@ from typing import Any
 from archcalc.analyses.conventions import OURS
 from archcalc.analyses.flops import Contractions
 from archcalc.analyses.report import Report
+from archcalc.analyses.weights import types_in_words
 from archcalc.render.around import envelope, head, next_commands
 from archcalc.render.assumed import words
 from archcalc.render.columns import MACS_COLUMN, PARAMETERS_COLUMN
@@ -54,7 +55,8 @@ def _step(report: Report) -> list[str]:
     assumptions = report.trace.assumptions
     if not report.trace.steps:
         return []
-    named = {key: assumptions[key] for key in ("dtype", "optimizer", "loss")} | {"attention": "unfused"}
+    named = {key: assumptions[key] for key in ("optimizer", "loss")} | {"attention": "unfused"}
+    named |= {"dtype": types_in_words(report.trace)}
     return [f"training step: {', '.join(words(named))}"]
 
 

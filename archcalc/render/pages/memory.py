@@ -8,6 +8,7 @@ from typing import Any
 
 from archcalc.analyses.memory import HELD_BY_OWNERS, KEYS, LiveBytes
 from archcalc.analyses.report import Report
+from archcalc.analyses.weights import types_in_words
 from archcalc.engine.devices import device_named
 from archcalc.render.around import document, next_commands
 from archcalc.render.assumed import words
@@ -214,7 +215,7 @@ def _moment(report: Report) -> list[str]:
 def _assumed(report: Report) -> list[str]:
     """The settings that the bytes depend on, and what is not in them."""
     assumptions = report.trace.assumptions
-    shown = {key: value for key, value in assumptions.items() if key != "device"}
+    shown = {**assumptions, "dtype": types_in_words(report.trace), "device": ""}
     return [f"assumed: {', '.join(words(shown))}", device_named(str(assumptions.get("device") or "")).note]
 
 
