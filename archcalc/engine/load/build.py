@@ -25,6 +25,7 @@ from archcalc.engine.meta.own_draws import own_draws
 from archcalc.engine.setup import Setup
 from archcalc.errors import ArchcalcError, BadReference, CannotImport, MissingExtra, WrongUse, one_line
 from archcalc.networks import catalogue
+from archcalc.text.spelling import setting
 from archcalc.tracing import Model, plain
 
 
@@ -80,8 +81,15 @@ def _at_hand(module: nn.Module | type[nn.Module], setup: Setup) -> Loaded:
 def _built_in(reference: BuiltIn, setup: Setup) -> Loaded:
     entry, note = catalogue.resolve(reference.name)
     network = catalogue.load(entry)
+    twice = [knob for knob in reference.knobs if knob in setup.knobs]
+    if twice:
+        hint = "set it in one place"
+        raise WrongUse(f"{twice[0]} is given twice: in the brackets of {reference.name} and beside it.", hint)
+    knobs = {**reference.knobs, **setup.knobs}
     length = {"seq_len": setup.seq_len} if setup.seq_len and "seq_len" in network.config else {}
-    config = network.configured({**setup.knobs, **length})
+    if length and "seq_len" in knobs:
+        raise WrongUse("seq_len is given twice: as a knob and as the length of the sequence.", "leave one of them out")
+    config = network.configured({**knobs, **length})
     try:
         with without_data():
             module = network.build(**config)
@@ -89,9 +97,15 @@ def _built_in(reference: BuiltIn, setup: Setup) -> Loaded:
         raise
     except Exception as error:  # the knobs are right in kind and wrong in size, such as 10^18 classes
         raise WrongUse(f"{network.name} cannot be built so: {one_line(error)}.", "try smaller knobs") from error
-    settings = {knob: plain(value) for knob, value in setup.knobs.items()}
-    model = Model(reference.name, network.name, "builtin", {k: plain(v) for k, v in config.items()}, settings)
+    settings = {knob: plain(value) for knob, value in knobs.items()}
+    model = Model(_typed(reference), network.name, "builtin", {k: plain(v) for k, v in config.items()}, settings)
     return Loaded(module, model, Declaration(network.inputs_for(config)), (note,) if note else ())
+
+
+def _typed(reference: BuiltIn) -> str:
+    """The reference as it is typed."""
+    inside = ",".join(f"{knob}={setting(value)}" for knob, value in reference.knobs.items())
+    return f"{reference.name}[{inside}]" if inside else reference.name
 
 
 def _in_library(reference: InLibrary, setup: Setup) -> Loaded:
