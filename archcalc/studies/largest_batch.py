@@ -105,13 +105,18 @@ def _meets(peaks: Mapping[int, int], a: int, b: int, budget: int) -> int:
 
 
 def parse_budget(text: str) -> int:
-    """'24GiB' as bytes; BadInput shows the form."""
+    """'24GiB' as bytes; BadInput shows the form, also for a number without a unit."""
     try:
         budget = parse_size(text)
     except ValueError:
         budget = 0
     if budget < 1:
         raise BadInput(f"'--fit {text}' is not a size of memory.", "write  --fit 24GiB")
+    if text.strip()[-1].isdigit():
+        number = text.strip()
+        raise BadInput(
+            f"'--fit {text}' has no unit.", f"write  --fit {number}GiB  (2^30 bytes each),  {number}GB  or  {number}B"
+        )
     return budget
 
 

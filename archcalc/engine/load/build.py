@@ -99,7 +99,8 @@ def _built_in(reference: BuiltIn, setup: Setup) -> Loaded:
         raise WrongUse(f"{network.name} cannot be built so: {one_line(error)}.", "try smaller knobs") from error
     settings = {knob: plain(value) for knob, value in knobs.items()}
     model = Model(_typed(reference), network.name, "builtin", {k: plain(v) for k, v in config.items()}, settings)
-    return Loaded(module, model, Declaration(network.inputs_for(config)), (note,) if note else ())
+    declared = Declaration(network.inputs_for(config), knobs=network.knobs_of_inputs(config))
+    return Loaded(module, model, declared, (note,) if note else ())
 
 
 def _typed(reference: BuiltIn) -> str:
