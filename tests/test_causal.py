@@ -240,3 +240,56 @@ def test_both_ways_are_offered_in_words() -> None:
 def test_rows_add_up_under_every_convention() -> None:
     document = json.loads(run("flops", "gpt2", "--convention", "half-causal", "--json").out)
     assert sum(row["macs"] for row in document["rows"]) == document["totals"]["macs"]
+
+
+class Stored(nn.Module):
+    """Attention with a mask in a buffer, larger than the text: nanoGPT's, and that of the GPT-2 of transformers."""
+
+    def __init__(self, form: str) -> None:
+        super().__init__()
+        self.form = form
+        self.register_buffer("tril", torch.tril(torch.ones(2 * T, 2 * T)).view(1, 1, 2 * T, 2 * T))
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        n, scores = q.shape[-2], q @ k.transpose(-1, -2)
+        mask = self.tril[:, :, :n, :n]
+        if self.form == "equal to 0":
+            scores = scores.masked_fill(mask == 0, float("-inf"))
+        elif self.form == "where":
+            scores = torch.where(mask.bool(), scores, torch.full([], -3.4e38, device=q.device))
+        elif self.form == "products":
+            scores = scores * mask + -1e4 * (1 - mask)
+        return scores.softmax(-1) @ v
+
+
+@pytest.mark.parametrize("form", ["equal to 0", "where", "products"])
+def test_a_mask_from_outside_is_known_by_its_name(form: str) -> None:
+    assert report(Stored(form), [(N, H, T, D)] * 3).totals["causal_hidden_macs"] == HIDDEN
+
+
+def overlaid(n: int) -> Tensor:
+    """A causal mask of numbers, and a window of 4 laid over it: Gemma 2."""
+    least = torch.finfo(torch.float32).min
+    mask = torch.full((n, n), least, device="meta").triu(1)
+    outside = torch.ones_like(mask, dtype=torch.bool).tril(-4)
+    return torch.where(outside, least, mask)
+
+
+def padded_too(n: int) -> Tensor:
+    """A causal mask, and one of padding by numbers that are not known."""
+    lengths = torch.rand(1, n, device="meta") > 0
+    causal = torch.arange(n, device="meta")[:, None] >= torch.arange(n, device="meta")
+    return torch.zeros(n, n, device="meta").masked_fill((causal & lengths).logical_not(), float("-inf"))
+
+
+@pytest.mark.parametrize(
+    ("mask", "causal", "window"), [(overlaid, ABOVE, BEHIND), (padded_too, ABOVE, 0)], ids=["overlaid", "padded too"]
+)
+def test_masks_of_numbers_are_added(mask: Callable[[int], Tensor], causal: int, window: int) -> None:
+    class Added(nn.Module):
+        def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            return (q @ k.transpose(-1, -2) + mask(q.shape[-2])).softmax(-1) @ v
+
+    totals_ = report(Added(), [(N, H, T, D)] * 3).totals
+    hidden = totals_["causal_hidden_macs"], totals_["window_hidden_macs"]
+    assert hidden == (2 * N * H * D * causal, 2 * N * H * D * window)
