@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
 from archcalc.analyses.metrics import LAW, known_to, metric_named
 from archcalc.engine.setup import Keywords, Setup, setup_from
 from archcalc.engine.subject import Subject
 from archcalc.errors import WrongUse
+from archcalc.python_words import in_python
 from archcalc.tracing import Trace
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def with_keywords(function: F) -> F:
-    """Show the keywords one by one in the signature, where help and completion look for them."""
+    """Show the keywords one by one in the signature, where help and completion look for them; errors name them."""
     signature = inspect.signature(function)
     kept = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
     shown = [
@@ -48,8 +50,14 @@ def with_keywords(function: F) -> F:
         )
         for name, kind in ((name, ref.__forward_arg__) for name, ref in Keywords.__annotations__.items())
     ]
-    function.__signature__ = signature.replace(parameters=[*kept, *shown])  # type: ignore[attr-defined]
-    return function
+
+    @wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with in_python():
+            return function(*args, **kwargs)
+
+    run.__signature__ = signature.replace(parameters=[*kept, *shown])  # type: ignore[attr-defined]
+    return cast("F", run)
 
 
 @with_keywords
@@ -144,7 +152,8 @@ def largest_batch(
     from archcalc.studies.largest_batch import largest_batch as study
     from archcalc.studies.largest_batch import parse_budget
 
-    return study(Subject(model, inputs), setup_from(how), parse_budget(str(memory)))
+    budget = memory if isinstance(memory, int) and memory > 0 else parse_budget(str(memory))
+    return study(Subject(model, inputs), setup_from(how), budget)
 
 
 @with_keywords

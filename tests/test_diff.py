@@ -307,3 +307,60 @@ def test_wrong_use_ends_in_a_sentence(arguments: list[str], code: int, said_: st
     ran = run(*arguments)
     assert (ran.code, ran.out) == (code, "")
     assert said_ in ran.err
+
+
+# ---- descriptions and inputs ---------------------------------------------------------------------
+
+TINY = """from torch import nn
+class Net(nn.Module):
+    def __init__(self, stride=2, bias=True, kernel=3):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, kernel, stride=stride, bias=bias)
+    def forward(self, image, scale=None):
+        return self.conv(image)
+class Renamed(Net):
+    def forward(self, picture):
+        return self.conv(picture)
+"""
+
+
+@pytest.mark.parametrize(
+    ("new", "what"),
+    [
+        ("Net(stride=(1,2))", "Conv2d: stride (2, 2) → (1, 2)"),
+        ("Net(bias=False)", "Conv2d: new bias=False"),
+        ("Net(kernel=(1,3),stride=1)", "Conv2d: kernel_size (3, 3) → (1, 3), stride (2, 2) → (1, 1)"),
+    ],
+)
+def test_a_change_of_a_description_is_told_part_by_part(new: str, what: str, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(TINY)
+    old, new = f"{tmp_path}/net.py:Net", f"{tmp_path}/net.py:{new}"
+    forth = json.loads(run("diff", old, new, "-i", "1x3x9x9", "--json").out)
+    assert [row["what"] for row in forth["rows"] if row["path"]] == [what]
+    back = json.loads(run("diff", new, old, "-i", "1x3x9x9", "--json").out)
+    assert "→ bias" not in back["rows"][0]["what"]
+    if "bias" in what:
+        assert back["rows"][0]["what"] == "Conv2d: gone bias=False"
+
+
+@pytest.mark.parametrize("new", ["Net", "Renamed"])
+def test_a_model_without_inputs_takes_those_of_the_snapshot(new: str, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(TINY)
+    file, net = str(tmp_path / "net.json"), f"{tmp_path}/net.py"
+    run("snapshot", f"{net}:Net", "-i", "2x3x9x9", "--dtype", "bfloat16", "-o", file)
+    for sides in ((file, f"{net}:{new}"), (f"{net}:{new}", file)):
+        ran = run("diff", *sides, "--json")
+        assert ran.code == 0, ran.err
+        answer = json.loads(ran.out)
+        assert [side["inputs"][0].partition("=")[2] for side in (answer["old"], answer["new"])] == [
+            "bfloat16:2x3x9x9"
+        ] * 2
+        assert answer["totals"]["changed"] == (new == "Renamed")  # the class of the root
+    assert run("diff", file, f"{net}:Net", "-i", "1x3x9x9", "--exit-code").code == 1  # what is given goes first
+
+
+def test_a_network_is_compared_on_the_inputs_of_its_snapshot(tmp_path: Path) -> None:
+    file = str(tmp_path / "net.json")
+    run("snapshot", "resnet-20", "--batch", "4", "-o", file)
+    assert "no layer changed" in run("diff", file, "resnet-20").out
+    assert "1x3x32x32" in run("diff", file, "resnet-20", "--batch", "1").out

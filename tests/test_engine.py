@@ -184,7 +184,7 @@ def test_a_module_without_inputs_names_the_arguments_of_forward() -> None:
     with pytest.raises(NeedsInput) as caught:
         archcalc.trace(TwoTower())
     assert "forward(image, tokens, mask=None)" in caught.value.message
-    assert "-i image=1x3x224x224 -i tokens=int64:1x128" in caught.value.hint
+    assert "inputs={'image': '1x3x224x224', 'tokens': 'int64:1x128'}" in caught.value.hint
 
 
 def test_empty_inputs_are_legal_where_torch_takes_them() -> None:

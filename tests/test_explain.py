@@ -1,10 +1,11 @@
 """What `explain` says: every formula gives the figure that was counted, for every layer of the catalogue."""
 
 import json
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from archcalc.analyses.explain import lines as explain
 from archcalc.analyses.explain.formula_templates import value
@@ -52,6 +53,10 @@ TORCH = [
     ("batch-norm", nn.BatchNorm2d(4, affine=False), (2, 4, 3, 3)),
     ("layer-norm", nn.LayerNorm((3, 4)), (2, 3, 4)),
     ("layer-norm", nn.LayerNorm(4, bias=False), (2, 3, 4)),
+    ("layer-norm", nn.LayerNorm(4, elementwise_affine=False), (2, 3, 4)),
+    ("group-norm", nn.GroupNorm(2, 4), (2, 4, 3, 3)),
+    ("group-norm", nn.GroupNorm(2, 4, affine=False), (2, 4, 5)),
+    ("batch-norm", nn.BatchNorm3d(4, track_running_stats=False), (2, 4, 2, 3, 3)),
     ("max-pool2d", nn.MaxPool2d(3, 2, ceil_mode=True), (1, 2, 10, 12)),
     ("avg-pool2d", nn.AvgPool2d((2, 3), padding=(1, 0)), (1, 2, 10, 12)),
     ("global-avg-pool", nn.AdaptiveAvgPool2d(1), (1, 2, 10, 12)),
@@ -66,12 +71,56 @@ TORCH = [
 ]
 
 
+@pytest.mark.parametrize("mode", ["eval", "train"])
 @pytest.mark.parametrize(("kind", "module", "shape"), TORCH, ids=[f"{k}-{n}" for n, (k, _, _) in enumerate(TORCH)])
-def test_torch_layers_have_kinds(kind: str, module: nn.Module, shape: tuple[int, ...]) -> None:
-    made = report(module, shape)
+def test_torch_layers_have_kinds(kind: str, module: nn.Module, shape: tuple[int, ...], mode: str) -> None:
+    made = report(module, shape, mode=mode)
     found = explain.kind_of(made, made.root)
     assert found is not None
     assert found.name == kind
+    figures = {line.figure for line in explain.lines(made, made.root)}
+    offered = {figure for figure, _ in found.formulas}
+    assert ("elementwise" in figures) == ("elementwise" in offered and made.totals["elementwise_flops"] > 0)
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "mode", "figures"),
+    [
+        # 2·4 parameters; 2·4 + 1 buffers; 2·4·3·3 = 72 elements, 2 or 5 operations each, and a counter
+        (nn.BatchNorm2d(4), (2, 4, 3, 3), "eval", {"params": 8, "buffers": 9, "elementwise": 144}),
+        (nn.BatchNorm2d(4), (2, 4, 3, 3), "train", {"params": 8, "buffers": 9, "elementwise": 361}),
+        (nn.GroupNorm(2, 4), (2, 4, 3, 3), "train", {"params": 8, "elementwise": 360}),
+        # no formula of their own: parameters by name, 5·3·4 + 5, and every op
+        (nn.Bilinear(3, 4, 5), [(2, 3), (2, 4)], "train", {"params": 65, "_trilinear, MACs": 120, "add": 10}),
+        (nn.PReLU(4), (2, 4, 3), "eval", {"params": 4, "_prelu_kernel": 24}),
+        (
+            nn.InstanceNorm2d(4, affine=True, track_running_stats=True),
+            (2, 4, 3, 3),
+            "train",
+            {"params": 8, "buffers": 9},
+        ),
+    ],
+)
+def test_what_every_layer_has_is_said_in_both_modes(
+    module: nn.Module, shape: Any, mode: str, figures: dict[str, int]
+) -> None:
+    made = report(module, shape, mode=mode)
+    told = {line.figure: line.value for line in explain.lines(made, made.root)}
+    assert {figure: told.get(figure) for figure in figures} == figures
+
+
+def test_work_that_a_kind_does_not_know_leaves_its_other_formulas() -> None:
+    """A convolution that also squares its output: the formulas stay, and elementwise work is told op by op."""
+
+    class Conv2d(nn.Conv2d):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x).square()
+
+    made = report(Conv2d(3, 4, 3), (1, 3, 5, 5))
+    told = {line.figure: line.value for line in explain.lines(made, made.root)}
+    # 4·3·3·3 + 4 parameters; 3x3 places · 4 · 27 MACs; 36 biases and 36 squares
+    assert (told["params"], told["MACs"], told["H', W'"], told["pow"]) == (112, 972, 3, 36)
+    assert "elementwise" not in told
 
 
 def test_torch_attention_has_the_formula_of_the_definition() -> None:

@@ -115,6 +115,7 @@ def test_a_network_that_needs_two_samples_begins_with_two(tmp_path: Path) -> Non
     [
         (["--fit", "plenty"], "write  --fit 24GiB"),
         (["--fit", "0GiB"], "write  --fit 24GiB"),
+        (["--fit", "24"], "write  --fit 24GiB  (2^30 bytes each),  24GB  or  24B"),
         (["--fit", "-3GiB"], "write  --fit 24GiB"),
         (["--fit", "1GiB", "--batch", "4"], "leave one of them out"),
     ],
@@ -202,3 +203,32 @@ def test_a_llama_of_70_billion_parameters_gets_its_bill_here() -> None:
     assert optimizer == 2 * weights
     assert peak > 4 * weights  # weights, gradients, two averages
     assert grown < 1_000_000  # KiB
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        ("8M", "7.629 MiB (8,000,000 bytes): the largest batch"),  # 8,000,000 / 2^20 = 7.629
+        ("8MiB", "8.000 MiB: the largest batch"),
+        ("8000000B", "7.629 MiB (8,000,000 bytes): the largest batch"),
+    ],
+)
+def test_decimal_and_binary_sizes_are_told_apart(size: str, said: str) -> None:
+    ran = run("memory", "resnet-20", "--fit", size, "--depth", "0")
+    assert said in ran.out
+    assert "nothing of it is set aside for what is not counted" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("model", "knobs"),
+    [
+        ("transformer", "--set src_len=64 --set tgt_len=64"),
+        ("attention", "(heads, d_k, d_v, n, m): write  --set KNOB=VALUE"),
+    ],
+)
+def test_a_length_that_is_a_knob_is_named(model: str, knobs: str) -> None:
+    ran = run("memory", model, "--seq-len", "64")
+    assert ran.code == 2
+    assert "--seq-len does not apply" in ran.err
+    assert knobs in ran.err
+    assert "knobs" not in run("memory", "resnet-20", "--seq-len", "64").err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import inspect
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -229,3 +230,43 @@ def test_a_diff_with_a_training_step_compares_its_peaks():
         peak = archcalc.analyze(model, (1, 3, 8, 8), train=True).totals["peak_bytes"]
         assert snapshot.totals["train_peak_bytes"] == peak
     assert "training step" in str(difference)
+
+
+@pytest.mark.parametrize(
+    ("call", "message", "hint"),
+    [
+        (
+            lambda: archcalc.analyze("transformer", seq_len=7),
+            "seq_len does not apply",
+            "knobs={'src_len': 64, 'tgt_len': 64}",
+        ),
+        (lambda: archcalc.largest_batch("resnet-20", "24"), "'memory=24' has no unit.", "write  memory=24GiB"),
+        (
+            lambda: archcalc.largest_batch("resnet-20", "2GiB", batch=3),
+            "memory finds the batch, and batch gives it",
+            "",
+        ),
+        (lambda: archcalc.analyze(nn.Bilinear(3, 4, 5)), "Bilinear needs an input", "try  inputs={'input1': "),
+        (lambda: archcalc.analyze(nn.Linear(3, 4)), "Linear needs an input", "try  inputs='1x3x224x224'"),
+        (
+            lambda: archcalc.analyze("resnet-20", setup=archcalc.Setup(inputs=("1x3x8x8",)), size=5),
+            "size and seq_len do not combine with inputs.",
+            "write the shape into  inputs",
+        ),
+        (
+            lambda: archcalc.analyze("resnet-20", train=archcalc.Training(checkpoint=("x",))),
+            "no layer matches 'checkpoint x'",
+            "it has  conv1",
+        ),
+    ],
+)
+def test_errors_name_keywords_and_no_options(call: Any, message: str, hint: str) -> None:
+    with pytest.raises(archcalc.ArchcalcError) as error:
+        call()
+    assert message in error.value.message
+    assert hint in error.value.hint
+    assert not re.search(r"(?<![\w-])--?[a-z]", str(error.value))
+
+
+def test_bytes_of_memory_need_no_unit_as_a_number() -> None:
+    assert archcalc.largest_batch(nn.Linear(4, 4, bias=False), 64 + 32 * 10, (1, 4)).fit.batch == 10

@@ -1,5 +1,8 @@
 """Shapes: the rule with its numbers, strides and receptive fields against known values and against gradients."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -159,6 +162,62 @@ def test_pooling_without_keeping_the_dimensions_sees_everything() -> None:
 
     made = analyze(archcalc.trace(Net(), (1, 2, 5, 5)), (Shapes(),))
     assert made.record(Walk).steps[0].field == (None,)
+
+
+class Masked(nn.Module):
+    """A convolution over an image whose pixels a mask hides; `slides` also slides the window over the mask."""
+
+    def __init__(self, slides: bool) -> None:
+        super().__init__()
+        self.conv, self.slides = nn.Conv2d(3, 4, 3), slides
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        y = self.conv(x.masked_fill(mask, 0.0))
+        return y * nn.functional.max_pool2d(mask.to(x.dtype), 3, 1) if self.slides else y
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "field"),
+    [
+        ("attention", None, []),  # queries, keys and values have rank 4, and so has the mask
+        ("encoder-layer", None, []),
+        ("gpt2", None, []),
+        (nn.Sequential(nn.Flatten(), nn.Linear(48, 2)), (1, 3, 4, 4), []),
+        (nn.ReLU(), (1, 3, 4, 4), [1, 1]),
+        (nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3)), (1, 3, 8, 8), [3, 3]),
+        ("se-block", None, [None, None]),  # its matrices read an average over the map
+        (Masked(False), ["1x3x8x8", "bool:1x1x8x8"], [3, 3]),
+        (Masked(True), ["1x3x8x8", "bool:1x1x8x8"], [3, 3]),
+    ],
+)
+def test_only_maps_have_a_receptive_field(model: Any, inputs: Any, field: list[int | None]) -> None:
+    made = analyze(archcalc.trace(model, inputs), (Shapes(),))
+    assert made.totals["receptive_field"] == field
+    assert bool(field) == any(step.field for step in made.record(Walk).steps)
+
+
+def test_a_page_without_maps_has_no_columns_for_them() -> None:
+    assert "field" not in run("shapes", "attention").out
+    assert "receptive field 435 px" in run("shapes", "resnet-18").out
+
+
+@pytest.mark.parametrize(
+    ("forward", "shape", "why"),
+    [
+        (lambda x: x.view(2, 3, 4), (1, 2, 3, 4), "1 dim of size 1 dropped"),
+        (lambda x: x.view(1, 1, 2, 3), (2, 3), "2 dims of size 1 added"),
+        (lambda x: x.view(2, 12), (2, 3, 4), "3·4 = 12 elements"),
+        (lambda x: x.split(5, 1)[0], (2, 5), "same shape"),
+        (lambda x: x.split(2, 1)[0], (2, 5), "5 = 2 + 2 + 1 along dim 1"),
+    ],
+)
+def test_rules_say_something(forward: Callable[[Tensor], Tensor], shape: tuple[int, ...], why: str) -> None:
+    class Net(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return forward(x)
+
+    (step,) = analyze(archcalc.trace(Net(), shape), (Shapes(),)).record(Walk).steps
+    assert step.why == why
 
 
 def test_tokens_have_no_receptive_field() -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
 from archcalc.analyses.tool_conventions import fvcore_habit, ptflops_habit, thop_habit, torch_habit
 from archcalc.errors import WrongUse
-from archcalc.ops.causal import hidden_macs
+from archcalc.ops.causal import Hidden, hidden_macs
 from archcalc.ops.registry import macs_of
 from archcalc.tracing import Trace
 
@@ -23,6 +24,8 @@ class Convention:
     name: str
     words: str
     count: Callable[[Trace], Mapping[int, int]]
+    of_masks: str = ""
+    """The kind of mask that it looks for, if it differs from ours by masks alone."""
 
 
 def contractions(trace: Trace) -> dict[int, int]:
@@ -33,9 +36,28 @@ def contractions(trace: Trace) -> dict[int, int]:
 
 def half_causal(trace: Trace) -> dict[int, int]:
     """Every contraction, without the products that a causal mask hides."""
+    return _without(trace, lambda share: share.causal)
+
+
+def windowed(trace: Trace) -> dict[int, int]:
+    """Every contraction, without the products that a causal mask or a sliding window hides."""
+    return _without(trace, lambda share: share.causal + share.window)
+
+
+def hidden_products(trace: Trace) -> tuple[int, int]:
+    """MACs that causal masks hide, and those that sliding windows hide beside them."""
+    exact = contractions(trace)
+    shares = [(exact[number], share) for number, share in hidden_macs(trace).items() if number in exact]
+    return (
+        sum(int(macs * share.causal) for macs, share in shares),
+        sum(int(macs * share.window) for macs, share in shares),
+    )
+
+
+def _without(trace: Trace, share_of: Callable[[Hidden], Fraction]) -> dict[int, int]:
     hidden = hidden_macs(trace)
     return {
-        number: int(count * (1 - hidden[number])) if number in hidden else count
+        number: count - int(count * share_of(hidden[number])) if number in hidden else count
         for number, count in contractions(trace).items()
     }
 
@@ -51,7 +73,15 @@ CONVENTIONS = {
     convention.name: convention
     for convention in (
         Convention("archcalc", OURS, contractions),
-        Convention("half-causal", f"{OURS}; products that a causal mask hides are left out", half_causal),
+        Convention(
+            "half-causal", f"{OURS}; products that a causal mask hides are left out", half_causal, "causal mask"
+        ),
+        Convention(
+            "windowed",
+            f"{OURS}; products that a causal mask or a sliding window hides are left out",
+            windowed,
+            "sliding window",
+        ),
         _of("torch", "as torch's FlopCounterMode: contractions of the ops it has formulas for", torch_habit),
         _of(
             "fvcore",

@@ -8,14 +8,22 @@ from math import prod
 from typing import ClassVar
 
 from archcalc.analyses.report import Finding
+from archcalc.analyses.weights import OfType, by_type, element_size, unregistered
 from archcalc.tracing import Trace
 
 KEYS = ("params", "trainable_params", "buffers", "params_bytes", "buffers_bytes")
 
 
 @dataclass(frozen=True)
+class ByType:
+    """Parameters and buffers by their types, those with the most bytes first."""
+
+    types: tuple[OfType, ...]
+
+
+@dataclass(frozen=True)
 class Params:
-    """Elements and bytes of parameters and buffers, at the module that registered them first."""
+    """Elements and bytes of parameters and buffers, at the module that registered them first. Record: ByType."""
 
     of_steps: ClassVar[bool] = False
 
@@ -37,17 +45,4 @@ class Params:
             figures["trainable_params"] += elements * parameter.trainable
             if len(parameter.names) > 1:
                 ties.append(f"{' = '.join(parameter.names)} is one tensor and counted once")
-        return Finding(KEYS, own, notes=tuple(ties))
-
-
-def element_size(dtype: str) -> int:
-    """Bytes of one element.
-
-    >>> element_size("float32"), element_size("bfloat16"), element_size("bool")
-    (4, 2, 1)
-    """
-    sizes = {"bool": 1, "complex64": 8, "complex128": 16, "complex32": 4, "bfloat16": 2}
-    if dtype in sizes:
-        return sizes[dtype]
-    digits = "".join(c for c in dtype.removeprefix("float8").partition("_")[0] if c.isdigit())
-    return int(digits) // 8 if digits else 1
+        return Finding(KEYS, own, notes=(*ties, *unregistered(trace)), record=ByType(by_type(trace)))

@@ -178,7 +178,7 @@ def assemble(trace: Trace, findings: Sequence[Finding]) -> Report:
         totals |= finding.totals
         records |= {} if finding.record is None else {type(finding.record): finding.record}
     totals |= {key: sum(figures[key] for figures in own.values()) for key in keys}
-    notes = (*trace.notes, *(note for finding in findings for note in finding.notes))
+    notes = tuple(dict.fromkeys((*trace.notes, *(note for finding in findings for note in finding.notes))))
     return Report(trace, _tree(trace, own, keys), totals, notes, records)
 
 

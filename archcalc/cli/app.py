@@ -27,9 +27,9 @@ Examples:
   archcalc summary mynet.py:Net -i 1x3x224x224
   archcalc flops timm:vit_base_patch16_224
 
-A MODEL is a NAME of the catalogue, package.module:EXPR, path/to/file.py:EXPR, torchvision:NAME, timm:NAME,
-hf:ORG/NAME, hf:path/to/config.json, hf:bert or a stored trace.json; EXPR is a module, a class or a function, called or
-not with plain values: mynet:make(width=2).
+A MODEL is a NAME of the catalogue, NAME[knob=value], package.module:EXPR, path/to/file.py:EXPR, torchvision:NAME,
+timm:NAME, hf:ORG/NAME, hf:path/to/config.json, hf:bert or a stored trace.json; EXPR is a module, a class or a function,
+called or not with plain values: mynet:make(width=2).
 """
 
 

@@ -127,6 +127,14 @@ class Network:
         """The inputs of the network with these knobs."""
         return self.inputs(config) if callable(self.inputs) else self.inputs
 
+    def knobs_of_inputs(self, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """The knobs that the shapes of the inputs depend on."""
+        if not callable(self.inputs):
+            return ()
+        own = self.inputs(config)
+        numbers = [knob for knob, value in config.items() if type(value) is int]
+        return tuple(knob for knob in numbers if self.inputs({**config, knob: config[knob] + 1}) != own)
+
     def configured(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """The knobs with `settings` in place; UnknownKnob or BadKnob for what does not fit."""
         config = self.config

@@ -30,6 +30,7 @@ ATTENTION = Op(
     "_scaled_dot_product_cudnn_attention",
     "_scaled_dot_product_fused_attention_overrideable",
     work=Work("a scaling and a softmax of the scores", _scaled_softmax),
+    causal=Causal.FUSED,
 )
 POSITIONS_FIRST = Op("_flash_attention_forward", "_efficient_attention_forward")
 ATTENTION_BACKWARD = Op(

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 from archcalc.ops.axes import GLOBAL, LOST, NEUTRAL, WHOLE, Axis, Field, Seen
 from archcalc.ops.call_view import CallView
+from archcalc.ops.reductions import EACH_INPUT
 from archcalc.ops.registry import known
 from archcalc.tracing import Shape, Trace
 
@@ -13,21 +14,46 @@ from archcalc.tracing import Shape, Trace
 def fields(trace: Trace) -> list[Field]:
     """For each tensor its field when it was last written, in the order of the trace's tensors.
 
-    Inputs of rank 4 and 5 are N, C, then space; of rank 3 where a convolution or pooling reads them. Others have no
-    place in space.
+    Inputs that are maps are N, C, then space. Others have no place in space.
     """
     fields_: list[Field] = [NEUTRAL] * len(trace.tensors)
-    read = {t for call in trace.calls if "conv" in call.op or "pool" in call.op for t in call.tensors()}
     for tensor in trace.input_tensors:
         rank = len(trace.shape(tensor))
-        spatial = rank in (4, 5) or (rank == 3 and tensor in read)
-        fields_[tensor] = (None, None, *(Axis(1, Fraction(1)) for _ in range(rank - 2))) if spatial else LOST
+        spatial = (None, None, *(Axis(1, Fraction(1)) for _ in range(rank - 2)))
+        fields_[tensor] = spatial if _is_map(trace, tensor) else LOST
     for call in trace.calls:
         view = CallView(trace, call)
         seen = [(fields_[t], trace.shape(t)) for t in call.tensors() if fields_[t] is not NEUTRAL]
         for tensor in call.outputs:
             fields_[tensor] = _after(view, seen, trace.shape(tensor))
     return fields_
+
+
+WINDOWS = ("conv", "pool", "upsample", "im2col", "grid_sampler")
+"""Parts of the names of ops that read an input as a map."""
+
+
+def _is_map(trace: Trace, tensor: int) -> bool:
+    """Whether an input is a map: of rank 3 if a window slides over it, of rank 4 or 5 unless it is read otherwise.
+
+    Queries, keys and masks of attention have rank 4 as images do; but a matrix product reads them, and truth values
+    mask, and no window slides over them.
+    """
+    rank = len(trace.shape(tensor))
+    if rank not in (3, 4, 5):
+        return False
+    made, multiplied = {tensor}, False
+    for call in trace.calls:
+        if made.isdisjoint(call.tensors()):
+            continue
+        op = known(call.op)
+        if any(word in call.op for word in WINDOWS):
+            return True
+        if op is not None and op.formula is not None:
+            multiplied = True
+        elif rank > 3 and (op is None or op.work is not EACH_INPUT):
+            made.update(call.outputs)
+    return rank > 3 and not multiplied and trace.tensors[tensor].dtype != "bool"
 
 
 def _after(call: CallView, seen: Seen, shape: Shape) -> Field:

@@ -30,7 +30,8 @@ Op(
     *"""
     _aminmax _ctc_loss _cummax_helper _cummin_helper _is_all_true _is_any_true _unique _unique2 aminmax argmax argmin
     argsort bincount bucketize count_nonzero cummax cummin cumprod dist histc index_add index_reduce kthvalue
-    linalg__powsum linalg_vector_norm logcumsumexp median mode nanmedian nansum nll_loss2d_forward nll_loss_forward norm scatter_add
+    linalg__powsum linalg_vector_norm logcumsumexp median mode nanmedian nansum nll_loss2d_forward nll_loss_forward
+    norm scatter_add
     scatter_reduce searchsorted segment_reduce sort std_mean topk trace unique_consecutive unique_dim
     """.split(),
     work=EACH_INPUT,

@@ -55,13 +55,11 @@ def passes(number: int) -> Work:
 
 
 class Causal(Enum):
-    """The part that an op can have in causal attention."""
+    """The part that an op can have in masked attention; FUSED is all of it."""
 
     PRODUCT = auto()
     SOFTMAX = auto()
-    COMPARISON = auto()
-    POSITIONS = auto()
-    MASK = auto()
+    FUSED = auto()
 
 
 class Op:

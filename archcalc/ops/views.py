@@ -40,6 +40,9 @@ def view_reason(call: CallView) -> str:
     if call.output == call.inputs[0]:
         return ""
     before, after = differing(call.inputs[0], call.output)
+    if prod(before) == prod(after) == 1:
+        number = abs(len(before) - len(after))
+        return f"{number} dim{'s' * (number > 1)} of size 1 {'dropped' if len(before) > len(after) else 'added'}"
     left, right = ("·".join(map(str, part)) or "1" for part in (before, after))
     return f"{left} = {right} elements" if prod(before) == prod(after) else f"{prod(call.output)} elements"
 
@@ -105,6 +108,8 @@ def slice_field(call: CallView, seen: Seen, shape: Shape) -> Field:
 def split_reason(call: CallView) -> str:
     """One size is divided."""
     d = dim_of(call, len(call.inputs[0]))
+    if call.output == call.inputs[0]:
+        return ""
     if len(call.output) < len(call.inputs[0]):
         return f"dim {d} taken apart into {len(call.outputs)}"
     return f"{call.inputs[0][d]} = {' + '.join(str(shape[d]) for shape in call.outputs)} along dim {d}"

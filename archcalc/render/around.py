@@ -8,6 +8,8 @@ from typing import Any
 
 from archcalc.analyses.report import Report
 from archcalc.analyses.shapes import Walk
+from archcalc.analyses.weights import types_in_words
+from archcalc.engine.load.references import BuiltIn, parse
 from archcalc.render.document import Document, Table, field_text
 from archcalc.render.layers import Selection
 from archcalc.text import units
@@ -33,8 +35,10 @@ def head(report: Report) -> list[str]:
     settings = "".join(f" · {knob}={setting(value)}" for knob, value in trace.model.settings.items())
     if trace.assumptions["mode"] == DEFINITION:
         return [f"{trace.model.name} · {source}{settings} · from the definition: no input, no run", *report.notes]
-    data = f" · with data (seed {trace.assumptions['seed']})" if trace.assumptions.get("data") else ""
-    line = f"{trace.model.name} · {source}{settings} · input {inputs or 'none'} · {trace.assumptions['mode']}{data}"
+    types = types_in_words(trace)
+    own = f" · {types} weights" if types != trace.assumptions["dtype"] else ""
+    own += f" · with data (seed {trace.assumptions['seed']})" if trace.assumptions.get("data") else ""
+    line = f"{trace.model.name} · {source}{settings} · input {inputs or 'none'} · {trace.assumptions['mode']}{own}"
     return [line, *_field_line(report), *report.notes]
 
 
@@ -70,7 +74,7 @@ def envelope(report: Report, totals: Mapping[str, Any]) -> dict[str, Any]:
             {"name": given.name, "dtype": given.dtype, "shape": list(given.shape), "from": given.origin}
             for given in trace.inputs
         ],
-        "assumptions": dict(trace.assumptions),
+        "assumptions": {**trace.assumptions, "weights": types_in_words(trace)},
         "totals": dict(totals),
         "notes": list(report.notes),
     }
@@ -120,7 +124,10 @@ def as_typed(trace: Trace) -> str:
     """The model and its settings as they are typed behind a command."""
     model = trace.model
     parts = [shlex.quote(model.reference)]
-    parts += [f"--set {shlex.quote(f'{knob}={setting(value)}')}" for knob, value in model.settings.items()]
+    reference = parse(model.reference) if model.source == "builtin" else None
+    inside = reference.knobs if isinstance(reference, BuiltIn) else {}
+    beside = {knob: value for knob, value in model.settings.items() if knob not in inside}
+    parts += [f"--set {shlex.quote(f'{knob}={setting(value)}')}" for knob, value in beside.items()]
     dtype = str(trace.assumptions["dtype"])
     parts += [f"-i {shlex.quote(_option(given, dtype))}" for given in trace.inputs if given.origin in GIVEN]
     origins = sorted({given.origin for given in trace.inputs if given.origin.startswith("--inputs ")})

@@ -41,7 +41,7 @@ PAGES: dict[type, Callable[[Any, Selection], Document]] = {
     Fitted: _fitted,
     Snapshot: _snapshot,
     Comparison: lambda comparison, _: diff.diff(comparison),
-    SideBySide: lambda compared, _: compare.compare(compared.reports),
+    SideBySide: lambda compared, _: compare.compare(compared),
     Explanation: lambda explanation, _: explain.explanation(explanation.report, explanation.layer),
     Laws: lambda laws, _: law.laws(laws),
     Swept: lambda swept, _: sweep.sweep(swept),

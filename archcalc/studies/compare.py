@@ -11,6 +11,8 @@ from archcalc.analyses import Flops, Memory, Params, Report, analyze
 from archcalc.engine.setup import Setup
 from archcalc.engine.subject import Subject
 from archcalc.text.faces import Shown
+from archcalc.text.spelling import setting
+from archcalc.tracing import Model
 
 if TYPE_CHECKING:
     from archcalc.engine.subject import AnyModel
@@ -24,9 +26,41 @@ class SideBySide(Shown):
 
     reports: Sequence[Report]
 
+    @property
+    def names(self) -> list[str]:
+        """A name for each model that no other has.
+
+        That of the network or class. Where two have the same: with its settings, else as it was typed, else numbered.
+        """
+        models = [report.trace.model for report in self.reports]
+        names = [model.name for model in models]
+        for longer in (_with_settings, _as_typed):
+            for name in {name for name in names if names.count(name) > 1}:
+                places = [place for place, other in enumerate(names) if other == name]
+                others = [longer(models[place]) for place in places]
+                if len(set(others)) > 1:
+                    for place, other in zip(places, others, strict=True):
+                        names[place] = other
+        return [
+            f"{name} ({names[: place + 1].count(name)})" if names.count(name) > 1 else name
+            for place, name in enumerate(names)
+        ]
+
     def __repr__(self) -> str:
         """The names of the models."""
-        return f"<{' beside '.join(report.trace.model.name for report in self.reports)}>"
+        return f"<{' beside '.join(self.names)}>"
+
+
+def _with_settings(model: Model) -> str:
+    """conv[groups=4]; for code what stands behind the file or module: Net(depth=8)."""
+    if model.source == "python":
+        return model.reference.partition(".py:" if ".py:" in model.reference else ":")[2]
+    inside = ",".join(f"{knob}={setting(value)}" for knob, value in model.settings.items())
+    return f"{model.name}[{inside}]" if inside else model.name
+
+
+def _as_typed(model: Model) -> str:
+    return model.reference
 
 
 def side_by_side(models: Sequence[AnyModel | Subject], setup: Setup) -> SideBySide:

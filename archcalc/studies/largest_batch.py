@@ -105,13 +105,18 @@ def _meets(peaks: Mapping[int, int], a: int, b: int, budget: int) -> int:
 
 
 def parse_budget(text: str) -> int:
-    """'24GiB' as bytes; BadInput shows the form."""
+    """'24GiB' as bytes; BadInput shows the form, also for a number without a unit."""
     try:
         budget = parse_size(text)
     except ValueError:
         budget = 0
     if budget < 1:
         raise BadInput(f"'--fit {text}' is not a size of memory.", "write  --fit 24GiB")
+    if text.strip()[-1].isdigit():
+        number = text.strip()
+        raise BadInput(
+            f"'--fit {text}' has no unit.", f"write  --fit {number}GiB  (2^30 bytes each),  {number}GB  or  {number}B"
+        )
     return budget
 
 
@@ -162,16 +167,16 @@ def _report(reference: str | Subject, setup: Setup) -> Report:
 
 def _changes(reference: str | Subject, setup: Setup, report: Report) -> list[Peak]:
     """Each change by itself, and all of them together, with the peak that the same batch then has."""
-    possible = list(_possible(setup, report))
-    setups = [(words, change(setup)) for words, change in possible]
-    peaks = []
-    for words, changed in setups:
-        with suppress(ArchcalcError):  # the model may not run in that precision, or recomputed
-            peaks.append(Peak(words, _report(reference, changed).peak_bytes))
-    helps = [peak for peak in peaks if peak.bytes < report.peak_bytes]
+    helping, helps = [], []
+    for words, change in _possible(setup, report):
+        with suppress(ArchcalcError):  # the model may not run so: in that precision, recomputed, without attention
+            peak = Peak(words, _report(reference, change(setup)).peak_bytes)
+            if peak.bytes < report.peak_bytes:
+                helping.append(change)
+                helps.append(peak)
     if len(helps) > 1:
         with suppress(ArchcalcError):
-            together = reduce(lambda changed, change: change[1](changed), possible, setup)
+            together = reduce(lambda changed, change: change(changed), helping, setup)
             helps.append(Peak("all of these", _report(reference, together).peak_bytes))
     return helps
 

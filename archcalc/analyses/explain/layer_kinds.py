@@ -16,6 +16,8 @@ from archcalc.analyses.explain.window_kinds import (
     read_global_pooling,
     transposed_convolution,
 )
+from archcalc.ops.call_view import integers
+from archcalc.ops.names import base_name
 
 # ---- linear, embedding, normalisation, activation ------------------------------------------------
 
@@ -34,14 +36,21 @@ def _read_embedding(seen: Seen) -> Reading:
 def _read_batch_norm(seen: Seen) -> Reading:
     op = seen.op("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training")
     training = {"training"} if op.attributes.get("training") is True else {"evaluation"}
-    affine, running = {"affine"} & has(seen, "weight", "affine"), has(seen, "running_mean", "running")
+    affine, running = has(seen, "weight", "affine"), has(seen, "running_mean", "running")
+    counted = {"counted"} if running and any(base_name(call.op) == "add" for call in seen.ops) else set()
     numbers = {"C": op.output[1], "elements": prod(op.output)}
-    return numbers, training | affine | running
+    return numbers, training | affine | running | counted
 
 
 def _read_layer_norm(seen: Seen) -> Reading:
-    weight = seen.parameters.get("weight", ())
-    return {"D": prod(weight), "elements": prod(seen.output)}, has(seen, "bias", "bias")
+    sizes = integers(seen.op("native_layer_norm").attributes.get("normalized_shape"))
+    conditions = has(seen, "weight", "affine") | has(seen, "bias", "bias")
+    return {"D": prod(sizes), "elements": prod(seen.output)}, conditions
+
+
+def _read_group_norm(seen: Seen) -> Reading:
+    op = seen.op("native_group_norm")
+    return {"C": op.output[1], "elements": prod(op.output)}, has(seen, "weight", "affine")
 
 
 def _read_elements(seen: Seen) -> Reading:
@@ -180,16 +189,25 @@ KINDS: tuple[Kind, ...] = (
         (
             ("params", "[2 · C if affine]"),
             ("buffers", "[2 · C + 1 if running]"),
-            ("elementwise", "[2 · elements if evaluation] [5 · elements if training]"),
+            ("elementwise", "[2 · elements if evaluation] [5 · elements if training] [+ 1 if counted]"),
         ),
         _read_batch_norm,
-        "statistics over N, H, W for each channel: γ, β are parameters; running mean, variance and a counter buffers",
+        "statistics over N, H, W for each channel: γ, β are parameters; running mean, variance and a counter buffers; "
+        "in training the counter counts batches",
+    ),
+    Kind(
+        "group-norm",
+        ("GroupNorm",),
+        "C channels; elements of the output",
+        (("params", "[2 · C if affine]"), ("elementwise", "5 · elements")),
+        _read_group_norm,
+        "statistics over the channels and positions of a group, for each sample: γ and β, no buffers",
     ),
     Kind(
         "layer-norm",
         ("LayerNorm",),
         "D features of one position; elements of the output",
-        (("params", "D [+ D if bias]"), ("elementwise", "5 · elements")),
+        (("params", "[D if affine] [+ D if bias]"), ("elementwise", "5 · elements")),
         _read_layer_norm,
         "statistics over the D features, for each position of each sample: γ and β, no buffers, the same in training",
     ),

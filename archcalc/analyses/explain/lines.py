@@ -12,8 +12,8 @@ from math import prod
 from archcalc.analyses.explain.formula_templates import in_letters, in_numbers, value
 from archcalc.analyses.explain.layer_kind import Kind, Reading, Seen
 from archcalc.analyses.explain.layer_kinds import BY_TYPE, KINDS
-from archcalc.analyses.params import element_size
 from archcalc.analyses.report import Layer, Report
+from archcalc.analyses.weights import element_size
 from archcalc.ops.names import base_name
 from archcalc.ops.registry import known, macs_of, operations_of
 from archcalc.ops.shape_reasons import why
@@ -86,14 +86,28 @@ def lines(report: Report, layer: Layer) -> list[Line]:
     seen = _seen(report.trace, layer)
     if seen is None:
         return []
-    formulas = _by_kind(report, layer, seen) or [_line(report.trace, call) for call in seen.ops if call.outputs]
+    formulas = _by_kind(report, layer, seen)
+    if formulas is None:
+        formulas = [*_held(report.trace, layer), *(_line(report.trace, call) for call in seen.ops if call.outputs)]
     return [*formulas, *_bytes(seen)]
+
+
+def _held(trace: Trace, layer: Layer) -> Iterator[Line]:
+    """The parameters and buffers of a layer without a formula of its own: by their names, then by their sizes."""
+    prefix = f"{layer.path}." if layer.path else ""
+    for kind, figure in (("parameter", "params"), ("buffer", "buffers")):
+        held = [p for p in trace.parameters if p.kind == kind and p.names[0].startswith(prefix)]
+        shapes = [trace.shape(p.tensor) for p in held]
+        if held:
+            letters_ = " + ".join(p.names[0].removeprefix(prefix) for p in held)
+            numbers = " + ".join(" · ".join(map(str, sizes)) or "1" for sizes in shapes)
+            yield Line(figure, letters_, numbers, sum(map(prod, shapes)))
 
 
 def kind_of(report: Report, layer: Layer) -> Kind | None:
     """The layer's kind, where its formulas give what was counted."""
     seen = _seen(report.trace, layer)
-    return BY_TYPE[layer.type] if seen is not None and _by_kind(report, layer, seen) else None
+    return BY_TYPE[layer.type] if seen is not None and _by_kind(report, layer, seen) is not None else None
 
 
 def unwrapped(layer: Layer) -> Layer:
@@ -159,7 +173,13 @@ def _by_kind(report: Report, layer: Layer, seen: Seen) -> list[Line] | None:
     except (ArithmeticError, LookupError, TypeError, ValueError):
         return None
     made = [line for line in filled if line is not None]
-    return _without_twins(made) if _true(made, layer, seen, reading) else None
+    if not _true(made, layer, seen, reading):
+        return None
+    worked = sum(operations_of(seen.trace, call) or 0 for call in seen.ops)
+    if any(line.figure == "elementwise" and line.value != worked for line in made):  # more is done than the kind knows
+        calls = [_line(seen.trace, call) for call in seen.ops if operations_of(seen.trace, call)]
+        made = [*(line for line in made if line.figure != "elementwise"), *calls]
+    return _without_twins(made)
 
 
 def _filled(figure: str, template: str, reading: Reading) -> Line | None:
@@ -176,20 +196,18 @@ def _filled(figure: str, template: str, reading: Reading) -> Line | None:
 
 
 def _true(made: list[Line], layer: Layer, seen: Seen, reading: Reading) -> bool:
-    """Whether every line gives what was counted, and nothing was counted that no line gives."""
+    """Whether every line but that of elementwise work gives what was counted, and all that was counted has a line."""
     values = {line.figure: line.value for line in made}
     counted = {
         "params": layer.total["params"],
         "MACs": sum(macs_of(seen.trace, call) or 0 for call in seen.ops),
         "buffers": layer.total["buffers"],
     }
-    elementwise = sum(operations_of(seen.trace, call) or 0 for call in seen.ops)
     axes = all(values[figure] == reading[0].get(figure, values[figure]) for figure in values if figure.endswith("'"))
     return (
         axes
         and all(values.get(figure, 0) == number for figure, number in counted.items())
         and values.get("output", shape(seen.output)) == shape(seen.output)
-        and values.get("elementwise", elementwise) == elementwise
     )
 
 

@@ -16,6 +16,7 @@ def compare(model: Models, *, options: Options) -> None:
     Examples:
       archcalc compare resnet-50 densenet-121 shufflenet-v2
       archcalc compare resnet-18 resnet-34 --batch 8 -f md
+      archcalc compare conv 'conv[groups=4]'
       archcalc compare resnet-50 densenet-121 --batch 16 --train --optimizer momentum
     """
     from archcalc.render.pages import compare as page
@@ -23,4 +24,4 @@ def compare(model: Models, *, options: Options) -> None:
 
     compared = side_by_side(model, options.setup)
     demand_complete(compared.reports, options)
-    emit_documents([page.compare(compared.reports)], options)
+    emit_documents([page.compare(compared)], options)

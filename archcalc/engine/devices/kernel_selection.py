@@ -20,6 +20,7 @@ from archcalc.engine.devices.attention import efficient
 from archcalc.engine.devices.autocast import Autocast
 from archcalc.engine.devices.device import Device, Kernel, Wrap
 from archcalc.engine.torch_private import destroy
+from archcalc.errors import WrongUse
 
 
 def check(attention: str, amp: str) -> None:
@@ -34,6 +35,7 @@ class KernelSelection:
     def __init__(self, device: Device, attention: str, amp: str) -> None:
         self.device = device
         self.kernels = device.kernels()
+        self.asked = attention
         self.attention = attention if attention != "auto" else self.kernels.attention.default
         self.autocast = Autocast(amp, device.autocast) if amp else None
         self.taken: Counter[str] = Counter()
@@ -48,7 +50,7 @@ class KernelSelection:
     def installed(self) -> Iterator[None]:
         """The replaced ops, to the end of the block."""
         wraps: dict[str, list[Wrap]] = {name: [wrap] for name, wrap in self.kernels.replaced.items()}
-        if self.attention != "math":
+        if self.attention != "math" or self.asked == "math":
             wraps["scaled_dot_product_attention"] = [self._attend]
         for name, wrap in self.autocast.wrapped() if self.autocast else ():
             wraps.setdefault(name, []).append(wrap)
@@ -67,8 +69,15 @@ class KernelSelection:
         """How attention was computed, as the answer states it."""
         fused = {name: count for name, count in self.taken.items() if name != "math"}
         if not fused:
-            return "unfused"
+            could = self.asked in ("auto", "math") or not self.taken
+            return "unfused" if could else f"unfused: {self.asked} can do none of {self.taken.total()} calls"
         return ", ".join(f"{name} in {count} of {self.taken.total()} calls" for name, count in fused.items())
+
+    def demand_use(self, model: str) -> None:
+        """WrongUse for a kernel of attention that was asked for, if the run did not call attention."""
+        if self.asked != "auto" and not self.taken:
+            message = f"--attention {self.asked} changes nothing: {model} does not call scaled_dot_product_attention."
+            raise WrongUse(message, "leave --attention out; attention that is written out runs as it is written")
 
     def _attend(self, unfused: Kernel) -> Kernel:
         def attention(
@@ -82,7 +91,9 @@ class KernelSelection:
             scale: float | None = None,
             enable_gqa: bool = False,
         ) -> Any:
-            fused = self.kernels.attention.fused(self.attention, query, key, value, attn_mask, dropout_p, enable_gqa)
+            choose, fused = self.kernels.attention.fused, "math"
+            if self.attention != "math":
+                fused = choose(self.attention, query, key, value, attn_mask, dropout_p, enable_gqa)
             self.taken[fused] += 1
             if fused == "math":
                 return unfused(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)

@@ -19,6 +19,7 @@ from typing import Any
 from torch import nn
 
 from archcalc.engine.load.callables import is_library, of_python_itself
+from archcalc.engine.load.config_notes import config_notes
 from archcalc.engine.load.declared_inputs import UNKNOWN, Declaration, inputs_of
 from archcalc.engine.load.references import BuiltIn, Code, Expression, InLibrary
 from archcalc.engine.meta.empty_modules import copy_without_data, settled, without_data
@@ -27,6 +28,7 @@ from archcalc.engine.meta.own_draws import own_draws
 from archcalc.engine.setup import Setup
 from archcalc.errors import ArchcalcError, BadReference, CannotImport, MissingExtra, WrongUse, one_line
 from archcalc.networks import catalogue
+from archcalc.text.spelling import setting
 from archcalc.tracing import Model, plain
 
 CALLS = "name a module, its class, or a function of yours or of an installed package"
@@ -52,7 +54,8 @@ def load(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module], se
     device = OneDevice(CPU)
     with own_draws(setup.seed), device:
         loaded = _loaded(reference, setup)
-    return replace(loaded, named=frozenset(device.named))
+    notes = (*loaded.notes, *config_notes(loaded.module, setup.dtype))
+    return replace(loaded, notes=notes, named=frozenset(device.named))
 
 
 def _loaded(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module], setup: Setup) -> Loaded:
@@ -100,8 +103,15 @@ def _at_hand(module: nn.Module | type[nn.Module], setup: Setup) -> Loaded:
 def _built_in(reference: BuiltIn, setup: Setup) -> Loaded:
     entry, note = catalogue.resolve(reference.name)
     network = catalogue.load(entry)
+    twice = [knob for knob in reference.knobs if knob in setup.knobs]
+    if twice:
+        hint = "set it in one place"
+        raise WrongUse(f"{twice[0]} is given twice: in the brackets of {reference.name} and beside it.", hint)
+    knobs = {**reference.knobs, **setup.knobs}
     length = {"seq_len": setup.seq_len} if setup.seq_len and "seq_len" in network.config else {}
-    config = network.configured({**setup.knobs, **length})
+    if length and "seq_len" in knobs:
+        raise WrongUse("seq_len is given twice: as a knob and as the length of the sequence.", "leave one of them out")
+    config = network.configured({**knobs, **length})
     try:
         with _building(setup):
             module = network.build(**config)
@@ -109,10 +119,16 @@ def _built_in(reference: BuiltIn, setup: Setup) -> Loaded:
         raise
     except Exception as error:  # the knobs are right in kind and wrong in size, such as 10^18 classes
         raise WrongUse(f"{network.name} cannot be built so: {one_line(error)}.", "try smaller knobs") from error
-    settings = {knob: plain(value) for knob, value in setup.knobs.items()}
-    model = Model(reference.name, network.name, "builtin", {k: plain(v) for k, v in config.items()}, settings)
-    module = _without(module, network.name, setup)
-    return Loaded(module, model, Declaration(network.inputs_for(config)), (note,) if note else ())
+    settings = {knob: plain(value) for knob, value in knobs.items()}
+    model = Model(_typed(reference), network.name, "builtin", {k: plain(v) for k, v in config.items()}, settings)
+    declared = Declaration(network.inputs_for(config), knobs=network.knobs_of_inputs(config))
+    return Loaded(_without(module, network.name, setup), model, declared, (note,) if note else ())
+
+
+def _typed(reference: BuiltIn) -> str:
+    """The reference as it is typed."""
+    inside = ",".join(f"{knob}={setting(value)}" for knob, value in reference.knobs.items())
+    return f"{reference.name}[{inside}]" if inside else reference.name
 
 
 def _in_library(reference: InLibrary, setup: Setup) -> Loaded:

@@ -19,11 +19,23 @@ SAMPLES = 16_000
 
 @dataclass(frozen=True)
 class Declaration:
-    """The inputs that a model declares, where they come from in words, and whether forward takes them by name."""
+    """The inputs that a model declares, where they come from in words, and whether forward takes them by name.
+
+    `knobs` are those of the model that the shapes of the inputs depend on.
+    """
 
     inputs: Sequence[Input] = ()
     origin: str = "default"
     by_name: bool = False
+    knobs: Sequence[str] = ()
+
+    @property
+    def instead(self) -> str:
+        """What to type for sizes that are knobs; '' if none is."""
+        if not self.knobs:
+            return ""
+        example = " ".join(f"--set {knob}=64" for knob in self.knobs if knob.endswith("_len")) or "--set KNOB=VALUE"
+        return f"its sizes are knobs ({', '.join(self.knobs)}): write  {example}"
 
 
 UNKNOWN = Declaration()

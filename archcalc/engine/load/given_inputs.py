@@ -154,7 +154,10 @@ def _with_setup(
     args, kwargs = with_tensors((args, kwargs), changed)
     for axis, option in (("batch", "batch"), ("seq_len", "seq_len"), ("height", "size")):
         if axis in sizes_of and axis not in met:
-            raise BadInput(f"{option}={getattr(setup, option)} does not apply: no input has such an axis.", given)
+            raise BadInput(
+                f"{option}={getattr(setup, option)} does not apply: no input has such an axis.",
+                f"{given}\n{declared.instead}".rstrip(),
+            )
     return args, kwargs
 
 

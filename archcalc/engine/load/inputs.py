@@ -97,7 +97,8 @@ def from_declared(declaration: Declaration, setup: Setup) -> list[Spec]:
     ):
         if given is not None and axis not in axes:
             shapes = ", ".join(f"{input_.name}={shape(input_.shape)}" for input_ in declared)
-            raise BadInput(f"{option} does not apply: no input has such an axis.", f"inputs  {shapes}")
+            hint = f"inputs  {shapes}\n{declaration.instead}".rstrip()
+            raise BadInput(f"{option} does not apply: no input has such an axis.", hint)
     specs = []
     for input_ in declared:
         sizes = [values.get(axis) or size for axis, size in zip(input_.axes, input_.shape, strict=True)]

@@ -1,6 +1,7 @@
 """Model references: what the user types, read by its form and never by trial. No torch here.
 
 NAME                    a network of the catalogue
+NAME[knob=value,...]    the same with some knobs set
 package.module:EXPR     EXPR = dotted attributes, called or not with literals: mynet:make(width=2)
 path/to/file.py:EXPR    the same, from a file
 path/to/trace.json      a stored trace
@@ -11,17 +12,19 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from archcalc.errors import BadReference, UnknownModel
+from archcalc.text.spelling import parse_value
 
 
 @dataclass(frozen=True)
 class BuiltIn:
-    """A name of the catalogue."""
+    """A name of the catalogue, and knobs that are set in the reference."""
 
     name: str
+    knobs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,9 @@ def parse(text: str) -> Reference:
     """Read a reference; BadReference says what is wrong with anything else.
 
     >>> parse("resnet-50")
-    BuiltIn(name='resnet-50')
+    BuiltIn(name='resnet-50', knobs={})
+    >>> parse("densenet[block_config=6,12,24,growth_rate=12]").knobs
+    {'block_config': (6, 12, 24), 'growth_rate': 12}
     >>> parse("mynet:make(width=2)").expression.kwargs
     {'width': 2}
     """
@@ -82,6 +87,9 @@ def parse(text: str) -> Reference:
         return InLibrary(text, library, name.strip())
     if text.endswith(".json"):
         return StoredTrace(text)
+    name, bracket, _ = text.partition("[")
+    if bracket and ":" not in text and not {"/", "\\"}.intersection(name):
+        return BuiltIn(name.strip(), _knobs(text))
     head, colon, expression = _split(text)
     if colon and not head.endswith(".py") and ("/" in head or "\\" in head or "" in head.split(".")):
         raise BadReference(text, f"'{head}' is neither a module nor a Python file", "write  path/to/file.py:EXPR")
@@ -92,6 +100,30 @@ def parse(text: str) -> Reference:
     if not text or "/" in text or "\\" in text:
         raise BadReference(text, "no network has a name like that")
     return BuiltIn(text)
+
+
+def _knobs(text: str) -> dict[str, Any]:
+    """The knobs of NAME[knob=value,...]; a part without '=' goes on with the list before it."""
+    name, _, inside = text.partition("[")
+    hint = f"write  {name.strip() or 'NAME'}[knob=value]  or  {name.strip() or 'NAME'}[knob=value,knob=value]"
+    if not inside.endswith("]") or not name.strip():
+        raise BadReference(
+            text, "its brackets are not closed behind a name" if name.strip() else "it has no name", hint
+        )
+    knobs: dict[str, str] = {}
+    knob = ""
+    for part in inside[:-1].split(","):
+        before, equals, value = part.partition("=")
+        if equals:
+            knob = before.strip().replace("-", "_")
+            if not knob or knob in knobs:
+                raise BadReference(text, f"{knob} is given twice" if knob else f"'{part}' names no knob", hint)
+            knobs[knob] = value.strip()
+        elif knob:
+            knobs[knob] += f",{part.strip()}"
+        else:
+            raise BadReference(text, f"'{part}' is not a setting", hint)
+    return {knob: parse_value(value) for knob, value in knobs.items()}
 
 
 def _split(text: str) -> tuple[str, str, str]:

@@ -92,6 +92,7 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None) -> Trace:
     device.named |= loaded.named
     with kernels.installed(), device:
         outputs, drew = _run(go, inputs, recorder)
+    kernels.demand_use(loaded.model.name)
     return replace(
         bare_trace(loaded, recorder, parameters, _assumptions(setup, inputs, kernels)),
         inputs=inputs.described,
@@ -193,10 +194,16 @@ def _recorder(
     from archcalc.engine.record.training_loop import prepare
     from archcalc.engine.record.training_recorder import TrainingRecorder, train
 
-    prepare(module, training, kernels.region)
+    demand_called = prepare(module, training, kernels.region)
     watching = TrainingRecorder(module, kernels, known)
     watching.lengths = setup.lengths
-    return watching, lambda inputs: train(module, inputs, watching, training, kernels)
+
+    def go(inputs: Inputs) -> tuple[int, ...]:
+        outputs = train(module, inputs, watching, training, kernels)
+        demand_called()
+        return outputs
+
+    return watching, go
 
 
 def _run(go: Go, inputs: Inputs, recorder: recording.Recorder) -> tuple[tuple[int, ...], bool]:

@@ -5,7 +5,8 @@ The engine traces it on tensors without data, the bench measures it on real ones
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import nullcontext
 from fnmatch import fnmatchcase
 from typing import Any
@@ -121,22 +122,62 @@ def steps(
     return out
 
 
-def prepare(module: nn.Module, training: Training, region: Region = nullcontext) -> None:
-    """Freeze and checkpoint what the patterns name, on our copy; WrongUse where a pattern names nothing."""
+def prepare(module: nn.Module, training: Training, region: Region = nullcontext) -> Callable[[], None]:
+    """Freeze and checkpoint what the patterns name, on our copy; WrongUse where a pattern names nothing.
+
+    Returns a check for the end of the run: WrongUse if a pattern names only layers that were not called.
+    """
     choices.optimizer(training.optimizer)
     choices.loss(training.loss)
     if training.accumulation < 1:
         raise WrongUse("--grad-accumulation counts batches.", "write  --grad-accumulation 4")
     for pattern in training.frozen:
-        for _, layer in _matching(module, pattern, "--frozen"):
+        layers = list(_matching(module, pattern, "--frozen"))
+        if not any(True for _, layer in layers for _ in layer.parameters()):
+            hint = f"layers with parameters are  {', '.join(_with_parameters(module)[:6])}"
+            raise WrongUse(f"--frozen {pattern} freezes nothing: {layers[0][0]} has no parameters.", hint)
+        for _, layer in layers:
             layer.requires_grad_(False)
+    named: dict[str, list[str]] = {}
+    called: set[str] = set()
     for pattern in training.checkpoint:
-        for _, layer in _matching(module, pattern, "--checkpoint"):
-            layer.forward = _checkpointed(layer.forward, region)
+        outermost = list(_matching(module, pattern, "--checkpoint"))
+        layers = [inside for path, layer in outermost for inside in _callable(path, layer)]
+        named[pattern] = [path for path, _ in layers or outermost]
+        for path, layer in layers:
+            layer.forward = _checkpointed(layer.forward, region, lambda path=path: called.add(path))  # type: ignore[misc]
+    return lambda: _demand_called(module, named, called)
 
 
-def _checkpointed(forward: Any, region: Region) -> Any:
+def _with_parameters(module: nn.Module) -> list[str]:
+    return [name for name, child in module.named_children() if any(True for _ in child.parameters())]
+
+
+def _callable(path: str, layer: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The layer; if it has no forward, as a ModuleList, the outermost layers in it that have one."""
+    if type(layer).forward is not nn.Module.forward:
+        yield path, layer
+        return
+    for name, child in layer.named_children():
+        yield from _callable(f"{path}.{name}", child)
+
+
+def _demand_called(module: nn.Module, named: Mapping[str, Sequence[str]], called: AbstractSet[str]) -> None:
+    """WrongUse for a pattern none of whose layers was called, so that nothing is recomputed."""
+    for pattern, paths in named.items():
+        if not any(path in called for path in paths):
+            path = paths[0]
+            above = path.rpartition(".")[0]
+            inside = any(True for _ in module.get_submodule(path).children())
+            hint = f"name the layers in it:  --checkpoint '{path}.*'" if inside else "leave --checkpoint out"
+            if above and not inside:
+                hint = f"name the layer that uses it:  --checkpoint '{above}'"
+            raise WrongUse(f"--checkpoint {pattern} recomputes nothing: {path} is not called itself.", hint)
+
+
+def _checkpointed(forward: Any, region: Region, note: Callable[[], None]) -> Any:
     def run(*args: Any, **kwargs: Any) -> Any:
+        note()
         with region():  # in backward, too
             return forward(*args, **kwargs)
 

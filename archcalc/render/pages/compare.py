@@ -8,16 +8,20 @@ from typing import Any
 from archcalc.analyses.conventions import OURS
 from archcalc.analyses.flops import Contractions
 from archcalc.analyses.report import Report
+from archcalc.analyses.weights import types_in_words
 from archcalc.render.around import envelope, head, next_commands
 from archcalc.render.assumed import words
 from archcalc.render.columns import MACS_COLUMN, PARAMETERS_COLUMN
 from archcalc.render.document import BYTES, EXACT, NAME, SI, Column, Document, Table
 from archcalc.render.promise import Promise
+from archcalc.studies.compare import SideBySide
+from archcalc.text.spelling import setting
 
 
-def compare(reports: Sequence[Report]) -> Document:
+def compare(compared: SideBySide) -> Document:
     """Models side by side: one row a model for machines, one column a model for people."""
-    rows = [_compared(report) for report in reports]
+    reports, names = compared.reports, compared.names
+    rows = [{"model": name, **_compared(report)} for name, report in zip(names, reports, strict=True)]
     training = bool(reports[0].trace.steps)
     columns = [
         Column("model", "figure", NAME),
@@ -33,11 +37,11 @@ def compare(reports: Sequence[Report]) -> Document:
     ]
     smaller = [column.key for column in columns[1:] if column.key not in ("macs_per_param", "contractions")]
     stars = frozenset(star for column in smaller for star in _stars(rows, column))
-    lines = [f"input of {report.trace.model.name}: {head(report)[0].split(' · input ')[1]}" for report in reports]
-    same = {line.partition(": ")[2] for line in lines}
-    title = [f"input {same.pop()} · ★ smallest"] if len(same) == 1 else ["★ smallest", *lines]
+    inputs = [head(report)[0].split(" · input ")[1] for report in reports]
+    lines = [f"input of {name}: {given}" for name, given in zip(names, inputs, strict=True)]
+    title = [f"input {inputs[0]} · ★ smallest"] if len(set(inputs)) == 1 else ["★ smallest", *lines]
     notes = [note for report in reports for note in report.notes]
-    foot = [f"convention: {OURS}", *_step(reports[0]), *next_commands(reports[0], "summary")]
+    foot = [f"convention: {OURS}", *_step(reports[0]), *_twice(reports), *next_commands(reports[0], "summary")]
     around = {
         "models": [envelope(report, {})["model"] for report in reports],
         "inputs": [envelope(report, {})["inputs"] for report in reports],
@@ -49,12 +53,26 @@ def compare(reports: Sequence[Report]) -> Document:
     return Document("compare", [*title, *notes], [table], foot, around)
 
 
+def _twice(reports: Sequence[Report]) -> list[str]:
+    """What to type for one network at two settings, where a setting was given to both."""
+    models = [report.trace.model for report in reports]
+    twice = next((model for place, model in enumerate(models) if model in models[:place] and model.settings), None)
+    if twice is None:
+        return []
+    knob, value = next(iter(twice.settings.items()))
+    one = (
+        f"{twice.reference}({knob}={value!r})" if twice.source == "python" else f"{twice.name}[{knob}={setting(value)}]"
+    )
+    return [f"--set applies to every model; for one of them write  '{one}'"]
+
+
 def _step(report: Report) -> list[str]:
     """The line that states the settings of a training step."""
     assumptions = report.trace.assumptions
     if not report.trace.steps:
         return []
-    named = {key: assumptions[key] for key in ("dtype", "optimizer", "loss")} | {"attention": "unfused"}
+    named = {key: assumptions[key] for key in ("optimizer", "loss")} | {"attention": "unfused"}
+    named |= {"dtype": types_in_words(report.trace)}
     return [f"training step: {', '.join(words(named))}"]
 
 
@@ -70,7 +88,7 @@ def _compared(report: Report) -> dict[str, Any]:
     calls = report.record(Contractions).calls
     ratio = round(totals["macs"] / totals["params"]) if totals["params"] else None
     figures = {key: totals[key] for key in keys}
-    return {"model": report.trace.model.name, **figures, "macs_per_param": ratio, "contractions": calls}
+    return {**figures, "macs_per_param": ratio, "contractions": calls}
 
 
 PROMISE = Promise(

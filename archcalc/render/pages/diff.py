@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import zip_longest
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from archcalc.analyses.metrics import DIFF, known_to
@@ -111,23 +110,43 @@ def _described(change: Change) -> str:
     if old is None or new is None:
         return (new or old).type if new or old else ""  # type: ignore[union-attr]
     kind = new.type if old.type == new.type else f"{old.type} → {new.type}"
-    before, after = old.extra.split(", "), new.extra.split(", ")
     if old.extra == new.extra or old.type != new.type:
         return kind
-    differing = [(a, b) for a, b in zip_longest(before, after, fillvalue="") if a != b]
-    return f"{kind}: {', '.join(_became(a, b) for a, b in differing)}"
+    return f"{kind}: {', '.join(_changes(_settings(old.extra), _settings(new.extra)))}"
 
 
-def _became(before: str, after: str) -> str:
-    """A part of a description, old and new.
+def _settings(extra: str) -> dict[str, str]:
+    """The parts of a description by their names, or by their places where they have none.
 
-    >>> _became("in_features=64", "in_features=80"), _became("64", "80")
-    ('in_features 64 → 80', '64 → 80')
+    >>> _settings("3, 8, kernel_size=(3, 3), stride=(1, 2)")
+    {'0': '3', '1': '8', 'kernel_size': '(3, 3)', 'stride': '(1, 2)'}
     """
-    name, equals, old = before.partition("=")
-    if equals and after.startswith(f"{name}="):
-        return f"{name} {old} → {after.removeprefix(f'{name}=')}"
-    return f"{before} → {after}"
+    parts, depth = [""], 0
+    for character in extra:
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    named = [part.strip().partition("=") for part in parts if part.strip()]
+    return {name if equals else str(place): value or name for place, (name, equals, value) in enumerate(named)}
+
+
+def _changes(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
+    """What became of each part.
+
+    >>> list(_changes({"0": "64", "stride": "2", "bias": "False"}, {"0": "80", "stride": "2", "dilation": "3"}))
+    ['64 → 80', 'new dilation=3', 'gone bias=False']
+    """
+    for name, value in new.items():
+        title = "" if name.isdigit() else f"{name} "
+        if name not in old:
+            yield f"new {value if name.isdigit() else f'{name}={value}'}"
+        elif old[name] != value:
+            yield f"{title}{old[name]} → {value}"
+    yield from (
+        f"gone {value if name.isdigit() else f'{name}={value}'}" for name, value in old.items() if name not in new
+    )
 
 
 def _outputs(change: Change) -> str:

@@ -100,12 +100,13 @@ _WORDS = {"params": "parameters", "elementwise": "elementwise operations"}
 
 
 def _stacked(lines: Sequence[Line]) -> Table:
-    """Each figure in two lines, letters above numbers."""
+    """Each figure in two lines, letters above numbers; in one, if it has no letters."""
     rows: list[dict[str, Any]] = []
     for line in lines:
         figure = _WORDS.get(line.figure, line.figure)
         value = units.exact(line.value) if isinstance(line.value, int) else line.value
-        rows.append({"figure": figure, "formula": line.letters, "value": None})
+        if line.letters:
+            rows.append({"figure": figure, "formula": line.letters, "value": None})
         rows.append({"figure": figure, "formula": f"= {line.numbers}", "value": value})
     columns = [Column("figure", "figure", GROUP), Column("formula", "formula", TEXT), Column("value", "value", NUMBER)]
     return Table(columns, rows)

@@ -40,28 +40,48 @@ def flops(report: Report, selection: Selection, published: Sequence[str] = ()) -
     foot = [
         ("the whole network: " if selection.layer else "") + macs_and_flops(report),
         f"convention: {report.record(Contractions).convention.words}",
-        *_causal(report),
+        *_masks(report),
         *(_backward(report) if backward else []),
         "elementwise: bias, normalisation, activation, pooling, softmax, adds; never part of MACs",
         *completeness(report),
         *published,
     ]
-    keys = ("macs", "flops", "elementwise_flops", "uncounted", "calls", "causal_hidden_macs", *figures[3:])
+    keys = (
+        "macs",
+        "flops",
+        "elementwise_flops",
+        "uncounted",
+        "calls",
+        "causal_hidden_macs",
+        "window_hidden_macs",
+        *figures[3:],
+    )
     table = Table(columns, with_shares(rows, "macs", total), with_share_of_all(total, "macs", report), at_least(report))
     foot += next_commands(report, *deeper("flops", selection, table), "memory", "show")
     return document("flops", report, [table], foot, {key: totals[key] for key in keys})
 
 
-def _causal(report: Report) -> list[str]:
-    """How causal attention was counted, and what the other way would give."""
-    hidden, convention = report.totals["causal_hidden_macs"], report.record(Contractions).convention.name
-    if not hidden or convention not in ("archcalc", "half-causal"):
+def _masks(report: Report) -> list[str]:
+    """How masked attention was counted, and what the other ways would give."""
+    causal, window = report.totals["causal_hidden_macs"], report.totals["window_hidden_macs"]
+    convention = report.record(Contractions).convention.name
+    left_out = {"archcalc": (0, 0), "half-causal": (causal, 0), "windowed": (causal, window)}.get(convention)
+    if left_out is None or not causal + window:
         return []
-    if convention == "half-causal":
-        full = units.exact(report.macs + hidden)
-        return [f"causal attention: {units.exact(hidden)} MACs of hidden keys left out; in full {full}"]
-    rest = units.exact(report.macs - hidden)
-    return [f"causal attention: counted in full; without the keys its mask hides {rest} (--convention half-causal)"]
+    full = report.macs + sum(left_out)
+    lines = []
+    if any(left_out):
+        gone = units.exact(sum(left_out))
+        lines.append(f"masked attention: {gone} MACs of hidden keys left out; in full {units.exact(full)}")
+    offers = []
+    if causal and convention != "half-causal":
+        offers.append(f"without the keys a causal mask hides {units.exact(full - causal)} (--convention half-causal)")
+    if window and convention != "windowed":
+        rest = units.exact(full - causal - window)
+        offers.append(f"by a kernel that computes the sliding window alone {rest} (--convention windowed)")
+    if not any(left_out):
+        return [f"masked attention: counted in full, as it runs; {offer}" for offer in offers]
+    return lines + [f"masked attention: {offer}" for offer in offers]
 
 
 def _backward(report: Report) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from archcalc.analyses.memory import HELD_BY_OWNERS, KEYS, LiveBytes
 from archcalc.analyses.report import Report
+from archcalc.analyses.weights import types_in_words
 from archcalc.engine.devices import device_named
 from archcalc.render.around import document, next_commands
 from archcalc.render.assumed import words
@@ -128,7 +129,7 @@ def _fit(asked: Asked) -> list[str]:
     fit = asked.fit
     if fit is None:
         return []
-    budget, traced = units.size(fit.budget), f"{len(fit.peaks)} batches traced"
+    budget, traced = _budget(fit.budget), f"{len(fit.peaks)} batches traced"
     if not fit.batch:
         batch, peak = min(fit.peaks.items())
         return [f"{budget}: does not fit: batch {batch} needs {units.size(peak)}, {units.size(peak - fit.budget)} more"]
@@ -136,8 +137,15 @@ def _fit(asked: Asked) -> list[str]:
         return [f"{budget}: memory does not grow with the batch ({traced})"]
     return [
         f"{budget}: the largest batch is {fit.batch:,} with {units.exact(fit.peaks[fit.batch])} bytes; "
-        f"{fit.batch + 1:,} needs {units.exact(fit.next_peak)} ({traced})"
+        f"{fit.batch + 1:,} needs {units.exact(fit.next_peak)} ({traced})",
+        "nothing of it is set aside for what is not counted (see below): a device needs room beside it",
     ]
+
+
+def _budget(bytes_: int) -> str:
+    """The budget in binary units; with every digit if it was given in decimal ones."""
+    whole = units.size(bytes_)
+    return whole if bytes_ % 2**20 == 0 else f"{whole} ({units.exact(bytes_)} bytes)"
 
 
 def _changes(asked: Asked) -> list[Table]:
@@ -214,7 +222,7 @@ def _moment(report: Report) -> list[str]:
 def _assumed(report: Report) -> list[str]:
     """The settings that the bytes depend on, and what is not in them."""
     assumptions = report.trace.assumptions
-    shown = {key: value for key, value in assumptions.items() if key != "device"}
+    shown = {**assumptions, "dtype": types_in_words(report.trace), "device": ""}
     return [f"assumed: {', '.join(words(shown))}", device_named(str(assumptions.get("device") or "")).note]
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
-from archcalc.analyses.params import KEYS
+from archcalc.analyses.params import KEYS, ByType
 from archcalc.analyses.report import Report
+from archcalc.analyses.weights import real_numbers
 from archcalc.render.around import deeper, document, next_commands
 from archcalc.render.columns import LAYER_COLUMN, SHARE_COLUMN, TYPE_COLUMN, with_share_of_all, with_shares
-from archcalc.render.document import EXACT, Column, Document, Table
+from archcalc.render.document import EXACT, TEXT, Column, Document, Table
 from archcalc.render.layers import Selection, layer_rows
 from archcalc.render.promise import LAYER, MODEL, Promise
 from archcalc.text import units
@@ -27,13 +28,44 @@ def params(report: Report, selection: Selection, published: Sequence[str] = ()) 
     foot = [
         f"trainable {units.exact(totals['trainable_params'])} · frozen {units.exact(frozen)} · "
         f"buffers {units.exact(totals['buffers'])} (not parameters)",
-        " · ".join(f"{name} {units.size(totals['params'] * size)}" for name, size in WIDTHS),
+        *_bytes(report),
         *published,
     ]
-    keys = ("params", "trainable_params", "buffers", "params_bytes")
+    keys = ("params", "trainable_params", "buffers", "params_bytes", "buffers_bytes")
     table = Table(columns, with_shares(rows, "params", total), with_share_of_all(total, "params", report))
     foot += next_commands(report, *deeper("params", selection, table), "flops", "show")
-    return document("params", report, [table], foot, {key: totals[key] for key in keys})
+    types = [asdict(of) for of in report.record(ByType).types]
+    answer = document("params", report, [*_types(report), table], foot, {key: totals[key] for key in keys})
+    return replace(answer, envelope={**answer.envelope, "by_type": types})
+
+
+def _bytes(report: Report) -> list[str]:
+    """The bytes of the parameters as they are, if they are not all float32; and what they would take in one type."""
+    numbers, types = real_numbers(report.trace), [of for of in report.record(ByType).types if of.params]
+    others = " · ".join(f"{name} {units.size(numbers * size)}" for name, size in WIDTHS)
+    if not types or [of.dtype for of in types] == ["float32"]:
+        return [others]
+    own = " · ".join(f"{of.dtype} weights ({units.exact(of.params_bytes)} bytes)" for of in types)
+    total = f" · {units.exact(report.totals['params_bytes'])} bytes in all" if len(types) > 1 else ""
+    return [f"{own}{total}", f"in one type: {others}"]
+
+
+def _types(report: Report) -> list[Table]:
+    """The table of types, if there are several that take more than a hundredth of the bytes."""
+    types = report.record(ByType).types
+    whole = sum(of.params_bytes + of.buffers_bytes for of in types)
+    large = [of for of in types if 100 * (of.params_bytes + of.buffers_bytes) > whole]
+    if len([of for of in types if of.params]) < 2 and len(large) < 2:
+        return []
+    columns = [
+        Column("dtype", "type", TEXT),
+        Column("params", "params", EXACT),
+        Column("params_bytes", "bytes", EXACT),
+        Column("buffers", "buffers", EXACT),
+        Column("buffers_bytes", "bytes of buffers", EXACT),
+    ]
+    totals = {key: report.totals[key] for key in ("params", "params_bytes", "buffers", "buffers_bytes")}
+    return [Table(columns, [asdict(of) for of in types], {"dtype": "total", **totals})]
 
 
 PROMISE = Promise("params", ("params", "trainable_params", "buffers", "params_bytes"), (*LAYER, *KEYS), MODEL)

@@ -41,9 +41,9 @@ def _steps(report: Report, selection: Selection, only_changes: bool) -> Table:
         Column("input_shapes", "in", SHAPE),
         Column("output_shapes", "out", SHAPE),
         Column("why", "why", TEXT),
-        Column("receptive_field", "field", FIELD),
-        Column("stride", "stride", FIELD),
     ]
+    if any(row["receptive_field"] for row in rows):
+        columns += [Column("receptive_field", "field", FIELD), Column("stride", "stride", FIELD)]
     return Table(columns, rows)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 from archcalc.engine.setup import Setup
 from archcalc.engine.subject import Subject
-from archcalc.errors import WrongUse
+from archcalc.errors import BadInput, ForwardFailed, NeedsInput, WrongUse
 from archcalc.studies.guard.diff import SAME, Change, diff
 from archcalc.studies.guard.snapshot import Snapshot
 from archcalc.studies.guard.sources import is_file, stored, taken
@@ -55,18 +56,52 @@ def compared_two(old: Side, new: Side, setup: Setup, inputs: Any = None) -> Comp
 
 def _both(old: Side, new: Side, setup: Setup, inputs: Any = None) -> list[tuple[Snapshot, ...]]:
     """The snapshots of both sides; WrongUse if setup or inputs are given and no side is a model."""
-    sides = [_snapshots(side, setup, inputs) for side in (old, new)]
-    if (setup != Setup() or inputs is not None) and not (_is_model(old) or _is_model(new)):
+    sides = (old, new)
+    if (setup != Setup() or inputs is not None) and not any(map(_is_model, sides)):
         raise WrongUse(
             "both sides are files or snapshots: their inputs and knobs cannot be changed.", "leave the options out"
         )
-    return sides
+    files = [None if _is_model(side) else _stored(side) for side in sides]
+    return [
+        _of_model(side, other or (), setup, inputs) if own is None else own
+        for side, own, other in zip(sides, files, reversed(files), strict=True)
+    ]
 
 
-def _snapshots(side: Side, setup: Setup, inputs: Any) -> tuple[Snapshot, ...]:
-    if isinstance(side, Snapshot):
-        return (side,)
-    return (taken(Subject(side, inputs), setup),) if _is_model(side) else stored(side)
+def _stored(side: Side) -> tuple[Snapshot, ...]:
+    return (side,) if isinstance(side, Snapshot) else stored(side)
+
+
+def _of_model(model: Side, others: tuple[Snapshot, ...], setup: Setup, inputs: Any) -> tuple[Snapshot, ...]:
+    """The snapshot of a model, on the inputs of the snapshot it is compared with where none are given.
+
+    That is the snapshot of the same reference, or, for a model that declares no inputs, the only other one.
+    """
+    subject = Subject(model, inputs)
+    given = inputs is not None or setup.inputs or setup.inputs_from or setup.batch or setup.size or setup.seq_len
+    same = next((other for other in others if other.reference == model), None)
+    if given or not others:
+        return (taken(subject, setup),)
+    if same is not None:
+        with suppress(BadInput, ForwardFailed):  # its inputs are others now
+            return (_taken_as(subject, same, setup),)
+    try:
+        return (taken(subject, setup),)
+    except NeedsInput:
+        if len(others) > 1:
+            raise
+        return (_taken_as(subject, others[0], setup),)
+
+
+def _taken_as(subject: Subject, other: Snapshot, setup: Setup) -> Snapshot:
+    """The snapshot of a model on another one's inputs: by their names, or in their order if the names are others."""
+    dtype, mode = (str(other.assumptions.get(key, getattr(setup, key))) for key in ("dtype", "mode"))
+    same = replace(setup, inputs=other.inputs, dtype=dtype, mode=mode)
+    try:
+        return taken(subject, same)
+    except BadInput:
+        unnamed = tuple(text.partition("=")[2] for text in other.inputs)
+        return taken(subject, replace(same, inputs=unnamed))
 
 
 def _is_model(side: Side) -> bool:

@@ -16,6 +16,7 @@ from archcalc.analyses.metrics import SNAPSHOT, known_to
 from archcalc.analyses.report import ALIASES, Layer, Report
 from archcalc.errors import NotASnapshot
 from archcalc.text.faces import Shown
+from archcalc.text.units import shape
 from archcalc.text.visible import visible_json
 from archcalc.tracing import Shape
 
@@ -77,7 +78,7 @@ def snapshot(report: Report, training: Report | None = None) -> Snapshot:
         assumptions |= {f"train_{key}": training.trace.assumptions[key] for key in ("optimizer", "loss")}
     return Snapshot(
         _portable(trace.model.reference),
-        tuple(f"{given.name}={given.dtype}:{'x'.join(map(str, given.shape))}" for given in trace.inputs),
+        tuple(f"{given.name}={given.dtype}:{shape(given.shape)}" for given in trace.inputs),
         assumptions,
         totals,
         tuple(_record(layer) for layer in report.root.walk()),
