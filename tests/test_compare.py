@@ -69,7 +69,6 @@ def test_one_network_at_two_settings() -> None:
     [
         (["conv[groups=4]", "--set", "groups=2"], "groups is given twice"),
         (["conv[grups=4]"], "did you mean  groups ?"),
-        (["bert-base[seq_len=64]", "--seq-len", "32"], "seq_len is given twice"),
     ],
 )
 def test_a_knob_that_is_set_twice_or_does_not_exist(options: list[str], said: str) -> None:

@@ -88,7 +88,8 @@ def test_lazy_modules_say_that_they_need_an_input(models: str) -> None:
     with pytest.raises(CannotImport) as caught:
         archcalc.params(f"{models}:Lazy")
     assert "linear.weight is lazy" in caught.value.message
-    assert " -i " in caught.value.hint
+    assert "inputs=" in caught.value.hint
+    assert " -i " in run("params", f"{models}:Lazy").err
 
 
 def test_the_header_says_where_the_figures_come_from() -> None:

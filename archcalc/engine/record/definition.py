@@ -17,6 +17,7 @@ from archcalc.engine.load.references import BuiltIn, Code, InLibrary
 from archcalc.engine.meta.call_arguments import NotDense, demand_dense
 from archcalc.engine.meta.empty_modules import cast
 from archcalc.engine.record import recorder as recording
+from archcalc.engine.record.forward_pass import parameters_of
 from archcalc.engine.record.lazy_modules import without_shape
 from archcalc.engine.setup import Setup
 from archcalc.errors import CannotFollow, CannotImport
@@ -37,7 +38,7 @@ def defined(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module],
             raise CannotImport(f"{lazy[0]} is lazy: its shape is only known after a run.", hint)
         demand_all_dense((*module.named_parameters(), *module.named_buffers()))
         recorder = recording.Recorder(module, KernelSelection(device_named(setup.device), "math", ""))
-        parameters = recording.parameters_of(recorder)
+        parameters = parameters_of(recorder)
         recorder.module_calls.append(ModuleCall(0, None, (), (), 0, 0))
         assumptions = {"mode": DEFINITION, "dtype": setup.dtype, "batch": None}
         return bare_trace(loaded, recorder, parameters, assumptions)

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from archcalc.engine.devices.kernel_selection import KernelSelection
-from archcalc.engine.load.inputs import Inputs
 from archcalc.engine.meta import contraction_rules  # noqa: F401, enters its rules
 from archcalc.engine.meta.argument_checks import refuse
 from archcalc.engine.meta.call_arguments import arguments, asks_for_values, demand_dense, signature, tensors_in
@@ -32,13 +31,11 @@ from archcalc.engine.record.packing import lengths_for
 from archcalc.engine.torch_private import (
     DispatchMode,
     op_name,
-    own_buffers,
-    own_parameters,
     schema,
     storage_key,
     with_tensors_changed,
 )
-from archcalc.tracing import Call, ModuleCall, Parameter, Step, Storage, Value, plain
+from archcalc.tracing import Call, ModuleCall, Step, Storage, Value, plain
 from archcalc.tracing import Tensor as TraceTensor
 
 COMPILED = frozenset(
@@ -285,31 +282,3 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
     def here(self) -> str:
         """Path of the module that is running."""
         return self.paths.modules[self.module_calls[self.stack[-1]].module].path if self.stack else ""
-
-
-def parameters_of(recorder: Recorder) -> tuple[Parameter, ...]:
-    """Enter all parameters and buffers; tied ones once, with every name."""
-    names: dict[int, list[str]] = {}
-    tensors_by_id: dict[int, tuple[Tensor, str]] = {}
-    for prefix, module in recorder.paths.walk():
-        for kind, tensors in (("parameter", own_parameters(module)), ("buffer", own_buffers(module))):
-            for name, tensor in tensors.items():
-                if tensor is not None:
-                    names.setdefault(id(tensor), []).append(f"{prefix}.{name}" if prefix else name)
-                    tensors_by_id[id(tensor)] = (tensor, kind)
-    return tuple(
-        Parameter(tuple(names[key]), recorder.tensor(tensor, kind), kind, kind == "parameter" and tensor.requires_grad)
-        for key, (tensor, kind) in tensors_by_id.items()
-    )
-
-
-def forward(module: nn.Module, inputs: Inputs, recorder: Recorder, region: Region) -> tuple[int, ...]:
-    """Run forward under the recorder, without gradients, and close the record. Returns the ids of the outputs."""
-    recorder.watch_modules()
-    recorder.enter(module, inputs.args, inputs.kwargs)
-    with torch.no_grad(), recorder, region():
-        out = module(*inputs.args, **inputs.kwargs)
-    recorder.leave(module, inputs.args, inputs.kwargs, out)
-    outputs = tuple(recorder.tensor(t, "constant") for t in tensors_in(out))
-    recorder.close()
-    return outputs

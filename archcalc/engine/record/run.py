@@ -35,6 +35,7 @@ from archcalc.engine.meta.own_draws import seeded
 from archcalc.engine.record import recorder as recording
 from archcalc.engine.record.data import known_values
 from archcalc.engine.record.definition import DENSE, bare_trace, demand_all_dense, of_dtype
+from archcalc.engine.record.forward_pass import forward, parameters_of
 from archcalc.engine.record.lazy_modules import FirstRun, first_run, without_shape
 from archcalc.engine.record.packing import FULL_LENGTH
 from archcalc.engine.setup import Setup, assumed
@@ -87,7 +88,7 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None) -> Trace:
     known = known_values(module, inputs, setup)
     recorder, go = _recorder(module, setup, kernels, known)
     device = OneDevice(META, known.told, recorder.twin)
-    parameters = recording.parameters_of(recorder)
+    parameters = parameters_of(recorder)
     given = tuple(recorder.tensor(tensor, "input") for tensor in inputs.tensors)
     device.named |= loaded.named
     with kernels.installed(), device:
@@ -190,7 +191,7 @@ def _recorder(
     if training is None:
         recorder = recording.Recorder(module, kernels, known)
         recorder.lengths = setup.lengths
-        return recorder, lambda inputs: recording.forward(module, inputs, recorder, kernels.region)
+        return recorder, lambda inputs: forward(module, inputs, recorder, kernels.region)
     from archcalc.engine.record.training_loop import prepare
     from archcalc.engine.record.training_recorder import TrainingRecorder, train
 

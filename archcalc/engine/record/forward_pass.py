@@ -1,0 +1,40 @@
+"""A forward pass under a recorder, and the parameters and buffers that it begins with."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from archcalc.engine.load.inputs import Inputs
+from archcalc.engine.meta.call_arguments import tensors_in
+from archcalc.engine.record.recorder import Recorder, Region
+from archcalc.engine.torch_private import own_buffers, own_parameters
+from archcalc.tracing import Parameter
+
+
+def parameters_of(recorder: Recorder) -> tuple[Parameter, ...]:
+    """Enter all parameters and buffers; tied ones once, with every name."""
+    names: dict[int, list[str]] = {}
+    tensors_by_id: dict[int, tuple[Tensor, str]] = {}
+    for prefix, module in recorder.paths.walk():
+        for kind, tensors in (("parameter", own_parameters(module)), ("buffer", own_buffers(module))):
+            for name, tensor in tensors.items():
+                if tensor is not None:
+                    names.setdefault(id(tensor), []).append(f"{prefix}.{name}" if prefix else name)
+                    tensors_by_id[id(tensor)] = (tensor, kind)
+    return tuple(
+        Parameter(tuple(names[key]), recorder.tensor(tensor, kind), kind, kind == "parameter" and tensor.requires_grad)
+        for key, (tensor, kind) in tensors_by_id.items()
+    )
+
+
+def forward(module: nn.Module, inputs: Inputs, recorder: Recorder, region: Region) -> tuple[int, ...]:
+    """Run forward under the recorder, without gradients, and close the record. Returns the ids of the outputs."""
+    recorder.watch_modules()
+    recorder.enter(module, inputs.args, inputs.kwargs)
+    with torch.no_grad(), recorder, region():
+        out = module(*inputs.args, **inputs.kwargs)
+    recorder.leave(module, inputs.args, inputs.kwargs, out)
+    outputs = tuple(recorder.tensor(t, "constant") for t in tensors_in(out))
+    recorder.close()
+    return outputs
