@@ -414,3 +414,38 @@ def test_long_numbers_as_text() -> None:
             parse_count(text)
     with pytest.raises(ValueError, match="a size has at most 40 digits"):
         parse_shape(f"1x{LONG}")
+
+
+@pytest.mark.parametrize("value", [None, -1, 5, 10**4200, 1.5, "x", [], {}, [[[]]], True])
+@pytest.mark.parametrize("place", ["path", "type", "extra", "output", "params", "calls"])
+def test_a_damaged_snapshot_is_an_answer_or_a_sentence(place: str, value: Any, tmp_path: Path) -> None:
+    document = json.loads(run("snapshot", "lstm-cell").out)
+    document["models"][0]["layers"][1][place] = value
+    _diffs(json.dumps(document), tmp_path)
+
+
+@pytest.mark.parametrize("number_", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_numbers_that_are_not_finite_are_no_json(number_: str, tmp_path: Path) -> None:
+    snapshot = run("snapshot", "lstm-cell").out.replace('"batch": 1', f'"batch": {number_}')
+    trace = archcalc.trace(nn.Linear(4, 4), (1, 4)).to_json().replace('"bytes": 64', f'"bytes": {number_}')
+    for text in (snapshot, trace):
+        assert number_ in text
+        assert "it is not JSON" in _diffs(text, tmp_path)
+
+
+def _diffs(text: str, folder: Path) -> str:
+    """What `diff` says of a file beside a model: an answer, or a sentence about the file."""
+    (folder / "old.json").write_text(text)
+    ran = run("diff", str(folder / "old.json"), "lstm-cell", "--all", "--json")
+    assert ran.code in (0, 2)
+    assert "bug" not in ran.err
+    return ran.err
+
+
+def test_a_stored_trace_without_what_an_op_needs_is_damaged(tmp_path: Path) -> None:
+    document = json.loads(archcalc.trace(nn.Conv2d(3, 2, 1), (1, 3, 2, 2)).to_json())
+    document["trace"]["calls"][0]["inputs"]["input"] = []
+    (tmp_path / "trace.json").write_text(json.dumps(document))
+    ran = run("shapes", str(tmp_path / "trace.json"))
+    assert (ran.code, ran.out) == (2, "")
+    assert "is not a stored trace: it is damaged (KeyError" in ran.err

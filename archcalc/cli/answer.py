@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 
 from archcalc import engine
 from archcalc.analyses import Analysis, Report, analyze
 from archcalc.cli.options import Options
 from archcalc.cli.output import choose_format, emit, tell
 from archcalc.engine import Setup
-from archcalc.errors import Incomplete
+from archcalc.errors import ArchcalcError, Incomplete, NotATrace, one_line
 from archcalc.render.document import Document
 from archcalc.render.formats import FOR_MACHINES
 from archcalc.render.layers import Selection
@@ -36,16 +37,28 @@ def answer(
         start = time.perf_counter()
         run = trace(reference, options.setup)
         traced = time.perf_counter()
-        report = analyze(run, analyses)
-        demand_complete([report], options)
-        stored = isinstance(engine.parse(reference), engine.StoredTrace)  # its figures do not need torch
-        published = _published(report, figure) if figure and not stored else []
-        documents.append(view(report, selection, published))
+        stored = isinstance(engine.parse(reference), engine.StoredTrace)
+        with _damage_told(reference) if stored else nullcontext():
+            report = analyze(run, analyses)
+            demand_complete([report], options)
+            published = _published(report, figure) if figure and not stored else []  # of a file without torch
+            documents.append(view(report, selection, published))
         if options.verbose:
             spent = time.perf_counter() - traced
             calls = f"{len(run.calls):,} op calls"
             tell(f"{reference}: traced {calls} in {traced - start:.2f} s, analysed in {spent:.2f} s")
     emit_documents(documents, options)
+
+
+@contextmanager
+def _damage_told(path: str) -> Iterator[None]:
+    """In this block a stored trace is analysed: what goes wrong there is the file's, such as a product of nothing."""
+    try:
+        yield
+    except ArchcalcError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise NotATrace(path, f"it is damaged ({one_line(error)})") from error
 
 
 def demand_complete(reports: Sequence[Report], options: Options) -> None:

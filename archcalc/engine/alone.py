@@ -11,8 +11,8 @@ from typing import Any, TextIO
 LOCK = threading.RLock()
 """Held while a model is loaded and run: a run has hooks in torch that belong to the process."""
 
-DEEPER = 5
-"""How many times deeper calls may be nested in a run."""
+DEEP = 5000
+"""Calls that may be nested in a run: five times Python's own limit."""
 ENOUGH = 8 * 2**20
 """Bytes of a stack, which is what threads have by default, that hold as many calls."""
 
@@ -42,7 +42,7 @@ def _deeper() -> Iterator[None]:
     for that, threads that were given a small stack get no more room.
     """
     limit, stack = sys.getrecursionlimit(), threading.stack_size()
-    sys.setrecursionlimit(limit if 0 < stack < ENOUGH else DEEPER * limit)
+    sys.setrecursionlimit(limit if 0 < stack < ENOUGH else max(limit, DEEP))
     try:
         yield
     finally:

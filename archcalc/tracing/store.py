@@ -8,6 +8,7 @@ from math import prod
 from typing import Any
 
 from archcalc.errors import NotATrace
+from archcalc.text.finite_json import read_json
 from archcalc.tracing.records import Call, Input, Model, Module, ModuleCall, Parameter, Step, Storage, Tensor
 
 SCHEMA_VERSION = 1
@@ -37,7 +38,7 @@ def written(fields: Fields) -> str:
 def read(text: str, path: str) -> Fields:
     """The checked fields of a trace that was written to `path`; NotATrace says what is wrong."""
     try:
-        document = json.loads(text)
+        document = read_json(text)
     except (ValueError, RecursionError) as error:
         raise NotATrace(path, f"it is not JSON ({error})") from None
     if not isinstance(document, dict) or "trace" not in document:

@@ -16,6 +16,7 @@ from archcalc.analyses.metrics import SNAPSHOT, known_to
 from archcalc.analyses.report import ALIASES, Layer, Report
 from archcalc.errors import NotASnapshot
 from archcalc.text.faces import Shown
+from archcalc.text.finite_json import read_json
 from archcalc.text.units import shape
 from archcalc.text.visible import visible_json
 from archcalc.tracing import Shape
@@ -134,7 +135,7 @@ def _line(value: Any) -> str:
 def from_json(text: str, path: str = "the text") -> tuple[Snapshot, ...]:
     """Read what `to_json` wrote; NotASnapshot names `path` and says what is wrong with anything else."""
     try:
-        document = json.loads(text)
+        document = read_json(text)
     except (ValueError, RecursionError) as error:
         raise NotASnapshot(path, f"it is not JSON ({error})") from None
     if not is_snapshot(document):
@@ -143,7 +144,7 @@ def from_json(text: str, path: str = "the text") -> tuple[Snapshot, ...]:
         raise NotASnapshot(path, f"its archcalc_snapshot is not {VERSION}")
     try:
         return tuple(_read(model, document["made_with"]) for model in document["models"])
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise NotASnapshot(path, f"it is damaged ({error})") from None
 
 
@@ -157,6 +158,8 @@ def _read(model: Mapping[str, Any], made_with: Mapping[str, str]) -> Snapshot:
     for fields in model["layers"]:
         output = tuple(tuple(int(size) for size in shape) for shape in fields["output"])
         record = LayerRecord(**{**fields, "output": output})
+        if not all(isinstance(text, str) for text in (record.path, record.type, record.extra)):
+            raise ValueError("a path, type or description is no text")
         if not all(_is_figure(getattr(record, key)) for key in (*LAYER_FIGURES, "calls")):
             raise ValueError(f"a figure of {record.path} is no integer")
         layers.append(record)
