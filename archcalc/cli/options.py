@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache, wraps
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from archcalc.analyses.metrics import demand_figure_of_step
 from archcalc.engine.setup import BUILDING, KERNELS, STEP, Row, Setup, keys_of, settings, setup_of
 from archcalc.errors import WrongUse
 from archcalc.render.layers import ALL, Selection
@@ -76,9 +77,14 @@ class Options:
             raise WrongUse("--train and --mode do not go together: a training step runs in train mode.", "choose one")
         return setup_of(self.typed, self.train)
 
-    @property
-    def setup_with_step(self) -> Setup:
-        """The same with the training step that is described, for commands in which some figures need one."""
+    def setup_with_step(self, figures: Sequence[str]) -> Setup:
+        """The same with the training step that is described, for commands in which some figures need one.
+
+        WrongUse if an option of the step is given and none of the figures, by name, is of one.
+        """
+        step = [key for key in keys_of(STEP) if key in self.typed]
+        if step:
+            demand_figure_of_step(figures, settings()[step[0]].option)
         return setup_of(self.typed, trains=True)
 
     def selection(self, for_machine: bool) -> Selection:
