@@ -175,7 +175,7 @@ def demand_ops(metric: Metric, trace: Trace) -> None:
     for name in sorted(metric.ops):
         if not any(_is_named(op, name) for op in used):
             known = sorted({_without_overload(op) for op in used})
-            close = get_close_matches(name, known, 1) or get_close_matches(f"aten.{name}", known, 1)
+            close = get_close_matches(packet(name), [packet(op) for op in known], 1)
             meant = f"did you mean  {LIVE}{close[0]} ?\n" if close else ""
             raise WrongUse(f"{trace.model.name} runs no op '{name}'.", f"{meant}its ops  {', '.join(known)}")
 

@@ -90,8 +90,8 @@ def law(figure: str, evaluate: Evaluate, on: Sequence[Lattice], own: Point = ())
 def closed_law(figure: str, evaluate: Evaluate, on: Sequence[Lattice], own: Point = ()) -> Law | Refused:
     """The same for a figure that is the highest of moments which cannot be told apart: true up to the members checked.
 
-    Another moment may be the highest anywhere, so that more members are checked: all between the smallest, a middle
-    and the farthest value of each knob.
+    Another moment may be the highest anywhere, so that more members are checked: all corners of the domain, and some
+    between its ends.
     """
     reason = ""
     for scale in REPEATED:
@@ -101,16 +101,22 @@ def closed_law(figure: str, evaluate: Evaluate, on: Sequence[Lattice], own: Poin
             continue
         ends = [max(point[axis] for point in result.checked_at if point != own) for axis in range(len(on))]
         closed = tuple(lattice.from_to(lattice.start, end) for lattice, end in zip(result.lattice, ends, strict=True))
-        axes = [
-            (lattice.start, *(far for far in reversed(lattice.far()) if far < end), end)
-            for lattice, end in zip(closed, ends, strict=True)
-        ]
-        corners = [point for point in product(*axes) if point not in result.checked_at]
-        seen = {point: figures[figure] for point in corners if (figures := evaluate(point)) is not None}
+        corners = [*product(*zip((lattice.start for lattice in closed), ends, strict=True)), *_between(closed, ends)]
+        seen = {
+            point: figures[figure]
+            for point in corners
+            if point not in result.checked_at and (figures := evaluate(point)) is not None
+        }
         if all(result.value(point) == number for point, number in seen.items()):
             return replace(result, lattice=closed, checked_at=(*result.checked_at, *seen))
         reason = reason or "another moment becomes the highest among larger members"
     return Refused(figure, reason)
+
+
+def _between(on: Sequence[Lattice], ends: Sequence[int]) -> list[Point]:
+    """Members between the ends of a domain, in all knobs at once."""
+    between = [[far for far in lattice.far() if far < end] for lattice, end in zip(on, ends, strict=True)]
+    return list(zip(*between, strict=False))
 
 
 def _interpolated(figure: str, evaluate: Evaluate, on: Sequence[Lattice], own: Point) -> Law | Refused:

@@ -16,8 +16,8 @@ from archcalc.studies.law.lattice import FARTHER, Lattice, Point
 from archcalc.studies.law.polynomials import WITNESSES, Formula, Powers, powers_in, through, value
 from archcalc.studies.law.stretches import stretches
 
-ENLARGED = (1, 2, 4, 8)
-"""Factors by which the smallest members are enlarged if they run other ops than larger ones."""
+ENLARGED = (1, 2, 4, 8, 16, 32, 64)
+"""Factors by which the smallest members are enlarged if they run other ops or kernels than larger ones."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,21 @@ class Unlike(Exception):
 def law_of_moments(figure: str, moments_at: MomentsAt, on: Sequence[Lattice], own: Point) -> Law | None:
     """The law of the highest moment; None where the moments of members do not correspond.
 
-    Every moment is confirmed at members that were not used to find its formula. Where far members contradict, the
-    domain ends at the farthest that agrees.
+    Every moment is confirmed at members that were not used to find its formula. If far members contradict, larger
+    members are tried; if those have no law either, the domain ends at the farthest that agrees.
     """
     if _repeats(moments_at, on):
         return None
+    closed = None
     for scale in ENLARGED if any(lattice.step for lattice in on) else (1,):
         try:
-            return _law(figure, moments_at, tuple(lattice.enlarged(scale) for lattice in on), own)
+            found = _law(figure, moments_at, tuple(lattice.enlarged(scale) for lattice in on), own)
         except Unlike:
             continue
-    return None
+        if all(lattice.until is None for lattice in found.lattice):
+            return found
+        closed = closed or found
+    return closed
 
 
 def _repeats(moments_at: MomentsAt, on: Sequence[Lattice]) -> bool:
@@ -157,7 +161,7 @@ def _fitted(members: _Members, on: Sequence[Lattice], powers: Sequence[Powers], 
 
 
 def _reached(fitted: _Fitted, on: Sequence[Lattice]) -> tuple[tuple[Lattice, ...], list[Point]]:
-    """The domain and the far members that agree: in each knob, then in all; it is closed where a member contradicts."""
+    """The domain and the far members that agree, in each knob and at all corners; closed where one contradicts."""
     base = _base(on)
     lattices, far, reached = [], [], list(base)
     for axis, lattice in enumerate(on):
@@ -172,12 +176,16 @@ def _reached(fitted: _Fitted, on: Sequence[Lattice]) -> tuple[tuple[Lattice, ...
             far.append(point)
             reached[axis] = number
         lattices.append(lattice if until is None else lattice.from_to(lattice.start, until))
-    together = tuple(reached)
-    if len(on) > 1 and fitted.members.exists(together):
-        if not fitted.holds(together):
-            raise Unlike
-        far.append(together)
-    return tuple(lattices), far
+    return tuple(lattices), [*far, *_corners(fitted, lattices, reached)]
+
+
+def _corners(fitted: _Fitted, on: Sequence[Lattice], reached: Sequence[int]) -> list[Point]:
+    """The corners of what was reached that exist; Unlike if one of them contradicts."""
+    ends = [(lattice.start, lattice.until or far) for lattice, far in zip(on, reached, strict=True)]
+    corners = [point for point in product(*ends) if fitted.members.exists(point)]
+    if not all(fitted.holds(point) for point in corners):
+        raise Unlike
+    return corners
 
 
 def _far(lattice: Lattice) -> list[int]:
