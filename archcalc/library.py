@@ -16,7 +16,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
-from archcalc.analyses.metrics import LAW, known_to, metric_named
+from archcalc.analyses.metrics import demand_figure_of_step
 from archcalc.engine.setup import Keywords, Setup, setup_from
 from archcalc.engine.subject import Subject
 from archcalc.errors import WrongUse
@@ -108,11 +108,12 @@ def law(
     over: str | Sequence[str],
     figures: str | Sequence[str] = (),
     inputs: Any = None,
-    measure: Sequence[int] = (),
+    measure: Sequence[int | tuple[int, ...]] = (),
     **how: Unpack[Keywords],
 ) -> Laws:
-    """Figures as exact formulas in knobs, or in batch, size and seq_len; `measure` traces members beside one knob.
+    """Figures as exact formulas in knobs, or in batch, size and seq_len; `measure` traces members beside the laws.
 
+    A member to measure is a value of the one knob, or a tuple of one value for each knob.
     `figures` are names such as "macs" or "peak_bytes"; a common choice without them.
     """
     from archcalc.studies.law.law import laws
@@ -128,13 +129,14 @@ def sweep(
     values: str | Sequence[str],
     figures: str | Sequence[str] = ("params", "macs"),
     inputs: Any = None,
-    where: str = "",
+    where: str | Sequence[str] = (),
     sort: str = "",
     **how: Unpack[Keywords],
 ) -> Swept:
     """The figures of a grid of members: "depth=40:250:30" is a range, "growth_rate=12,24" are alternatives.
 
-    `where` is a condition such as "macs < 1e9", `sort` a knob or a figure. Members are measured one after another.
+    `where` is a condition such as "macs < 1e9", or several that all have to hold; `sort` a knob or a figure.
+    Members are measured one after another.
     """
     from archcalc.studies.sweep.sweep import Choice, Workers
     from archcalc.studies.sweep.sweep import sweep as study
@@ -219,9 +221,8 @@ def compare(*models: str | nn.Module | type[nn.Module], inputs: Any = None, **ho
 
 def _demand_use_of_step(setup: Setup, figures: Sequence[str]) -> None:
     """WrongUse for a training step that none of the figures is of; the default figures of laws are in part."""
-    if setup.training and figures and not any(metric_named(name).trains for name in figures):
-        steps = ", ".join(metric.name for metric in known_to(LAW) if metric.trains)
-        raise WrongUse("no figure is of a training step, so train has no effect.", f"add one of  {steps}")
+    if setup.training and figures:
+        demand_figure_of_step(figures, "train")
 
 
 def _several(names: str | Sequence[str]) -> list[str]:

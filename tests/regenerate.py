@@ -36,7 +36,6 @@ from archcalc.ops.registry import counted_as
 from archcalc.render.formats.as_json import dumps
 from archcalc.render.promise import schema
 from archcalc.studies.law.law import laws as laws_of
-from archcalc.studies.law.polynomials import value
 from archcalc.text import units
 from archcalc.tracing import Model
 from tests.helpers import ROOT, run
@@ -211,7 +210,9 @@ def densenet_laws(efficient: bool) -> Callable[[int], dict[str, int]]:
 
     def at(depth: int) -> dict[str, int]:
         if all(depth >= law.lattice[0].start for law in laws):
-            return {law.figure: int(value(law.formula, [depth])) for law in laws}
+            return {
+                law.figure: int(law.value([depth])) for law in laws
+            }  # also beyond the depths that it was checked at
         return densenet_traced(depth, efficient)
 
     return at

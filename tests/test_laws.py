@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from archcalc.render.formulas import as_sympy, as_written
-from archcalc.studies.law.interpolation import Lattice, Law, Refused, lattices, law, passes
+from archcalc.studies.law.interpolation import Law, law, passes
+from archcalc.studies.law.lattice import Lattice, Refused, lattices
 from archcalc.studies.law.polynomials import Powers, expression, leading, powers_in, through, value
 from tests.helpers import run, run_fresh, totals
 from tests.regenerate import all_networks
@@ -253,14 +254,14 @@ def test_latex_measure_and_plot(tmp_path: Path) -> None:
 
 
 def test_a_measured_member_refutes_a_law(tmp_path: Path) -> None:
-    """A step at width 500, beyond every member that was looked at."""
+    """A step at width 50,000, beyond every member that was looked at."""
     file = tmp_path / "step.py"
-    file.write_text("from torch import nn\n\ndef make(width=4):\n    return nn.Linear(4, width + (width > 500))\n")
+    file.write_text("from torch import nn\n\ndef make(width=4):\n    return nn.Linear(4, width + (width > 50_000))\n")
     options = (f"{file}:make", "-i", "1x4", "--over", "width", "--figure", "params")
     assert run("law", *options).code == 0
-    ran = run("law", *options, "--measure", "400:600:100")
+    ran = run("law", *options, "--measure", "40000:60000:10000")
     assert ran.code == 3
-    assert "fails at width = 600" in ran.out
+    assert "fails at width = 60000" in ran.out
 
 
 def test_every_format_has_the_laws() -> None:
@@ -318,7 +319,7 @@ def test_the_classic_comparison_is_computed() -> None:
         (["law", "resnet-18", "--over", "batch,batch"], 2, "twice"),
         (["law", "resnet-18", "--over", "batch", "--figure", "mcas"], 2, "no figure 'mcas'"),
         (["law", "resnet-18", "--over", "batch", "--measure", "9:1:2"], 2, "--measure 10:100:10"),
-        (["law", "resnet-18", "--over", "batch,size", "--measure", "1:9:2"], 2, "follow one knob"),
+        (["law", "resnet-18", "--over", "batch,size", "--measure", "1:9:2"], 2, "does not name each knob"),
         (["law", "--table", "attention"], 2, "--table self-attention"),
         (["law", "resnet-18", "--over", "seq_len"], 2, "--seq-len does not apply"),
         (["law", "lstm-cell", "--over", "size"], 2, "size"),

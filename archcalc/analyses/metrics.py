@@ -5,9 +5,11 @@ Laws and sweeps, budgets of check files, snapshots and their differences, and th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import Flag, auto
+from itertools import accumulate
 from math import prod
 
 from archcalc.analyses import op_graph
@@ -35,8 +37,9 @@ class Metric:
     """A figure: `unit` is what it counts, `of` reads it from a report.
 
     `trains` says that the report must be one of a training step, `defined` that the definition alone tells it, without
-    a run. `budget` is its word in the keys of a check file
-    (max_<budget>), with `short` as its heading there; `stored` its key in snapshots, by default the name.
+    a run. A figure that is the highest of moments gives it at each op call of the step as `moments`. `ops` are those
+    that it is of, as people typed them. `budget` is its word in the keys of a check file (max_<budget>), with `short`
+    as its heading there; `stored` its key in snapshots, by default the name.
     """
 
     name: str
@@ -49,6 +52,8 @@ class Metric:
     budget: str = ""
     short: str = ""
     stored: str = ""
+    moments: Callable[[Report], Sequence[int]] | None = None
+    ops: frozenset[str] = frozenset()
 
     @property
     def key(self) -> str:
@@ -73,6 +78,11 @@ def _graph_depth(report: Report) -> int:
 
 def _sequential_operations(report: Report) -> int:
     return op_graph.sequential_operations(report.trace)
+
+
+def _live_bytes(report: Report) -> Sequence[int]:
+    live = report.record(LiveBytes)
+    return live.timeline[slice(*live.span)]
 
 
 ALL = LAW | SNAPSHOT | DIFF
@@ -101,6 +111,7 @@ TABLE = (
     Metric(
         "peak_bytes", "peak of a training step", BYTES, _total("peak_bytes"), LAW | DIFF, trains=True,
         budget="train_memory", short="training memory", stored="train_peak_bytes",
+        moments=_live_bytes,
     ),
 )  # fmt: skip
 METRICS = {metric.name: metric for metric in TABLE}
@@ -119,10 +130,17 @@ LIVE = "live:"
 
 def metric_named(name: str) -> Metric:
     """The figure that laws and sweeps know by that name; WrongUse lists them."""
-    if name.startswith(LIVE) and name != LIVE:
-        ops = frozenset(name.removeprefix(LIVE).split("+"))
+    ops = frozenset(name.removeprefix(LIVE).split("+"))
+    if name.startswith(LIVE) and all(ops):
         words = f"elements of {' and '.join(sorted(ops))} alive"
-        return Metric(name, words, "elements", lambda report: live(report, ops), trains=True)
+
+        def moments(report: Report) -> Sequence[int]:
+            return live(report, ops)
+
+        def of(report: Report) -> int:
+            return max(moments(report), default=0)
+
+        return Metric(name, words, "elements", of, trains=True, moments=moments, ops=ops)
     name = ALIASES.get(name, name)
     names = [metric.name for metric in known_to(LAW)]
     if name not in names:
@@ -130,8 +148,15 @@ def metric_named(name: str) -> Metric:
     return METRICS[name]
 
 
-def live(report: Report, ops: frozenset[str]) -> int:
-    """The most elements alive at one moment of the steady step, of first outputs of ops, the model's own output apart.
+def demand_figure_of_step(names: Sequence[str], given: str) -> None:
+    """WrongUse if none of the figures is of a training step, so that what was `given` about it has no effect."""
+    if not any(metric_named(name).trains for name in names):
+        steps = ", ".join(metric.name for metric in known_to(LAW) if metric.trains)
+        raise WrongUse(f"no figure is of a training step, so {given} has no effect.", f"add one of  {steps}")
+
+
+def live(report: Report, ops: frozenset[str]) -> list[int]:
+    """Elements alive at each op call of the steady step, of first outputs of ops, the model's own output apart.
 
     Forward's results and those that backward computes again count alike.
     """
@@ -144,17 +169,38 @@ def live(report: Report, ops: frozenset[str]) -> int:
         if storage not in outputs and start <= block.birth < end:
             changes[block.birth - start] += elements
             changes[min(end, block.death or end) - start] -= elements
-    alive = most = 0
-    for change in changes:
-        alive += change
-        most = max(most, alive)
-    return most
+    return list(accumulate(changes[:-1]))
+
+
+def demand_ops(metric: Metric, trace: Trace) -> None:
+    """WrongUse if one of the ops that a figure is of occurs nowhere in the trace."""
+    used = {call.op for call in trace.calls}
+    for name in sorted(metric.ops):
+        if not any(_is_named(op, name) for op in used):
+            known = sorted({_without_overload(op) for op in used})
+            close = get_close_matches(packet(name), [packet(op) for op in known], 1)
+            meant = f"did you mean  {LIVE}{close[0]} ?\n" if close else ""
+            raise WrongUse(f"{trace.model.name} runs no op '{name}'.", f"{meant}its ops  {', '.join(known)}")
+
+
+def _is_named(op: str, name: str) -> bool:
+    """Whether people mean an op of a trace by a name: with or without its library and its overload.
+
+    >>> [_is_named("aten.add.Tensor", name) for name in ("add", "aten.add", "aten.add.Tensor", "aten.add.Scalar")]
+    [True, True, True, False]
+    """
+    return name in (op, f"{op}.default", _without_overload(op), packet(op))
+
+
+def _without_overload(op: str) -> str:
+    return ".".join(op.split(".")[:2])
 
 
 def _made_by(trace: Trace, ops: frozenset[str]) -> Iterator[tuple[int, int]]:
     """The storages that the first outputs of some ops brought, with their elements."""
+    wanted = {op for op in {call.op for call in trace.calls} if any(_is_named(op, name) for name in ops)}
     for number, call in enumerate(trace.calls):
-        if call.outputs and packet(call.op) in ops:
+        if call.outputs and call.op in wanted:
             tensor = trace.tensors[call.outputs[0]]
             if trace.storages[tensor.storage].birth == number:
                 yield tensor.storage, prod(tensor.shape)

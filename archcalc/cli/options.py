@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from archcalc.analyses.metrics import demand_figure_of_step
 from archcalc.cli.output import demand_format, demand_output, files_named
 from archcalc.engine.setup import BUILDING, INPUT, KERNELS, STEP, Row, Setup, keys_of, settings, setup_of
 from archcalc.errors import WrongUse
@@ -78,9 +79,14 @@ class Options:
             raise WrongUse("--train and --mode do not go together: a training step runs in train mode.", "choose one")
         return setup_of(self.typed, self.train)
 
-    @property
-    def setup_with_step(self) -> Setup:
-        """The same with the training step that is described, for commands in which some figures need one."""
+    def setup_with_step(self, figures: Sequence[str]) -> Setup:
+        """The same with the training step that is described, for commands in which some figures need one.
+
+        WrongUse if an option of the step is given and none of the figures, by name, is of one.
+        """
+        step = [key for key in keys_of(STEP) if key in self.typed]
+        if step:
+            demand_figure_of_step(figures, settings()[step[0]].option)
         return setup_of(self.typed, trains=True)
 
     def selection(self, for_machine: bool) -> Selection:

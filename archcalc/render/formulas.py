@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
+from math import gcd, lcm
 from typing import Any
 
 from archcalc.studies.law.polynomials import Formula, expression
@@ -59,6 +61,23 @@ def as_latex(formula: Formula, knobs: Sequence[str]) -> str:
     import sympy
 
     return str(sympy.latex(sympy.factor(expression(formula, [letters(knobs)[knob] for knob in knobs]))))
+
+
+def inequality(higher: Formula, lower: Formula) -> tuple[Formula, Formula]:
+    """`higher` >= `lower` with what both have in common removed: the two sides, all coefficients positive.
+
+    >>> from fractions import Fraction
+    >>> inequality({(2,): Fraction(6), (1,): Fraction(1)}, {(2,): Fraction(2), (1,): Fraction(9)})
+    ({(1,): Fraction(1, 1)}, {(0,): Fraction(2, 1)})
+    """
+    difference = {powers: higher.get(powers, 0) - lower.get(powers, 0) for powers in {**higher, **lower}}
+    terms = {powers: Fraction(c) for powers, c in difference.items() if c}
+    if not terms:
+        return {}, {}
+    shared = Fraction(gcd(*(c.numerator for c in terms.values())), lcm(*(c.denominator for c in terms.values())))
+    lowest = [min(powers) for powers in zip(*terms, strict=True)]
+    terms = {tuple(p - low for p, low in zip(powers, lowest, strict=True)): c / shared for powers, c in terms.items()}
+    return {p: c for p, c in terms.items() if c > 0}, {p: -c for p, c in terms.items() if c < 0}
 
 
 def big_o(powers: Sequence[tuple[int, ...]], names: Sequence[str]) -> str:

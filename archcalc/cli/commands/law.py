@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from itertools import product
+from math import prod
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,10 +17,11 @@ from archcalc.cli.app import app
 from archcalc.cli.completion import complete_model
 from archcalc.cli.options import BUILDING, INPUT, KERNELS, PRINTING, STEP, Options, shared
 from archcalc.cli.output import watching
+from archcalc.engine.setup import settings
 from archcalc.errors import WrongUse
 
 MOST = 500
-"""Values that --measure tabulates at most."""
+"""Members that --measure tabulates at most."""
 TABLE = "self-attention"
 """The classic comparison that --table knows."""
 
@@ -33,7 +37,8 @@ def law(
         list[str] | None, typer.Option("--figure", metavar="NAME", help="Only this figure; repeatable.")
     ] = None,
     measure: Annotated[
-        str, typer.Option("--measure", metavar="A:B:STEP", help="Values beside the law, from A to B.")
+        str,
+        typer.Option("--measure", metavar="A:B:STEP|KNOB=N,KNOB=N", help="Values beside the law; N may be a range."),
     ] = "",
     latex: Annotated[bool, typer.Option("--latex", help="Formulas in LaTeX.")] = False,
     plot: Annotated[bool, typer.Option("--plot", help="Draw the first figure; -o law.svg or .png writes it.")] = False,
@@ -48,34 +53,45 @@ def law(
       archcalc law multi-head-attention --over seq_len,d_model
       archcalc law densenet-bc-cifar --over depth --figure saved_total_bytes
       archcalc law gpt2 --over seq_len --figure macs --measure 1024:8192:1024
+      archcalc law multi-head-attention --over seq_len,d_model --measure seq_len=4096,d_model=512:2048:512
       archcalc law dense-block --set bottleneck=false --over layers,growth_rate=in_channels --figure weights
       archcalc law --table self-attention
     """
     from archcalc.render.pages import law as page
     from archcalc.render.plots import SUFFIXES
-    from archcalc.studies.law.law import laws
+    from archcalc.studies.law.law import DEFAULT, laws
 
     if table:
+        _demand_alone(options, {"over": over, "figure": figure, "measure": measure, "latex": latex, "plot": plot})
         _print_table(table, model, options)
         return
     if not model:
         hint = f"type  archcalc law MODEL --over KNOB  or  archcalc law --table {TABLE}"
         raise WrongUse("law needs a model.", hint)
-    knobs, values = _knobs(over), parse_range(measure)
+    knobs = _knobs(over)
+    members = parse_members(measure, knobs)
     for name in figure or ():
         metric_named(name)  # a wrong one is told before any model is traced
     suffix = Path(options.output).suffix.lower()
     picture = suffix if suffix in SUFFIXES else ""
-    if (values or plot or picture) and len(knobs) != 1:
-        raise WrongUse("--measure and --plot follow one knob.", "give one knob to  --over")
+    if (plot or picture) and len(knobs) != 1:
+        raise WrongUse("a drawing follows one knob.", "give one knob to  --over")
+    setup = options.setup_with_step(figure or DEFAULT)
     with watching("members traced", options.quiet) as observer:
-        result = laws(model, options.setup_with_step, knobs, figure or (), values, observer)
+        result = laws(model, setup, knobs, figure or (), members, observer)
         document = page.laws(result, latex=latex)
         if result.laws and (plot or picture):
             document = page.drawn(document, result, picture)
     emit_documents([document], options)
-    if result.refused:
+    if result.refused and (figure or not result.laws):
         raise typer.Exit(3)
+
+
+def _demand_alone(options: Options, own: Mapping[str, Any]) -> None:
+    """WrongUse for an option that has no effect beside --table."""
+    given = [settings()[key].option for key in options.typed] + [f"--{name}" for name, value in own.items() if value]
+    if given:
+        raise WrongUse(f"{given[0]} has no effect on --table.", f"type  archcalc law --table {TABLE}")
 
 
 def _print_table(table: str, model: str, options: Options) -> None:
@@ -94,21 +110,46 @@ def _print_table(table: str, model: str, options: Options) -> None:
 
 def _knobs(over: str) -> list[str]:
     knobs = [knob.strip().replace("-", "_") for knob in over.split(",") if knob.strip()]
-    if len(set(knobs)) < len(knobs):
+    names = [name for knob in knobs for name in knob.split("=")]
+    if len(set(names)) < len(names):
         raise WrongUse("--over names a knob twice.", "name each knob once")
     return knobs
 
 
-def parse_range(text: str) -> list[int]:
-    """'10:100:10' as 10, 20, ..., 100; nothing for ''. WrongUse shows the form.
+def parse_members(text: str, knobs: Sequence[str]) -> list[tuple[int, ...]]:
+    """The members of --measure, each a value for every knob; none for ''. WrongUse shows the form.
 
-    >>> parse_range("10:40:10"), parse_range("")
-    ([10, 20, 30, 40], [])
+    A range stands for its values, two ranges for all pairs; one knob may be left unnamed.
+
+    >>> parse_members("10:30:10", ["depth"])
+    [(10,), (20,), (30,)]
+    >>> parse_members("d_model=64,seq_len=1:3", ["seq_len", "d_model"])
+    [(1, 64), (2, 64), (3, 64)]
     """
     if not text:
         return []
-    match = re.fullmatch(r"(\d{1,18}):(\d{1,18})(?::(\d{1,18}))?", text.strip())
-    first, last, step = (int(part or 1) for part in match.groups()) if match else (0, 0, 0)
-    if not 0 < first <= last or step < 1 or (last - first) // step >= MOST:
-        raise WrongUse(f"'{text}' is not a range of at most {MOST} values.", "write  --measure 10:100:10")
-    return list(range(first, last + 1, step))
+    short = [knob.partition("=")[0] for knob in knobs]
+    form = f"write  --measure {'10:100:10' if len(knobs) == 1 else ','.join(f'{knob}=64' for knob in short)}"
+    ranges: dict[str, range] = {}
+    for part in text.split(","):
+        knob, equals, numbers = part.strip().rpartition("=")
+        name = knob.strip().replace("-", "_").partition("=")[0] if equals else short[0]
+        if name not in short or name in ranges or (len(knobs) > 1 and not equals):
+            raise WrongUse(f"'--measure {text}' does not name each knob of --over once.", form)
+        ranges[name] = _range(numbers, text, form)
+    missing = [knob for knob in short if knob not in ranges]
+    if missing:
+        raise WrongUse(f"'--measure {text}' says nothing of {missing[0]}.", form)
+    if prod(map(len, ranges.values())) > MOST:
+        raise WrongUse(f"'--measure {text}' is more than {MOST} members.", form)
+    return list(product(*(ranges[knob] for knob in short)))
+
+
+def _range(numbers: str, text: str, form: str) -> range:
+    """'10:100:10' or a single number as a range that includes its end."""
+    match = re.fullmatch(r"(\d{1,18})(?::(\d{1,18}))?(?::(\d{1,18}))?", numbers.strip(), re.ASCII)
+    if match:
+        first, last, step = int(match[1]), int(match[2] or match[1]), int(match[3] or 1)
+        if 0 < first <= last and step:
+            return range(first, last + 1, step)
+    raise WrongUse(f"'--measure {text}' is no number and no range of numbers.", form)

@@ -21,7 +21,10 @@ def sweep(
     figure: Annotated[
         list[str] | None, typer.Option("--figure", metavar="NAME", help="params, macs, peak_bytes, ...; repeatable.")
     ] = None,
-    where: Annotated[str, typer.Option("--where", metavar="CONDITION", help="Show these: 'macs < 1e9'.")] = "",
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", metavar="CONDITION", help="Show these: 'macs < 1e9'; all conditions if repeated."),
+    ] = None,
     sort: Annotated[str, typer.Option("--sort", metavar="KEY", help="Order by a knob or a figure.")] = "",
     pareto: Annotated[
         str, typer.Option("--pareto", metavar="A,B", help="Mark the front of two figures: macs,params:max.")
@@ -45,10 +48,9 @@ def sweep(
     from archcalc.studies.sweep.sweep import DEFAULT, Choice, Workers
     from archcalc.studies.sweep.sweep import sweep as study
 
-    setup, values = without(options, "set").setup_with_step, options.typed.get("set", ())
-    choice, workers = Choice(where, sort, pareto), Workers(jobs, executor)
+    figures = figure or DEFAULT
+    setup, values = without(options, "set").setup_with_step(figures), options.typed.get("set", ())
+    choice, workers = Choice(where or (), sort, pareto), Workers(jobs, executor)
     with watching("members measured", options.quiet) as observer:
-        swept = study(
-            model, setup, values, figure or DEFAULT, choice, workers=workers, file=options.output, observer=observer
-        )
+        swept = study(model, setup, values, figures, choice, workers=workers, file=options.output, observer=observer)
     emit_documents([page.sweep(swept)], replace(options, output=""))

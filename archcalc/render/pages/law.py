@@ -12,11 +12,11 @@ from archcalc.render import plots
 from archcalc.render.around import envelope, head, next_commands
 from archcalc.render.assumed import step_words
 from archcalc.render.document import EXACT, NAME, TEX, TEXT, Column, Document, Table
-from archcalc.render.formulas import as_latex, as_sympy, as_written, big_o, letters, numbers
+from archcalc.render.formulas import as_latex, as_sympy, as_written, big_o, inequality, letters, numbers
 from archcalc.render.promise import MODEL, Promise
-from archcalc.studies.law.interpolation import Lattice, Law, passes
+from archcalc.studies.law.interpolation import Law, Piece, passes
 from archcalc.studies.law.law import Laws, Measured
-from archcalc.studies.law.polynomials import Formula, leading, value
+from archcalc.studies.law.polynomials import Formula, leading
 from archcalc.text import units
 
 
@@ -32,19 +32,21 @@ def laws(result: Laws, *, latex: bool = False) -> Document:
         Column("checked", "checked at", TEXT),
     ]
     rows = [_row(law, over) for law in laws_]
+    shown = [line for law, row in zip(laws_, rows, strict=True) for line in _lines(law, row, over)]
     notes = [f"{metric_named(refused.figure).words}: no law: {refused.reason}" for refused in result.refused]
     foot = [
         *_letters(over),
         *([f"training step: {step}"] if any(metric_named(law.figure).trains for law in laws_) else []),
         *_dominant(laws_, over, result.by_type),
+        *(["a law in pieces is the highest of its formulas; --json says where each is"] if _hidden(laws_) else []),
         "exact for the listed values; checked on members that were not used to find the formula",
         *next_commands(result.report, "summary"),
     ]
     around = envelope(result.report, {"laws": len(laws_), "refused": len(result.refused)})
     around["notes"] = [*around["notes"], *notes]
-    tables = [Table(columns, rows), *_measured(result.measured, laws_, over)]
+    tables = [Table(columns, shown), *_measured(result.measured, laws_, over)]
     around["assumptions"] = {**around["assumptions"], "training_step": step}
-    around["measured"] = [{over[0]: number, **figures} for number, figures in result.measured]
+    around["measured"] = [{**dict(zip(over, point, strict=True)), **figures} for point, figures in result.measured]
     records = [{key: row[key] for key in MACHINE} for row in rows]
     return Document("law", [*head(result.report), *notes], tables, foot, around, records)
 
@@ -53,7 +55,9 @@ def drawn(document: Document, result: Laws, suffix: str) -> Document:
     """The first law's curve above the notes, or, with the ending of a file that is a picture, as that picture."""
     law, knob = result.laws[0], result.knobs[0]
     metric, letter = metric_named(law.figure), letters([knob])[knob]
-    title = f"{result.report.trace.model.name}: {as_written(law.formula, [knob])}"
+    several = f"the highest of {len(law.pieces)} formulas"
+    formula = as_written(law.formula, [knob]) if len(law.pieces) == 1 else several
+    title = f"{result.report.trace.model.name}: {formula}"
     x = letter if letter == knob else f"{letter} = {knob}"
     y = metric.words if metric.unit in metric.words else f"{metric.words}, {metric.unit}"
     curve = plots.Curve(title, x, y, result.points(), lambda at: _at(law, at))
@@ -64,7 +68,10 @@ def drawn(document: Document, result: Laws, suffix: str) -> Document:
 
 def _at(law: Law, number: float) -> float:
     """A law's value between members."""
-    return sum(float(coefficient) * number ** powers[0] for powers, coefficient in law.formula.items())
+    return max(
+        sum(float(coefficient) * number ** powers[0] for powers, coefficient in piece.formula.items())
+        for piece in law.pieces
+    )
 
 
 def _letters(over: Sequence[str]) -> list[str]:
@@ -73,38 +80,86 @@ def _letters(over: Sequence[str]) -> list[str]:
     return [f"letters: {', '.join(named)}"] if named else []
 
 
-MACHINE = ("figure", "unit", "expression", "latex", "big_o", "big_o_in", "lattice", "checked_at")
+MACHINE = ("figure", "unit", "expression", "latex", "pieces", "big_o", "big_o_in", "lattice", "checked_at")
+MOST_BOUNDS = 2
+"""Inequalities of a piece that are printed; where there are more, only JSON has them."""
 
 
 def _row(law: Law, over: Sequence[str]) -> dict[str, Any]:
     metric, names = metric_named(law.figure), list(letters(over).values())
     farthest = numbers(law.farthest, over)
     others = len(law.checked_at) - 1
+    pieces = [_piece(piece, over) for piece in law.pieces]
     return {
         "figure": metric.name,
         "words": f"{metric.words}{' (bytes)' if metric.unit == 'bytes' and 'bytes' not in metric.words else ''}",
         "unit": metric.unit,
-        "law": as_written(law.formula, over),
-        "expression": as_sympy(law.formula, over),
-        "latex": as_latex(law.formula, over),
+        "expression": _highest("Max({})", [piece["expression"] for piece in pieces]),
+        "latex": _highest(r"\max\left({}\right)", [piece["latex"] for piece in pieces]),
+        "pieces": pieces,
         "big_o": big_o(law.leading, names),
         "big_o_in": {knob: _alone(law, axis, names[axis]) for axis, knob in enumerate(over)},
-        "holds": "; ".join(_lattice_words(lattice, name) for lattice, name in zip(law.lattice, names, strict=True)),
+        "holds": "; ".join(lattice.text(name) for lattice, name in zip(law.lattice, names, strict=True)),
         "checked": f"{farthest} and {others} more" if others else farthest,
-        "lattice": {lattice.knob: {"start": lattice.start, "step": lattice.step or None} for lattice in law.lattice},
+        "lattice": {
+            lattice.knob: {"start": lattice.start, "step": lattice.step or None, "until": lattice.until}
+            for lattice in law.lattice
+        },
         "checked_at": [dict(zip(over, point, strict=True)) for point in law.checked_at],
     }
 
 
+def _highest(form: str, formulas: Sequence[str]) -> str:
+    return formulas[0] if len(formulas) == 1 else form.format(", ".join(formulas))
+
+
+def _piece(piece: Piece, over: Sequence[str]) -> dict[str, Any]:
+    """A piece for machines; `where` are the inequalities that all have to hold, none if it is the whole law."""
+    ends = [("", ">=", piece.first), ("", "<=", piece.last)]
+    where = [f"{over[0]} {sign} {number}" for _, sign, number in ends if number is not None]
+    for bound in piece.bounds:
+        more, less = inequality(piece.formula, bound)
+        where.append(f"{as_sympy(more, over)} >= {as_sympy(less, over)}")
+    return {"expression": as_sympy(piece.formula, over), "latex": as_latex(piece.formula, over), "where": where}
+
+
+def _lines(law: Law, row: Mapping[str, Any], over: Sequence[str]) -> list[dict[str, Any]]:
+    """A law as printed: one line, or one for each piece; in several knobs the domain of all stands above them."""
+    formulas = [
+        {"law": as_written(piece.formula, over), "latex": as_latex(piece.formula, over)} for piece in law.pieces
+    ]
+    if len(formulas) == 1:
+        return [{**row, **formulas[0]}]
+    if len(over) == 1:
+        parts = [law.lattice[0].from_to(piece.first or law.lattice[0].start, piece.last) for piece in law.pieces]
+        lines = [
+            {**formula, "holds": part.text(letters(over)[over[0]])}
+            for formula, part in zip(formulas, parts, strict=True)
+        ]
+        return [{**row, **lines[0]}, *lines[1:]]
+    lines = []
+    for formula, piece in zip(formulas, law.pieces, strict=True):
+        bounds = [_bound_words(piece.formula, bound, over) for bound in piece.bounds]
+        words = [f"{'and' if number else 'if'} {bound}" for number, bound in enumerate(bounds)]
+        shown = words if len(words) <= MOST_BOUNDS else ["where it is the highest"]
+        lines += [{**formula, "holds": shown[0]}, *({"holds": more} for more in shown[1:])]
+    return [{**row, "law": "the highest of", "latex": r"\text{the highest of}"}, *lines]
+
+
+def _bound_words(higher: Formula, lower: Formula, over: Sequence[str]) -> str:
+    more, less = inequality(higher, lower)
+    return f"{as_written(more, over)} ≥ {as_written(less, over)}"
+
+
+def _hidden(laws_: Sequence[Law]) -> bool:
+    """Whether a piece has more inequalities than are printed."""
+    return any(len(piece.bounds) > MOST_BOUNDS for law in laws_ for piece in law.pieces)
+
+
 def _alone(law: Law, axis: int, name: str) -> str:
     """The big O in one knob, with all others fixed."""
-    powers: Formula = {(powers_[axis],): Fraction(1) for powers_ in law.formula}
+    powers: Formula = {(powers_[axis],): Fraction(1) for powers_ in law.powers}
     return big_o(leading(powers), [name])
-
-
-def _lattice_words(lattice: Lattice, name: str) -> str:
-    values = ", ".join(map(str, lattice.nodes()[:3]))
-    return f"{name} = {values}, ..."
 
 
 def _dominant(laws_: Sequence[Law], over: Sequence[str], by_type: Mapping[str, Law]) -> list[str]:
@@ -127,21 +182,21 @@ def _measured(measured: Measured, laws_: Sequence[Law], over: Sequence[str]) -> 
     """Values beside the formula."""
     if not measured:
         return []
-    columns = [Column("knob", letters(over)[over[0]], EXACT)]
+    columns = [Column(f"knob:{knob}", letter, EXACT) for knob, letter in letters(over).items()]
     for law in laws_:
         words = metric_named(law.figure).words
         columns += [Column(law.figure, words, EXACT), Column(f"law:{law.figure}", "by the law", NAME)]
     rows = []
-    for number, figures in measured:
-        row: dict[str, Any] = {"knob": number, **figures}
+    for point, figures in measured:
+        row: dict[str, Any] = {f"knob:{knob}": number for knob, number in zip(over, point, strict=True)} | {**figures}
         for law in laws_:
-            row[f"law:{law.figure}"] = _verdict(value(law.formula, [number]), figures[law.figure])
+            row[f"law:{law.figure}"] = _verdict(law.value(point), figures[law.figure])
         rows.append(row)
     return [Table(columns, rows)]
 
 
 def _verdict(by_law: Fraction, measured: int) -> str:
-    """'=' where the law gives the measured value, else what it gives: the member is off the lattice."""
+    """'=' where the law gives the measured value, else what it gives: the member is not in its domain."""
     if by_law == measured:
         return "="
     return units.exact(int(by_law)) if by_law.denominator == 1 else f"{float(by_law):,.1f}"

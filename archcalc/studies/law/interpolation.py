@@ -1,79 +1,59 @@
 """How a figure grows with knobs: an exact formula found on a few small members and confirmed on others.
 
-Members are taken from a lattice, since formulas hold where strides divide sizes and heads divide widths. A law is given
-only where members that had no part in making it agree with it, one of them far away.
+A law is given only where members that had no part in making it agree with it, some of them far away.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import count, islice
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import product
 from math import prod
 
+from archcalc.studies.law.lattice import CALLS, FARTHER, NODES, SCALES, Evaluate, Lattice, Point, Refused
 from archcalc.studies.law.polynomials import HIGHEST, WITNESSES, Formula, Powers, leading, powers_in, through, value
 
-STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 128, 256)
-SIZE_STEPS = (32, 16, 8, 4, 2, 1)
-"""Of an image's size the coarse lattice is tried first: most strides divide 32."""
-FAR = {"batch": 90, "seq_len": 90, "size": 9}
-"""How many steps away the far member is; 18 for knobs that make the network larger."""
-FARTHER = 20
-"""How many times as far another one is, where a member does not take more op calls for it."""
-CALLS = "op calls"
-"""The key under which a member says how many op calls it took."""
-WIDE = 1024
-"""A width that many powers of two divide."""
-NODES = HIGHEST + 1 + WITNESSES
-SCALES = (1, 2, 4, 8, 16, 32, 64, 256, 1024)
-"""Factors by which the smallest members are enlarged if a figure follows no formula on small ones."""
-
-Point = tuple[int, ...]
-Evaluate = Callable[[Point], Mapping[str, int] | None]
-"""The figures of a member, None where there is no such member."""
+REPEATED = (1, 2, 3, 4, 6, 8, 16)
+"""The factors for figures whose number of moments grows with a knob, so that members become dear."""
 
 
 @dataclass(frozen=True)
-class Lattice:
-    """The values of a knob on which laws hold: every `step` from `start`, or powers of two where there is no step."""
+class Piece:
+    """A formula, and where it gives the law.
 
-    knob: str
-    start: int
-    step: int
+    In one knob from its first to its last value (None: for ever); in several knobs where it is at least as high as all
+    of `bounds`. A law of a single piece has neither.
+    """
 
-    def nodes(self) -> list[int]:
-        """The first values of the lattice, from which a formula is found."""
-        if self.step:
-            return [self.start + self.step * n for n in range(NODES)]
-        return [self.start * 2**n for n in range(NODES - 1)]
-
-    def far(self) -> list[int]:
-        """Values far from the first ones, the farthest first."""
-        if not self.step:
-            return [self.start * 2**n for n in (NODES, NODES - 1)]
-        steps = FAR.get(self.knob, 18)
-        return [self.start + self.step * (NODES + n) for n in (steps, steps // 3, 2)]
-
-    def has(self, number: int) -> bool:
-        """Whether a value is on the lattice."""
-        if self.step:
-            return number >= self.start and (number - self.start) % self.step == 0
-        return number >= self.start and (number // self.start).bit_count() == 1 and number % self.start == 0
-
-    @property
-    def words(self) -> str:
-        """The lattice in words: depth = 10, 16, 22, ..."""
-        return f"{self.knob} = {', '.join(map(str, self.nodes()[:3]))}, ..."
+    formula: Formula
+    first: int | None = None
+    last: int | None = None
+    bounds: tuple[Formula, ...] = ()
 
 
 @dataclass(frozen=True)
 class Law:
-    """A figure as a formula in the knobs, the lattice it holds on, and the members it was checked at."""
+    """A figure as the highest of formulas in the knobs, the lattice it holds on, and the members it was checked at."""
 
     figure: str
-    formula: Formula
+    pieces: tuple[Piece, ...]
     lattice: tuple[Lattice, ...]
     checked_at: tuple[Point, ...]
+
+    @property
+    def formula(self) -> Formula:
+        """The formula of a law that has one piece."""
+        (piece,) = self.pieces
+        return piece.formula
+
+    def value(self, point: Sequence[int]) -> Fraction:
+        """The figure of a member."""
+        return max(value(piece.formula, point) for piece in self.pieces)
+
+    def has(self, point: Sequence[int]) -> bool:
+        """Whether a member is in the domain."""
+        return bool(point) and all(lattice.has(number) for lattice, number in zip(self.lattice, point, strict=True))
 
     @property
     def farthest(self) -> Point:
@@ -81,111 +61,66 @@ class Law:
         return max(self.checked_at, key=prod)
 
     @property
+    def powers(self) -> Formula:
+        """The powers that decide how it grows, as terms: those of the last piece in one knob, else of all pieces."""
+        decide = self.pieces[-1:] if len(self.lattice) == 1 else self.pieces
+        return {powers: Fraction(1) for piece in decide for powers in leading(piece.formula)}
+
+    @property
     def leading(self) -> list[tuple[int, ...]]:
         """The powers of the terms that nothing outgrows."""
-        return leading(self.formula)
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A figure for which no law was found, and why."""
-
-    figure: str
-    reason: str
-
-
-def lattices(evaluate: Evaluate, base: Mapping[str, int]) -> tuple[Lattice, ...] | Refused:
-    """A lattice for each knob on which all figures are formulas, around the base; Refused names a knob without one."""
-    by_knob = {knob: _lattice(evaluate, base, knob) or _powers_of_two(evaluate, base, knob) for knob in base}
-    without = [knob for knob, lattice in by_knob.items() if lattice is None]
-    dividing = {knob: lattice.nodes()[-1] for knob, lattice in by_knob.items() if lattice and not lattice.step}
-    if dividing and not without and len(dividing) < len(base):  # what is divided has to be divisible by all of them
-        wider = {**base, **dividing}
-        wider |= {knob: 8 * max(dividing.values()) for knob in base if knob not in dividing}
-        by_knob |= {knob: _lattice(evaluate, wider, knob) for knob in base if knob not in dividing}
-        without = [knob for knob, lattice in by_knob.items() if lattice is None]
-    if without:
-        reason = f"on no lattice of {without[0]} around {base[without[0]]} do the members follow a formula"
-        return Refused("", reason)
-    return tuple(lattice for lattice in by_knob.values() if lattice)
-
-
-def _lattice(evaluate: Evaluate, base: Mapping[str, int], knob: str) -> Lattice | None:
-    """The finest lattice through the base value on which the figures follow formulas of few powers."""
-    best = None
-    for step in SIZE_STEPS if knob == "size" else STEPS:
-        lattice = _on_steps(evaluate, base, knob, step)
-        if knob != "size" and lattice:
-            return lattice
-        if lattice is None and best:
-            return best
-        best = lattice or best
-    return best
-
-
-def _powers_of_two(evaluate: Evaluate, base: Mapping[str, int], knob: str) -> Lattice | None:
-    """The powers of two of a knob that divides others, with the others large if their own values are too small."""
-    for others in (base, {name: number if name == knob else WIDE for name, number in base.items()}):
-        for start in (1, 2):
-            powers = Lattice(knob, start, 0)
-            if _follows(evaluate, others, knob, powers.nodes()):
-                return powers
-    return None
-
-
-def _on_steps(evaluate: Evaluate, base: Mapping[str, int], knob: str, step: int) -> Lattice | None:
-    first = base[knob] % step or step
-    candidates = islice(count(first, step), 12 if step > 1 else 24)
-    start = next((v for v in candidates if evaluate(_at(base, knob, v)) is not None), None)
-    if start is None:
-        return None
-    for begin in dict.fromkeys((start, start + step, start + 3 * step)):
-        lattice = Lattice(knob, begin, step)
-        if _follows(evaluate, base, knob, lattice.nodes()):
-            return lattice
-    return None
-
-
-def _follows(evaluate: Evaluate, base: Mapping[str, int], knob: str, nodes: Sequence[int]) -> bool:
-    """Whether all the members exist and every figure is a formula of few powers there."""
-    seen = []
-    for node in nodes:
-        figures = evaluate(_at(base, knob, node))
-        if figures is None:
-            return False
-        seen.append(figures)
-    names = [name for name in seen[0] if name != CALLS]
-    return all(powers_in(nodes, [figures[name] for figures in seen]) for name in names)
-
-
-def _at(base: Mapping[str, int], knob: str, node: int) -> Point:
-    return tuple(node if name == knob else number for name, number in base.items())
+        return leading(self.powers)
 
 
 def law(figure: str, evaluate: Evaluate, on: Sequence[Lattice], own: Point = ()) -> Law | Refused:
     """The formula of a figure on lattices, confirmed on members that were not used to find it.
 
-    A peak is the highest of several moments: for small members another moment may be the highest. `own` is the network
-    itself, which has to agree with a law on a lattice that it is on.
+    Small members may follow another formula. `own` is the network itself, which has to agree with a law on a lattice
+    that it is on.
     """
     reason = ""
     for scale in SCALES:
-        shifted = [_from(lattice, scale) for lattice in on]
-        result = _interpolated(figure, evaluate, shifted, own)
+        result = _interpolated(figure, evaluate, [lattice.enlarged(scale) for lattice in on], own)
         if isinstance(result, Law):
             return result
         reason = result.reason if not reason or "no member" not in result.reason else reason
     return Refused(figure, reason)
 
 
-def _from(lattice: Lattice, scale: int) -> Lattice:
-    if not lattice.step:
-        return lattice
-    return Lattice(lattice.knob, lattice.start + lattice.step * (scale - 1), lattice.step)
+def closed_law(figure: str, evaluate: Evaluate, on: Sequence[Lattice], own: Point = ()) -> Law | Refused:
+    """The same for a figure that is the highest of moments which cannot be told apart: true up to the members checked.
+
+    Another moment may be the highest anywhere, so that more members are checked: all corners of the domain, and some
+    between its ends.
+    """
+    reason = ""
+    for scale in REPEATED:
+        result = _interpolated(figure, evaluate, [lattice.enlarged(scale) for lattice in on], own)
+        if isinstance(result, Refused):
+            reason = reason or result.reason
+            continue
+        ends = [max(point[axis] for point in result.checked_at if point != own) for axis in range(len(on))]
+        closed = tuple(lattice.from_to(lattice.start, end) for lattice, end in zip(result.lattice, ends, strict=True))
+        corners = [*product(*zip((lattice.start for lattice in closed), ends, strict=True)), *_between(closed, ends)]
+        seen = {
+            point: figures[figure]
+            for point in corners
+            if point not in result.checked_at and (figures := evaluate(point)) is not None
+        }
+        if all(result.value(point) == number for point, number in seen.items()):
+            return replace(result, lattice=closed, checked_at=(*result.checked_at, *seen))
+        reason = reason or "another moment becomes the highest among larger members"
+    return Refused(figure, reason)
+
+
+def _between(on: Sequence[Lattice], ends: Sequence[int]) -> list[Point]:
+    """Members between the ends of a domain, in all knobs at once."""
+    between = [[far for far in lattice.far() if far < end] for lattice, end in zip(on, ends, strict=True)]
+    return list(zip(*between, strict=False))
 
 
 def _interpolated(figure: str, evaluate: Evaluate, on: Sequence[Lattice], own: Point) -> Law | Refused:
-    base = {lattice.knob: lattice.nodes()[2] for lattice in on}
+    base = tuple(lattice.nodes()[2] for lattice in on)
     powers: list[Powers] = []
 
     def value_at(point: Point) -> int:
@@ -195,33 +130,39 @@ def _interpolated(figure: str, evaluate: Evaluate, on: Sequence[Lattice], own: P
         return figures[figure]
 
     try:
-        for lattice in on:
+        for axis, lattice in enumerate(on):
             nodes = lattice.nodes()
-            fitted = powers_in(nodes, [value_at(_at(base, lattice.knob, node)) for node in nodes])
+            fitted = powers_in(nodes, [value_at(at_node(base, axis, node)) for node in nodes])
             if fitted is None:
                 return Refused(figure, f"no formula of powers up to {HIGHEST} goes through {lattice.words}")
             powers.append(fitted)
         for extra in (0, 1):  # a power may have been hidden at the other knobs' base
-            degrees = [min(fitted.degree + extra * (len(on) > 1), NODES - 2) for fitted in powers]
+            degrees = degrees_of(powers, extra)
             grid = [lattice.nodes()[: degree + 1] for lattice, degree in zip(on, degrees, strict=True)]
             formula = through(grid, [fitted.divisor for fitted in powers], value_at)
-            points = _witnesses(evaluate, on, degrees)
-            points += [own] if _on(own, on) and own not in points else []
+            points = witnesses(evaluate, on, degrees)
+            result = Law(figure, (Piece(formula),), tuple(on), ())
+            points += [own] if result.has(own) and own not in points else []
             wrong = [point for point in points if value(formula, point) != value_at(point)]
             if not wrong:
-                return Law(figure, formula, tuple(on), tuple(points))
+                return replace(result, checked_at=tuple(points))
     except LookupError as missing:
         return Refused(figure, f"there is no member at {missing.args[0]}")
     at = ", ".join(f"{lattice.knob} = {number}" for lattice, number in zip(on, wrong[0], strict=True))
     return Refused(figure, f"the formula through small members fails at {at}")
 
 
-def _on(point: Point, on: Sequence[Lattice]) -> bool:
-    """Whether a member is on the lattices."""
-    return bool(point) and all(lattice.has(number) for lattice, number in zip(on, point, strict=True))
+def at_node(base: Point, axis: int, node: int) -> Point:
+    """The base with another value of one knob."""
+    return (*base[:axis], node, *base[axis + 1 :])
 
 
-def _witnesses(evaluate: Evaluate, on: Sequence[Lattice], degrees: Sequence[int]) -> list[Point]:
+def degrees_of(powers: Sequence[Powers], extra: int) -> list[int]:
+    """The degree in each knob of the formula to look for; `extra` more than one knob alone shows, if there are more."""
+    return [min(fitted.degree + extra * (len(powers) > 1), NODES - 2) for fitted in powers]
+
+
+def witnesses(evaluate: Evaluate, on: Sequence[Lattice], degrees: Sequence[int]) -> list[Point]:
     """Members to confirm a formula: the next ones of the lattice, and far ones in each knob and in all."""
     small = [lattice.nodes()[min(2, len(lattice.nodes()) - 1)] for lattice in on]
     near = [
@@ -229,16 +170,18 @@ def _witnesses(evaluate: Evaluate, on: Sequence[Lattice], degrees: Sequence[int]
         for n in range(1, 1 + WITNESSES)
     ]
     far: list[Point] = []
-    reached = []
+    reached: list[int] = []
     for axis, lattice in enumerate(on):
         points = [(*small[:axis], number, *small[axis + 1 :]) for number in lattice.far()]
         reachable = next((point for point in points if evaluate(point) is not None), None)
         far += [reachable] if reachable else []
         reached.append(reachable[axis] if reachable else small[axis])
-        if reachable and lattice.step and lattice.knob in FAR and _as_many_calls(evaluate, reachable, tuple(small)):
+        if reachable and lattice.step and _as_many_calls(evaluate, reachable, tuple(small)):
             number = lattice.start + (reachable[axis] - lattice.start) * FARTHER
             farther = (*small[:axis], number, *small[axis + 1 :])
-            far += [farther] if evaluate(farther) is not None else []
+            if evaluate(farther) is not None:
+                far.append(farther)
+                reached[axis] = number
     together = tuple(reached)
     far += [together] if len(on) > 1 and evaluate(together) is not None else []
     return list(dict.fromkeys([*near, *far]))

@@ -7,22 +7,23 @@ from dataclasses import dataclass, replace
 
 from archcalc import engine
 from archcalc.analyses import Report, analyze
-from archcalc.analyses.metrics import METRICS, Metric, metric_named
+from archcalc.analyses.metrics import METRICS, Metric, demand_ops, metric_named
 from archcalc.engine.setup import Setup
 from archcalc.engine.subject import Subject
-from archcalc.errors import UnknownKnob, WrongUse
+from archcalc.errors import ArchcalcError, UnknownKnob, WrongUse
 from archcalc.studies.gc_pauses import gc_paused
-from archcalc.studies.law.interpolation import Lattice, Law, Point, Refused, lattices, law
+from archcalc.studies.law.interpolation import Law, closed_law, law
+from archcalc.studies.law.lattice import Lattice, Point, Refused, lattices
 from archcalc.studies.law.members import OF_FORWARD, SHORTHANDS, TYPE, Members, Traced
-from archcalc.studies.law.polynomials import value
+from archcalc.studies.law.moments import law_of_moments
 from archcalc.studies.observer import SILENT, Observer
 from archcalc.text.faces import Shown
 
 DEFAULT = ("params", "macs", "saved_total_bytes", "peak_bytes", "graph_depth")
 LATTICE = ("params", "macs", "graph_depth")
 """The figures that decide on the lattice: they need a forward pass alone."""
-Measured = Sequence[tuple[int, Mapping[str, int]]]
-"""Values of the one knob, each with the figures of the member there."""
+Measured = Sequence[tuple[Point, Mapping[str, int]]]
+"""Members by the values of the knobs, each with its figures."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -61,7 +62,7 @@ class Laws(Shown):
     def points(self) -> list[tuple[int, int]]:
         """Members along the one knob with the first law's figure: those measured, or those the law was found on."""
         first = self.laws[0]
-        numbers = [number for number, _ in self.measured] or [*first.lattice[0].nodes(), first.farthest[0]]
+        numbers = [point[0] for point, _ in self.measured] or [*first.lattice[0].nodes(), first.farthest[0]]
         return [(number, self.values((number,))[first.figure]) for number in sorted(set(numbers))]
 
 
@@ -70,14 +71,20 @@ def laws(
     setup: Setup,
     over: Sequence[str],
     figures: Sequence[str] = (),
-    measure: Sequence[int] = (),
+    measure: Sequence[int | Point] = (),
     observer: Observer = SILENT,
 ) -> Laws:
     """The laws of a model's figures over knobs; raises what tracing the model itself raises.
 
-    `setup` describes the training step for figures that need one. Members at the values `measure` of one knob are
-    traced beside the laws; a law that such a member of its lattice contradicts is withdrawn.
+    `setup` describes the training step for figures that need one. The members `measure`, each a value of the one knob
+    or a tuple of a value for each, are traced beside the laws; a law that such a member of its domain contradicts is
+    withdrawn.
     """
+    points = [(member,) if isinstance(member, int) else tuple(member) for member in measure]
+    if any(len(point) != len(over) for point in points):
+        raise WrongUse(
+            f"a member to measure needs a value for each of {', '.join(over)}.", "give as many numbers as knobs"
+        )
     with gc_paused() as ran:
 
         def traced(calls: int) -> None:
@@ -85,7 +92,7 @@ def laws(
             ran(calls)
 
         result = _laws(reference, setup, over, figures, traced)
-    measured = [(number, result.values((number,))) for number in measure] if result.laws else []
+    measured = [(point, result.values(point)) for point in points] if result.laws else []
     return _withdrawn(replace(result, measured=measured))
 
 
@@ -93,15 +100,10 @@ def _withdrawn(result: Laws) -> Laws:
     """Without the laws that a measured member of their lattice contradicts."""
     kept, refused = [], list(result.refused)
     for law_ in result.laws:
-        lattice = law_.lattice[0]
-        wrong = [
-            number
-            for number, figures in result.measured
-            if lattice.has(number) and value(law_.formula, [number]) != figures[law_.figure]
-        ]
+        wrong = [point for point, of in result.measured if law_.has(point) and law_.value(point) != of[law_.figure]]
         if wrong:
-            reason = f"the formula through small members fails at {lattice.knob} = {wrong[0]}"
-            refused.append(Refused(law_.figure, reason))
+            at = ", ".join(f"{knob} = {number}" for knob, number in zip(result.knobs, wrong[0], strict=True))
+            refused.append(Refused(law_.figure, f"the formula through small members fails at {at}"))
         else:
             kept.append(law_)
     return replace(result, laws=kept, refused=refused)
@@ -120,23 +122,43 @@ def _laws(reference: str | Subject, setup: Setup, over: Sequence[str], wanted: S
     members = Members(reference, setup, over, [*asked, *(METRICS[name] for name in LATTICE)], traced)
     members.report(tuple(base.values()), False)  # tells of a shorthand that the input has no axis for
     if wanted and any(metric.trains for metric in asked):
-        members.report(tuple(base.values()), True)  # tells of a wrong optimizer, and of what cannot be trained
-    figures = asked if wanted else _trainable(members, base, asked)
+        step = members.report(tuple(base.values()), True)  # tells of a wrong optimizer, and of what cannot be trained
+        for metric in asked:
+            demand_ops(metric, step.trace)
+    untrained = [] if wanted else _untrained(members, base, asked)
+    figures = [metric for metric in asked if metric.name not in {refused.figure for refused in untrained}]
     on = lattices(members.figures(LATTICE), base)
     if isinstance(on, Refused):
-        return Laws(report, over, base, [], [Refused(metric.name, on.reason) for metric in figures], {}, members)
+        return Laws(
+            report, over, base, [], [*untrained, *(Refused(metric.name, on.reason) for metric in figures)], {}, members
+        )
     own = tuple(base.values())
-    results = [law(metric.name, members.figures([metric.name], metric.trains), on, own) for metric in figures]
+    results = [_law(members, metric, on, own) for metric in figures]
     laws = [result for result in results if isinstance(result, Law)]
-    refused = [result for result in results if isinstance(result, Refused)]
+    refused = [*untrained, *(result for result in results if isinstance(result, Refused))]
     types = _by_type(members, on) if len(over) == 1 and any(law_.figure == "macs" for law_ in laws) else {}
     return Laws(report, over, base, laws, refused, types, members)
 
 
-def _trainable(members: Members, base: Mapping[str, int], figures: Sequence[Metric]) -> Sequence[Metric]:
-    """All figures; those of training only if the model can be trained."""
-    trains = members.figures((), True)(tuple(base.values())) is not None
-    return [metric for metric in figures if trains or not metric.trains]
+def _law(members: Members, metric: Metric, on: Sequence[Lattice], own: Point) -> Law | Refused:
+    """The law of one figure; of one that is the highest of moments by its moments, else up to the members checked."""
+    evaluate = members.figures([metric.name], metric.trains)
+    if metric.moments is None:
+        return law(metric.name, evaluate, on, own)
+    return law_of_moments(metric.name, members.moments(metric.name), on, own) or closed_law(
+        metric.name, evaluate, on, own
+    )
+
+
+def _untrained(members: Members, base: Mapping[str, int], figures: Sequence[Metric]) -> list[Refused]:
+    """The figures of a training step, if the model has none, with the reason."""
+    own = tuple(base.values())
+    if members.figures((), True)(own) is None:
+        try:
+            members.report(own, True)
+        except ArchcalcError as error:
+            return [Refused(metric.name, error.message) for metric in figures if metric.trains]
+    return []
 
 
 def _by_type(members: Members, on: Sequence[Lattice]) -> Mapping[str, Law]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from archcalc import engine
 from archcalc.analyses import Analysis, Backward, Flops, Memory, Params, Report, analyze
+from archcalc.analyses.memory import LiveBytes
 from archcalc.analyses.metrics import Metric
 from archcalc.engine.setup import Setup, Training
 from archcalc.engine.subject import Subject
 from archcalc.errors import ArchcalcError, BadInput
-from archcalc.studies.law.interpolation import CALLS, Evaluate, Point
+from archcalc.studies.law.lattice import CALLS, Evaluate, Point
+from archcalc.studies.law.moments import Moments, MomentsAt
 
 TYPE = "macs of "
 """Before the name of a type of module: the MACs that are its own."""
@@ -31,6 +34,7 @@ class Members:
     ) -> None:
         self.reference, self.setup, self.knobs, self.wanted, self.traced = reference, setup, knobs, wanted, traced
         self._seen: dict[tuple[bool, Point], Mapping[str, int] | None] = {}
+        self._moments: dict[tuple[str, Point], Moments] = {}
 
     def figures(self, names: Sequence[str], trains: bool = False) -> Evaluate:
         """A function that returns these figures of a member, from a forward pass or from a training step."""
@@ -43,6 +47,11 @@ class Members:
             return None if figures is None else {name: figures.get(name, 0) for name in (*names, CALLS)}
 
         return evaluate
+
+    def moments(self, name: str) -> MomentsAt:
+        """A function that returns a figure of a member at each op call of its training step."""
+        evaluate = self.figures((), True)
+        return lambda point: None if evaluate(point) is None else self._moments[name, point]
 
     def types(self, point: Point) -> list[str]:
         """The types of modules that have MACs of their own in a member, as figures."""
@@ -60,11 +69,20 @@ class Members:
             report = self.report(point, trains)
         except ArchcalcError:
             return None
-        figures = {metric.name: metric.of(report) for metric in self.wanted if metric.trains is trains}
+        figures = {}
+        for metric in (metric for metric in self.wanted if metric.trains is trains):
+            figures[metric.name] = metric.of(report)
+            if metric.moments:
+                self._moments[metric.name, point] = Moments(_ops(report), tuple(metric.moments(report)))
         figures[CALLS] = len(report.trace.calls)
         for layer in () if trains else report.root.walk():
             figures[TYPE + layer.type] = figures.get(TYPE + layer.type, 0) + layer.own["macs"]
         return figures
+
+
+def _ops(report: Report) -> tuple[str, ...]:
+    """The ops of the training step whose memory is reported."""
+    return tuple(sys.intern(call.op) for call in report.trace.calls[slice(*report.record(LiveBytes).span)])
 
 
 def at_point(setup: Setup, values: Mapping[str, Any]) -> Setup:

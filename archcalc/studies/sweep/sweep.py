@@ -28,11 +28,23 @@ Way = tuple[str, bool]
 
 @dataclass(frozen=True)
 class Choice:
-    """Which members are shown: a condition, the key to sort by, the two figures of the front ("macs,params:max")."""
+    """Which members are shown: those that meet all conditions. The key to sort by, the front ("macs,params:max")."""
 
-    where: str = ""
+    where: str | Sequence[str] = ()
     sort: str = ""
     pareto: str = ""
+
+    @property
+    def conditions(self) -> list[str]:
+        """The conditions one by one."""
+        each = [self.where] if isinstance(self.where, str) else self.where
+        return [text for text in each if text]
+
+    @property
+    def words(self) -> str:
+        """All conditions as one."""
+        each = self.conditions
+        return " and ".join(f"({text})" if len(each) > 1 and " or " in text else text for text in each)
 
 
 @dataclass(frozen=True)
@@ -108,7 +120,7 @@ def sweep(
     best = set(front(shown, *ways)) if ways else set()
     marked = [{**row, "pareto": number in best} for number, row in enumerate(shown)]
     errors = [(_words(row, list(named)), row["error"]) for row in rows if row["error"]]
-    return Swept(str(reference), list(named), names, marked, len(members), choice.where, ways, errors, setup)
+    return Swept(str(reference), list(named), names, marked, len(members), choice.words, ways, errors, setup)
 
 
 def _demand_apart(named: Mapping[str, Any], names: Sequence[str], setup: Setup) -> None:
@@ -123,10 +135,10 @@ def _demand_apart(named: Mapping[str, Any], names: Sequence[str], setup: Setup) 
 
 def _holds(choice: Choice, known: Sequence[str]) -> Callable[[Row], bool] | None:
     """The test of the condition, None without one; WrongUse also for a key that rows cannot be sorted by."""
-    holds = condition(choice.where, known) if choice.where else None
+    tests = [condition(text, known) for text in choice.conditions]
     if choice.sort and choice.sort not in known:
         raise WrongUse(f"cannot sort by '{choice.sort}'.", f"sort by one of  {', '.join(known)}")
-    return holds
+    return (lambda row: all(test(row) for test in tests)) if tests else None
 
 
 def _words(row: Mapping[str, Any], knobs: Sequence[str]) -> str:

@@ -1,0 +1,79 @@
+"""Laws against traces at random members of their domains, near and far: what is printed must hold wherever it says so."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pytest
+
+import archcalc
+from archcalc.analyses.metrics import metric_named
+from archcalc.engine.setup import Setup, Training
+from archcalc.studies.law.lattice import Lattice
+from archcalc.studies.law.members import at_point
+
+FARTHEST = 100_000
+STEP = Setup(training=Training())
+PEAK = ("peak_bytes", "saved_total_bytes")
+
+# network, setup, knobs, figures, the number of members: 200 in the default part
+QUICK = [
+    ("multi-head-attention", STEP, ["seq_len", "d_model"], ["peak_bytes"], 30),
+    ("conv", STEP, ["in_channels", "out_channels"], ["params", *PEAK], 110),
+    ("lstm-cell", STEP, ["input_size", "hidden_size"], ["peak_bytes"], 20),
+    ("conv", Setup(training=Training(), device="cpu"), ["batch", "size"], ["peak_bytes"], 40),
+]
+SLOW = [
+    ("multi-head-attention", STEP, ["seq_len", "d_model"], ["macs", *PEAK], 200),
+    ("multi-head-attention", STEP, ["batch", "seq_len", "d_model"], PEAK, 200),
+    ("encoder-layer", STEP, ["seq_len", "d_model"], ["macs", "graph_depth", *PEAK], 200),
+    ("encoder-layer", Setup(training=Training(), device="cpu"), ["seq_len"], PEAK, 100),
+    ("bottleneck-block", STEP, ["in_channels=out_channels", "width", "size"], PEAK, 200),
+    ("dense-block", Setup({"bottleneck": False}, training=Training("sgd")), ["growth_rate=in_channels", "size"],
+     ["live:cat+native_batch_norm", *PEAK], 200),
+    ("resnet-20", STEP, ["batch", "size"], PEAK, 60),
+    ("resnet-20", STEP, ["batch"], PEAK, 60),
+    ("densenet-bc-cifar", STEP, ["depth"], ["params", *PEAK], 12),
+]  # fmt: skip
+
+
+def some_members(on: Sequence[Lattice], number: int) -> list[tuple[int, ...]]:
+    """Members of a domain, as many near its start as far from it; a corner and the farthest members first."""
+    draw = random.Random(1)
+    ends = [min(lattice.until or FARTHEST, FARTHEST) for lattice in on]
+
+    def drawn(lattice: Lattice, end: int) -> int:
+        steps = (end - lattice.start) // lattice.step
+        return lattice.start + lattice.step * min(steps, int((steps + 1) ** draw.random()) - 1)
+
+    last = tuple(lattice.start + (end - lattice.start) // lattice.step * lattice.step for lattice, end in zip(on, ends))
+    corners = [tuple(lattice.start for lattice in on), last]
+    return corners + [tuple(map(drawn, on, ends)) for _ in range(number - len(corners))]
+
+
+def hold(network: str, setup: Setup, over: list[str], figures: Sequence[str], number: int) -> None:
+    result = archcalc.law(network, over, figures, setup=setup)
+    assert [law.figure for law in result.laws] == list(figures)
+    each = [some_members(law.lattice, -(-number // len(figures))) for law in result.laws]
+    for law, points in zip(result.laws, each, strict=True):
+        metric = metric_named(law.figure)
+        for point in points:
+            report = archcalc.analyze(network, setup=at_point(setup, dict(zip(over, point, strict=True))))
+            assert (point, metric.of(report)) == (point, law.value(point))
+            assert law.has(point)
+
+
+@pytest.mark.parametrize(("network", "setup", "over", "figures", "number"), QUICK)
+def test_laws_hold_on_their_whole_domain(
+    network: str, setup: Setup, over: list[str], figures: list[str], number: int
+) -> None:
+    hold(network, setup, over, figures, number)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("network", "setup", "over", "figures", "number"), SLOW)
+def test_laws_of_larger_networks_hold_on_their_whole_domain(
+    network: str, setup: Setup, over: list[str], figures: list[str], number: int
+) -> None:
+    hold(network, setup, over, figures, number)
