@@ -1,4 +1,4 @@
-"""Laws against traces at random members of their domains, near and far: what is printed must hold wherever it says so."""
+"""Laws against traces at random members of their domains, near and far: they must hold wherever they say so."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def some_members(on: Sequence[Lattice], number: int) -> list[tuple[int, ...]]:
         steps = (end - lattice.start) // lattice.step
         return lattice.start + lattice.step * min(steps, int((steps + 1) ** draw.random()) - 1)
 
-    last = tuple(lattice.start + (end - lattice.start) // lattice.step * lattice.step for lattice, end in zip(on, ends))
-    corners = [tuple(lattice.start for lattice in on), last]
+    last = [end - (end - lattice.start) % lattice.step for lattice, end in zip(on, ends, strict=True)]
+    corners = [tuple(lattice.start for lattice in on), tuple(last)]
     return corners + [tuple(map(drawn, on, ends)) for _ in range(number - len(corners))]
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from archcalc.render.formulas import as_sympy, as_written
-from archcalc.studies.law.interpolation import Law, law, passes
+from archcalc.studies.law.interpolation import Law, closed_law, law, passes
 from archcalc.studies.law.lattice import Lattice, Refused, lattices
 from archcalc.studies.law.polynomials import Powers, expression, leading, powers_in, through, value
 from tests.helpers import run, run_fresh, totals
@@ -102,6 +102,20 @@ def test_a_peak_of_two_moments_has_its_law_where_one_of_them_stays_the_highest()
     assert isinstance(found, Law)
     assert dict(found.formula) == {(1,): 50, (0,): 7}
     assert found.lattice[0].start > 19
+
+
+def test_the_law_of_moments_that_cannot_be_told_apart_ends_at_the_farthest_member_checked() -> None:
+    """A peak of two moments whose ops repeat: 50 n + 7 from n = 20 on, known up to the members that were traced."""
+
+    def evaluate(point: tuple[int, ...]) -> dict[str, int]:
+        return {"peak_bytes": max(1000, 50 * point[0] + 7)}
+
+    found = closed_law("peak_bytes", evaluate, (Lattice("depth", 10, 6),))
+    assert isinstance(found, Law)
+    (lattice,) = found.lattice
+    assert dict(found.formula) == {(1,): 50, (0,): 7}
+    assert (lattice.start, lattice.until) == (22, 22 + 6 * 25)  # 7 nodes and 18 steps more
+    assert [found.has((number,)) for number in (16, 22, 23, 172, 178)] == [False, True, False, True, False]
 
 
 def test_the_network_itself_is_a_witness() -> None:
@@ -237,6 +251,7 @@ def test_latex_measure_and_plot(tmp_path: Path) -> None:
         run("law", "resnet-20", "--over", "size", "--figure", "macs", "--measure", "32:80:16", "--json").out
     )
     (row,) = answer["rows"]
+    assert [one["size"] for one in answer["measured"]] == [32, 48, 64, 80]
     for one in answer["measured"]:
         by_law = sympy.sympify(row["expression"]).subs({"size": one["size"]})
         assert (by_law == one["macs"]) == (
@@ -320,6 +335,22 @@ def test_the_classic_comparison_is_computed() -> None:
         (["law", "resnet-18", "--over", "batch", "--figure", "mcas"], 2, "no figure 'mcas'"),
         (["law", "resnet-18", "--over", "batch", "--measure", "9:1:2"], 2, "--measure 10:100:10"),
         (["law", "resnet-18", "--over", "batch,size", "--measure", "1:9:2"], 2, "does not name each knob"),
+        (["law", "resnet-18", "--over", "batch,size", "--measure", "batch=2"], 2, "says nothing of size"),
+        (["law", "resnet-18", "--over", "batch,size", "--measure", "batch=2,batch=3"], 2, "batch=64,size=64"),
+        (["law", "resnet-18", "--over", "batch,size", "--measure", "batch=1:99,size=1:99"], 2, "more than 500 members"),
+        (
+            ["law", "resnet-18", "--over", "batch", "--figure", "params", "--optimizer", "sgd"],
+            2,
+            "--optimizer has no effect",
+        ),
+        (["law", "resnet-18", "--over", "batch", "--over", "size"], 2, "--over is given twice"),
+        (["law", "conv", "--over", "kernel", "--figure", "live:notanop"], 2, "conv runs no op 'notanop'"),
+        (
+            ["law", "conv", "--over", "kernel", "--figure", "live:aten.convolution+"],
+            2,
+            "no figure 'live:aten.convolution+'",
+        ),
+        (["law", "--table", "self-attention", "--batch", "3"], 2, "--batch has no effect on --table"),
         (["law", "--table", "attention"], 2, "--table self-attention"),
         (["law", "resnet-18", "--over", "seq_len"], 2, "--seq-len does not apply"),
         (["law", "lstm-cell", "--over", "size"], 2, "size"),
@@ -347,6 +378,84 @@ def test_what_has_no_law_is_refused_with_exit_code_3(tmp_path: Path) -> None:
     assert ran.code == 3, ran.out
     assert "no law" in ran.out
     assert "O(" not in ran.out.replace("op graph", "")
+
+
+def test_a_default_figure_without_a_law_is_a_note(tmp_path: Path) -> None:
+    """Bytes of a step that grow by steps of 4 rows have no formula; the other figures have, and are printed."""
+    file = tmp_path / "rounded.py"
+    file.write_text(ROUNDED)
+    options = (f"{file}:Net", "-i", "1x4", "--over", "batch")
+    ran = run("law", *options)
+    assert ran.code == 0, ran.err
+    assert "kept for backward: no law:" in ran.out
+    assert "MACs" in ran.out
+    named = run("law", *options, "--figure", "macs", "--figure", "saved_total_bytes")
+    assert named.code == 3
+    assert "kept for backward: no law:" in named.out
+
+
+ROUNDED = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x):
+        y = self.linear(x)
+        rows = (len(x) % 5) ** 2
+        return (y.unsqueeze(0).expand(rows + 1, *y.shape) * 2).exp()
+"""
+
+
+def test_a_peak_law_of_two_knobs_is_the_highest_of_its_pieces() -> None:
+    """Attention: weights, gradients and state of AdamW, or the n² of the heads' scores, whichever is more."""
+    row = found("multi-head-attention", "--over", "seq_len,d_model", "--figure", "peak_bytes")["peak_bytes"]
+    n, d = sympy.symbols("seq_len d_model")
+    law_ = sympy.sympify(row["expression"])
+    assert isinstance(law_, sympy.Max)
+    assert len(law_.args) == len(row["pieces"]) == 2
+    assert row["big_o"] == "O(n² + n·d + d²)"
+    assert row["big_o_in"] == {"seq_len": "O(n²)", "d_model": "O(d²)"}
+    for point in ({n: 16384, d: 8192}, {n: 16, d: 8192}, {n: 65536, d: 64}):
+        step = ("--train", "--seq-len", str(point[n]), "--set", f"d_model={point[d]}")
+        assert law_.subs(point) == totals("memory", "multi-head-attention", *step)["peak_bytes"]
+        (highest,) = [
+            piece["expression"]
+            for piece in row["pieces"]
+            if all(sympy.sympify(where).subs(point) for where in piece["where"])
+        ]
+        assert sympy.sympify(highest).subs(point) == law_.subs(point)
+
+
+def test_a_peak_law_of_one_knob_begins_at_the_first_value() -> None:
+    """Each piece from its first to its last value, together the whole lattice."""
+    row = found("encoder-layer", "--over", "batch", "--figure", "peak_bytes")["peak_bytes"]
+    numbers = range(row["lattice"]["batch"]["start"], 100)
+    for number in numbers:
+        where = [[sympy.sympify(text).subs({"batch": number}) for text in piece["where"]] for piece in row["pieces"]]
+        assert [all(each) for each in where].count(True) == 1
+    assert row["lattice"]["batch"] == {"start": 2, "step": 1, "until": None}
+
+
+def test_two_knobs_are_measured_beside_the_law() -> None:
+    options = ("--over", "in_channels=out_channels,size", "--figure", "macs", "--json")
+    answer = json.loads(run("law", "conv", *options, "--measure", "size=8:12:4,in_channels=3").out)
+    # 9·3² MACs at each of 8² and 12² positions
+    assert answer["measured"] == [
+        {"in_channels": 3, "size": 8, "macs": 9 * 3**2 * 8**2},
+        {"in_channels": 3, "size": 12, "macs": 9 * 3**2 * 12**2},
+    ]
+
+
+@pytest.mark.parametrize("name", ["convolution", "aten.convolution", "aten.convolution.default"])
+def test_ops_have_the_names_that_memory_prints(name: str) -> None:
+    """Feature maps of the convolution are the model's own output, which is not counted; its gradients are other ops'."""
+    live = f"live:{name}+aten.relu_"
+    options = ("--over", "size", "--figure", live)
+    expected = found("dense-block", *options[:2], "--figure", "live:convolution+relu_")["live:convolution+relu_"]
+    assert found("dense-block", *options)[live]["expression"] == expected["expression"] != "0"
 
 
 class SymbolicMacs(TorchDispatchMode):  # type: ignore[misc]

@@ -38,7 +38,7 @@ def laws(result: Laws, *, latex: bool = False) -> Document:
         *_letters(over),
         *([f"training step: {step}"] if any(metric_named(law.figure).trains for law in laws_) else []),
         *_dominant(laws_, over, result.by_type),
-        *(["a law in pieces is the highest of its formulas; --json says where each is"] if _hidden(laws_) else []),
+        *(["a law of several formulas is the highest of them; --json has the inequalities"] if _hidden(laws_) else []),
         "exact for the listed values; checked on members that were not used to find the formula",
         *next_commands(result.report, "summary"),
     ]
@@ -141,7 +141,12 @@ def _lines(law: Law, row: Mapping[str, Any], over: Sequence[str]) -> list[dict[s
     for formula, piece in zip(formulas, law.pieces, strict=True):
         bounds = [_bound_words(piece.formula, bound, over) for bound in piece.bounds]
         words = [f"{'and' if number else 'if'} {bound}" for number, bound in enumerate(bounds)]
-        shown = words if len(words) <= MOST_BOUNDS else ["where it is the highest"]
+        example = (
+            f"the highest at {numbers(piece.example, over)}"
+            if piece.example
+            else "the highest at no member that was looked at"
+        )
+        shown = words if len(words) <= MOST_BOUNDS else [example]
         lines += [{**formula, "holds": shown[0]}, *({"holds": more} for more in shown[1:])]
     return [{**row, "law": "the highest of", "latex": r"\text{the highest of}"}, *lines]
 

@@ -34,7 +34,7 @@ def highest(formulas: Sequence[Formula], starts: Sequence[int]) -> list[Formula]
     """
     terms = from_start(formulas, starts)
     rest = _undominated(terms)
-    kept = {_highest_at(point, terms, rest) for point in _samples(len(starts))}
+    kept = {_highest_at(point, terms, rest) for point in samples(len(starts))}
     for number in rest:
         if number not in kept and not _beneath(terms[number], [terms[other] for other in kept]):
             kept.add(number)
@@ -90,7 +90,8 @@ def _at_least(higher: Terms, lower: Terms) -> bool:
     return all(higher.get(powers, 0) >= lower.get(powers, 0) for powers in {*higher, *lower})
 
 
-def _samples(knobs: int) -> Iterator[tuple[int, ...]]:
+def samples(knobs: int) -> Iterator[tuple[int, ...]]:
+    """Distances from the start of the domain, small and large ones in every knob."""
     a_knob = int(SAMPLES ** (1 / knobs))
     growth = 2 ** (24 / a_knob)
     distances = sorted({int(growth**exponent) - 1 for exponent in range(a_knob)})
@@ -112,11 +113,24 @@ def _value(terms: Terms, point: Sequence[int]) -> int:
 # on which two variables are equal; in each half the polynomials are written in variables >= 0 again.
 
 
+Cut = tuple[int, int]
+"""Two axes whose variables are compared; the same axis twice if one variable is compared with a number."""
+
+
 def _beneath(lower: Terms, higher: Sequence[Terms]) -> bool:
-    """Whether it is proved that a polynomial nowhere in the domain exceeds the highest of others."""
+    """Whether it is proved that a polynomial nowhere in the domain exceeds the highest of others.
+
+    Cuts along a single knob are tried first, then all kinds of cut by turns.
+    """
     polynomials = [lower, *higher]
     knobs = len(next(powers for terms in polynomials for powers in terms))
-    cuts = [*((axis, axis) for axis in range(knobs)), *combinations(range(knobs), 2)]
+    along: list[Cut] = [(axis, axis) for axis in range(knobs)]
+    by_turns = [*along, *combinations(range(knobs), 2)]
+    return any(_proved(polynomials, knobs, cuts) for cuts in ([], *([cut] for cut in along), by_turns))
+
+
+def _proved(polynomials: Sequence[Terms], knobs: int, cuts: Sequence[Cut]) -> bool:
+    """The proof with given cuts: whether the first polynomial is covered in every part that they make."""
     parts: list[tuple[int, tuple[int, ...], Sequence[Terms]]] = [(0, (FIRST_CUT,) * knobs, polynomials)]
     for looked_at in range(PARTS):
         if not parts:
@@ -124,7 +138,7 @@ def _beneath(lower: Terms, higher: Sequence[Terms]) -> bool:
         depth, at, part = parts.pop(0)
         if _covered(part[0], part[1:]):
             continue
-        if depth == DEEPEST or looked_at + len(parts) > PARTS:
+        if not cuts or depth == DEEPEST or looked_at + len(parts) > PARTS:
             return False
         axis, other = cuts[depth % len(cuts)]
         if axis == other:

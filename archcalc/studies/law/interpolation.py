@@ -23,13 +23,15 @@ class Piece:
     """A formula, and where it gives the law.
 
     In one knob from its first to its last value (None: for ever); in several knobs where it is at least as high as all
-    of `bounds`. A law of a single piece has neither.
+    of `bounds`, such as at the member `example`; no such member was met if it is empty. A law of a single piece has
+    none of these.
     """
 
     formula: Formula
     first: int | None = None
     last: int | None = None
     bounds: tuple[Formula, ...] = ()
+    example: Point = ()
 
 
 @dataclass(frozen=True)

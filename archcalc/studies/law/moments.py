@@ -6,11 +6,11 @@ highest of them: other moments take over as the knobs grow, which small members 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from archcalc.studies.law.envelope import bounds, highest
+from archcalc.studies.law.envelope import bounds, highest, samples
 from archcalc.studies.law.interpolation import Law, Piece, at_node, degrees_of
 from archcalc.studies.law.lattice import FARTHER, Lattice, Point
 from archcalc.studies.law.polynomials import WITNESSES, Formula, Powers, powers_in, through, value
@@ -202,7 +202,25 @@ def _pieces(formulas: Sequence[Formula], on: Sequence[Lattice]) -> tuple[Piece, 
     top = highest(formulas, starts)
     if len(top) == 1:
         return (Piece(top[0]),)
-    return tuple(Piece(formula, bounds=tuple(bounds(top, number, starts))) for number, formula in enumerate(top))
+    examples = {}
+    for point in reversed(list(_spread(on))):
+        values = [value(formula, point) for formula in top]
+        examples[values.index(max(values))] = point
+    return tuple(
+        Piece(formula, bounds=tuple(bounds(top, number, starts)), example=examples.get(number, ()))
+        for number, formula in enumerate(top)
+    )
+
+
+def _spread(on: Sequence[Lattice]) -> Iterator[Point]:
+    """Members of the domain from near its start to far away."""
+    for steps in samples(len(on)):
+        numbers = [
+            lattice.start + lattice.step * ahead if lattice.step else lattice.start * 2 ** ahead.bit_length()
+            for lattice, ahead in zip(on, steps, strict=True)
+        ]
+        if all(lattice.has(number) for lattice, number in zip(on, numbers, strict=True)):
+            yield tuple(numbers)
 
 
 def _in_one_knob(formulas: Sequence[Formula], lattice: Lattice) -> tuple[Piece, ...]:

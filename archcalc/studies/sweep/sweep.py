@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from archcalc import engine
-from archcalc.analyses.metrics import metric_named
+from archcalc.analyses.metrics import demand_ops, metric_named
 from archcalc.engine.setup import Setup
 from archcalc.engine.subject import Subject
 from archcalc.errors import WrongUse
-from archcalc.studies.law.members import SHORTHANDS, at_point
+from archcalc.studies.law.members import SHORTHANDS, at_point, member_report
 from archcalc.studies.observer import SILENT, Observer
 from archcalc.studies.sweep.conditions import condition
 from archcalc.studies.sweep.grid import axes, grid
@@ -114,6 +114,7 @@ def sweep(
     good = [row for row in rows if not row["error"]]
     if not good:
         engine.trace(reference, at_point(setup, members[0]))  # tells why, as every command does
+    _demand_ops(reference, setup, names, good)
     shown = [row for row in good if holds is None or holds(row)]
     if choice.sort:
         shown.sort(key=lambda row: row[choice.sort])
@@ -131,6 +132,14 @@ def _demand_apart(named: Mapping[str, Any], names: Sequence[str], setup: Setup) 
     taken = [name for name in SHORTHANDS if name in named and getattr(setup, name)]
     if taken:
         raise WrongUse(f"--{taken[0].replace('_', '-')} is given beside --set {taken[0]}.", "leave one of them out")
+
+
+def _demand_ops(reference: str | Subject, setup: Setup, names: Sequence[str], rows: Sequence[Row]) -> None:
+    """WrongUse for a figure of ops that is 0 everywhere because no op has such a name."""
+    for metric in map(metric_named, names):
+        if metric.ops and not any(row[metric.name] for row in rows):
+            member = {knob: rows[0][knob] for knob in rows[0] if knob not in (*names, "error")}
+            demand_ops(metric, member_report(reference, setup, member, trains=True).trace)
 
 
 def _holds(choice: Choice, known: Sequence[str]) -> Callable[[Row], bool] | None:
