@@ -137,10 +137,11 @@ class NotATrace(ArchcalcError):
 
     kind = "not_a_trace"
 
-    def __init__(self, path: str, reason: str) -> None:
+    def __init__(self, path: str, reason: str, hint: str = "") -> None:
         super().__init__(
             f"{path} is not a stored trace: {reason}.",
-            'make one with  python -c "import archcalc; '
+            hint
+            or 'make one with  python -c "import archcalc; '
             "print(archcalc.trace('resnet-18').to_json())\" > resnet-18.json",
         )
 

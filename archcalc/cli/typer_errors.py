@@ -7,6 +7,7 @@ from difflib import get_close_matches
 
 from archcalc.engine.setup import settings
 from archcalc.errors import WrongUse
+from archcalc.networks import catalogue
 
 
 def as_wrong_use(error: Exception, arguments: Sequence[str]) -> WrongUse:
@@ -16,6 +17,8 @@ def as_wrong_use(error: Exception, arguments: Sequence[str]) -> WrongUse:
     if message.startswith("No such command"):
         close = get_close_matches(command, commands(), 1)
         hint = f"did you mean  archcalc {close[0]} ?" if close else f"commands  {', '.join(commands())}"
+        networks = [] if close else get_close_matches(command, catalogue.names(), 1, 0.8)
+        hint = f"did you mean  archcalc summary {networks[0]} ?" if networks else hint
         return WrongUse(f"there is no command '{command}'.", hint)
     known = [command] if command in commands() else []
     option = getattr(error, "option_name", "")

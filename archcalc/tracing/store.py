@@ -42,6 +42,8 @@ def read(text: str, path: str) -> Fields:
     except (ValueError, RecursionError) as error:
         raise NotATrace(path, f"it is not JSON ({error})") from None
     if not isinstance(document, dict) or "trace" not in document:
+        if isinstance(document, dict) and not {"model_type", "architectures"}.isdisjoint(document):
+            raise NotATrace(path, "it is a configuration of transformers", f"write  hf:{path}")
         raise NotATrace(path, "it has no 'trace'")
     if document.get("schema_version") != SCHEMA_VERSION:
         raise NotATrace(path, f"its schema_version is not {SCHEMA_VERSION}")

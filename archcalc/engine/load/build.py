@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
-import importlib.util
 import inspect
-import os
-import sys
-import traceback
-from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from torch import nn
 
-from archcalc.engine.load.callables import is_library, of_python_itself
 from archcalc.engine.load.config_notes import config_notes
 from archcalc.engine.load.declared_inputs import UNKNOWN, Declaration, inputs_of
-from archcalc.engine.load.references import BuiltIn, Code, Expression, InLibrary
+from archcalc.engine.load.references import BuiltIn, Code, InLibrary
+from archcalc.engine.load.user_code import CALLS, cannot, evaluate, here_first, import_file, import_module
 from archcalc.engine.meta.empty_modules import copy_without_data, settled, without_data
 from archcalc.engine.meta.one_device import CPU, OneDevice
 from archcalc.engine.meta.own_draws import own_draws
 from archcalc.engine.setup import Setup
-from archcalc.errors import ArchcalcError, BadReference, CannotImport, MissingExtra, WrongUse, one_line
+from archcalc.errors import ArchcalcError, BadReference, CannotImport, WrongUse, one_line
 from archcalc.networks import catalogue
 from archcalc.text.spelling import setting
 from archcalc.tracing import Model, plain
-
-CALLS = "name a module, its class, or a function of yours or of an installed package"
-"""What a reference may call, for the user."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +86,7 @@ def _at_hand(module: nn.Module | type[nn.Module], setup: Setup) -> Loaded:
         with _building(setup):
             built = module(**setup.knobs)
     except Exception as error:
-        raise _cannot(f"building {name}", error, module) from error
+        raise cannot(f"building {name}", error, module) from error
     return Loaded(_without(built, name, setup), Model(name, name, "module", settings, settings), inputs_of(built))
 
 
@@ -142,13 +132,13 @@ def _in_library(reference: InLibrary, setup: Setup) -> Loaded:
 
 def _code(reference: Code, setup: Setup) -> Loaded:
     knobs = setup.knobs
-    with _here_first():
-        source = _import_file(reference) if reference.is_file else _import_module(reference)
+    with here_first():
+        source = import_file(reference) if reference.is_file else import_module(reference)
         try:
             with _building(setup):
-                made, new = _evaluate(reference, source, knobs)
+                made, new = evaluate(reference, source, knobs)
         except CannotImport:  # it may have needed the values of its weights: once more, with them
-            made, new = _evaluate(reference, source, knobs)
+            made, new = evaluate(reference, source, knobs)
     if not isinstance(made, nn.Module):
         raise BadReference(
             reference.text,
@@ -163,91 +153,12 @@ def _code(reference: Code, setup: Setup) -> Loaded:
     return Loaded(module, model, inputs_of(made))
 
 
-def value_of(reference: Code) -> Any:
-    """The value of an expression, such as the inputs that a user's function returns."""
-    with _here_first(), own_draws(), OneDevice(CPU):
-        source = _import_file(reference) if reference.is_file else _import_module(reference)
-        return _evaluate(reference, source, {})[0]
-
-
-def _import_module(reference: Code) -> ModuleType:
-    if is_library(reference.where):
-        raise BadReference(reference.text, f"{reference.where} is part of Python itself", CALLS)
-    try:
-        return importlib.import_module(reference.where)
-    except ModuleNotFoundError as error:
-        missing = error.name or reference.where
-        if reference.where == missing or reference.where.startswith(f"{missing}."):
-            raise CannotImport(
-                f"no module named '{missing}'.",
-                "run archcalc where your project imports, or give the file: path/to/file.py:EXPR",
-            ) from None
-        raise MissingExtra(missing, reference.where, f"no module named '{missing}'") from None
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # sys.exit() at import, too
-        raise _cannot(f"importing {reference.where}", error) from error
-
-
-def _import_file(reference: Code) -> ModuleType:
-    path = Path(reference.where)
-    if not os.path.isfile(path):
-        raise BadReference(reference.text, f"there is no file {path}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise BadReference(reference.text, f"{path} is not a Python file")
-    source = importlib.util.module_from_spec(spec)
-    before = sys.modules.get(path.stem)
-    sys.modules[path.stem] = source
-    try:
-        spec.loader.exec_module(source)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # sys.exit() at import, too
-        raise _cannot(f"importing {path}", error) from error
-    finally:
-        if before is None:
-            sys.modules.pop(path.stem, None)
-        else:
-            sys.modules[path.stem] = before
-    return source
-
-
 def _copied(module: nn.Module, name: str, data: bool) -> nn.Module:
     try:
         return copy_without_data(module, data)
     except Exception as error:
         hint = "name a function that makes the model, so that it can be built afresh: package.module:make"
         raise CannotImport(f"{name} cannot be copied: {one_line(error)}.", hint) from error
-
-
-def _evaluate(reference: Code, source: ModuleType, knobs: Mapping[str, Any]) -> tuple[Any, bool]:
-    """Follow the attributes of an expression, and call the result if it is a class or function.
-
-    The value, and whether it was made by this call.
-    """
-    expression: Expression = reference.expression
-    value: Any = source
-    for attribute in expression.attributes:
-        try:
-            value = getattr(value, attribute)
-        except AttributeError:
-            names = [n for n, v in vars(source).items() if _makes_modules(v)]
-            hint = f"it has  {', '.join(names[:8])}" if names else ""
-            raise BadReference(reference.text, f"{reference.where} has no '{attribute}'", hint) from None
-    if (isinstance(value, nn.Module) and not expression.call) or not callable(value):
-        if knobs:
-            hint = "leave --set out, or name the class or a function"
-            raise WrongUse(f"{reference.text} is a module at hand and takes no --set.", hint)
-        return value, False
-    if called := of_python_itself(value, source):
-        raise BadReference(reference.text, f"it would call {called}, which is part of Python itself", CALLS)
-    try:
-        return value(*expression.args, **{**expression.kwargs, **knobs}), True
-    except (ArchcalcError, KeyboardInterrupt):
-        raise
-    except BaseException as error:
-        raise _cannot(f"building {reference.text}", error, value) from error
 
 
 def _defaults(reference: Code, source: ModuleType) -> dict[str, Any]:
@@ -262,36 +173,3 @@ def _defaults(reference: Code, source: ModuleType) -> dict[str, Any]:
     given = dict(zip(parameters, reference.expression.args, strict=False))
     defaults = {name: p.default for name, p in parameters.items() if isinstance(p.default, int | float | str | tuple)}
     return {**defaults, **given}
-
-
-def _makes_modules(value: Any) -> bool:
-    return isinstance(value, nn.Module) or (inspect.isclass(value) and issubclass(value, nn.Module))
-
-
-def _cannot(doing: str, error: BaseException, called: Any = None) -> CannotImport:
-    """CannotImport with the user's error and its line, or with the signature if the arguments did not fit."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    hint = f"at  {shown(last.filename)}:{last.lineno} in {last.name}"
-    if last.filename == __file__ and called is not None:
-        with contextlib.suppress(TypeError, ValueError):
-            hint = f"it takes  {getattr(called, '__name__', 'it')}{inspect.signature(called)}"
-    return CannotImport(f"{doing} raised {one_line(error)}.", hint)
-
-
-def shown(filename: str) -> str:
-    """A file's path as short as it can be typed."""
-    with contextlib.suppress(ValueError):
-        relative = os.path.relpath(filename)
-        return relative if len(relative) < len(filename) else filename
-    return filename
-
-
-@contextlib.contextmanager
-def _here_first() -> Iterator[None]:
-    """Import from the current folder, as `python -m` does."""
-    sys.path.insert(0, os.getcwd())
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ValueError):
-            sys.path.remove(os.getcwd())

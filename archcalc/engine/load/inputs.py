@@ -164,10 +164,35 @@ def needs_input(reference: str, forward: Any) -> NeedsInput:
     """The error for a model whose inputs are unknown, with forward's own arguments and a line to paste."""
     parameters = parameters_of(forward)
     required = [n for n, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
-    signature = f"({', '.join(n if p.default is p.empty else f'{n}={p.default!r}' for n, p in parameters.items())})"
+    signature = f"({', '.join(map(_as_written, parameters.values()))})"
+    plain = [name for name in required if parameters[name].annotation in PLAIN]
+    if plain:
+        given = ", ".join(f'"{name}": {_value(parameters[name].annotation, name)}' for name in required)
+        example = f"archcalc summary {reference} --inputs inputs.py:inputs  with  def inputs(): return {{{given}}}"
+        return NeedsInput(reference, signature, example)
     names = [f"{name}=" for name in required] if len(required) > 1 else [""]
     example = " ".join(f"-i {name}{_guess(name or ''.join(required))}" for name in names)
     return NeedsInput(reference, signature, f"archcalc summary {reference} {example}")
+
+
+PLAIN: dict[Any, str] = {int: "1", float: "1.0", bool: "False", str: '"text"'}
+PLAIN |= {kind.__name__: value for kind, value in PLAIN.items()}
+"""Arguments that are no tensors, by their annotation or its text, each with a value for the sake of example."""
+
+
+def _as_written(parameter: inspect.Parameter) -> str:
+    """An argument as forward's signature has it; an annotation only where it is no tensor."""
+    kind = parameter.annotation
+    name = f"{parameter.name}: {getattr(kind, '__name__', kind)}" if kind in PLAIN else parameter.name
+    return name if parameter.default is parameter.empty else f"{name}={parameter.default!r}"
+
+
+def _value(annotation: Any, name: str) -> str:
+    if annotation in PLAIN:
+        return PLAIN[annotation]
+    dtype, _, sizes = _guess(name).rpartition(":")
+    options = f", dtype=torch.{dtype}" if dtype else ""
+    return f"torch.zeros({', '.join(sizes.split('x'))}{options})"
 
 
 TOKENS, MASKS = ("token", "word", "ids", "text", "indices"), ("mask",)

@@ -6,6 +6,7 @@ Nothing is downloaded, save the config.json of `hf:ORG/NAME`; no pickle is read 
 from __future__ import annotations
 
 import importlib
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -39,7 +40,11 @@ def build(reference: InLibrary, setup: Setup) -> Built:
     except ArchcalcError:
         raise
     except Exception as error:
-        raise WrongUse(f"{reference.text} cannot be built so: {one_line(error)}.", "check its --set") from error
+        cause = first_cause(error)
+        hint = "check its --set" if setup.knobs else "the library's own defaults do not build it; try a --set"
+        if isinstance(cause, ImportError):
+            hint = f"install what it imports: pip install {cause.name.partition('.')[0]}" if cause.name else hint
+        raise WrongUse(f"{reference.text} cannot be built so: {one_line(cause)}.", hint) from error
 
 
 def imported(package: str, purpose: str) -> ModuleType:
@@ -51,7 +56,24 @@ def imported(package: str, purpose: str) -> ModuleType:
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or package, purpose, f"no module named '{error.name}'") from None
     except Exception as error:  # torchvision compiled for another torch raises RuntimeError
-        raise MissingExtra(package, purpose, one_line(error)) from error
+        raise MissingExtra(_culprit(package, error), purpose, one_line(first_cause(error))) from error
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """The error that the others were raised from."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _culprit(package: str, error: BaseException) -> str:
+    """The installed package that does not import: torchvision, where timm imports it."""
+    for frame in reversed(traceback.extract_tb(first_cause(error).__traceback__)):
+        _, site, inside = frame.filename.replace("\\", "/").rpartition("/site-packages/")
+        name = inside.partition("/")[0]
+        if site and name not in ("torch", ""):
+            return name
+    return package
 
 
 def _torchvision(library: ModuleType, reference: InLibrary, setup: Setup) -> Built:

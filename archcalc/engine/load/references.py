@@ -11,8 +11,10 @@ torchvision:NAME  timm:NAME  hf:ORG/NAME  hf:path/to/config.json  hf:bert
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from os.path import isfile
 from typing import Any
 
 from archcalc.errors import BadReference, UnknownModel
@@ -80,6 +82,7 @@ def parse(text: str) -> Reference:
     {'width': 2}
     """
     text = text.strip()
+    _demand_model(text)
     library, _, name = text.partition(":")
     if library in LIBRARIES and ":" in text:
         if not name.strip():
@@ -100,6 +103,23 @@ def parse(text: str) -> Reference:
     if not text or "/" in text or "\\" in text:
         raise BadReference(text, "no network has a name like that")
     return BuiltIn(text)
+
+
+WEIGHTS = (".pth", ".pt", ".ckpt", ".bin", ".safetensors", ".h5", ".pkl", ".npz", ".msgpack", ".gguf")
+GRAPHS = (".onnx", ".pb", ".tflite", ".torchscript", ".mlmodel", ".xml", ".engine", ".keras")
+
+
+def _demand_model(text: str) -> None:
+    """BadReference for shapes and for files that people have beside their model's definition."""
+    definition = "name the class or function that makes the model: path/to/file.py:Net"
+    if text.lower().endswith(WEIGHTS):
+        raise BadReference(text, "a file of weights holds no definition", definition)
+    if text.lower().endswith(GRAPHS):
+        raise BadReference(text, "an exported graph is not read here", definition)
+    if "/" in text and isfile(f"{text.rstrip('/')}/config.json"):
+        raise BadReference(text, "it is a folder with a configuration", f"write  hf:{text.rstrip('/')}/config.json")
+    if re.fullmatch(r"(\w+:)?\d+([xX]\d+)+", text):
+        raise BadReference(text, "it is the shape of an input", f"write  -i {text}")
 
 
 def _knobs(text: str) -> dict[str, Any]:

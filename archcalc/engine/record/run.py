@@ -17,7 +17,7 @@ from archcalc.engine import choices
 from archcalc.engine.alone import alone
 from archcalc.engine.devices import device_named, kernel_selection
 from archcalc.engine.devices.kernel_selection import KernelSelection
-from archcalc.engine.load.build import Loaded, load, shown, value_of
+from archcalc.engine.load.build import Loaded, load
 from archcalc.engine.load.given_inputs import from_function, from_values
 from archcalc.engine.load.inputs import (
     Inputs,
@@ -28,11 +28,13 @@ from archcalc.engine.load.inputs import (
     takes_nothing,
 )
 from archcalc.engine.load.references import BuiltIn, Code, InLibrary, parse
+from archcalc.engine.load.user_code import shown, value_of
 from archcalc.engine.meta.call_arguments import NotDense
 from archcalc.engine.meta.known_values import DRAW, KnownValues, NeedsValues
 from archcalc.engine.meta.one_device import META, OneDevice
 from archcalc.engine.meta.own_draws import seeded
 from archcalc.engine.record import recorder as recording
+from archcalc.engine.record.advice import advice_for
 from archcalc.engine.record.data import known_values
 from archcalc.engine.record.definition import DENSE, bare_trace, demand_all_dense, of_dtype
 from archcalc.engine.record.forward_pass import forward, parameters_of
@@ -252,8 +254,7 @@ def _explained(error: BaseException, inputs: Inputs, recorder: recording.Recorde
         return CannotFollow(sentence, f"at    {place}\nhint  leave --train out: the forward pass can be analysed")
     shown = ", ".join(f"{given.name}={shape(given.shape)} {given.dtype}" for given in inputs.described)
     message = one_line(error)
-    advice = "--batch 2" if "more than 1 value per channel when training" in message else ""
-    return ForwardFailed(place, message, shown, advice, recorder.phase)
+    return ForwardFailed(place, message, shown, advice_for(message, inputs.described, recorder.module), recorder.phase)
 
 
 def _place(error: BaseException) -> str:

@@ -1,0 +1,29 @@
+"""`archcalc MODEL`: the summary of a model, where what is typed is plainly one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from archcalc.cli.typer_errors import commands
+from archcalc.text.spelling import normal
+
+
+def with_command(arguments: Sequence[str]) -> list[str]:
+    """The arguments of a command line, `summary` in front if the first one is a model and no command.
+
+    >>> with_command(["mynet.py:Net", "-i", "1x3"]), with_command(["flops", "resnet-18"])
+    (['summary', 'mynet.py:Net', '-i', '1x3'], ['flops', 'resnet-18'])
+    """
+    first = arguments[0] if arguments else ""
+    plainly = first not in commands() and not first.startswith("-") and _is_model(first)
+    return ["summary", *arguments] if plainly else list(arguments)
+
+
+def _is_model(text: str) -> bool:
+    """Whether a text has the form of a reference: a colon, a path, a stored trace, or an exact name of a network."""
+    if ":" in text or "/" in text or text.endswith((".json", ".py")):
+        return True
+    from archcalc.networks import catalogue
+
+    name = normal(text.partition("[")[0])
+    return name in {normal(known) for known in (*catalogue.names(), *catalogue.aliases())}
