@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 
 from archcalc import engine
 from archcalc.analyses import Analysis, Report, analyze
 from archcalc.cli.options import Options
-from archcalc.cli.output import choose_format, emit, tell
+from archcalc.cli.output import choose_format, emit, tell, watching
 from archcalc.engine import Setup
 from archcalc.errors import ArchcalcError, Incomplete, NotATrace, one_line
 from archcalc.render.document import Document
@@ -27,7 +28,7 @@ def answer(
     analyses: Sequence[Analysis],
     *,
     figure: str = "",
-    trace: Callable[[str, Setup], Trace] = engine.trace,
+    trace: Callable[[str, Setup], Trace] | None = None,
 ) -> None:
     """Trace, analyse and show each reference; nothing is printed before all of them are done."""
     selection = options.selection(format_of(options) in FOR_MACHINES)
@@ -35,7 +36,8 @@ def answer(
     documents = []
     for reference in references:
         start = time.perf_counter()
-        run = trace(reference, options.setup)
+        with watching("ops computed on values", options.quiet or not options.setup.data) as observer:
+            run = (trace or partial(engine.trace, watch=observer.advance))(reference, options.setup)
         traced = time.perf_counter()
         stored = isinstance(engine.parse(reference), engine.StoredTrace)
         with _damage_told(reference) if stored else nullcontext():

@@ -5,6 +5,7 @@ reference -> load -> module -> inputs -> tracer -> Trace
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,12 +36,17 @@ __all__ = [
 ]
 
 
-def trace(model: str | nn.Module | type[nn.Module] | Subject, setup: Setup | None = None, inputs: Any = None) -> Trace:
+def trace(
+    model: str | nn.Module | type[nn.Module] | Subject,
+    setup: Setup | None = None,
+    inputs: Any = None,
+    watch: Callable[[], object] = bool,
+) -> Trace:
     """Run a model once on tensors without data and return the record of it.
 
     `inputs`, where given, are what forward receives and replace those of the setup. `model` is a reference (a
     built-in name, package.module:EXPR, path/to/file.py:EXPR, a stored trace), a module, which stays as it is, or a
-    class of modules, which is built.
+    class of modules, which is built. `watch` is called for each op that is computed on values, under --data.
     Raises the errors of archcalc.errors: wrong names and inputs (exit code 2), failing models (3).
     """
     if isinstance(model, Subject):
@@ -52,7 +58,7 @@ def trace(model: str | nn.Module | type[nn.Module] | Subject, setup: Setup | Non
         return read(reference.path)
     from archcalc.engine.record.run import run
 
-    return run(reference, setup, inputs)
+    return run(reference, setup, inputs, watch)
 
 
 def definition(model: str | nn.Module | type[nn.Module], setup: Setup | None = None) -> Trace:

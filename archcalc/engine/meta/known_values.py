@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -63,10 +63,15 @@ class Values:
 
 
 class KnownValues:
-    """The known values by tensor; they go with it. With `data` every op is followed, up to `limit` bytes."""
+    """The known values by tensor; they go with it.
 
-    def __init__(self, data: bool = False, seed: int = SEED, limit: int = 1 << 33) -> None:
-        self.data, self.limit = data, limit
+    With `data` every op is followed, up to `limit` bytes, and `watch` is called for each.
+    """
+
+    def __init__(
+        self, data: bool = False, seed: int = SEED, limit: int = 1 << 33, watch: Callable[[], object] = bool
+    ) -> None:
+        self.data, self.limit, self.watch = data, limit, watch
         self.generator = torch.Generator().manual_seed(seed)
         self.decided: set[str] = set()
         self.lost: dict[str, None] = {}
@@ -80,6 +85,10 @@ class KnownValues:
         """The values of a tensor without data, where they are known."""
         known = self._known.get(id(tensor))
         return known[1].tensor if known is not None and known[0]() is tensor else None
+
+    def has(self, tensor: Tensor) -> bool:
+        """Whether the values of a tensor without data are known."""
+        return self.of(tensor) is not None
 
     def _unknown(self, tensor: Tensor) -> bool:
         return tensor.is_meta and self.of(tensor) is None
@@ -157,6 +166,7 @@ class KnownValues:
     def _followed(self, name: str, draws: bool, results: Sequence[Tensor]) -> bool:
         """Whether an op on known values is computed: without data it must be small, and its result defined."""
         if self.data:
+            self.watch()
             need = sum(result.numel() * result.element_size() for result in results)
             if self.held + need > self.limit:
                 raise DataLimit(self.held + need, self.limit)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -18,9 +20,9 @@ GIVEN = "the values of input {}"
 """The origin of values that a caller gave."""
 
 
-def known_values(module: nn.Module, inputs: Inputs, setup: Setup) -> KnownValues:
+def known_values(module: nn.Module, inputs: Inputs, setup: Setup, watch: Callable[[], object] = bool) -> KnownValues:
     """The values that are known when a run of the module begins; DataLimit where those of --data take too much."""
-    known = KnownValues(setup.data, setup.seed, parse_data_limit(setup.data_limit))
+    known = KnownValues(setup.data, setup.seed, parse_data_limit(setup.data_limit), watch)
     registered = [
         tensor
         for member in module.modules()

@@ -137,7 +137,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         data, lengths, batch_first = args
         if not lengths.is_meta:
             return args
-        values = self.known.of(lengths)
+        values = self.known.told(lengths, "the lengths of a packed batch") if self.known.has(lengths) else None
         if values is None:
             batch, longest = (data.shape[0], data.shape[1]) if batch_first else (data.shape[1], data.shape[0])
             values = lengths_for(self.lengths, batch, longest)

@@ -64,10 +64,15 @@ HOMES = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
 """Folders whose stack frames are skipped when we look for the failing line of user code."""
 
 
-def run(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module], setup: Setup, values: Any = None) -> Trace:
+def run(
+    reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module],
+    setup: Setup,
+    values: Any = None,
+    watch: Callable[[], object] = bool,
+) -> Trace:
     """Load, build the inputs (from `values` where a caller has them), run once, and return the trace."""
     with alone():
-        return run_loaded(load(reference, setup), setup, values)
+        return run_loaded(load(reference, setup), setup, values, watch)
 
 
 def prepared(loaded: Loaded, setup: Setup, values: Any = None) -> tuple[nn.Module, Inputs]:
@@ -81,13 +86,13 @@ def prepared(loaded: Loaded, setup: Setup, values: Any = None) -> tuple[nn.Modul
     return module, inputs
 
 
-def run_loaded(loaded: Loaded, setup: Setup, values: Any = None) -> Trace:
+def run_loaded(loaded: Loaded, setup: Setup, values: Any = None, watch: Callable[[], object] = bool) -> Trace:
     """Run a loaded module once and return its trace."""
     module, inputs = prepared(loaded, setup, values)
     kernels = KernelSelection(device_named(setup.device), setup.attention, setup.amp)
     if without_shape(module):
         _shape(module, inputs, setup, kernels)
-    known = known_values(module, inputs, setup)
+    known = known_values(module, inputs, setup, watch)
     recorder, go = _recorder(module, setup, kernels, known)
     device = OneDevice(META, known.told, recorder.twin)
     parameters = parameters_of(recorder)
