@@ -62,6 +62,7 @@ def _pairs(options: str, option: str) -> list[tuple[str, str]]:
 
 
 def _keyword(option: str) -> str:
-    names = {row.option: row.name for row in settings().values()} | {"-i": "inputs"}
+    names = {row.option: f"{row.name}{'=True' * (row.typed.kinds == (bool,))}" for row in settings().values()}
+    names["-i"] = "inputs"
     key = option.removeprefix("--").replace("-", "_")
     return names.get(option) or OTHERS.get(key, key)

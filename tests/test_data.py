@@ -47,9 +47,8 @@ class Mixture(nn.Module):
 
 
 def test_a_model_that_asks_for_values_needs_data_and_gets_them() -> None:
-    with pytest.raises(NeedsData) as caught:
+    with pytest.raises(NeedsData, match="there are no data here"):
         archcalc.trace(Mixture(), (4, 16, 32))
-    assert "--data" in caught.value.hint
     made = report(Mixture(), (4, 16, 32), setup=WITH_DATA)
     assert made.macs == 64 * 256 + 64 * 2 * 4_096 == 540_672
     assert (made.params, made.output_shape) == (32 * 8 + 8 * 2 * 32 * 64, (4, 16, 32))
@@ -129,7 +128,7 @@ def test_the_given_modules_own_weights_are_used() -> None:
 
 def test_the_seed_decides_and_the_same_seed_says_the_same() -> None:
     shapes = {
-        seed: {report(Gate, (64, 4), setup=Setup(data=True, seed=seed)).output_shape for _ in range(2)}
+        seed: {report(Gate, (64, 4), data=True, seed=seed).output_shape for _ in range(2)}
         for seed in range(4)
     }
     assert all(len(of_one) == 1 for of_one in shapes.values())
@@ -147,7 +146,7 @@ def test_errors_of_values_are_refused_with_data_alone() -> None:
 
 
 def test_the_limit_is_told_before_anything_is_computed() -> None:
-    with pytest.raises(DataLimit, match=r"at least .* and --data-limit is 1.000 MiB"):
+    with pytest.raises(DataLimit, match=r"at least .* and .* is 1\.000 MiB"):
         archcalc.trace("resnet-18", setup=Setup(data=True, data_limit="1MiB"))
 
 

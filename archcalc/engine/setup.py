@@ -217,7 +217,7 @@ class Keywords(TypedDict, total=False):
     """The settings that people type in Python, beside `setup` for all others.
 
     `size` is one number or (height, width), `dtype` a name or a dtype of torch. `train` asks for a training step: True
-    or a Training.
+    or a Training. `data` computes on values drawn with `seed`; `lengths` are those of a packed batch.
     """
 
     setup: Setup | None
@@ -229,6 +229,9 @@ class Keywords(TypedDict, total=False):
     mode: str | None
     train: bool | Training
     device: str | None
+    lengths: Sequence[int] | None
+    data: bool | None
+    seed: int | None
 
 
 def setup_from(keywords: Keywords) -> Setup:
@@ -252,6 +255,8 @@ def setup_from(keywords: Keywords) -> Setup:
         values["size"] = parse_image_size("x".join(map(_typed, size if isinstance(size, tuple | list) else [size])))
     if "dtype" in values:
         values["dtype"] = str(values["dtype"]).removeprefix("torch.")
+    if "lengths" in values:
+        values["lengths"] = parse_lengths(values["lengths"])
     if not isinstance(train, bool | Training):
         raise WrongUse(f"train={train!r} is not a training step.", 'write  train=True  or  train=Training("adamw")')
     if train:

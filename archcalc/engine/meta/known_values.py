@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archcalc.engine.meta.call_arguments import tensors_in
+from archcalc.engine.meta.call_arguments import demand_dense, tensors_in
 from archcalc.engine.meta.own_draws import SEED, drawn
 from archcalc.engine.torch_private import op_name, schema, storage_key, version, with_tensors_changed
 from archcalc.errors import DataLimit
@@ -210,6 +210,7 @@ class KnownValues:
         return torch.zeros(tensor.shape, dtype=tensor.dtype) if self._unknown(tensor) else self._with_values(tensor)
 
     def _hidden(self, value: Tensor, origins: frozenset[str]) -> Tensor:
+        demand_dense([value], "a result")
         hidden = value.to("meta")
         self.note(hidden, value, origins)
         return hidden
