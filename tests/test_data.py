@@ -127,10 +127,7 @@ def test_the_given_modules_own_weights_are_used() -> None:
 
 
 def test_the_seed_decides_and_the_same_seed_says_the_same() -> None:
-    shapes = {
-        seed: {report(Gate, (64, 4), data=True, seed=seed).output_shape for _ in range(2)}
-        for seed in range(4)
-    }
+    shapes = {seed: {report(Gate, (64, 4), data=True, seed=seed).output_shape for _ in range(2)} for seed in range(4)}
     assert all(len(of_one) == 1 for of_one in shapes.values())
     assert len(set.union(*shapes.values())) > 1
 

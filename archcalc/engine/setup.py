@@ -6,7 +6,7 @@ keys of check files and what `init` proposes are made from these fields; a new s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Annotated, Any, TypedDict, get_type_hints
