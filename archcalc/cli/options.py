@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from archcalc.cli.output import demand_format, demand_output, files_named
+from archcalc.engine.devices import device_named
 from archcalc.engine.setup import BUILDING, KERNELS, STEP, Row, Setup, keys_of, settings, setup_of
 from archcalc.errors import WrongUse
 from archcalc.render.layers import ALL, Selection
@@ -75,12 +76,17 @@ class Options:
             raise WrongUse(f"{settings()[step[0]].option} is an option of a training step.", hint)
         if self.train and "mode" in self.typed:
             raise WrongUse("--train and --mode do not go together: a training step runs in train mode.", "choose one")
-        return setup_of(self.typed, self.train)
+        return self._setup(self.train)
 
     @property
     def setup_with_step(self) -> Setup:
         """The same with the training step that is described, for commands in which some figures need one."""
-        return setup_of(self.typed, trains=True)
+        return self._setup(trains=True)
+
+    def _setup(self, trains: bool) -> Setup:
+        setup = setup_of(self.typed, trains)
+        device_named(setup.device)  # a wrong one is told before any model is traced
+        return setup
 
     def selection(self, for_machine: bool) -> Selection:
         """Which layers to show: all of them in machine formats unless told otherwise, a folded table otherwise."""
