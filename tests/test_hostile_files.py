@@ -250,12 +250,10 @@ def test_a_wrong_name_is_told_without_torch(line: str) -> None:
 
 
 def test_the_names_of_settings_are_those_of_the_engine() -> None:
-    from archcalc.engine.devices import DEVICES
     from archcalc.engine.devices.autocast import AMP
     from archcalc.engine.record.training_loop import OPTIMIZERS
 
     assert (*OPTIMIZERS,) == choices.OPTIMIZERS
-    assert (*DEVICES,) == choices.DEVICES
     assert ("", *AMP) == choices.AMP
 
 

@@ -12,7 +12,7 @@ import typer
 
 from archcalc.analyses.metrics import demand_figure_of_step
 from archcalc.cli.output import demand_format, demand_output, files_named
-from archcalc.engine.setup import BUILDING, INPUT, KERNELS, STEP, Row, Setup, keys_of, settings, setup_of
+from archcalc.engine.setup import BUILDING, INPUT, KERNELS, STEP, Row, Setup, keys_of, settings
 from archcalc.errors import WrongUse
 from archcalc.render.layers import ALL, Selection
 
@@ -77,7 +77,7 @@ class Options:
             raise WrongUse(f"{settings()[step[0]].option} is an option of a training step.", hint)
         if self.train and "mode" in self.typed:
             raise WrongUse("--train and --mode do not go together: a training step runs in train mode.", "choose one")
-        return setup_of(self.typed, self.train)
+        return self._setup(self.train)
 
     def setup_with_step(self, figures: Sequence[str]) -> Setup:
         """The same with the training step that is described, for commands in which some figures need one.
@@ -87,7 +87,7 @@ class Options:
         step = [key for key in keys_of(STEP) if key in self.typed]
         if step:
             demand_figure_of_step(figures, settings()[step[0]].option)
-        return setup_of(self.typed, trains=True)
+        return self._setup(trains=True)
 
     def selection(self, for_machine: bool) -> Selection:
         """Which layers to show: all of them in machine formats unless told otherwise, a folded table otherwise."""

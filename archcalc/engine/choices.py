@@ -10,14 +10,11 @@ FLOATS = ("float32", "float64", "float16", "bfloat16")
 MODES = ("eval", "train")
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "adafactor", "lion")
 LOSSES = ("sum", "mean", "cross-entropy", "mse")
-DEVICES = ("", "cpu", "cuda")
 ATTENTION = ("auto", "math", "flash", "efficient")
 AMP = ("", "bf16", "fp16")
 
 
-def one_of(
-    names: Sequence[str], sentence: str, hint: str = "", error: type[ArchcalcError] = WrongUse
-) -> Callable[[str], str]:
+def one_of(names: Sequence[str], sentence: str, error: type[ArchcalcError] = WrongUse) -> Callable[[str], str]:
     """A function that returns a name if it is one of some, and raises an error with a sentence about it if not.
 
     >>> one_of(MODES, "there is no mode '{}'.")("eval")
@@ -26,7 +23,7 @@ def one_of(
 
     def read(name: str) -> str:
         if name not in names:
-            raise error(sentence.format(name), hint or f"choose one of  {', '.join(filter(None, names))}")
+            raise error(sentence.format(name), f"choose one of  {', '.join(filter(None, names))}")
         return name
 
     return read
@@ -36,6 +33,5 @@ dtype = one_of(FLOATS, "'{}' is not a dtype.", error=BadInput)
 mode = one_of(MODES, "there is no mode '{}'.")
 optimizer = one_of(OPTIMIZERS, "there is no optimizer '{}'.")
 loss = one_of(LOSSES, "there is no loss '{}'.")
-device = one_of(DEVICES, "there are no kernels of '{}' here.", "choose  cpu  or  cuda, or leave --device out")
 attention = one_of(ATTENTION, "there is no attention '{}'.")
 amp = one_of(AMP, "there is no mixed precision '{}'.")

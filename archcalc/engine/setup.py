@@ -128,8 +128,7 @@ class Setup:
     ] = "8GiB"
     training: Training | None = None
     device: Annotated[
-        str,
-        Setting("Device whose kernels and allocator are assumed, such as cuda.", KERNELS, "NAME", read=choices.device),
+        str, Setting("Device whose kernels and allocator are assumed, such as cuda.", KERNELS, "NAME")
     ] = ""
     attention: Annotated[
         str, Setting("The kernel: auto, math, flash or efficient.", KERNELS, "NAME", read=choices.attention)
