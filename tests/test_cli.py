@@ -13,6 +13,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from archcalc.cli.commands import ORDER
 from tests.helpers import ROOT, run, run_fresh, totals
 
 SCHEMA = json.loads((ROOT / "docs" / "schema.json").read_text(encoding="utf-8"))
@@ -426,3 +427,11 @@ def test_help_lists_options_in_groups() -> None:
     assert [name for name in sections if name != "Examples"] == expected
     sections = re.findall(r"^([A-Z][a-z ]+):$", run("list", "--help").out, re.MULTILINE)
     assert sections[-2:] == ["Output", "Options"]
+
+
+@pytest.mark.parametrize("command", ORDER)
+def test_an_option_that_is_no_list_cannot_be_given_twice(command: str) -> None:
+    """Of two values the last would silently win; flags are no exception, and short names count as the long ones."""
+    ran = run(command, "-q", "--quiet")
+    assert (ran.code, ran.out) == (2, "")
+    assert "--quiet is given twice." in ran.err

@@ -236,3 +236,26 @@ def test_conditions_reckon() -> None:
         assert condition(text, names)(row) is holds, text
     with pytest.raises(WrongUse):
         condition("macs / (params - 10) > 1", names)(row)
+
+
+def test_conditions_add_up() -> None:
+    """1x1, 3x3 and 5x5 kernels have 4,096, 36,864 and 102,400 parameters; each condition leaves out one of them."""
+    grid = ("sweep", "conv", "--set", "kernel=1,3,5", "--jobs", "1")
+    ran = run(*grid, "--where", "kernel > 1 or kernel < 0", "--where", "params < 100000", "--json")
+    assert [row["kernel"] for row in json.loads(ran.out)["rows"]] == [3]
+    text = run(*grid, "--where", "kernel > 1 or kernel < 0", "--where", "params < 100000").out
+    assert "(kernel > 1 or kernel < 0) and params < 100000" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--optimizer", "sgd"], "so --optimizer has no effect"),
+        (["--figure", "live:notanop"], "conv runs no op 'notanop'"),
+        (["--where", "params <", "--where", "macs > 1"], "'--where params <' is not a condition"),
+    ],
+)
+def test_what_has_no_effect_is_refused(options: list[str], said: str) -> None:
+    ran = run("sweep", "conv", "--set", "kernel=1,3", "--jobs", "1", *options)
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err
