@@ -89,6 +89,11 @@ class Options:
             demand_figure_of_step(figures, settings()[step[0]].option)
         return self._setup(trains=True)
 
+    def _setup(self, trains: bool) -> Setup:
+        setup = setup_of(self.typed, trains)
+        device_named(setup.device)  # a wrong one is told before any model is traced
+        return setup
+
     def selection(self, for_machine: bool) -> Selection:
         """Which layers to show: all of them in machine formats unless told otherwise, a folded table otherwise."""
         depth = ALL if for_machine and self.depth is None and self.top is None else self.depth

@@ -49,3 +49,20 @@ class Whiten(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Rows without correlation."""
         return x @ torch.linalg.inv(x.T @ x)
+
+
+class Experts(nn.Module):
+    """Each token goes to the best 2 of 8 experts; which ones is in its values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.router = nn.Linear(32, 8, bias=False)
+        self.experts = nn.ModuleList(nn.Linear(32, 32, bias=False) for _ in range(8))
+
+    def forward(self, x):
+        chosen = self.router(x).topk(2, -1).indices  # N, 2
+        y = torch.zeros_like(x)
+        for number, expert in enumerate(self.experts):
+            token, _ = torch.where(chosen == number)
+            y.index_add_(0, token, expert(x[token]))
+        return y
