@@ -12,7 +12,8 @@ import typer
 
 from archcalc.analyses.metrics import demand_figure_of_step
 from archcalc.cli.output import demand_format, demand_output, files_named
-from archcalc.engine.setup import BUILDING, INPUT, KERNELS, STEP, Row, Setup, keys_of, settings
+from archcalc.engine.devices import device_named
+from archcalc.engine.setup import BUILDING, INPUT, KERNELS, STEP, Row, Setup, keys_of, settings, setup_of
 from archcalc.errors import WrongUse
 from archcalc.render.layers import ALL, Selection
 
