@@ -2,6 +2,7 @@
 
     python -m bench.operators            everything, in parallel; the table goes into docs/coverage.md
     python -m bench.operators conv fft   only operators whose names contain one of these words, without the table
+    python -m bench.operators --samples 6   only the first samples of each operator in each dtype; the table says so
 
 A sample is one call with tensors of real sizes, empty ones among them. It is run on a CPU and traced without data: the
 shapes and dtypes of all outputs must be equal. An error input is a call that the CPU refuses: archcalc must refuse it,
@@ -18,6 +19,7 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -34,6 +36,8 @@ from archcalc import Setup, Training
 from archcalc.errors import ArchcalcError
 
 PAGE = Path("docs/coverage.md")
+ALL = 10_000
+"""More samples than any operator has."""
 BEGIN, END = "<!-- operators -->\n", "<!-- end of operators -->"
 DTYPES = (torch.float32, torch.bfloat16, torch.int64, torch.bool, torch.complex64)
 EQUAL, WRONG, CRASH, REFUSED, ACCEPTED, NOT_RUN = "equal", "wrong", "crash", "refused", "accepted", "CPU refuses"
@@ -229,7 +233,7 @@ def _traced_step(call: Call) -> dict[str, Any]:
     return {"outputs": described, "gradients": sorted(gradients[s] for s in born), "kept": sum(kept)}
 
 
-def compared(name: str, limit: int = 1_000) -> list[Case]:
+def compared(name: str, limit: int = ALL) -> list[Case]:
     """All comparisons of one operator; a crash of the harness itself is a case, too."""
     torch.set_num_threads(1)
     with warnings.catch_warnings():
@@ -242,11 +246,11 @@ def compared(name: str, limit: int = 1_000) -> list[Case]:
     return cases
 
 
-def everything(words: Sequence[str] = ()) -> list[Case]:
+def everything(words: Sequence[str] = (), limit: int = ALL) -> list[Case]:
     """Every operator, in as many processes as there are cores."""
     names = sorted({operator.formatted_name for operator in database(words)})
-    with get_context("spawn").Pool(maxtasksperchild=50) as pool:
-        return [case for cases in pool.imap(compared, names, chunksize=4) for case in cases]
+    with get_context("spawn").Pool() as pool:
+        return [case for cases in pool.imap(partial(compared, limit=limit), names, chunksize=4) for case in cases]
 
 
 # ---- the page ------------------------------------------------------------------------------------
@@ -254,17 +258,18 @@ def everything(words: Sequence[str] = ()) -> list[Case]:
 KINDS = ("float32", "bfloat16", "int64", "bool", "complex64", "error", "training")
 
 
-def section(cases: Sequence[Case]) -> str:
+def section(cases: Sequence[Case], limit: int = ALL) -> str:
     """The part of docs/coverage.md about the operator database."""
     counted = {kind: Counter(case.verdict for case in cases if case.kind == kind) for kind in KINDS}
     of = len({case.operator for case in cases})
+    taken = "every sample" if limit == ALL else f"the first {limit} samples in each dtype"
     lines = [
         "## PyTorch's operator database",
         "",
-        f"{of:,} operators of `op_db`, torch {torch.__version__.split('+')[0]}: every sample, also of empty tensors,",
-        "beside the real CPU run (`python -m bench.operators`). *Samples* compare shape and dtype of every output;",
-        "*error inputs* are calls that the CPU refuses; *training* compares outputs, gradients' shapes and kept bytes",
-        "with real autograd, as on `--device cpu`.",
+        f"{of:,} operators of `op_db`, torch {torch.__version__.split('+')[0]}: {taken}, also of empty",
+        "tensors, beside the real CPU run (`python -m bench.operators`). *Samples* compare shape and dtype of every",
+        "output; *error inputs* are calls that the CPU refuses; *training* compares outputs, gradients and kept",
+        "bytes with real autograd, as on `--device cpu`.",
         "",
         "| compared | equal | wrong | crashes | refused | accepted |",
         "|---|---:|---:|---:|---:|---:|",
@@ -308,13 +313,18 @@ def written(page: str, made: str) -> str:
     return f"{before.rstrip()}\n\n{BEGIN}{made}{END}\n{after}"
 
 
-def main(words: Sequence[str]) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Print what is not as it should be; without words write the table, too."""
-    cases = everything(words)
+    words = list(arguments)
+    limit = ALL
+    if "--samples" in words:
+        at = words.index("--samples")
+        limit, words = int(words[at + 1]), words[:at] + words[at + 2 :]
+    cases = everything(words, limit)
     for case in cases:
         if case.verdict in (WRONG, CRASH, ACCEPTED):
             print(f"{case.operator} {case.kind} {case.sample}: {case.verdict} {case.words}")
-    made = section(cases)
+    made = section(cases, limit)
     if words:
         print(made)
     else:
