@@ -15,6 +15,8 @@ from archcalc.studies.law.lattice import Lattice
 from archcalc.studies.law.members import at_point
 
 FARTHEST = 100_000
+DEEPEST = 220
+"""The same where a knob makes more layers, which have to be built."""
 STEP = Setup(training=Training())
 PEAK = ("peak_bytes", "saved_total_bytes")
 
@@ -42,7 +44,8 @@ SLOW = [
 def some_members(on: Sequence[Lattice], number: int) -> list[tuple[int, ...]]:
     """Members of a domain, as many near its start as far from it; a corner and the farthest members first."""
     draw = random.Random(1)
-    ends = [min(lattice.until or FARTHEST, FARTHEST) for lattice in on]
+    farthest = [DEEPEST if lattice.knob == "depth" else FARTHEST for lattice in on]
+    ends = [min(lattice.until or end, end) for lattice, end in zip(on, farthest, strict=True)]
 
     def drawn(lattice: Lattice, end: int) -> int:
         steps = (end - lattice.start) // lattice.step
