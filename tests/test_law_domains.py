@@ -5,16 +5,25 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
+from itertools import product
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import archcalc
 from archcalc.analyses.metrics import metric_named
 from archcalc.engine.setup import Setup, Training
+from archcalc.studies.law.envelope import bounds, highest
 from archcalc.studies.law.lattice import Lattice
 from archcalc.studies.law.members import at_point
+from archcalc.studies.law.polynomials import Formula, value
+from archcalc.studies.law.stretches import stretches
 
 FARTHEST = 100_000
+DEEPEST = 220
+"""The same where a knob makes more layers, which have to be built."""
 STEP = Setup(training=Training())
 PEAK = ("peak_bytes", "saved_total_bytes")
 
@@ -42,7 +51,8 @@ SLOW = [
 def some_members(on: Sequence[Lattice], number: int) -> list[tuple[int, ...]]:
     """Members of a domain, as many near its start as far from it; a corner and the farthest members first."""
     draw = random.Random(1)
-    ends = [min(lattice.until or FARTHEST, FARTHEST) for lattice in on]
+    farthest = [DEEPEST if lattice.knob == "depth" else FARTHEST for lattice in on]
+    ends = [min(lattice.until or end, end) for lattice, end in zip(on, farthest, strict=True)]
 
     def drawn(lattice: Lattice, end: int) -> int:
         steps = (end - lattice.start) // lattice.step
@@ -79,3 +89,31 @@ def test_laws_of_larger_networks_hold_on_their_whole_domain(
     network: str, setup: Setup, over: list[str], figures: list[str], number: int
 ) -> None:
     hold(network, setup, over, figures, number)
+
+
+COEFFICIENTS = st.integers(-20, 30).map(Fraction)
+IN_ONE_KNOB = st.dictionaries(st.tuples(st.integers(-1, 4)), COEFFICIENTS, min_size=1, max_size=5)
+IN_TWO_KNOBS = st.dictionaries(st.tuples(st.integers(0, 2), st.integers(-1, 2)), COEFFICIENTS, min_size=1, max_size=6)
+
+
+@given(formulas=st.lists(IN_ONE_KNOB, min_size=1, max_size=5), start=st.integers(1, 9), step=st.integers(1, 4))
+def test_stretches_are_the_highest_formula_at_every_value(formulas: list[Formula], start: int, step: int) -> None:
+    found = stretches(formulas, start, step)
+    for number in [*range(start, start + 60 * step, step), start + 10**6 * step]:
+        here = [formula for formula, first, last in found if first <= number and (last is None or number <= last)]
+        assert [value(formula, [number]) for formula in here] == [max(value(formula, [number]) for formula in formulas)]
+
+
+@settings(max_examples=30, deadline=None)
+@given(formulas=st.lists(IN_TWO_KNOBS, min_size=2, max_size=5), starts=st.tuples(st.integers(1, 9), st.integers(1, 9)))
+def test_what_is_left_out_is_nowhere_the_highest(formulas: list[Formula], starts: tuple[int, int]) -> None:
+    """Nor do the inequalities of a piece leave out a piece that exceeds it."""
+    kept = highest(formulas, starts)
+    walls = [bounds(kept, number, starts) for number in range(len(kept))]
+    for distances in product((0, 1, 2, 3, 5, 9, 30, 400, 10**5), repeat=2):
+        point = [start + distance for start, distance in zip(starts, distances, strict=True)]
+        top = max(value(formula, point) for formula in formulas)
+        assert max(value(formula, point) for formula in kept) == top
+        for formula, wall in zip(kept, walls, strict=True):
+            inside = all(value(formula, point) >= value(other, point) for other in wall)
+            assert inside == (value(formula, point) == top)
