@@ -162,8 +162,8 @@ def test_the_users_file_and_its_prints(net: Path) -> None:
         assert ran.code == 0
         assert json.loads(ran.out)["totals"]["macs"] == 4 * 36 * 27
         assert "hello from forward" in ran.err
-    assert totals("params", "mynet:instance", "-i", "1x3x8x8")["params"] == 2 * 27 + 2
-    assert totals("params", "mynet:make", "--set", "width=8", "-i", "x=1x3x8x8")["params"] == 8 * 27 + 8
+    assert totals("params", "mynet:instance")["params"] == 2 * 27 + 2
+    assert totals("params", "mynet:make", "--set", "width=8")["params"] == 8 * 27 + 8
 
 
 def test_a_stored_trace_needs_no_torch(tmp_path: Path) -> None:
@@ -229,7 +229,6 @@ MISUSES = [
     (["flops", "resnet-50", "-i", "1x3xWx224"], "bad_input", "-i"),
     (["flops", "resnet-50", "-i", "float9:1x3"], "bad_input", "float32"),
     (["flops", "resnet-50", "-i", "y=1x3x224x224"], "bad_input", "x"),
-    (["flops", "resnet-50", "-i", "0x3x224x224"], "bad_input", ""),
     (["flops", "resnet-50", "-i", "1x3x224x224", "-i", "1x3"], "bad_input", ""),
     (["flops", "resnet-50", "-i", "1x3x9x9", "--size", "9"], "bad_input", ""),
     (["flops", "resnet-50", "--dtype", "int8"], "bad_input", "bfloat16"),
@@ -423,7 +422,7 @@ def test_version() -> None:
 def test_help_lists_options_in_groups() -> None:
     """A section a group of the table of settings; a command's own options first, --help last where it is alone."""
     sections = re.findall(r"^([A-Z][a-z ]+):$", run("memory", "--help").out, re.MULTILINE)
-    expected = ["Arguments", "Options", "Model and input", "Training step", "Device", "Layers shown", "Output"]
+    expected = ["Arguments", "Options", "Model", "Input", "Training step", "Device", "Layers shown", "Output"]
     assert [name for name in sections if name != "Examples"] == expected
     sections = re.findall(r"^([A-Z][a-z ]+):$", run("list", "--help").out, re.MULTILINE)
     assert sections[-2:] == ["Output", "Options"]

@@ -168,7 +168,7 @@ def test_objects_are_one_argument_and_their_tensors_are_inputs(
     assert (answer["totals"]["macs"], answer["rows"][0]["path"]) == (64, "inner.fc")
     assert [(given["name"], given["shape"]) for given in answer["inputs"]] == [(place, [2, 4]) for place in places]
     assert answer["inputs"][0]["from"].startswith("--inputs ")
-    assert _answer(tmp_path, OBJECTS, model, function, "params")["totals"]["params"] == 20
+    assert _answer(tmp_path, OBJECTS, model, function, "summary")["totals"]["params"] == 20
 
 
 LISTS = """
@@ -200,7 +200,7 @@ def test_lists_of_dicts(function: str, tmp_path: Path) -> None:
     answer = _answer(tmp_path, LISTS, "Heads", function)
     assert answer["totals"]["macs"] == 510
     assert [given["name"] for given in answer["inputs"]] == ["batch.0.domain1", "batch.1.domain2"]
-    assert _answer(tmp_path, LISTS, "Heads", function, "params")["totals"]["params"] == 9 + 9 + 12 + 20 + 28
+    assert _answer(tmp_path, LISTS, "Heads", function, "summary")["totals"]["params"] == 9 + 9 + 12 + 20 + 28
 
 
 WRONG = """

@@ -104,7 +104,7 @@ class Net(nn.Linear):
 
 def test_an_interrupt_that_the_users_code_catches_still_counts(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(SWALLOWS)
-    command = [sys.executable, "-m", "archcalc", "params", f"{tmp_path}/net.py:Net", "-i", "1x2"]
+    command = [sys.executable, "-m", "archcalc", "summary", f"{tmp_path}/net.py:Net", "-i", "1x2"]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (130, "")
 

@@ -201,7 +201,7 @@ def test_a_law_holds_at_members_it_has_not_seen(network: str, knob: str, members
     row = found(network, "--over", knob, "--figure", "macs", "--figure", "params")
     for member in members:
         option = ["--set", f"depth={member}"] if knob == "depth" else [f"--{knob}", str(member)]
-        for figure, command in (("macs", "flops"), ("params", "params")):
+        for figure, command in (("macs", "flops"), ("params", "summary")):
             by_law = sympy.sympify(row[figure]["expression"]).subs({knob: member})
             assert by_law == totals(command, network, *option)[figure]
 

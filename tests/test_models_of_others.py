@@ -50,7 +50,7 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.mark.usefixtures("packages")
 def test_a_model_of_timm_by_name_with_its_own_input() -> None:
-    ran = run("params", "timm:tiny_net", "--json")
+    ran = run("summary", "timm:tiny_net", "--json")
     document = json.loads(ran.out)
     assert document["totals"]["params"] == 3 * 4 * 9 + 4 + 4 * 36 * 2 + 2
     assert document["model"]["source"] == "timm"

@@ -254,7 +254,7 @@ def _explained(error: BaseException, inputs: Inputs, recorder: recording.Recorde
         return NeedsData(place, str(error), tuple(recorder.known.lost), recorder.known.data)
     if isinstance(error, NotDense):
         return CannotFollow(f"{error}.", f"at    {place}\nhint  {DENSE}")
-    if "support saved tensor hooks" in str(error):
+    if "support saved tensor hooks" in one_line(error):
         sentence = "torch.func's grad and jacrev refuse the hooks that record what autograd keeps in a training step."
         return CannotFollow(sentence, f"at    {place}\nhint  leave --train out: the forward pass can be analysed")
     shown = ", ".join(f"{given.name}={shape(given.shape)} {given.dtype}" for given in inputs.described)
