@@ -14,6 +14,7 @@ Line = list[int]
 def stretches(formulas: Sequence[Formula], start: int, step: int) -> list[tuple[Formula, int, int | None]]:
     """The highest formula of one knob at `start`, `start` + `step`, ...: its first and last value there.
 
+    >>> from fractions import Fraction
     >>> stretches([{(1,): Fraction(9)}, {(2,): Fraction(1)}], 1, 2)
     [({(1,): Fraction(9, 1)}, 1, 9), ({(2,): Fraction(1, 1)}, 11, None)]
     """
