@@ -158,12 +158,36 @@ def test_the_limit_holds_in_the_run() -> None:
         archcalc.trace(Outer(), (1, 2048), setup=Setup(data=True, data_limit="4MiB"))
 
 
-@pytest.mark.parametrize("size", ["much", "0", "-1GiB"])
+@pytest.mark.parametrize("size", ["much", "0", "-1GiB", "24"])
 def test_a_limit_that_is_no_size(size: str) -> None:
     ran = run("summary", "resnet-20", "--data", "--data-limit", size)
     assert ran.code == 2
     with pytest.raises(BadInput):
         archcalc.trace("resnet-20", setup=Setup(data=True, data_limit=size))
+
+
+@pytest.mark.parametrize("option", [["--seed", "3"], ["--data-limit", "1GiB"]])
+def test_options_of_the_values_are_refused_without_them(option: list[str]) -> None:
+    ran = run("summary", "resnet-20", *option)
+    assert (ran.code, ran.out) == (2, "")
+    assert f"{option[0]} is of the values of --data" in ran.err
+
+
+class Flagged(nn.Module):
+    """Asks for the values of a buffer of floats that is not in its state: it keeps 2 of 3 columns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("kept", torch.tensor([1.0, 0.0, 1.0]), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, self.kept > 0]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("data", [False, True])
+def test_buffers_outside_of_the_state_are_known_in_every_dtype(dtype: str, data: bool) -> None:
+    assert report(Flagged(), (4, 3), dtype=dtype, data=data).output_shape == (4, 2)
 
 
 def test_the_answer_says_with_data() -> None:

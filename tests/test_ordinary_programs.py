@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence, pad_packed_s
 
 import archcalc
 from archcalc import Setup
-from archcalc.errors import BadInput, CannotFollow, CannotImport, ForwardFailed, NeedsData
+from archcalc.errors import BadInput, CannotFollow, CannotImport, ForwardFailed, NeedsData, WrongUse
 from tests.helpers import report
 
 
@@ -175,6 +175,25 @@ def test_packed_sequences(model: Any, inputs: Any, lengths: Any, macs: int) -> N
 def test_lengths_that_do_not_fit(lengths: Any) -> None:
     with pytest.raises(BadInput, match="3 sequences of at most 7"):
         archcalc.trace(Packed(), ["3x7x20", "int64:3"], setup=Setup(lengths=lengths))
+
+
+@pytest.mark.parametrize("model", [PackedConstant(), nn.Flatten()])
+def test_lengths_that_change_nothing(model: nn.Module) -> None:
+    """A program that packs nothing, or that gives its lengths itself."""
+    with pytest.raises(WrongUse, match="lengths changes nothing"):
+        archcalc.trace(model, (3, 7, 20), setup=Setup(lengths=(7, 3, 1)))
+
+
+def test_what_is_written_by_name_is_unknown() -> None:
+    """A constant that an op writes as its result (`out=`) has no known values any more."""
+
+    def forward(m: Forward, x: Tensor) -> Tensor:
+        total = torch.tensor([1.0, 2.0, 3.0])
+        torch.sum(m.linear(x), 0, out=total)
+        return x[: int(total[0])]
+
+    with pytest.raises(NeedsData):
+        archcalc.trace(Forward(forward), (6, 4))
 
 
 # ---- transforms, copies, lazy modules, sparse and nested tensors ------------------------------------

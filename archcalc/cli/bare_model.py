@@ -25,5 +25,4 @@ def _is_model(text: str) -> bool:
         return True
     from archcalc.networks import catalogue
 
-    name = normal(text.partition("[")[0])
-    return name in {normal(known) for known in (*catalogue.names(), *catalogue.aliases())}
+    return normal(text.partition("[")[0]) in map(normal, catalogue.names())

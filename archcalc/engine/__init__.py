@@ -5,7 +5,6 @@ reference -> load -> module -> inputs -> tracer -> Trace
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from archcalc.engine.load.references import BuiltIn, Code, StoredTrace, parse
 from archcalc.engine.setup import Setup, Training
 from archcalc.engine.subject import Subject
+from archcalc.engine.watch import Watch, unwatched
 from archcalc.errors import BadReference, WrongUse, unreadable
 from archcalc.networks import catalogue
 from archcalc.tracing import Counted, Trace
@@ -40,7 +40,7 @@ def trace(
     model: str | nn.Module | type[nn.Module] | Subject,
     setup: Setup | None = None,
     inputs: Any = None,
-    watch: Callable[[], object] = bool,
+    watch: Watch = unwatched,
 ) -> Trace:
     """Run a model once on tensors without data and return the record of it.
 
@@ -76,7 +76,7 @@ def definition(model: str | nn.Module | type[nn.Module], setup: Setup | None = N
 
 
 def _checked(model: Any, setup: Setup, given: bool) -> Any:
-    """What a model is, read by its form; errors that can be told before torch is imported."""
+    """Parse a model's reference, and raise the errors that need no torch."""
     reference = parse(model) if isinstance(model, str) else model
     if isinstance(reference, StoredTrace) and (setup != Setup() or given):
         raise WrongUse(
@@ -86,6 +86,9 @@ def _checked(model: Any, setup: Setup, given: bool) -> Any:
     if not isinstance(model, str) and not hasattr(model, "forward"):
         raise BadReference(repr(model)[:80], "it is neither text nor a torch.nn.Module")
     demand_known(model)  # a misspelt name need not wait for torch
+    if not setup.data and (setup.seed, setup.data_limit) != (Setup.seed, Setup.data_limit):
+        option = "--seed" if setup.seed != Setup.seed else "--data-limit"
+        raise WrongUse(f"{option} is of the values of --data.", "add  --data")
     return reference
 
 

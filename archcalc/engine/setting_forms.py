@@ -68,15 +68,24 @@ def parse_lengths(text: str | Sequence[int]) -> tuple[int, ...] | None:
     return lengths
 
 
+def parse_memory(option: str, text: str) -> int:
+    """'24GiB' as bytes; BadInput shows the form, also for a number without a unit."""
+    try:
+        size = parse_size(text)
+    except ValueError:
+        size = 0
+    if size < 1:
+        raise BadInput(f"'{option} {text}' is not a size of memory.", f"write  {option} 24GiB")
+    number = text.strip()
+    if number[-1].isdigit():
+        units = f"{option} {number}GiB  (2^30 bytes each),  {number}GB  or  {number}B"
+        raise BadInput(f"'{option} {text}' has no unit.", f"write  {units}")
+    return size
+
+
 def parse_data_limit(text: str) -> int:
     """'8GiB' as bytes."""
-    try:
-        limit = parse_size(text)
-    except ValueError:
-        limit = 0
-    if limit < 1:
-        raise BadInput(f"'--data-limit {text}' is not a size of memory.", "write  --data-limit 8GiB")
-    return limit
+    return parse_memory("--data-limit", text)
 
 
 def checked_data_limit(text: str) -> str:

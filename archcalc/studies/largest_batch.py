@@ -18,11 +18,11 @@ from archcalc import engine
 from archcalc.analyses import Memory, Params, analyze
 from archcalc.analyses.report import Report
 from archcalc.engine import Setup, Training
+from archcalc.engine.setting_forms import parse_memory
 from archcalc.engine.subject import Subject
 from archcalc.errors import ArchcalcError, BadInput, ForwardFailed, WrongUse
 from archcalc.studies.gc_pauses import gc_paused
 from archcalc.text.faces import Shown
-from archcalc.text.units import parse_size
 
 LIMIT = 2**40
 """A batch larger than any machine runs: if it fits, memory does not grow with the batch."""
@@ -106,18 +106,7 @@ def _meets(peaks: Mapping[int, int], a: int, b: int, budget: int) -> int:
 
 def parse_budget(text: str) -> int:
     """'24GiB' as bytes; BadInput shows the form, also for a number without a unit."""
-    try:
-        budget = parse_size(text)
-    except ValueError:
-        budget = 0
-    if budget < 1:
-        raise BadInput(f"'--fit {text}' is not a size of memory.", "write  --fit 24GiB")
-    if text.strip()[-1].isdigit():
-        number = text.strip()
-        raise BadInput(
-            f"'--fit {text}' has no unit.", f"write  --fit {number}GiB  (2^30 bytes each),  {number}GB  or  {number}B"
-        )
-    return budget
+    return parse_memory("--fit", text)
 
 
 def largest_batch(reference: str | Subject, setup: Setup, budget: int) -> Fitted:

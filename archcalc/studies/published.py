@@ -78,7 +78,7 @@ def at_defaults(report: Report, network: Network) -> bool:
 
 def _row(report: Report, network: Network, published: Published, setup: Setup) -> dict[str, Any]:
     if published.knobs:
-        knobs = {**setup.knobs, **published.knobs}
+        knobs = {**report.trace.model.settings, **published.knobs}
         report = analyze(engine.trace(network.name, replace(setup, knobs=knobs)), (Params(), Flops()))
     ours = int(report.totals[published.figure])
     settings = " ".join(f"--set {knob}={setting(value)}" for knob, value in published.knobs.items())

@@ -1,4 +1,4 @@
-"""Where torch's CPU kernels return something else than its kernels without data, which take CUDA's for their model."""
+"""Results in which torch's CPU kernels differ from its kernels without data; the latter return what CUDA's do."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _normalisation(func: Any, args: Sequence[Any], out: Any) -> Any:
 
 
 def _embedding_bag(func: Any, args: Sequence[Any], out: Any) -> Any:
-    """What an embedding bag saves beside its result: the bag of each index, each bag's size, places of maxima.
+    """The three tables that an embedding bag saves: the bag of each index, the size of each bag, places of maxima.
 
     Sums over a dense table without padding take a kernel that needs no bag of each index.
     """

@@ -51,7 +51,7 @@ class Kernels:
     workspace: Callable[[Any], int] = no_workspace
     """Bytes that the first such call of a thread takes and that stay."""
     result: Callable[[Any, Sequence[Any], Mapping[str, Any], Any], Any] = as_is
-    """What a call returns here, from its op, arguments, keyword arguments and the result without data."""
+    """The result of a call on this device, from its op, arguments, keyword arguments and the result without data."""
 
 
 @dataclass(frozen=True)

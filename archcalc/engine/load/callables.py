@@ -1,4 +1,4 @@
-"""What a reference may call: classes and functions of the user's and of installed packages, never Python's own.
+"""References call classes and functions of the user's and of installed packages, never Python's own.
 
 `os:system('...')` would run a command before anyone saw that it is no model, and so would the same function by way of
 a user's module: `mynet.py:os.system('...')`. The home of a callable is looked up before it is called.

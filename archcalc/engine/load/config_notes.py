@@ -1,4 +1,4 @@
-"""What the configuration of a transformers model says of its weights, where the figures are of other ones."""
+"""Notes where the configuration of a transformers model states other weights than those that are counted."""
 
 from __future__ import annotations
 

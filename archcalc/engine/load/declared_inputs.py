@@ -31,7 +31,7 @@ class Declaration:
 
     @property
     def instead(self) -> str:
-        """What to type for sizes that are knobs; '' if none is."""
+        """The options to type for sizes that are knobs; '' if there are none."""
         if not self.knobs:
             return ""
         example = " ".join(f"--set {knob}=64" for knob in self.knobs if knob.endswith("_len")) or "--set KNOB=VALUE"

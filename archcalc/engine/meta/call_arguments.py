@@ -63,9 +63,31 @@ def arguments(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iter
             yield name, default
 
 
-def demand_dense(tensors: Iterable[Tensor], where: str) -> None:
-    """NotDense for sparse and nested tensors, of which the number of elements is in their values."""
+@cache
+def writes(func: Any) -> tuple[bool, ...]:
+    """Whether an op writes each of its arguments; empty if it writes none."""
+    if not schema(func).is_mutable:
+        return ()
+    return tuple(bool(a.alias_info is not None and a.alias_info.is_write) for a in schema(func).arguments)
+
+
+def tensors_by_use(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Tensor], list[Tensor]]:
+    """The tensors that an op writes, and those that it only reads."""
+    written: list[Tensor] = []
+    read: list[Tensor] = []
+    for position, writing in enumerate(writes(func)):
+        value = args[position] if position < len(args) else kwargs.get(schema(func).arguments[position].name)
+        (written if writing else read).extend(tensors_in(value))
+    return written, read
+
+
+def demand_dense(tensors: Iterable[Tensor], where: str, func: Any = None) -> None:
+    """NotDense for sparse and nested tensors, of which the number of elements is in their values.
+
+    `where` says in words where they were met, such as "an argument of", with the op behind it where one is given.
+    """
     for tensor in tensors:
         if tensor.layout is not torch.strided or tensor.is_nested:
             kind = "nested" if tensor.is_nested or tensor.layout is torch.jagged else "sparse"
-            raise NotDense(f"{where} is a {kind} tensor, whose size is in its values")
+            place = where if func is None else f"{where} {signature(func)[0]}"
+            raise NotDense(f"{place} is a {kind} tensor, whose size is in its values")

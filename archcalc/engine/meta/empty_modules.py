@@ -161,10 +161,15 @@ def _another(tensor: Tensor) -> Tensor:
 
 def cast(module: nn.Module, dtype: torch.dtype) -> nn.Module:
     """The module with its floats in another dtype; values that are known stay known."""
-    known = {name: kept(tensor) for name, tensor in module.state_dict(keep_vars=True).items()}
+    known = {name: kept(tensor) for name, tensor in registered(module).items()}
     module = module.to(dtype)
-    for name, tensor in module.state_dict(keep_vars=True).items():
-        values = known.get(name)
+    for name, tensor in registered(module).items():
+        values = known[name]
         if values is not None:
             keep(tensor, values.to(tensor.dtype))
     return module
+
+
+def registered(module: nn.Module) -> dict[str, Tensor]:
+    """All parameters and buffers by name, tied ones once."""
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}

@@ -7,9 +7,8 @@ and every op is computed on them beside the run. The record does not depend on a
 
 from __future__ import annotations
 
-import contextlib
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,9 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archcalc.engine.meta.call_arguments import demand_dense, tensors_in
+from archcalc.engine.meta.call_arguments import demand_dense, tensors_by_use, tensors_in, writes
 from archcalc.engine.meta.own_draws import SEED, drawn
-from archcalc.engine.torch_private import op_name, schema, storage_key, version, with_tensors_changed
+from archcalc.engine.torch_private import op_name, storage_key, version, with_tensors_changed
+from archcalc.engine.watch import Watch, unwatched
 from archcalc.errors import DataLimit
 
 LIMIT = 1 << 22
@@ -68,9 +68,7 @@ class KnownValues:
     With `data` every op is followed, up to `limit` bytes, and `watch` is called for each.
     """
 
-    def __init__(
-        self, data: bool = False, seed: int = SEED, limit: int = 1 << 33, watch: Callable[[], object] = bool
-    ) -> None:
+    def __init__(self, data: bool = False, seed: int = SEED, limit: int = 1 << 33, watch: Watch = unwatched) -> None:
         self.data, self.limit, self.watch = data, limit, watch
         self.generator = torch.Generator().manual_seed(seed)
         self.decided: set[str] = set()
@@ -85,10 +83,6 @@ class KnownValues:
         """The values of a tensor without data, where they are known."""
         known = self._known.get(id(tensor))
         return known[1].tensor if known is not None and known[0]() is tensor else None
-
-    def has(self, tensor: Tensor) -> bool:
-        """Whether the values of a tensor without data are known."""
-        return self.of(tensor) is not None
 
     def _unknown(self, tensor: Tensor) -> bool:
         return tensor.is_meta and self.of(tensor) is None
@@ -115,17 +109,16 @@ class KnownValues:
             deciding = list(tensors_in(args[1:]))
         if any(map(self._unknown, deciding)):
             return NotImplemented
-        origins = self._origins(deciding)
-        self.decided |= origins
+        self.asked(deciding)
         if any(map(self._unknown, tensors)):
             real_args, real_kwargs = with_tensors_changed((args, dict(kwargs)), self._with_values_or_zeros)
             return with_tensors_changed(func(*real_args, **real_kwargs), _hide)
         real_args, real_kwargs = with_tensors_changed((args, dict(kwargs)), self._with_values)
         values = func(*real_args, **real_kwargs)
-        return with_tensors_changed(values, lambda value: self._hidden(value, origins))
+        return with_tensors_changed(values, partial(self._hidden, origins=self._origins(deciding)))
 
     def asked(self, tensors: Sequence[Tensor]) -> None:
-        """Note that values of real tensors were asked for: if they were drawn, a draw decided."""
+        """Note that the values of some tensors were asked for: what they come from decided."""
         self.decided |= self._origins(tensors)
 
     def told(self, tensor: Tensor, operation: str) -> Tensor:
@@ -133,7 +126,7 @@ class KnownValues:
         values = self.of(tensor)
         if values is None:
             raise NeedsValues(operation)
-        self.decided |= self._origins([tensor])
+        self.asked([tensor])
         return values
 
     def follow(
@@ -147,7 +140,7 @@ class KnownValues:
         if results and not any(result.is_meta for result in results):
             self._follow_real(tensors, results, draws)
             return
-        if results and not schema(func).is_mutable and all(self.of(result) is not None for result in results):
+        if results and not writes(func) and all(self.of(result) is not None for result in results):
             return  # `answer` made it
         if name not in FILLED and any(map(self._unknown, tensors)):
             self._forget(func, args, kwargs)
@@ -248,16 +241,10 @@ class KnownValues:
 
     def _forget(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Forget the known values of what an op writes, and of all tensors that share its storage."""
-        if not schema(func).is_mutable:
-            return
-        for position, argument in enumerate(schema(func).arguments):
-            if argument.alias_info is None or not argument.alias_info.is_write:
-                continue
-            written = args[position] if position < len(args) else kwargs.get(argument.name)
-            for tensor in written if isinstance(written, list | tuple) else (written,):
-                if isinstance(tensor, Tensor):
-                    for key in self._sharing.pop(storage_key(tensor), ()):
-                        self._known.pop(key, None)
+        written, _ = tensors_by_use(func, args, kwargs)
+        for tensor in written:
+            for key in self._sharing.pop(storage_key(tensor), ()):
+                self._known.pop(key, None)
 
 
 def _hide(value: Tensor) -> Tensor:
@@ -271,6 +258,4 @@ def _empty_like(tensor: Tensor) -> Tensor:
 def values_of(tensor: Tensor) -> Tensor | None:
     """A copy of the values that were left with a tensor, for a run that may change them."""
     values = kept(tensor)
-    with contextlib.suppress(RuntimeError):
-        return None if values is None else values.clone()
-    return None
+    return None if values is None else values.clone()

@@ -62,19 +62,19 @@ class OneDevice(TorchFunctionMode):
         except RuntimeError as error:
             if "device" not in str(error) or not _mixed(args, kwargs):
                 raise
-        real_args, real_kwargs = with_tensors_changed((tuple(args), kwargs), self.hide)
-        return func(*real_args, **real_kwargs)
+        args, kwargs = with_tensors_changed((tuple(args), kwargs), self.hide)
+        return func(*args, **kwargs)
 
     def taken(self, device: Any, made_on: torch.device) -> torch.device:
         """The device in place of one that the code names; code that asks for tensors without data gets them."""
-        self.note(device)
-        return META if not isinstance(device, int) and torch.device(device) == META else made_on
+        return META if self.note(device) == META.type else made_on
 
-    def note(self, device: Any) -> None:
-        """Note a device that the code names; a bad name raises torch's own error."""
+    def note(self, device: Any) -> str:
+        """Note a device that the code names, and return its kind; a bad name raises torch's own error."""
         kind = "cuda" if isinstance(device, int) else torch.device(device).type
         if kind not in OURS:
             self.named.add(kind)
+        return kind
 
 
 def _mixed(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
@@ -124,8 +124,7 @@ def converted(mode: OneDevice, func: Any, args: Sequence[Any], kwargs: Mapping[s
         elif isinstance(value, Tensor):
             dtype = value.dtype
         elif isinstance(value, str | torch.device) or (isinstance(value, int) and not isinstance(value, bool)):
-            mode.note(value)
-            device = META if not isinstance(value, int) and torch.device(value) == META else None
+            device = META if mode.note(value) == META.type else None
     copies = [value for value in positional if isinstance(value, bool)]
     if len(copies) > 1 and copies[1]:
         others["copy"] = True
@@ -168,7 +167,7 @@ def in_python(mode: OneDevice, func: Any, args: Sequence[Any], kwargs: Mapping[s
 @handles(torch.tensor_split, Tensor.tensor_split)
 def split_at(mode: OneDevice, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """A split at places that a tensor names needs its values."""
-    told = [_told(mode, value) if position == 1 else value for position, value in enumerate(args)]
+    told = [*args[:1], *(_told(mode, value) for value in args[1:2]), *args[2:]]
     places = kwargs.get("tensor_indices_or_sections")
     if not isinstance(places, Tensor):
         return func(*told, **kwargs)

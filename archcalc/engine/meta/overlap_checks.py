@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from archcalc.engine.torch_private import op_name, schema, storage_key
+from archcalc.engine.meta.call_arguments import tensors_by_use, writes
+from archcalc.engine.torch_private import op_name, storage_key
 
 FILLING = frozenset("fill_ zero_ masked_fill_ index_put_ _index_put_impl_ index_fill_".split())
 """Ops that may write to one place several times."""
@@ -16,14 +17,16 @@ GEOMETRY = frozenset(
     "requires_grad_ rename_".split()
 )
 """Ops that write a tensor's geometry and not its elements."""
+OF_LISTS = ("_foreach_", "_fused_")
+"""Ops of optimizers on lists of parameters, which are tensors apart."""
 
 
 def refuse_overlap(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     """RuntimeError, in torch's words, if an op writes to one place twice, or reads in part what it writes."""
     name = op_name(func)
-    if not schema(func).is_mutable or name in GEOMETRY:
+    if not writes(func) or name in GEOMETRY or name.startswith(OF_LISTS):
         return
-    written, read = _arguments(func, args, kwargs)
+    written, read = ([t for t in tensors if t.numel()] for tensors in tensors_by_use(func, args, kwargs))
     for target in written:
         if name not in FILLING and any(n > 1 and s == 0 for n, s in zip(target.shape, target.stride(), strict=True)):
             raise RuntimeError(
@@ -35,18 +38,6 @@ def refuse_overlap(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
                 "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single "
                 "memory location. Please clone() the tensor before performing the operation."
             )
-
-
-def _arguments(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Tensor], list[Tensor]]:
-    """The tensors that an op writes, and those that it only reads."""
-    written: list[Tensor] = []
-    read: list[Tensor] = []
-    for position, argument in enumerate(schema(func).arguments):
-        value = args[position] if position < len(args) else kwargs.get(argument.name)
-        if isinstance(value, Tensor) and value.numel():
-            writes = argument.alias_info is not None and argument.alias_info.is_write
-            (written if writes else read).append(value)
-    return written, read
 
 
 def _in_part(a: Tensor, b: Tensor) -> bool:

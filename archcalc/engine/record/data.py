@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from archcalc.engine.load.inputs import Inputs
+from archcalc.engine.meta.empty_modules import registered
 from archcalc.engine.meta.known_values import KnownValues, values_of
 from archcalc.engine.meta.unknown_kernels import stand_in
 from archcalc.engine.setting_forms import parse_data_limit
 from archcalc.engine.setup import Setup
-from archcalc.engine.torch_private import own_buffers, own_parameters
+from archcalc.engine.watch import Watch, unwatched
 from archcalc.errors import DataLimit
 
 GIVEN = "the values of input {}"
 """The origin of values that a caller gave."""
 
 
-def known_values(module: nn.Module, inputs: Inputs, setup: Setup, watch: Callable[[], object] = bool) -> KnownValues:
+def known_values(module: nn.Module, inputs: Inputs, setup: Setup, watch: Watch = unwatched) -> KnownValues:
     """The values that are known when a run of the module begins; DataLimit where those of --data take too much."""
     known = KnownValues(setup.data, setup.seed, parse_data_limit(setup.data_limit), watch)
-    registered = [
-        tensor
-        for member in module.modules()
-        for tensor in (*own_parameters(member).values(), *own_buffers(member).values())
-        if tensor is not None and not is_lazy(tensor)
-    ]
+    own = [tensor for tensor in registered(module).values() if not is_lazy(tensor)]
     if setup.data:
-        _demand_room([*registered, *inputs.tensors], known.limit)
+        _demand_room([*own, *inputs.tensors], known.limit)
     below = _tokens(module)
     generator = torch.Generator().manual_seed(setup.seed)
-    for tensor in registered:
+    for tensor in own:
         values = values_of(tensor)
         _note(known, tensor, stand_in(tensor, generator) if values is None and setup.data else values)
     for name, tensor in inputs.named:

@@ -15,7 +15,7 @@ from archcalc.engine.load.build import Loaded, load
 from archcalc.engine.load.inputs import dtype_named
 from archcalc.engine.load.references import BuiltIn, Code, InLibrary
 from archcalc.engine.meta.call_arguments import NotDense, demand_dense
-from archcalc.engine.meta.empty_modules import cast
+from archcalc.engine.meta.empty_modules import cast, registered
 from archcalc.engine.record import recorder as recording
 from archcalc.engine.record.forward_pass import parameters_of
 from archcalc.engine.record.lazy_modules import without_shape
@@ -36,7 +36,7 @@ def defined(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module],
         if lazy:
             hint = "give an input, which shapes it:  archcalc summary MODEL -i 1x3x224x224"
             raise CannotImport(f"{lazy[0]} is lazy: its shape is only known after a run.", hint)
-        demand_all_dense((*module.named_parameters(), *module.named_buffers()))
+        demand_all_dense(registered(module).items())
         recorder = recording.Recorder(module, KernelSelection(device_named(setup.device), "math", ""))
         parameters = parameters_of(recorder)
         recorder.module_calls.append(ModuleCall(0, None, (), (), 0, 0))

@@ -10,6 +10,7 @@ from torch.nn.parameter import is_lazy
 
 from archcalc.engine.load.inputs import Inputs
 from archcalc.engine.meta.call_arguments import tensors_in
+from archcalc.engine.meta.empty_modules import registered
 from archcalc.engine.record.recorder import Recorder
 from archcalc.errors import CannotImport
 
@@ -27,7 +28,7 @@ class FirstRun(Recorder):  # type: ignore[no-untyped-call]
 
 def without_shape(module: nn.Module) -> list[str]:
     """The names of the parameters and buffers that have no shape yet."""
-    return [name for name, p in (*module.named_parameters(), *module.named_buffers()) if is_lazy(p)]
+    return [name for name, tensor in registered(module).items() if is_lazy(tensor)]
 
 
 def first_run(module: nn.Module, inputs: Inputs, recorder: FirstRun) -> None:

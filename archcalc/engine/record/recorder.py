@@ -17,7 +17,14 @@ from torch import Tensor, nn
 from archcalc.engine.devices.kernel_selection import KernelSelection
 from archcalc.engine.meta import contraction_rules  # noqa: F401, enters its rules
 from archcalc.engine.meta.argument_checks import refuse
-from archcalc.engine.meta.call_arguments import arguments, asks_for_values, demand_dense, signature, tensors_in
+from archcalc.engine.meta.call_arguments import (
+    arguments,
+    asks_for_values,
+    demand_dense,
+    signature,
+    tensors_by_use,
+    tensors_in,
+)
 from archcalc.engine.meta.empty_modules import emptied
 from archcalc.engine.meta.index_checks import refuse_out_of_bounds
 from archcalc.engine.meta.known_values import LIMIT, KnownValues, NeedsValues
@@ -31,7 +38,6 @@ from archcalc.engine.record.packing import lengths_for
 from archcalc.engine.torch_private import (
     DispatchMode,
     op_name,
-    schema,
     storage_key,
     with_tensors_changed,
 )
@@ -63,7 +69,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         self.paths = Paths(module)
         self.known = known or KnownValues()
         self.lengths: Sequence[int] | None = None
-        self.packed = False
+        self.unknown_lengths = False
         self.phase = "forward"
         self.calls: list[Call] = []
         self.entries = Entries(self.device, self.calls)
@@ -84,12 +90,12 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         if self._unseen or func.namespace == "profiler":  # the latter are marks that optimizers leave for a profiler
             return func(*args, **kwargs)
         tensors = list(tensors_in((args, kwargs)))
-        demand_dense(tensors, f"an argument of {signature(func)[0]}")
+        demand_dense(tensors, "an argument of", func)
         empty = any(t.is_meta or storage_key(t) in self._overwritten for t in tensors)
         if op_name(func) in PACKING:
             args = self._with_lengths(args)
         elif empty and not all(t.is_meta for t in tensors):
-            self._note_overwritten(func, args)
+            self._note_overwritten(func, args, kwargs)
             args, kwargs = with_tensors_changed((args, kwargs), self._empty)
             tensors = list(tensors_in((args, kwargs)))
         refuse(func, args, kwargs)
@@ -97,7 +103,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         refuse_out_of_bounds(func, args, self.known.of)
         inputs, attributes = self._entered(func, args, kwargs)
         out = self.kernels.result(func, args, kwargs, self._result(func, args, kwargs, tensors, empty))
-        demand_dense(tensors_in(out), f"the result of {signature(func)[0]}")
+        demand_dense(tensors_in(out), "the result of", func)
         self.known.follow(func, args, kwargs, tensors, out)
         self._record(func, args, kwargs, tensors, inputs, attributes, out)
         return out
@@ -137,17 +143,19 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         data, lengths, batch_first = args
         if not lengths.is_meta:
             return args
-        values = self.known.told(lengths, "the lengths of a packed batch") if self.known.has(lengths) else None
+        values = self.known.of(lengths)
         if values is None:
             batch, longest = (data.shape[0], data.shape[1]) if batch_first else (data.shape[1], data.shape[0])
             values = lengths_for(self.lengths, batch, longest)
-            self.packed |= not self.lengths
+            self.unknown_lengths = True
+        else:
+            self.known.asked([lengths])
         return data, values, batch_first
 
-    def _note_overwritten(self, func: Any, args: tuple[Any, ...]) -> None:
-        """Note that a real tensor is overwritten from tensors without data: its values are unknown from then on."""
-        if schema(func).is_mutable and args and isinstance(args[0], Tensor) and not args[0].is_meta:
-            storage = args[0].untyped_storage()
+    def _note_overwritten(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Note that real tensors are overwritten from tensors without data: their values are unknown from then on."""
+        written, _ = tensors_by_use(func, args, kwargs)
+        for storage in (tensor.untyped_storage() for tensor in written if not tensor.is_meta):
             self._overwritten[storage_key(storage)] = storage
 
     def _empty(self, tensor: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ from archcalc.engine.load.inputs import (
 from archcalc.engine.load.references import BuiltIn, Code, InLibrary, parse
 from archcalc.engine.load.user_code import shown, value_of
 from archcalc.engine.meta.call_arguments import NotDense
+from archcalc.engine.meta.empty_modules import registered
 from archcalc.engine.meta.known_values import DRAW, KnownValues, NeedsValues
 from archcalc.engine.meta.one_device import META, OneDevice
 from archcalc.engine.meta.own_draws import seeded
@@ -41,6 +42,7 @@ from archcalc.engine.record.forward_pass import forward, parameters_of
 from archcalc.engine.record.lazy_modules import FirstRun, first_run, without_shape
 from archcalc.engine.record.packing import FULL_LENGTH
 from archcalc.engine.setup import Setup, assumed
+from archcalc.engine.watch import Watch, unwatched
 from archcalc.errors import (
     ArchcalcError,
     BadInput,
@@ -68,7 +70,7 @@ def run(
     reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module],
     setup: Setup,
     values: Any = None,
-    watch: Callable[[], object] = bool,
+    watch: Watch = unwatched,
 ) -> Trace:
     """Load, build the inputs (from `values` where a caller has them), run once, and return the trace."""
     with alone():
@@ -82,18 +84,19 @@ def prepared(loaded: Loaded, setup: Setup, values: Any = None) -> tuple[nn.Modul
     kernel_selection.check(setup.attention, setup.amp)
     module = of_dtype(loaded.module.train(_mode(setup) == "train"), setup)
     inputs = _inputs(loaded, setup, values)
-    demand_all_dense((*module.named_parameters(), *module.named_buffers(), *inputs.named))
+    demand_all_dense((*registered(module).items(), *inputs.named))
     return module, inputs
 
 
-def run_loaded(loaded: Loaded, setup: Setup, values: Any = None, watch: Callable[[], object] = bool) -> Trace:
+def run_loaded(loaded: Loaded, setup: Setup, values: Any = None, watch: Watch = unwatched) -> Trace:
     """Run a loaded module once and return its trace."""
     module, inputs = prepared(loaded, setup, values)
     kernels = KernelSelection(device_named(setup.device), setup.attention, setup.amp)
     if without_shape(module):
-        _shape(module, inputs, setup, kernels)
+        _shape_lazy(module, inputs, setup, kernels)
     known = known_values(module, inputs, setup, watch)
     recorder, go = _recorder(module, setup, kernels, known)
+    recorder.lengths = setup.lengths
     device = OneDevice(META, known.told, recorder.twin)
     parameters = parameters_of(recorder)
     given = tuple(recorder.tensor(tensor, "input") for tensor in inputs.tensors)
@@ -101,6 +104,9 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None, watch: Callable
     with kernels.installed(), device:
         outputs, drew = _run(go, inputs, recorder)
     kernels.demand_use(loaded.model.name)
+    if setup.lengths and not recorder.unknown_lengths:
+        sentence = f"--lengths changes nothing: {loaded.model.name} packs no batch of unknown lengths."
+        raise WrongUse(sentence, "leave --lengths out; lengths that the program or the inputs give are used")
     return replace(
         bare_trace(loaded, recorder, parameters, _assumptions(setup, inputs, kernels)),
         inputs=inputs.described,
@@ -158,7 +164,7 @@ def _made(setup: Setup) -> Any:
         raise BadInput(f"--inputs {setup.inputs_from} cannot be used: {error.reason}.", error.advice or form) from None
 
 
-def _shape(module: nn.Module, inputs: Inputs, setup: Setup, kernels: KernelSelection) -> None:
+def _shape_lazy(module: nn.Module, inputs: Inputs, setup: Setup, kernels: KernelSelection) -> None:
     """Give lazy parameters their shapes by a run before the run."""
     known = known_values(module, inputs, setup)
     recorder = FirstRun(module, kernels, known)
@@ -175,7 +181,7 @@ def _notes(recorder: recording.Recorder, device: OneDevice, drew: bool) -> list[
     """What the run had to assume."""
     notes = [OWN_AUTOCAST] if recorder.own_autocast else []
     notes += [CODE_NAMES.format(kind) for kind in sorted(device.named)]
-    notes += [FULL_LENGTH] if recorder.packed else []
+    notes += [FULL_LENGTH] if recorder.unknown_lengths and not recorder.lengths else []
     decided = recorder.known.decided
     notes += [DECIDED.format(origin) for origin in sorted(decided - {DRAW})]
     notes += [DREW] if drew or DRAW in decided else []
@@ -197,14 +203,12 @@ def _recorder(
     training = setup.training
     if training is None:
         recorder = recording.Recorder(module, kernels, known)
-        recorder.lengths = setup.lengths
         return recorder, lambda inputs: forward(module, inputs, recorder, kernels.region)
     from archcalc.engine.record.training_loop import prepare
     from archcalc.engine.record.training_recorder import TrainingRecorder, train
 
     demand_called = prepare(module, training, kernels.region)
     watching = TrainingRecorder(module, kernels, known)
-    watching.lengths = setup.lengths
 
     def go(inputs: Inputs) -> tuple[int, ...]:
         outputs = train(module, inputs, watching, training, kernels)
