@@ -363,11 +363,11 @@ def test_layers_of_a_list_are_recomputed_one_by_one(pattern: str) -> None:
     [
         (
             {"training": Training(checkpoint=("head",))},
-            "--checkpoint head recomputes nothing: head is not called itself.",
-            "leave --checkpoint out",
+            "checkpoint head recomputes nothing: head is not called itself.",
+            "leave checkpoint out",
         ),
-        ({"training": Training(frozen=("pool",))}, "--frozen pool freezes nothing", "blocks, head"),
-        ({"attention": "flash"}, "--attention flash changes nothing: Blocks does not call", "leave --attention out"),
+        ({"training": Training(frozen=("pool",))}, "frozen pool freezes nothing", "blocks, head"),
+        ({"attention": "flash"}, "attention flash changes nothing: Blocks does not call", "leave attention out"),
     ],
 )
 def test_a_setting_that_applies_to_nothing_is_an_error(setup: dict[str, Any], message: str, hint: str) -> None:
