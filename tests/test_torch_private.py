@@ -54,6 +54,31 @@ def test_tree_map() -> None:
     assert changed == [2, (3, 5), {"a": 1, "b": "text"}]
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_references(shared: bool) -> None:
+    """A gradient whose storage another tensor shares has more references than one that autograd alone holds."""
+    seen: list[tuple[bool, bool]] = []
+    others: list[Tensor] = []
+    alone = private.least_references()
+
+    class Counting(private.DispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if private.op_name(func) == "add":
+                seen.append((self._asks(), private.references(args[0]) == alone))
+            out = func(*args, **(kwargs or {}))
+            if shared and private.op_name(func) == "mul":
+                others.append(out.detach())
+            return out
+
+        def _asks(self) -> bool:
+            return private.called_by_autograd()
+
+    h = torch.ones(2, device="meta", requires_grad=True) * 2
+    with Counting():
+        (h.exp() + h.sin()).sum().backward()
+    assert seen == [(False, False), (True, not shared)]  # the first sum is the forward pass's own
+
+
 def test_storage_key() -> None:
     """Views share it, copies do not."""
     tensor = torch.ones(4, device="meta")

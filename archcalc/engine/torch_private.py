@@ -5,13 +5,17 @@ No other file of the package touches a name of torch that begins with an undersc
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, autograd, nn
 from torch._C import _functorch as functorch
+from torch.autograd import graph
+from torch.utils import checkpoint
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
@@ -35,12 +39,21 @@ PARTS = (
     Part("torch.autograd._get_sequence_nr", "which nodes a module call makes", f"{HERE}test_sequence_numbers"),
     Part("torch._C._current_autograd_node", "the node that runs in backward", f"{HERE}test_sequence_numbers"),
     Part("torch.autograd.graph.Node._sequence_nr", "the number of that node", f"{HERE}test_sequence_numbers"),
+    Part("torch.autograd.graph._engine_run_backward", "whether autograd itself called an op", f"{HERE}test_references"),
+    Part("torch.Tensor._use_count", "whether a gradient is referred to once", f"{HERE}test_references"),
+    Part("torch._C._storage_Use_Count", "whether its storage is referred to once", f"{HERE}test_references"),
+    Part(
+        "torch.utils.checkpoint._default_meta_extractor",
+        "what a checkpoint compares of a tensor",
+        "test_gradient_sums.py::test_sums_are_in_place_where_autograd_has_them_in_place",
+    ),
     Part("torch._C._dispatch_get_all_op_names", "the ops that autocast knows", f"{HERE}test_dispatcher"),
     Part("torch._C._dispatch_has_kernel_for_dispatch_key", "the ops that autocast knows", f"{HERE}test_dispatcher"),
     Part("torch._ops.OpOverload._opname", "an op's name", f"{HERE}test_op_overloads"),
     Part("torch._ops.OpOverload._schema", "an op's arguments and whether it writes", f"{HERE}test_op_overloads"),
     Part("torch.nn.Module._parameters, ._buffers, ._modules", "what a module registers itself", f"{HERE}test_modules"),
     Part("torch._C._functorch.get_unwrapped", "the tensor inside vmap's and grad's wrappers", f"{HERE}test_functorch"),
+    Part("torch.library.Library.m", "enters a kernel for tensors without data", f"{HERE}test_library"),
     Part("torch.library.Library._destroy", "puts replaced kernels back", f"{HERE}test_library"),
 )
 
@@ -94,6 +107,47 @@ def node_number(node: Any) -> int:
     return int(node._sequence_nr())
 
 
+def called_by_autograd() -> bool:
+    """Whether the op that `__torch_dispatch__` of the caller's caller got comes from autograd, with no Python between.
+
+    It is called three frames below autograd: by a function that the mode's method calls.
+    """
+    return sys._getframe(3).f_code is graph._engine_run_backward.__code__
+
+
+def called_by_checkpoint() -> bool:
+    """Whether a checkpoint asks for what it compares of a tensor; to be called two frames below that question."""
+    return sys._getframe(3).f_code is checkpoint._default_meta_extractor.__code__
+
+
+def references(tensor: Tensor) -> tuple[int, int]:
+    """How many references there are to a tensor and to its storage, those of an op's own call included."""
+    return tensor._use_count(), torch._C._storage_Use_Count(tensor.untyped_storage()._cdata)  # type: ignore[attr-defined]
+
+
+@cache
+def least_references() -> tuple[int, int]:
+    """The references to a gradient and to its storage that only autograd holds, as `references` counts them.
+
+    Not to be called inside a dispatch mode.
+    """
+    seen: list[tuple[int, int]] = []
+
+    class Counting(DispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if op_name(func) == "add":
+                seen.append(references(args[0]))
+            return func(*args, **(kwargs or {}))
+
+    with torch.enable_grad():
+        leaf = torch.ones(2, device="meta", requires_grad=True)
+        twice = leaf * 1.0
+        total = twice.exp().sum(), twice.sin().sum()
+        with Counting():
+            autograd.backward(total)
+    return seen[0]
+
+
 def ops_with_kernel(key: str) -> Iterator[str]:
     """The names of the ops of ATen that have a kernel under a dispatch key."""
     for name in torch._C._dispatch_get_all_op_names():
@@ -124,6 +178,11 @@ def own_buffers(module: nn.Module) -> dict[str, Tensor | None]:
 def own_modules(module: nn.Module) -> Mapping[str, nn.Module | None]:
     """The modules that a module itself registers."""
     return module._modules
+
+
+def enter_without_data(library: Any, name: str, kernel: Callable[..., Any]) -> None:
+    """Enter a kernel for tensors without data, also of an op that torch computes by smaller ones."""
+    library.m.impl(name, "Meta", kernel, False)
 
 
 def destroy(library: Any) -> None:

@@ -7,8 +7,9 @@ from archcalc.engine.devices.device import Device, Kernels
 
 def _kernels() -> Kernels:
     from archcalc.engine.devices import attention, cpu_results, cpu_rnn, workspaces
+    from archcalc.engine.meta import own_kernels
 
-    return Kernels(attention.CPU, cpu_rnn.RECURRENT, workspaces.on_cpu, result=cpu_results.of_cpu)
+    return Kernels(attention.CPU, own_kernels.ON_CPU, cpu_rnn.RECURRENT, workspaces.on_cpu, result=cpu_results.of_cpu)
 
 
 CPU = Device(

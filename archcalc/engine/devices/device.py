@@ -46,6 +46,8 @@ class Kernels:
     """The kernels of a device: ops that it computes by others (by name), what they use beside tensors, attention."""
 
     attention: Attention
+    own: Mapping[str, Kernel]
+    """The device's kernels of ops that torch without data computes by smaller ops, by name."""
     replaced: Mapping[str, Wrap] = field(default_factory=dict)
     scratch: Scratch = no_scratch
     workspace: Callable[[Any], int] = no_workspace

@@ -19,7 +19,7 @@ from archcalc.engine import choices
 from archcalc.engine.devices.attention import efficient
 from archcalc.engine.devices.autocast import Autocast
 from archcalc.engine.devices.device import Device, Kernel, Wrap
-from archcalc.engine.torch_private import destroy
+from archcalc.engine.torch_private import destroy, enter_without_data
 from archcalc.errors import WrongUse
 
 
@@ -54,13 +54,12 @@ class KernelSelection:
             wraps["scaled_dot_product_attention"] = [self._attend]
         for name, wrap in self.autocast.wrapped() if self.autocast else ():
             wraps.setdefault(name, []).append(wrap)
-        if not wraps:
-            yield
-            return
         library: Any = Library("aten", "IMPL")  # type: ignore[no-untyped-call]
         try:
             for name, around in wraps.items():
                 _replace(library, name, around)
+            for name, kernel in self.kernels.own.items():
+                enter_without_data(library, name, kernel)
             yield
         finally:
             destroy(library)

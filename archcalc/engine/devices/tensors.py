@@ -10,8 +10,9 @@ def _kernels() -> Kernels:
 
     from archcalc.engine.devices.attention import CPU
     from archcalc.engine.devices.cpu_results import of_cpu
+    from archcalc.engine.meta.own_kernels import ON_CPU
 
-    return Kernels(replace(CPU, default="math"), result=of_cpu)
+    return Kernels(replace(CPU, default="math"), ON_CPU, result=of_cpu)
 
 
 TENSORS = Device(

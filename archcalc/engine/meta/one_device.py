@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
 from archcalc.engine.meta.call_arguments import tensors_in
 from archcalc.engine.meta.empty_modules import emptied
 from archcalc.engine.meta.known_values import NeedsValues
-from archcalc.engine.torch_private import with_tensors_changed
+from archcalc.engine.torch_private import called_by_checkpoint, with_tensors_changed
 
 FACTORIES = frozenset(
     (
@@ -98,9 +99,12 @@ def handles(*functions: Any) -> Callable[[Handler], Handler]:
 
 @handles(Tensor.device.__get__)
 def device_of(mode: OneDevice, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """A tensor without data says that it is on the CPU: autocast, generators and the like know no meta device."""
+    """A tensor without data says that it is on the CPU: autocast, generators and the like know no meta device.
+
+    A checkpoint compares devices that it asks for with this mode on and with it off: it gets the true one.
+    """
     device = func(*args, **kwargs)
-    return CPU if device == META else device
+    return CPU if device == META and not called_by_checkpoint() else device
 
 
 @handles(Tensor.cuda, Tensor.cpu, Tensor.pin_memory, Tensor.xpu)
@@ -109,6 +113,22 @@ def moved(mode: OneDevice, func: Any, args: Sequence[Any], kwargs: Mapping[str, 
     if func in (Tensor.cuda, Tensor.xpu):
         mode.note("cuda" if func is Tensor.cuda else "xpu")
     return args[0]
+
+
+@handles(Tensor.backward)
+def backward(mode: OneDevice, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """The backward pass of a number with this mode on: it runs code of the model again, such as a checkpoint's.
+
+    Autograd gets the edge of the graph in place of the tensor, which it would hand to this mode once more.
+    """
+    root, *positional = args
+    plain = not positional and all(value is None or value is False for value in kwargs.values())
+    if not (plain and root.numel() == 1 and root.requires_grad):
+        func(*args, **kwargs)
+        return
+    one = torch.ones_like(root, memory_format=torch.preserve_format)
+    with mode:
+        torch.autograd.backward(get_gradient_edge(root), one)
 
 
 @handles(Tensor.to)

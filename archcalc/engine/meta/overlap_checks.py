@@ -42,7 +42,7 @@ def refuse_overlap(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
 
 def _in_part(a: Tensor, b: Tensor) -> bool:
     """Whether two dense tensors share some bytes, and are not the same elements in the same order."""
-    if a is b or storage_key(a) != storage_key(b) or not (_dense(a) and _dense(b)):
+    if a is b or storage_key(a) != storage_key(b) or not (dense(a) and dense(b)):
         return False
     (start, end), (first, last) = _span(a), _span(b)
     if (start, end) == (first, last):
@@ -55,7 +55,7 @@ def _span(tensor: Tensor) -> tuple[int, int]:
     return start, start + tensor.numel() * tensor.element_size()
 
 
-def _dense(tensor: Tensor) -> bool:
+def dense(tensor: Tensor) -> bool:
     """Whether the elements fill one piece of memory, each place once, in some order of the dimensions."""
     expected = 1
     for stride, size in sorted(_strides(tensor)):

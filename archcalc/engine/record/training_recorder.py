@@ -18,6 +18,7 @@ from archcalc.engine.load.inputs import Inputs
 from archcalc.engine.meta.call_arguments import tensors_in
 from archcalc.engine.meta.known_values import KnownValues
 from archcalc.engine.record.entries import OPEN
+from archcalc.engine.record.gradient_sums import ADD_IN_PLACE, GradientSums
 from archcalc.engine.record.recorder import Recorder
 from archcalc.engine.record.training_loop import OPTIMIZERS, PHASES, Loss, steps
 from archcalc.engine.setup import Training
@@ -44,6 +45,15 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
         self.marks: list[tuple[str, int]] = []
         self._sequence: list[tuple[int, int]] = []
         self._owner: dict[int, int] = {}
+        self._sums = GradientSums(self.entries)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self._sums.follow()
+        if self._sums.in_place(func, args, kwargs or {}):
+            func = ADD_IN_PLACE
+        return super().__torch_dispatch__(func, types, args, kwargs)
 
     def mark(self, phase: str) -> None:
         """Record that a phase of the step begins."""

@@ -1,0 +1,57 @@
+"""The sums that autograd makes of the gradients of one tensor, in place where it would on real tensors.
+
+A tensor that is used several times gets several gradients. Autograd adds each to the first, in place, if nothing else
+refers to that one. Under a dispatch mode, and on tensors without data, it always makes a new tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from archcalc.engine.meta.overlap_checks import dense
+from archcalc.engine.record.entries import Entries
+from archcalc.engine.torch_private import called_by_autograd, least_references, node_number, references, running_node
+
+ADD, ADD_IN_PLACE = torch.ops.aten.add.Tensor, torch.ops.aten.add_.Tensor
+
+
+class GradientSums:
+    """Finds the sums among the ops of a backward pass."""
+
+    def __init__(self, entries: Entries) -> None:
+        self.entries = entries
+        self._node: int | None = None
+        self._there = 0
+        self._alone = least_references()
+
+    def follow(self) -> None:
+        """Note which tensors are there when a node of autograd begins; called before each op."""
+        node = running_node()
+        number = None if node is None else node_number(node)
+        if number != self._node:
+            self._node, self._there = number, len(self.entries.tensors)
+
+    def in_place(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+        """Whether an op is such a sum, of a gradient that nothing else refers to.
+
+        Autograd adds between two nodes. A sum inside a node has a first argument that the node made itself, unless the
+        node gives two gradients to one tensor.
+        """
+        if func is not ADD or len(args) != 2 or kwargs or torch.is_grad_enabled() or not called_by_autograd():
+            return False
+        first, second = args
+        if not isinstance(second, torch.Tensor) or first.shape != second.shape or not dense(first):
+            return False
+        if self.entries.tensor(first, "constant") >= self._there and not _gives_twice():
+            return False
+        return references(first) == self._alone
+
+
+def _gives_twice() -> bool:
+    """Whether the running node gives two gradients to one tensor, as that of x · x does."""
+    node = running_node()
+    to = [target for target in node.next_functions if target[0] is not None] if node is not None else []
+    return len(set(to)) < len(to)
