@@ -53,6 +53,7 @@ PARTS = (
     Part("torch._ops.OpOverload._schema", "an op's arguments and whether it writes", f"{HERE}test_op_overloads"),
     Part("torch.nn.Module._parameters, ._buffers, ._modules", "what a module registers itself", f"{HERE}test_modules"),
     Part("torch._C._functorch.get_unwrapped", "the tensor inside vmap's and grad's wrappers", f"{HERE}test_functorch"),
+    Part("torch.ops.mkldnn._is_mkldnn_bf16_supported", "whether oneDNN has bfloat16 kernels", f"{HERE}test_bfloat16"),
     Part("torch.library.Library.m", "enters a kernel for tensors without data", f"{HERE}test_library"),
     Part("torch.library.Library._destroy", "puts replaced kernels back", f"{HERE}test_library"),
 )
@@ -183,6 +184,11 @@ def own_modules(module: nn.Module) -> Mapping[str, nn.Module | None]:
 def enter_without_data(library: Any, name: str, kernel: Callable[..., Any]) -> None:
     """Enter a kernel for tensors without data, also of an op that torch computes by smaller ones."""
     library.m.impl(name, "Meta", kernel, False)
+
+
+def takes_bfloat16() -> bool:
+    """Whether oneDNN computes in bfloat16 on this machine."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def destroy(library: Any) -> None:

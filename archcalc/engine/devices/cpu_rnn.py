@@ -68,19 +68,17 @@ def recurrent(cell: Cell) -> Callable[[Kernel], Kernel]:
             by_onednn = cell is lstm_cell and each == (4 if has_biases else 2) and _has_kernel(input)
             x = input.transpose(0, 1) if batch_first else input  # T, N, I
             x = x.contiguous() if by_onednn else x
+            alive = [x]  # what torch holds to the end: the input, and an output of the layer before
             first = [part.unbind(0) for part in ((hx,) if isinstance(hx, Tensor) else hx)]
             last: list[States] = []
             for layer in range(num_layers):
-                outputs = []
-                for direction in range(directions):
-                    index = layer * directions + direction
-                    weights = list(params[index * each : (index + 1) * each])
-                    states = tuple(part[index] for part in first)
-                    one_layer = onednn_lstm.layer if by_onednn else _layer
-                    y, states = one_layer(cell, x, states, _named(weights, has_biases), direction > 0, train)
-                    outputs.append(y)
-                    last.append(states)
-                x = torch.cat(outputs, -1) if bidirectional else outputs[0]
+                of_layer = range(layer * directions, (layer + 1) * directions)
+                weights = [_named(params[index * each : (index + 1) * each], has_biases) for index in of_layer]
+                states = [tuple(part[index] for part in first) for index in of_layer]
+                run_layer = _by_onednn if by_onednn else _by_steps
+                x, ends, held = run_layer(cell, x, states, weights, train)
+                alive[1:] = held
+                last += ends
                 if dropout and train and layer < num_layers - 1:
                     x = torch.dropout(x, dropout, True)
             stacked = tuple(torch.stack(part) for part in zip(*last, strict=True))
@@ -101,16 +99,38 @@ def _named(weights: Sequence[Tensor], has_biases: bool) -> list[Tensor | None]:
     return [*matrices, *biases, *(weights[4:] if has_biases else weights[2:]), None][:5]
 
 
-def _layer(
-    cell: Cell, x: Tensor, states: States, weights: Sequence[Any], reverse: bool, train: bool
-) -> tuple[Tensor, States]:
-    """One layer in one direction, step by step."""
-    steps = linear(x, weights[0], weights[2]).unbind(0)
-    outputs = []
-    for step in reversed(steps) if reverse else steps:
-        states = cell(step, states, weights)
-        outputs.append(states[0])
-    return torch.stack(outputs[::-1] if reverse else outputs), states
+Layer = tuple[Tensor, list[States], Sequence[Tensor]]
+"""Outputs of all steps, the last states of each direction, and tensors that live until the next layer is done."""
+
+
+def _by_onednn(cell: Cell, x: Tensor, states: Sequence[States], weights: Sequence[Sequence[Any]], train: bool) -> Layer:
+    """One layer, each direction in one call."""
+    outputs, last = [], []
+    for direction, (start, of_direction) in enumerate(zip(states, weights, strict=True)):
+        y, end = onednn_lstm.layer(x, start, of_direction, direction > 0, train)
+        outputs.append(y)
+        last.append(end)
+    return (torch.cat(outputs, -1) if len(outputs) > 1 else outputs[0]), last, outputs[1:]
+
+
+def _by_steps(cell: Cell, x: Tensor, states: Sequence[States], weights: Sequence[Sequence[Any]], train: bool) -> Layer:
+    """One layer, step by step in each direction.
+
+    As in torch, the outputs of single steps live until both directions are joined, and the products of the first
+    direction until those of the second are there.
+    """
+    outputs, last, alive = [], [], []
+    for direction, (start, of_direction) in enumerate(zip(states, weights, strict=True)):
+        state = start
+        steps = linear(x, of_direction[0], of_direction[2]).unbind(0)
+        made = []
+        for step in reversed(steps) if direction else steps:
+            state = cell(step, state, of_direction)
+            made.append(state[0])
+        outputs.append(torch.stack(made[::-1] if direction else made))
+        last.append(state)
+        alive.append(made)
+    return (torch.cat(outputs, -1) if len(outputs) > 1 else outputs[0]), last, ()
 
 
 RECURRENT = {

@@ -13,20 +13,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from archcalc.engine.devices import processor
 from archcalc.engine.meta.shape_rules import new, rule
 
 aten = torch.ops.aten
 LSTM = 2
 """The mode of the kernel for this cell."""
-FLOAT, PAGE, BLOCK = 4, 4096, 32
+FLOAT, PAGE = 4, 4096
 ALIGNMENT = 568
 """Bytes that align the scratchpad and lead to its books."""
+EQUAL_WIDTHS, UNEQUAL_WIDTHS = 448, 288
+"""What evaluation adds to them, as the input of a batch is as wide as the state or not."""
 
 
 def layer(
-    cell: Any, x: Tensor, states: tuple[Tensor, ...], weights: Sequence[Any], reverse: bool, train: bool
+    x: Tensor, states: tuple[Tensor, ...], weights: Sequence[Any], reverse: bool, train: bool
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """One layer in one direction: T, N, I -> T, N, H, and the last states; its gates in the order of `cell`'s."""
+    """One layer in one direction: T, N, I -> T, N, H, and the last states."""
     w_ih, w_hh, b_ih, b_hh, _ = weights
     biased = b_ih is not None
     if not biased:
@@ -73,9 +76,11 @@ def scratch(args: Sequence[Any]) -> int:
     """Bytes inside a forward call: the sum of the biases, both weights in the kernel's order, and its scratchpad."""
     x, w_ih, train = args[0], args[1], args[-1]
     width, hidden, inputs = x.element_size(), w_ih.shape[0] // 4, x.shape[2]
-    blocked = 4 * -(-hidden // BLOCK) * BLOCK
+    block = 2 * processor.lanes()
+    blocked = 4 * -(-hidden // block) * block
     gates = _leading(4 * hidden) if train and width == FLOAT else blocked
-    return int(width * (4 * hidden + (inputs + hidden) * gates) + _scratchpad(x, hidden))
+    pad = _scratchpad(x, hidden) if train else _evaluation_scratchpad(x, hidden)
+    return int(width * (4 * hidden + (inputs + hidden) * gates) + pad)
 
 
 def backward_scratch(args: Sequence[Any]) -> int:
@@ -99,6 +104,17 @@ def _scratchpad(x: Tensor, hidden: int) -> int:
     rows = steps * batch if x.element_size() == FLOAT else batch
     gates, state = FLOAT * rows * _leading(4 * hidden), FLOAT * batch * _leading(hidden)
     return _pages(gates) + 2 * _pages(state) + PAGE + ALIGNMENT
+
+
+def _evaluation_scratchpad(x: Tensor, hidden: int) -> int:
+    """States of both layers and of the cell at each step, the gates of one step, a state and a page."""
+    steps, batch, inputs = x.shape
+    states = 2 * (steps + 1) * batch
+    sections = (
+        states * _leading(max(inputs, hidden)), states * hidden, batch * _leading(4 * hidden), batch * _leading(hidden)
+    )  # fmt: skip
+    pages = sum(_pages(FLOAT * section) for section in sections)
+    return pages + PAGE + ALIGNMENT + (EQUAL_WIDTHS if inputs == hidden and batch > 1 else UNEQUAL_WIDTHS)
 
 
 def _leading(size: int, width: int = FLOAT) -> int:
