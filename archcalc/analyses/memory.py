@@ -25,10 +25,12 @@ BILL = {
     "saved": "saved_bytes",
     "gradient": "gradients_bytes",
     "optimizer": "optimizer_bytes",
+    "master": "optimizer_bytes",
     "activation": "temporaries_bytes",
     "workspace": "temporaries_bytes",
 }
-"""The line of the bill that a role belongs to; constants are tensors a model keeps without registering them."""
+"""The line of the bill that a role belongs to; constants are tensors a model keeps without registering them, master
+weights are the float32 copies that an optimizer updates in place of parameters of lower precision."""
 MADE = ("saved", "activation")
 HELD = {
     "parameter": "parameters",
@@ -37,6 +39,7 @@ HELD = {
     "input": "inputs",
     "gradient": "gradients",
     "optimizer": "optimizer state",
+    "master": "master weights",
     "workspace": "workspaces of libraries",
 }
 """Words for storages by role; those of saved tensors and activations are named by the op that made them."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from archcalc.engine.setup import Setup, Training
+from archcalc.engine.setup import Setup, Training, by_recipe
 
 
 def step_words(setup: Setup) -> str:
     """The training step that a setup describes: 'float32, adamw, loss sum'."""
+    setup = by_recipe(setup)
     training = setup.training or Training()
     attention = "" if setup.attention == "auto" else setup.attention
     run = {"dtype": setup.dtype, "device": setup.device, "attention": attention, "amp": setup.amp}
@@ -22,6 +23,7 @@ def words(settings: Mapping[str, Any]) -> list[str]:
     batches = settings.get("accumulation", 1)
     parts = (
         ("", settings["dtype"]),
+        ("recipe ", settings.get("recipe")),
         ("", settings.get("optimizer")),
         ("loss ", settings.get("loss")),
         ("device ", settings.get("device")),

@@ -108,7 +108,7 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None, watch: Watch = 
         sentence = f"--lengths changes nothing: {loaded.model.name} packs no batch of unknown lengths."
         raise WrongUse(sentence, "leave --lengths out; lengths that the program or the inputs give are used")
     return replace(
-        bare_trace(loaded, recorder, parameters, _assumptions(setup, inputs, kernels)),
+        bare_trace(loaded, recorder, parameters, _assumptions(setup, inputs, kernels, recorder.state_names)),
         inputs=inputs.described,
         input_tensors=given,
         output_tensors=outputs,
@@ -116,7 +116,9 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None, watch: Watch = 
     )
 
 
-def _assumptions(setup: Setup, inputs: Inputs, kernels: KernelSelection) -> dict[str, Value]:
+def _assumptions(
+    setup: Setup, inputs: Inputs, kernels: KernelSelection, state: tuple[str, ...]
+) -> dict[str, Value]:
     """The settings that the figures depend on, and what the run made of them."""
     run: dict[str, Value] = {
         "mode": _mode(setup),
@@ -126,7 +128,7 @@ def _assumptions(setup: Setup, inputs: Inputs, kernels: KernelSelection) -> dict
         "kernels": "composite ops decomposed",
     }
     outputs = {"outputs": "output and loss live to the end of the step; gradients are None at its start"}
-    of_step = outputs if setup.training else {}
+    of_step = {**outputs, "optimizer_state": state} if setup.training else {}
     return {**run, **assumed(setup), "mode": _mode(setup), "attention": kernels.in_words(), **of_step}
 
 
