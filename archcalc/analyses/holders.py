@@ -53,7 +53,11 @@ def held_by_module(trace: Trace, moment: int) -> tuple[HeldByModule, ...]:
     Each storage has one cause, so the rows add up to the live bytes then, the kernel's scratch included.
     """
     live = _Live(trace, moment)
-    held = [(live.cause(n, storage), storage.bytes) for n, storage in enumerate(trace.storages) if storage.live_at(moment)]
+    held = [
+        (live.cause(n, storage), storage.bytes)
+        for n, storage in enumerate(trace.storages)
+        if storage.bytes and storage.live_at(moment)
+    ]
     scratch = trace.calls[moment].scratch
     if scratch:
         held.append((live.of_call(moment, "scratch of its kernel"), scratch))
@@ -83,7 +87,7 @@ class _Live:
         self.readers: dict[int, list[int]] = defaultdict(list)
         """For each storage the calls from the moment on that read its elements."""
         for number, call in enumerate(trace.calls[moment:], moment):
-            if not self.roles.only_views(call):
+            if not self.roles.reads_nothing(call):
                 for storage in {trace.tensors[tensor].storage for tensor in call.tensors()}:
                     self.readers[storage].append(number)
 
@@ -119,8 +123,9 @@ class _Live:
 
     def _kept(self, number: int, storage: Storage) -> Cause | None:
         """The cause of what backward still needs: made in forward, or made again there for a checkpoint."""
-        phase = self.trace.calls[storage.birth].phase if storage.birth >= 0 else "forward"
-        if phase == "optimizer" or (phase == "backward" and storage.role != "saved"):
+        made = self.trace.calls[storage.birth] if storage.birth >= 0 else None
+        phase = made.phase if made else "forward"
+        if phase == "optimizer" or (phase == "backward" and made and not self.roles.made_again(made)):
             return None
         reading = [self.trace.calls[n] for n in self.readers[number] if self.trace.calls[n].phase == "backward"]
         if not reading:
@@ -147,7 +152,7 @@ class _Live:
         if storage.birth == self.moment:
             return self.of_call(self.moment, "its result, being made")
         if following is not None:
-            what = "gradients" if made.phase == "backward" else "tensors"
+            what = "tensors of backward" if made.phase == "backward" else "tensors"
             return self.of_call(following, f"{what} that it reads {'now' if following == self.moment else 'later'}")
         return self._unread(number, storage)
 

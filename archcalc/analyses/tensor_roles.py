@@ -53,11 +53,19 @@ class Roles:
         """The label of the module that an op call belongs to."""
         return self.label_at[self.trace.path(call)]
 
-    def only_views(self, call: Call) -> bool:
-        """Whether a call makes views of its inputs and nothing else, so that it reads no element."""
-        if not call.outputs or base_name(call.op).endswith("_"):
+    def reads_nothing(self, call: Call) -> bool:
+        """Whether a call reads no element: it makes views of its inputs, or takes nothing but their shape and type."""
+        name = base_name(call.op)
+        if name.endswith("_like") or name.startswith("new_"):
+            return True
+        if not call.outputs or name.endswith("_"):
             return False
         return self._storages(call.outputs) <= self._storages(call.tensors())
+
+    def made_again(self, call: Call) -> bool:
+        """Whether a call of backward runs in a module that backward calls, as it does for a checkpoint."""
+        first = self.trace.module_calls[call.module_call].first
+        return first < len(self.trace.calls) and self.trace.calls[first].phase == "backward"
 
     @cached_property
     def owners(self) -> Mapping[int, str]:
@@ -126,11 +134,15 @@ class Roles:
     def _copy(self, number: int, maker: Call, run: ModuleCall) -> str:
         """What a tensor is that was copied from another."""
         source = self.trace.tensors[next(maker.tensors())].storage
-        whose = "of its weights" if self.trace.storages[source].role == "parameter" else f"of {self._seen_by(source, run)}"
+        whose = (
+            "of its weights" if self.trace.storages[source].role == "parameter" else f"of {self._seen_by(source, run)}"
+        )
         if self._dtypes[source] != self._dtypes[number]:
             return f"a {self._dtypes[number]} copy {whose}"
         birth = self.trace.storages[number].birth
-        if any(birth < n and self.trace.calls[n].module_call == maker.module_call for n in self._written.get(source, ())):
+        if any(
+            birth < n and self.trace.calls[n].module_call == maker.module_call for n in self._written.get(source, ())
+        ):
             return f"a copy {whose.replace('its output', 'its input')}, which it overwrites"
         return f"a copy {whose}"
 

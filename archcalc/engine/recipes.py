@@ -1,4 +1,4 @@
-"""Recipes of precision for training: the type of weights and inputs, autocast, and which weights the optimizer updates."""
+"""Recipes of precision for training: the type of weights and inputs, autocast, what the optimizer updates."""
 
 from __future__ import annotations
 

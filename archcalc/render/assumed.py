@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from archcalc.engine.devices import DEVICES, device_named
 from archcalc.engine.setup import Setup, Training, by_recipe
 
 
@@ -17,6 +18,18 @@ def step_words(setup: Setup) -> str:
     return ", ".join(words({**run, **vars(training)}))
 
 
+def device_warnings(names: Sequence[str]) -> list[str]:
+    """For each device among some names, once, that its figures were not compared with a real one."""
+    warnings = (DEVICES[name].warning for name in dict.fromkeys(names) if name in DEVICES)
+    return [warning for warning in warnings if warning]
+
+
+def _device(name: str) -> str:
+    """The name of a device, and whether its figures were compared with a real one; '' for none."""
+    standing = device_named(name).standing
+    return f"{name} ({standing})" if name and standing else name
+
+
 def words(settings: Mapping[str, Any]) -> list[str]:
     """Settings by name, each in a word or two; those that are not named, or empty, are left out."""
     several = {key: ", ".join(map(str, settings.get(key) or ())) for key in ("frozen", "checkpoint")}
@@ -26,7 +39,7 @@ def words(settings: Mapping[str, Any]) -> list[str]:
         ("recipe ", settings.get("recipe")),
         ("", settings.get("optimizer")),
         ("loss ", settings.get("loss")),
-        ("device ", settings.get("device")),
+        ("device ", _device(str(settings.get("device") or ""))),
         ("attention ", settings.get("attention")),
         ("autocast ", settings.get("amp")),
         ("frozen ", several["frozen"]),

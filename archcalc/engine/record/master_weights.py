@@ -2,8 +2,8 @@
 
 Micikevicius et al. 2018, Mixed Precision Training: the update is made on master weights in float32. The bytes are those
 of Rajbhandari et al. 2020, ZeRO, section 3.1: weights 2, gradients 2, master weights 4, and Adam's two moments 4 each.
-A step goes as in Megatron-LM's Float16OptimizerWithFloat16Params without a buffer for gradients: each gradient is copied
-to float32 and freed, the optimizer updates the master weights, and these are copied to the parameters.
+A step goes as in Megatron-LM's Float16OptimizerWithFloat16Params without a buffer for gradients: each gradient is
+copied to float32 and freed, the optimizer updates the master weights, and these are copied to the parameters.
 """
 
 from __future__ import annotations

@@ -116,9 +116,7 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None, watch: Watch = 
     )
 
 
-def _assumptions(
-    setup: Setup, inputs: Inputs, kernels: KernelSelection, state: tuple[str, ...]
-) -> dict[str, Value]:
+def _assumptions(setup: Setup, inputs: Inputs, kernels: KernelSelection, state: tuple[str, ...]) -> dict[str, Value]:
     """The settings that the figures depend on, and what the run made of them."""
     run: dict[str, Value] = {
         "mode": _mode(setup),
@@ -181,7 +179,8 @@ def _shape_lazy(module: nn.Module, inputs: Inputs, setup: Setup, kernels: Kernel
 
 def _notes(recorder: recording.Recorder, device: OneDevice, drew: bool) -> list[str]:
     """What the run had to assume."""
-    notes = [OWN_AUTOCAST] if recorder.own_autocast else []
+    notes = [recorder.device.warning] if recorder.device.warning else []
+    notes += [OWN_AUTOCAST] if recorder.own_autocast else []
     notes += [CODE_NAMES.format(kind) for kind in sorted(device.named)]
     notes += [FULL_LENGTH] if recorder.unknown_lengths and not recorder.lengths else []
     decided = recorder.known.decided

@@ -195,11 +195,14 @@ def _roles(recorder: TrainingRecorder, role: str, tensors: Any) -> None:
 
 
 def _end(recorder: TrainingRecorder, optimizer: Optimizer) -> None:
-    """Record the optimizer's state and its names, and the gradients that an optimizer of master weights made."""
+    """Record the optimizer's state, its names (the largest first), and the gradients that master weights have."""
     states = list(optimizer.state.values())
     _roles(recorder, "optimizer", tensors_in(states))
-    names = (name for state in states for name, value in state.items() if any(True for _ in tensors_in(value)))
-    recorder.state_names = tuple(dict.fromkeys(names))
+    sizes: dict[str, int] = {}
+    for state in states:
+        for name, value in state.items():
+            sizes[name] = sizes.get(name, 0) + sum(tensor.numel() for tensor in tensors_in(value))
+    recorder.state_names = tuple(sorted(filter(sizes.get, sizes), key=lambda name: -sizes[name]))
     if isinstance(optimizer, OverMasters):
         _roles(recorder, "gradient", optimizer.gradients())
 
