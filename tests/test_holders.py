@@ -30,7 +30,6 @@ def at_end_of_forward(model: nn.Module, *shape: int, **setup: Any) -> dict[str, 
 
 CASES: tuple[tuple[str, Setup], ...] = (
     ("resnet-20", Setup(batch=2)),
-    ("gru", Setup()),
     ("encoder-layer", Setup(device="cpu")),
     ("resnet-20", Setup(batch=2, training=STEP)),
     ("resnet-20", Setup(batch=2, training=STEP, device="cpu", amp="bf16")),
@@ -48,7 +47,7 @@ def test_the_rows_add_up_at_any_moment(name: str, setup: Setup) -> None:
     live = live_bytes(trace)
     assert live.peak
     first, last = live.span
-    moments = {live.peak.call, first, last - 1, *range(first, last, max(1, (last - first) // 8))}
+    moments = {live.peak.call, first, last - 1, *range(first, last, max(1, (last - first) // 5))}
     for moment in sorted(moments):
         rows = held_by_module(trace, moment)
         assert sum(row.bytes for row in rows) == live.timeline[moment], (moment, trace.calls[moment])
@@ -56,7 +55,7 @@ def test_the_rows_add_up_at_any_moment(name: str, setup: Setup) -> None:
 
 
 def test_an_activation_in_place_keeps_a_copy() -> None:
-    """4x8x6x6 floats are 4,608 bytes. ReLU6's backward needs its input, which it overwrites; ReLU's needs its output."""
+    """4x8x6x6 floats are 4,608 bytes. ReLU6's backward needs the input that it overwrites, ReLU's the output."""
 
     def rows(activation: nn.Module) -> dict[str, HeldByModule]:
         net = nn.Sequential(nn.Conv2d(3, 8, 3), activation, nn.Conv2d(8, 2, 3))

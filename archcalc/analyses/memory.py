@@ -12,6 +12,7 @@ from itertools import accumulate
 from typing import ClassVar
 
 from archcalc.analyses.report import Finding
+from archcalc.analyses.training_states import master_owners
 from archcalc.tracing import Storage, Trace
 
 KEYS = ("held_params_bytes", "held_buffers_bytes", "allocated_bytes", "at_peak_bytes", "kept_bytes")
@@ -178,6 +179,8 @@ def _owners(trace: Trace) -> list[str]:
     owners = [trace.path(trace.calls[s.birth]) if s.birth >= 0 else "" for s in trace.storages]
     for parameter in trace.parameters:
         owners[trace.tensors[parameter.tensor].storage] = parameter.owner
+    for master, owner in master_owners(trace).items():
+        owners[master] = owner
     return owners
 
 

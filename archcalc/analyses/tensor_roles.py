@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 
+from archcalc.analyses.training_states import master_owners
 from archcalc.tracing import Call, ModuleCall, Trace
 
 COPIES = ("clone", "_to_copy")
@@ -71,12 +72,7 @@ class Roles:
     def owners(self) -> Mapping[int, str]:
         """The path of the module that registered a parameter or buffer, also for its master weight."""
         owners = {self.trace.tensors[p.tensor].storage: p.owner for p in self.trace.parameters}
-        for call in self.trace.calls if self.trace.steps else ():
-            if call.phase == "optimizer" and base_name(call.op) == "copy_":
-                to, of = (self.trace.tensors[tensor].storage for tensor in call.tensors())
-                if self.trace.storages[of].role == "master":
-                    owners[of] = owners.get(to, "")
-        return owners
+        return {**owners, **master_owners(self.trace)}
 
     @cached_property
     def _written(self) -> Mapping[int, list[int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -30,6 +30,15 @@ class States:
     def bytes(self) -> int:
         """All together, as backward leaves them."""
         return self.weights_bytes + self.master_bytes + self.gradients_bytes + self.optimizer_bytes
+
+
+def master_owners(trace: Trace) -> Mapping[int, str]:
+    """The storages of master weights, each with the path of the module that registered its parameter."""
+    masters = {number for number, storage in enumerate(trace.storages) if storage.role == "master"}
+    owners = {trace.tensors[p.tensor].storage: p.owner for p in trace.parameters}
+    copies = (call for call in trace.calls if masters and call.phase == "optimizer" and call.op == "aten.copy_")
+    pairs = ([trace.tensors[tensor].storage for tensor in call.tensors()] for call in copies)
+    return {master: owners.get(parameter, "") for parameter, master in pairs if master in masters}
 
 
 def training_states(trace: Trace) -> States | None:
