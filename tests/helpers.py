@@ -47,6 +47,9 @@ def check_report(made: Report) -> None:
         as_json = json.loads(render([document], "json", Screen()))
         rows = list(csv.DictReader(io.StringIO(render([document], "csv", Screen()))))
         total = made.totals[key]
+        if view is memory.memory and made.trace.calls:
+            for form in ("holders", "holders_by_module"):
+                assert sum(row["bytes"] for row in as_json[form]) == made.totals["peak_bytes"], form
         assert sum(int(row[key]) for row in rows) == total == sum(row[key] for row in as_json["rows"])
         assert len({(row["path"], row["itself"]) for row in rows}) == len(rows)
         assert as_json["totals"].get(key, total) == total

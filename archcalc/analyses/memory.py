@@ -12,6 +12,7 @@ from itertools import accumulate
 from typing import ClassVar
 
 from archcalc.analyses.report import Finding
+from archcalc.analyses.training_states import master_owners
 from archcalc.tracing import Storage, Trace
 
 KEYS = ("held_params_bytes", "held_buffers_bytes", "allocated_bytes", "at_peak_bytes", "kept_bytes")
@@ -25,10 +26,12 @@ BILL = {
     "saved": "saved_bytes",
     "gradient": "gradients_bytes",
     "optimizer": "optimizer_bytes",
+    "master": "optimizer_bytes",
     "activation": "temporaries_bytes",
     "workspace": "temporaries_bytes",
 }
-"""The line of the bill that a role belongs to; constants are tensors a model keeps without registering them."""
+"""The line of the bill that a role belongs to; constants are tensors a model keeps without registering them, master
+weights are the float32 copies that an optimizer updates in place of parameters of lower precision."""
 MADE = ("saved", "activation")
 HELD = {
     "parameter": "parameters",
@@ -37,6 +40,7 @@ HELD = {
     "input": "inputs",
     "gradient": "gradients",
     "optimizer": "optimizer state",
+    "master": "master weights",
     "workspace": "workspaces of libraries",
 }
 """Words for storages by role; those of saved tensors and activations are named by the op that made them."""
@@ -175,6 +179,8 @@ def _owners(trace: Trace) -> list[str]:
     owners = [trace.path(trace.calls[s.birth]) if s.birth >= 0 else "" for s in trace.storages]
     for parameter in trace.parameters:
         owners[trace.tensors[parameter.tensor].storage] = parameter.owner
+    for master, owner in master_owners(trace).items():
+        owners[master] = owner
     return owners
 
 

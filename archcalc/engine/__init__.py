@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archcalc.engine.load.references import BuiltIn, Code, StoredTrace, parse
-from archcalc.engine.setup import Setup, Training
+from archcalc.engine.setup import Setup, Training, by_recipe
 from archcalc.engine.subject import Subject
 from archcalc.engine.watch import Watch, unwatched
 from archcalc.errors import BadReference, WrongUse, unreadable
@@ -52,7 +52,7 @@ def trace(
     if isinstance(model, Subject):
         inputs = model.inputs if inputs is None else inputs
         model = model.model
-    setup = setup or Setup()
+    setup = by_recipe(setup or Setup())
     reference = _checked(model, setup, given=inputs is not None)
     if isinstance(reference, StoredTrace):
         return read(reference.path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from archcalc.engine.recipes import RECIPES
 from archcalc.errors import ArchcalcError, BadInput, WrongUse
 
 FLOATS = ("float32", "float64", "float16", "bfloat16")
@@ -35,3 +36,4 @@ optimizer = one_of(OPTIMIZERS, "there is no optimizer '{}'.")
 loss = one_of(LOSSES, "there is no loss '{}'.")
 attention = one_of(ATTENTION, "there is no attention '{}'.")
 amp = one_of(AMP, "there is no mixed precision '{}'.")
+recipe = one_of(("", *RECIPES), "there is no recipe '{}'.")

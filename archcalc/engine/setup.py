@@ -12,6 +12,7 @@ from functools import cache
 from typing import Annotated, Any, TypedDict, get_type_hints
 
 from archcalc.engine import choices
+from archcalc.engine.recipes import RECIPES
 from archcalc.engine.setting_forms import (
     as_typed,
     checked_data_limit,
@@ -52,7 +53,8 @@ class Training:
     """A training step: forward, loss, backward, and the optimizer's update.
 
     `frozen` and `checkpoint` are patterns of layer paths: parameters that are not trained, and layers that are
-    recomputed in backward. `accumulation` batches run forward and backward before the optimizer's update.
+    recomputed in backward. `accumulation` batches run forward and backward before the optimizer's update. `recipe` is
+    a name of archcalc.engine.recipes, in place of the setup's `dtype` and `amp`.
     """
 
     optimizer: Annotated[
@@ -70,6 +72,15 @@ class Training:
         int,
         Setting("Batches before the optimizer's turn.", STEP, "N", key="grad_accumulation", kinds=(int,), least=1),
     ] = 1
+    recipe: Annotated[
+        str,
+        Setting(
+            f"Precision of the step: {', '.join(RECIPES)}; in place of --dtype and --amp.",
+            STEP,
+            "NAME",
+            read=choices.recipe,
+        ),
+    ] = ""
 
 
 @dataclass(frozen=True)
@@ -198,13 +209,30 @@ def setup_of(typed: Mapping[str, Any], trains: bool) -> Setup:
     """The setup that typed settings mean, by their keys; with a training step if `trains`.
 
     >>> setup_of({"size": 288, "optimizer": "sgd", "frozen": "stem"}, trains=True).training
-    Training(optimizer='sgd', loss='sum', frozen=('stem',), checkpoint=(), accumulation=1)
+    Training(optimizer='sgd', loss='sum', frozen=('stem',), checkpoint=(), accumulation=1, recipe='')
     """
     values: dict[type, dict[str, Any]] = {Setup: {}, Training: {}}
     for key, value in typed.items():
         row = settings()[key]
         values[row.owner][row.name] = row.typed.read(value)
     return Setup(**values[Setup], training=Training(**values[Training]) if trains else None)
+
+
+def by_recipe(setup: Setup) -> Setup:
+    """The setup with the `dtype` and `amp` that its recipe means; WrongUse if they are set beside a recipe.
+
+    >>> by_recipe(Setup(training=Training(recipe="amp-bf16"))).amp
+    'bf16'
+    """
+    name = setup.training.recipe if setup.training else ""
+    if not name:
+        return setup
+    recipe = RECIPES[choices.recipe(name)]
+    for option, value, default in (("--dtype", setup.dtype, Setup.dtype), ("--amp", setup.amp, Setup.amp)):
+        if value != default:
+            sentence = f"--recipe and {option} do not go together: --recipe {name} sets the precision of the step."
+            raise WrongUse(sentence, f"leave {option} out, or leave --recipe out and give --dtype and --amp")
+    return replace(setup, dtype=recipe.dtype, amp=recipe.amp)
 
 
 def _typed(size: Any) -> str:

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from archcalc.engine.setup import Setup, Training
+from archcalc.engine.devices import DEVICES, device_named
+from archcalc.engine.setup import Setup, Training, by_recipe
 
 
 def step_words(setup: Setup) -> str:
     """The training step that a setup describes: 'float32, adamw, loss sum'."""
+    setup = by_recipe(setup)
     training = setup.training or Training()
     attention = "" if setup.attention == "auto" else setup.attention
     run = {"dtype": setup.dtype, "device": setup.device, "attention": attention, "amp": setup.amp}
     return ", ".join(words({**run, **vars(training)}))
+
+
+def device_warnings(names: Sequence[str]) -> list[str]:
+    """For each device among some names, once, that its figures were not compared with a real one."""
+    warnings = (DEVICES[name].warning for name in dict.fromkeys(names) if name in DEVICES)
+    return [warning for warning in warnings if warning]
+
+
+def _device(name: str) -> str:
+    """The name of a device, and whether its figures were compared with a real one; '' for none."""
+    standing = device_named(name).standing
+    return f"{name} ({standing})" if name and standing else name
 
 
 def words(settings: Mapping[str, Any]) -> list[str]:
@@ -22,9 +36,10 @@ def words(settings: Mapping[str, Any]) -> list[str]:
     batches = settings.get("accumulation", 1)
     parts = (
         ("", settings["dtype"]),
+        ("recipe ", settings.get("recipe")),
         ("", settings.get("optimizer")),
         ("loss ", settings.get("loss")),
-        ("device ", settings.get("device")),
+        ("device ", _device(str(settings.get("device") or ""))),
         ("attention ", settings.get("attention")),
         ("autocast ", settings.get("amp")),
         ("frozen ", several["frozen"]),

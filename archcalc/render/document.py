@@ -23,11 +23,15 @@ LEFT = frozenset((NAME, LAYER, GROUP, TYPE, TEXT, TEX, SHAPE))
 
 @dataclass(frozen=True)
 class Column:
-    """One column: the key of its values in the rows, its heading, and the kind of its values."""
+    """One column: the key of its values in the rows, its heading, and the kind of its values.
+
+    A column that gives way is left out of a terminal that is too narrow for all columns, the last one first.
+    """
 
     key: str
     title: str
     kind: str
+    gives_way: bool = False
 
     def text(self, row: Mapping[str, Any]) -> str:
         """The value of a row as people read it, safe to print; '' if it has none."""

@@ -14,7 +14,9 @@ from archcalc.tracing.records import Call, Input, Model, Module, ModuleCall, Par
 SCHEMA_VERSION = 1
 LARGEST = 2**63
 """No tensor of torch has as many elements, and no storage as many bytes."""
-ROLES = ("parameter", "buffer", "constant", "input", "activation", "saved", "gradient", "optimizer", "workspace")
+ROLES = (
+    "parameter", "buffer", "constant", "input", "activation", "saved", "gradient", "optimizer", "master", "workspace",
+)  # fmt: skip
 RECORDS = {
     "inputs": Input,
     "modules": Module,

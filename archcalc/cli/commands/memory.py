@@ -35,7 +35,8 @@ def memory(
       archcalc memory resnet-50 --batch 32
       archcalc memory resnet-50 --batch 32 --train --optimizer adam
       archcalc memory resnet-50 --train --fit 24GiB
-      archcalc memory gpt2 --train --device cuda --amp bf16 --timeline
+      archcalc memory gpt2 --train --device cuda --recipe amp-bf16 --timeline
+      archcalc memory gpt2 --train --recipe bf16-fp32-master
       archcalc memory vgg-16 --train --frozen features --loss cross-entropy
       archcalc memory densenet --dtype bfloat16
     """

@@ -20,4 +20,5 @@ CUDA = Device(
     block=512,
     foreach=True,
     numbers_on_host=True,
+    standing="not yet compared with a GPU",
 )

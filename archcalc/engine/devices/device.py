@@ -60,9 +60,10 @@ class Kernels:
 class Device:
     """A device whose kernels and allocator can be assumed.
 
-    `note` says what is and is not in its bytes. `block` are the bytes that its allocator rounds up to; `autocast` names
-    torch's lists of mixed precision; `foreach` says that optimizers update all parameters by one kernel, and
-    `numbers_on_host` that a number in a tensor of no dimension stays with Python.
+    `standing` says what its figures are no answer to, or were not compared with; it is '' where they were. `note` says
+    what is and is not in its bytes. `block` are the bytes that its allocator rounds up to; `autocast` names torch's
+    lists of mixed precision; `foreach` says that optimizers update all parameters by one kernel, and `numbers_on_host`
+    that a number in a tensor of no dimension stays with Python.
     """
 
     name: str
@@ -72,3 +73,9 @@ class Device:
     autocast: str = "cuda"
     foreach: bool = False
     numbers_on_host: bool = False
+    standing: str = ""
+
+    @property
+    def warning(self) -> str:
+        """What every answer on this device has to say of it; '' for none."""
+        return f"device {self.name}: {self.standing}" if self.name and self.standing else ""

@@ -19,4 +19,5 @@ TENSORS = Device(
     name="",
     note="not counted: workspaces inside kernels (--device cpu counts them), allocator rounding, the framework itself",
     kernels=_kernels,
+    standing="tensors alone, no device's bill",
 )

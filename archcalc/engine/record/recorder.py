@@ -77,6 +77,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         self.stack: list[int] = []
         self.failed: tuple[int, str] | None = None
         self.own_autocast = False
+        self.state_names: tuple[str, ...] = ()
         self._multiplied: set[bool] = set()
         self._unseen = False
         self._overwritten: dict[int, torch.UntypedStorage] = {}

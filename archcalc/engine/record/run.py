@@ -108,7 +108,7 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None, watch: Watch = 
         sentence = f"--lengths changes nothing: {loaded.model.name} packs no batch of unknown lengths."
         raise WrongUse(sentence, "leave --lengths out; lengths that the program or the inputs give are used")
     return replace(
-        bare_trace(loaded, recorder, parameters, _assumptions(setup, inputs, kernels)),
+        bare_trace(loaded, recorder, parameters, _assumptions(setup, inputs, kernels, recorder.state_names)),
         inputs=inputs.described,
         input_tensors=given,
         output_tensors=outputs,
@@ -116,7 +116,7 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None, watch: Watch = 
     )
 
 
-def _assumptions(setup: Setup, inputs: Inputs, kernels: KernelSelection) -> dict[str, Value]:
+def _assumptions(setup: Setup, inputs: Inputs, kernels: KernelSelection, state: tuple[str, ...]) -> dict[str, Value]:
     """The settings that the figures depend on, and what the run made of them."""
     run: dict[str, Value] = {
         "mode": _mode(setup),
@@ -126,7 +126,7 @@ def _assumptions(setup: Setup, inputs: Inputs, kernels: KernelSelection) -> dict
         "kernels": "composite ops decomposed",
     }
     outputs = {"outputs": "output and loss live to the end of the step; gradients are None at its start"}
-    of_step = outputs if setup.training else {}
+    of_step = {**outputs, "optimizer_state": state} if setup.training else {}
     return {**run, **assumed(setup), "mode": _mode(setup), "attention": kernels.in_words(), **of_step}
 
 
@@ -179,7 +179,8 @@ def _shape_lazy(module: nn.Module, inputs: Inputs, setup: Setup, kernels: Kernel
 
 def _notes(recorder: recording.Recorder, device: OneDevice, drew: bool) -> list[str]:
     """What the run had to assume."""
-    notes = [OWN_AUTOCAST] if recorder.own_autocast else []
+    notes = [recorder.device.warning] if recorder.device.warning else []
+    notes += [OWN_AUTOCAST] if recorder.own_autocast else []
     notes += [CODE_NAMES.format(kind) for kind in sorted(device.named)]
     notes += [FULL_LENGTH] if recorder.unknown_lengths and not recorder.lengths else []
     decided = recorder.known.decided

@@ -19,6 +19,8 @@ from torch.utils.checkpoint import checkpoint
 from archcalc.engine import choices
 from archcalc.engine.load.inputs import Inputs
 from archcalc.engine.meta.call_arguments import tensors_in
+from archcalc.engine.recipes import RECIPES
+from archcalc.engine.record.master_weights import Optimizer, OverMasters
 from archcalc.engine.record.recorder import Region
 from archcalc.engine.setup import Training
 from archcalc.errors import BadInput, WrongUse
@@ -59,6 +61,16 @@ OPTIMIZERS: dict[str, Callable[[Any, bool], torch.optim.Optimizer]] = {
 """Each of parameters, and whether all are updated by one kernel (foreach): torch's choice on CUDA, and not on CPU."""
 
 
+def optimizer_of(training: Training, trained: Sequence[Tensor], foreach: bool) -> Optimizer:
+    """The optimizer of a training step over its parameters; over float32 copies of them if the recipe wants that."""
+
+    def make(parameters: Any) -> torch.optim.Optimizer:
+        return OPTIMIZERS[training.optimizer](parameters, foreach)
+
+    masters = bool(training.recipe) and RECIPES[training.recipe].masters
+    return OverMasters(trained, make) if masters else make(trained)
+
+
 class Loss:
     """A number from the outputs; the targets it needs are there before the first step and stay."""
 
@@ -97,7 +109,7 @@ def steps(
     module: nn.Module,
     inputs: Inputs,
     loss: Loss,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     mark: Mark,
     region: Region = nullcontext,
     accumulation: int = 1,

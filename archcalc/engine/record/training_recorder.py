@@ -19,8 +19,9 @@ from archcalc.engine.meta.call_arguments import tensors_in
 from archcalc.engine.meta.known_values import KnownValues
 from archcalc.engine.record.entries import OPEN
 from archcalc.engine.record.gradient_sums import ADD_IN_PLACE, GradientSums
+from archcalc.engine.record.master_weights import Optimizer, OverMasters, masters_of
 from archcalc.engine.record.recorder import Recorder
-from archcalc.engine.record.training_loop import OPTIMIZERS, PHASES, Loss, steps
+from archcalc.engine.record.training_loop import PHASES, Loss, optimizer_of, steps
 from archcalc.engine.setup import Training
 from archcalc.engine.torch_private import (
     node_number,
@@ -141,7 +142,7 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
         """End the record, and set the roles of storages that became known during the run."""
         super().close()
         roles = dict.fromkeys(self.kept, "saved") | self.roles
-        fixed = ("parameter", "buffer", "input")
+        fixed = ("parameter", "buffer", "input", "master")
         self.entries.storages = [
             storage if storage.role in fixed else replace(storage, role=roles.get(number, storage.role))
             for number, storage in enumerate(self.storages)
@@ -155,7 +156,9 @@ def train(
     trained = [p for p in module.parameters() if p.requires_grad]
     if not trained:
         raise BadInput("no parameter is trained.", "check --frozen, or leave --train out")
-    loss, optimizer = Loss(training.loss), OPTIMIZERS[training.optimizer](trained, kernels.device.foreach)
+    loss, optimizer = Loss(training.loss), optimizer_of(training, trained, kernels.device.foreach)
+    for master in masters_of(optimizer).values():
+        recorder.tensor(master, "master")
     recorder.watch_modules()
     root = (module, inputs.args, inputs.kwargs)
 
@@ -169,14 +172,14 @@ def train(
         if phase == "optimizer":
             _roles(recorder, "gradient", (p.grad for p in trained if p.grad is not None))
         elif phase == "end":
-            _roles(recorder, "optimizer", tensors_in(list(optimizer.state.values())))
+            _end(recorder, optimizer)
         recorder.mark(phase)
         if kernels.autocast is not None:
             kernels.autocast.backward = phase == "backward"
         if phase == "backward":
             for target in loss.targets:
                 _roles(recorder, "input", [target])
-            recorder.own(_owners(recorder, module))
+            recorder.own(_owners(recorder, module, optimizer))
 
     with recorder, saved_tensors_hooks(recorder.pack, recorder.unpack):
         out = steps(_Called(run), inputs, loss, optimizer, mark, kernels.region, training.accumulation)
@@ -201,10 +204,26 @@ def _roles(recorder: TrainingRecorder, role: str, tensors: Any) -> None:
         recorder.roles[recorder.tensors[recorder.tensor(tensor, "constant", OPEN)].storage] = role
 
 
-def _owners(recorder: TrainingRecorder, module: nn.Module) -> list[tuple[Tensor, int]]:
-    """Each parameter with the last call of the module that registers it."""
+def _end(recorder: TrainingRecorder, optimizer: Optimizer) -> None:
+    """Record the optimizer's state, its names (the largest first), and the gradients that master weights have."""
+    states = list(optimizer.state.values())
+    _roles(recorder, "optimizer", tensors_in(states))
+    sizes: dict[str, int] = {}
+    for state in states:
+        for name, value in state.items():
+            sizes[name] = sizes.get(name, 0) + sum(tensor.numel() for tensor in tensors_in(value))
+    recorder.state_names = tuple(sorted(filter(sizes.get, sizes), key=lambda name: -sizes[name]))
+    if isinstance(optimizer, OverMasters):
+        _roles(recorder, "gradient", optimizer.gradients())
+
+
+def _owners(recorder: TrainingRecorder, module: nn.Module, optimizer: Optimizer) -> list[tuple[Tensor, int]]:
+    """Each parameter, and its master weight if it has one, with the last call of the module that registers it."""
+    masters = masters_of(optimizer)
     calls = {recorder.paths.modules[call.module].path: number for number, call in enumerate(recorder.module_calls)}
     owners: list[tuple[Tensor, int]] = []
     for path, registering in recorder.paths.walk():
-        owners += [(p, calls.get(path, 0)) for p in own_parameters(registering).values() if p is not None]
+        for parameter in (p for p in own_parameters(registering).values() if p is not None):
+            both = [parameter, *([masters[key]] if (key := storage_key(parameter)) in masters else [])]
+            owners += [(tensor, calls.get(path, 0)) for tensor in both]
     return owners

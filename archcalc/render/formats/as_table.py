@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich import box
 from rich.console import Console, Group
@@ -51,6 +52,7 @@ def _parts(document: Document, width: int | None) -> list[Text | Padding | RichT
 
 
 def _drawn(table: Table, width: int | None) -> RichTable:
+    table = _narrowed(table, width)
     head, body, total = table.cells()
     kinds, left = table.kinds(), table.left_aligned()
     lines = [head, *body, *([total] if total else [])]
@@ -68,6 +70,18 @@ def _drawn(table: Table, width: int | None) -> RichTable:
         drawn.add_row()
         drawn.add_row(*(Text(cell, style="bold") for cell in [*total, *([""] if bars else [])]))
     return drawn
+
+
+def _narrowed(table: Table, width: int | None) -> Table:
+    """The table without the columns that give way, from the last on, until the others fit by their natural widths."""
+    columns = list(table.columns)
+    while width is not None and any(column.gives_way for column in columns):
+        head, body, total = replace(table, columns=columns).cells()
+        if sum(_natural([head, *body, *([total] if total else [])])) + GAP * len(columns) <= width:
+            break
+        last = max(number for number, column in enumerate(columns) if column.gives_way)
+        del columns[last]
+    return replace(table, columns=columns)
 
 
 def _bars(table: Table) -> list[str]:
@@ -88,7 +102,7 @@ def bar(fraction: float) -> str:
 
 def _widths(lines: Sequence[Sequence[str]], kinds: Sequence[str], width: int | None) -> list[int]:
     """The width of each column. Only names are shortened, and only if the table then fits."""
-    natural = [max(len(line[column]) for line in lines) for column in range(len(kinds))]
+    natural = _natural(lines)
     widths = list(natural)
     if width is None:
         return widths
@@ -100,6 +114,11 @@ def _widths(lines: Sequence[Sequence[str]], kinds: Sequence[str], width: int | N
             excess -= max(0, widths[column] - shorter)
             widths[column] = min(widths[column], shorter)
     return widths if excess <= 0 else natural
+
+
+def _natural(lines: Sequence[Sequence[str]]) -> list[int]:
+    """The widest cell of each column."""
+    return [max(map(len, column)) for column in zip(*lines, strict=True)]
 
 
 def _shortened(cell: str, limit: int) -> str:

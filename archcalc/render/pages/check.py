@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import asdict
 
+from archcalc.render.assumed import device_warnings
 from archcalc.render.document import GROUP, TEXT, Column, Document, Table
 from archcalc.render.promise import Promise
 from archcalc.studies.guard.check import CheckRun, Judged
@@ -35,6 +36,7 @@ def checks(run: CheckRun) -> Document:
     ]
     head = [f"{run.path} · {units.plural(len(run.judged), 'check')}, {units.plural(len(rows), 'budget')}"]
     foot = [run.summary, *(line for judged in run.judged if judged.bad for line in _said(judged))]
+    foot += device_warnings([str(judged.check.settings.get("device", "")) for judged in run.judged])
     count = counts(run.verdicts)
     totals = {"failed": count[FAIL], "errors": count[ERROR], "warnings": count[WARN], "passed": count[OK]}
     around = {"totals": totals, "file": run.path, "notes": []}

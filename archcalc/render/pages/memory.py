@@ -15,7 +15,9 @@ from archcalc.render.assumed import words
 from archcalc.render.columns import LAYER_COLUMN, OUTPUT_COLUMN, SHARE_COLUMN, ratio
 from archcalc.render.document import BYTES, TEXT, Column, Document, Table
 from archcalc.render.layers import Selection, layer_rows
-from archcalc.render.pages.timeline import holders, phases, timeline, timeline_rows
+from archcalc.render.pages.holders import holders, holders_for_machines
+from archcalc.render.pages.timeline import phases, timeline, timeline_rows
+from archcalc.render.pages.training_states import states_for_machines, states_line
 from archcalc.render.promise import LAYER, MODEL, Promise
 from archcalc.studies.largest_batch import Fit, Peak
 from archcalc.text import units
@@ -75,7 +77,17 @@ def memory(
     over_time = timeline(report) if asked.timeline else phases(report) if training else None
     tables = [_bill(report, asked), *([over_time] if over_time else []), holders(report), *_changes(asked)]
     made = document("memory", report, [*tables, Table(columns, rows, total)], foot, shown)
-    return replace(made, envelope={**made.envelope, **_for_machines(report, asked)})
+    standing = _standing(made.head, report)
+    return replace(made, head=standing, envelope={**made.envelope, **_for_machines(report, asked)})
+
+
+def _standing(head: Sequence[str], report: Report) -> list[str]:
+    """The head, which says behind the model's name if the bill is of no device."""
+    device = device_named(str(report.trace.assumptions.get("device") or ""))
+    if device.name:
+        return [*head]
+    name, dot, about = head[0].partition(" · ")
+    return [f"{name} · {device.standing}{dot}{about}", *head[1:]]
 
 
 def _bytes(report: Report, key: str) -> int:
@@ -171,10 +183,11 @@ def _in_the_timeline(report: Report) -> dict[str, Any] | None:
 
 
 def _for_machines(report: Report, asked: Asked) -> dict[str, Any]:
-    """The timeline and the holders always; the rest where it was asked."""
+    """The timeline, the holders and the states of a training step always; the rest where it was asked."""
     around: dict[str, Any] = {
         "peak": _in_the_timeline(report),
-        "holders": [asdict(holder) for holder in report.record(LiveBytes).holders],
+        **holders_for_machines(report),
+        **states_for_machines(report),
         "timeline": timeline_rows(report),
     }
     if asked.further is not None:
@@ -207,7 +220,9 @@ def _how(report: Report, key: str) -> str:
     if key == "gradients":
         return "made so far, of one for each trained parameter"
     if key == "optimizer":
-        return str(trace.assumptions.get("optimizer", ""))
+        name = str(trace.assumptions.get("optimizer", ""))
+        masters = any(storage.role == "master" for storage in trace.storages)
+        return f"{name}, and master weights in float32" if masters else name
     return "activations live at that moment" if not trace.steps else "live at that moment and not kept"
 
 
@@ -237,6 +252,7 @@ def _forward_lines(report: Report) -> list[str]:
 def _training_lines(report: Report) -> list[str]:
     first = units.size(report.totals["first_step_peak_bytes"])
     return [
+        *states_line(report),
         f"steady state, the second step; the first, which makes the optimizer's state, peaks at {first}",
         f"assumed: {report.trace.assumptions['outputs']}",
         "kept for backward: what autograd holds at the end of forward, at the layer that made it",
@@ -247,6 +263,6 @@ PROMISE = Promise(
     "memory",
     ("peak_bytes", *(f"{part}_bytes" for part in PARTS), "output_bytes", "saved_total_bytes"),
     (*LAYER, *FIGURES),
-    (*MODEL, "peak", "holders", "timeline"),
+    (*MODEL, "peak", "holders", "holders_by_module", "timeline"),
 )
 """The keys that its JSON always has."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from archcalc.analyses.metrics import metric_named
-from archcalc.render.assumed import step_words
+from archcalc.render.assumed import device_warnings, step_words
 from archcalc.render.document import BYTES, EXACT, NAME, SI, TEXT, Column, Document, Table
 from archcalc.render.promise import Promise
 from archcalc.studies.sweep.sweep import Swept
@@ -41,6 +41,7 @@ def sweep(swept: Swept) -> Document:
         *(f"  and {len(refused) - 5:,} others" for _ in range(len(refused) > 5)),
         *([f"★ front: no other member shown has {ways} at once"] if swept.front else []),
         *([f"training step: {step}"] if step else []),
+        *([] if step else device_warnings([swept.setup.device])),
     ]
     records = [{key: value for key, value in row.items() if key != "error"} for row in rows]
     around = {

@@ -1,20 +1,17 @@
-"""Live bytes over a run as tables: phase by phase, as a timeline, and by what made them at the peak."""
+"""Live bytes over a run as tables: phase by phase, and as a timeline."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
 from archcalc.analyses.memory import LiveBytes
 from archcalc.analyses.report import Report
-from archcalc.render.document import BYTES, EXACT, LAYER, SHARE, TEXT, Column, Table
+from archcalc.render.document import BYTES, LAYER, SHARE, TEXT, Column, Table
 
 LINES = {"batches before": 4, "forward": 14, "loss": 1, "backward": 14, "optimizer": 4}
 """The most lines of a timeline on a screen, by phase."""
-HOLDERS = 6
-"""Kinds of op that are named; the others are folded."""
 
 
 def phases(report: Report) -> Table:
@@ -64,21 +61,6 @@ def timeline(report: Report) -> Table:
             share = highest["live_bytes"] / peak if peak else 0.0
             lines.append({**highest, "calls": f"{a:,} to {b - 1:,}", "phase": phase, "share": share})
     return Table(columns, lines)
-
-
-def holders(report: Report) -> Table:
-    """Live bytes at the peak by the op that made them: the HOLDERS largest, and one line for all others."""
-    columns = [
-        Column("by", "held at the peak, by what made it", TEXT),
-        Column("tensors", "tensors", EXACT),
-        Column("bytes", "size", BYTES),
-    ]
-    rows = [asdict(holder) for holder in report.record(LiveBytes).holders]
-    rest = rows[HOLDERS:]
-    if len(rest) > 1:
-        both = {key: sum(row[key] for row in rest) for key in ("tensors", "bytes")}
-        rows = [*rows[:HOLDERS], {"by": f"[{len(rest)} others]", **both}]
-    return Table(columns, rows)
 
 
 def _spans(report: Report) -> Iterator[tuple[str, int, int]]:
