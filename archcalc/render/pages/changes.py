@@ -1,0 +1,44 @@
+"""The table of what a change of the settings would free."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from archcalc.render.document import BYTES, TEXT, Column, Table
+from archcalc.studies.changes import Peak
+from archcalc.text import units
+
+
+def table(changes: Sequence[Peak], peak: int, budget: int | None) -> list[Table]:
+    """Each change with the peak that it leads to, and whether that is within a budget that was missed."""
+    if not changes:
+        return []
+    columns = [
+        Column("change", "with this change", TEXT),
+        Column("peak_bytes", "peak", BYTES),
+        Column("freed", "it frees", TEXT),
+        *([Column("fits", "", TEXT)] if budget is not None else []),
+        *([Column("note", "", TEXT)] if any(change.note for change in changes) else []),
+    ]
+    return [Table(columns, [_row(change, peak, budget) for change in changes])]
+
+
+def _row(change: Peak, peak: int, budget: int | None) -> Mapping[str, Any]:
+    frees = peak - change.bytes
+    freed = units.size(frees) if frees > 0 else f"nothing, {units.size(-frees)} more" if frees else "nothing"
+    fits = "" if budget is None else "fits" if change.bytes <= budget else "too large"
+    return {"change": change.change, "peak_bytes": change.bytes, "freed": freed, "fits": fits, "note": change.note}
+
+
+def for_machines(changes: Sequence[Peak], peak: int) -> list[dict[str, Any]]:
+    """The rows of the answer's `changes`, in bytes; `frees_bytes` is negative where a change needs more."""
+    return [
+        {
+            "change": change.change,
+            "options": change.options,
+            "peak_bytes": change.bytes,
+            "frees_bytes": peak - change.bytes,
+        }
+        for change in changes
+    ]

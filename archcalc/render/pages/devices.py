@@ -1,0 +1,87 @@
+"""The answer of `devices`: data sheets, and of a single one every peak and its source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from archcalc.hardware import Hardware, overhead
+from archcalc.render.document import BYTES, NAME, NUMBER, TEXT, Column, Document, Table
+from archcalc.render.promise import Promise
+from archcalc.text import units
+
+HALVES = ("bf16", "fp16")
+
+
+def devices(found: Sequence[Hardware]) -> Document:
+    """The table of some devices: how to name each, capacity, bandwidth, peaks, and whether these were read."""
+    columns = [
+        Column("alias", "name to type", NAME),
+        Column("name", "device", NAME),
+        Column("memory_bytes", "memory", BYTES),
+        Column("gigabytes", "GB/s", NUMBER),
+        Column("half", "16 bit", NUMBER),
+        Column("fp32", "fp32", NUMBER),
+        Column("read", "source", TEXT),
+    ]
+    foot = [
+        *(_in_full(found[0]) if len(found) == 1 else []),
+        "16 bit (bf16, else fp16) and fp32: dense peaks in TFLOP/s, a multiply-add being two",
+        "memory: the total that nvidia-smi prints, where it was read, else the data sheet's figure read as binary",
+        "source: read · recalled: not seen in a source · in part: some of its figures are recalled",
+        "next: archcalc devices NAME (every peak and its source) · archcalc memory MODEL --train --fit NAME",
+    ]
+    totals = {"devices": len(found)}
+    return Document(
+        "devices",
+        [units.plural(len(found), "device")],
+        [Table(columns, [_row(d) for d in found])],
+        foot,
+        {"totals": totals, "notes": []},
+    )
+
+
+def _row(device: Hardware) -> Mapping[str, Any]:
+    peaks = {dtype: peak / 1e12 for dtype, peak in device.peaks.items()}
+    kept = overhead(device)
+    return {
+        "name": device.name,
+        "alias": device.aliases[0],
+        "aliases": list(device.aliases),
+        "kind": device.kind,
+        "kernels": device.kernels,
+        "memory_bytes": device.capacity,
+        "memory_reported": device.reported,
+        "sold_as": device.sold_as,
+        "reserve_bytes": kept and device.capacity and kept.context + round(kept.fragmentation * device.capacity),
+        "bandwidth_bytes_per_second": device.bandwidth,
+        "peaks_per_second": dict(device.peaks),
+        "recalled": list(device.recalled),
+        "read": device.provenance,
+        "source": device.source,
+        "gigabytes": None if device.bandwidth is None else device.bandwidth / 1e9,
+        "half": next((peaks[dtype] for dtype in HALVES if dtype in peaks), None),
+        "fp32": peaks.get("fp32"),
+    }
+
+
+def _in_full(device: Hardware) -> list[str]:
+    recalled = set(device.recalled)
+    peaks = [f"{dtype} {peak / 1e12:g}{' (recalled)' * (dtype in recalled)}" for dtype, peak in device.peaks.items()]
+    kept = [fact for fact in ("memory", "bandwidth") if fact in recalled]
+    return [
+        f"names: {', '.join(device.aliases)}",
+        f"dense peaks in TFLOP/s (int8: TOP/s): {', '.join(peaks)}",
+        *([f"recalled: {', '.join(kept)}"] if kept else []),
+        *([f"sold as {device.sold_as}"] if device.sold_as else []),
+        f"source: {device.source}",
+        "",
+    ]
+
+
+PROMISE = Promise(
+    "devices",
+    ("devices",),
+    ("name", "aliases", "kind", "memory_bytes", "bandwidth_bytes_per_second", "peaks_per_second", "recalled", "source"),
+)
+"""The keys that its JSON always has."""
