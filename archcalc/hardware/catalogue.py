@@ -70,9 +70,14 @@ def device(name: str) -> Hardware:
 
 
 def matching(glob: str) -> list[Hardware]:
-    """The devices of which a name or alias matches the pattern, or is the name that it is."""
+    """The devices whose name, alias or kind matches the pattern; else those whose name has it as a part."""
     wanted = _normal(glob)
-    return [found for found in devices() if any(fnmatchcase(_normal(word), wanted) for word in _names(found))]
+    exact = [found for found in devices() if any(fnmatchcase(_normal(word), wanted) for word in _words(found))]
+    return exact or [found for found in devices() if wanted and any(wanted in _normal(word) for word in _words(found))]
+
+
+def _words(hardware: Hardware) -> tuple[str, ...]:
+    return (*_names(hardware), hardware.kind)
 
 
 def _names(hardware: Hardware) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import typer
@@ -51,43 +51,65 @@ def memory(
       archcalc memory vgg-16 --train --frozen features --loss cross-entropy
       archcalc memory densenet --dtype bfloat16
     """
-    from archcalc.render.formats import FOR_MACHINES
-    from archcalc.render.pages import memory as page
-    from archcalc.studies.budget import parse_budget
-    from archcalc.studies.changes import ANALYSES, changes
-    from archcalc.studies.largest_batch import largest_batch, one_sample_more
+    from archcalc.studies.changes import ANALYSES
 
     if reserve and not fit:
         raise WrongUse("--reserve is set aside of the memory that --fit gives.", "add  --fit 24GiB")
     if no_changes and not (options.train or fit):
         raise WrongUse("--no-changes leaves out a table of training steps.", "add  --train, or leave it out")
-    format_, typed = format_of(options), iter(model)
-    in_csv, with_changes = timeline and format_ == "csv", not no_changes and format_ != "csv"
-
-    def view(reference: str, setup: Setup, report: Report, selection: Selection, **asked: Any) -> Document:
-        sample = one_sample_more(reference, report, setup) if per_sample else None
-        document = page.memory(report, selection, (), page.Asked(timeline, sample, **asked))
-        return replace(document, records=document.envelope["timeline"]) if in_csv else document
-
-    def plain(report: Report, selection: Selection, _: Sequence[str]) -> Document:
-        reference, setup, rows = next(typed), options.setup, ()
-        if setup.training and with_changes:
-            with watching("changes traced", options.quiet) as observer:
-                rows = changes(reference, setup, report, observer)
-        return view(reference, setup, report, selection, changes=rows)
-
-    if not fit:
-        answer(model, options, plain, ANALYSES)
+    pages = Pages(options, per_sample, timeline, changes=not no_changes and format_of(options) != "csv")
+    if fit:
+        pages.emit_fitted(model, fit, reserve)
         return
-    budget, selection = parse_budget(fit, reserve), options.selection(format_ in FOR_MACHINES)
-    documents, fits = [], []
-    for reference in model:
-        with watching("batches traced", options.quiet) as observer:
-            fitted = largest_batch(reference, options.setup, budget, observer)
-        with watching("changes traced", options.quiet) as observer:
-            rows = fitted.traced_changes(observer) if with_changes else ()
-        documents.append(view(reference, fitted.setup, fitted.report, selection, fitted=fitted, changes=rows))
-        fits.append(fitted.fits)
-    emit_documents(documents, options)
-    if not all(fits):
-        raise typer.Exit(1)
+    typed = iter(model)
+    answer(model, options, lambda report, selection, _: pages.of_one(next(typed), report, selection), ANALYSES)
+
+
+@dataclass(frozen=True)
+class Pages:
+    """The pages of one command: with the cost of a further sample, with the timeline, with the table of changes."""
+
+    options: Options
+    per_sample: bool
+    timeline: bool
+    changes: bool
+
+    def of_one(self, reference: str, report: Report, selection: Selection) -> Document:
+        """The page of one report; the changes of its training step are traced."""
+        from archcalc.studies.changes import changes
+
+        setup, rows = self.options.setup, []
+        if setup.training and self.changes:
+            with watching("changes traced", self.options.quiet) as observer:
+                rows = changes(reference, setup, report, observer)
+        return self._page(reference, setup, report, selection, changes=rows)
+
+    def emit_fitted(self, references: Sequence[str], fit: str, reserve: str) -> None:
+        """Print what fits of each model; exit code 1 if nothing of one does, or not the batch that was asked for."""
+        from archcalc.render.formats import FOR_MACHINES
+        from archcalc.studies.budget import parse_budget
+        from archcalc.studies.largest_batch import largest_batch
+
+        budget, setup = parse_budget(fit, reserve), self.options.setup
+        selection = self.options.selection(format_of(self.options) in FOR_MACHINES)
+        documents, fits = [], []
+        for reference in references:
+            with watching("batches traced", self.options.quiet) as observer:
+                fitted = largest_batch(reference, setup, budget, observer)
+            with watching("changes traced", self.options.quiet) as observer:
+                rows = fitted.traced_changes(observer) if self.changes else ()
+            asked = {"fitted": fitted, "changes": rows}
+            documents.append(self._page(reference, fitted.setup, fitted.report, selection, **asked))
+            fits.append(fitted.fits)
+        emit_documents(documents, self.options)
+        if not all(fits):
+            raise typer.Exit(1)
+
+    def _page(self, reference: str, setup: Setup, report: Report, selection: Selection, **asked: Any) -> Document:
+        from archcalc.render.pages import memory as page
+        from archcalc.studies.largest_batch import one_sample_more
+
+        sample = one_sample_more(reference, report, setup) if self.per_sample else None
+        document = page.memory(report, selection, (), page.Asked(self.timeline, sample, **asked))
+        in_csv = self.timeline and format_of(self.options) == "csv"
+        return replace(document, records=document.envelope["timeline"]) if in_csv else document

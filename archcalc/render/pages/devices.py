@@ -16,37 +16,32 @@ HALVES = ("bf16", "fp16")
 def devices(found: Sequence[Hardware]) -> Document:
     """The table of some devices: how to name each, capacity, bandwidth, peaks, and whether these were read."""
     columns = [
-        Column("alias", "name to type", NAME),
         Column("name", "device", NAME),
+        Column("alias", "name to type", NAME),
         Column("memory_bytes", "memory", BYTES),
         Column("gigabytes", "GB/s", NUMBER),
         Column("half", "16 bit", NUMBER),
         Column("fp32", "fp32", NUMBER),
         Column("read", "source", TEXT),
     ]
+    name = found[0].aliases[0] if len(found) == 1 else "NAME"
     foot = [
         *(_in_full(found[0]) if len(found) == 1 else []),
         "16 bit (bf16, else fp16) and fp32: dense peaks in TFLOP/s, a multiply-add being two",
         "memory: the total that nvidia-smi prints, where it was read, else the data sheet's figure read as binary",
         "source: read · recalled: not seen in a source · in part: some of its figures are recalled",
-        "next: archcalc devices NAME (every peak and its source) · archcalc memory MODEL --train --fit NAME",
+        f"next: {'archcalc devices NAME · ' * (len(found) > 1)}archcalc memory MODEL --train --fit {name}",
     ]
-    totals = {"devices": len(found)}
-    return Document(
-        "devices",
-        [units.plural(len(found), "device")],
-        [Table(columns, [_row(d) for d in found])],
-        foot,
-        {"totals": totals, "notes": []},
-    )
+    rows = [_row(device) for device in found]
+    table = Table(columns, [_shown(row) for row in rows])
+    envelope = {"totals": {"devices": len(found)}, "notes": []}
+    return Document("devices", [units.plural(len(found), "device")], [table], foot, envelope, rows)
 
 
 def _row(device: Hardware) -> Mapping[str, Any]:
-    peaks = {dtype: peak / 1e12 for dtype, peak in device.peaks.items()}
     kept = overhead(device)
     return {
         "name": device.name,
-        "alias": device.aliases[0],
         "aliases": list(device.aliases),
         "kind": device.kind,
         "kernels": device.kernels,
@@ -59,7 +54,17 @@ def _row(device: Hardware) -> Mapping[str, Any]:
         "recalled": list(device.recalled),
         "read": device.provenance,
         "source": device.source,
-        "gigabytes": None if device.bandwidth is None else device.bandwidth / 1e9,
+    }
+
+
+def _shown(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The row with the cells that people read: the first alias, GB/s and TFLOP/s."""
+    peaks = {dtype: round(peak / 1e12, 4) for dtype, peak in row["peaks_per_second"].items()}
+    bandwidth = row["bandwidth_bytes_per_second"]
+    return {
+        **row,
+        "alias": row["aliases"][0],
+        "gigabytes": None if bandwidth is None else bandwidth / 1e9,
         "half": next((peaks[dtype] for dtype in HALVES if dtype in peaks), None),
         "fp32": peaks.get("fp32"),
     }
