@@ -20,6 +20,8 @@ from archcalc.studies.observer import SILENT, Observer
 
 ANALYSES = (Params(), Memory())
 TOGETHER = "all of these"
+ATTENDS = re.compile("softmax|attention")
+"""Ops without which a model does not call scaled_dot_product_attention, whatever kernel computes it."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def _possible(setup: Setup, report: Report) -> Iterator[Change]:
         yield Change("--dtype bfloat16", lambda before: replace(before, dtype="bfloat16", amp=""), note, mixed)
         if training and not setup.amp:
             yield Change(mixed, lambda before: replace(before, amp="bf16"))
-    if setup.attention != "efficient":
+    if setup.attention != "efficient" and any(ATTENDS.search(call.op) for call in report.trace.calls):
         yield Change("--attention efficient", lambda before: replace(before, attention="efficient"))
     if training and pattern and not training.checkpoint:
         yield Change(f"--checkpoint '{pattern}'", lambda before: _trained(before, checkpoint=(pattern,)))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from archcalc.studies.budget import Budget
 from archcalc.studies.largest_batch import Fitted
 from archcalc.text import units
 
+UNIT = re.compile(r"(?P<number>[^\skKMGTPEZY]+)\s*(?P<prefix>[kKMGTPEZY])(?P<binary>i?)B?\s*$")
+"""A size with a prefix, which is binary with an i and decimal without."""
 SOUNDS_LIKE_A_VOWEL = "AIN"
 """First letters of vendors that take 'an': Apple, Intel, NVIDIA."""
 
@@ -19,15 +22,15 @@ def verdict(fitted: Fitted) -> str:
     if fitted.asked:
         return _of_one(fitted)
     if not fit.batch:
-        batch, *more = sorted(fit.peaks)
+        batch, *others = sorted(fit.peaks)
         needs, short = units.size(fit.peaks[batch]), units.size(fit.peaks[batch] - fit.budget)
-        neither = f" (nor {_listed(more)})" if more else ""
+        neither = f" (nor {_listed(others)})" if others else ""
         return f"nothing fits {on}: batch {batch} needs {needs} of {room}, {short} too much{neither}"
     peak = units.size(fit.peaks[fit.batch])
     if fit.next_peak is None:
         return f"every batch fits {on}: memory does not grow with the batch ({peak} of {room})"
-    next_ = f"{fit.batch + 1:,} needs {units.size(fit.next_peak)}"
-    return f"the largest batch {on} is {fit.batch:,}: {peak} of {room}; {next_}"
+    more = units.size(fit.next_peak - fit.budget)
+    return f"the largest batch {on} is {fit.batch:,}: {peak} of {room}; {fit.batch + 1:,} needs {more} too much"
 
 
 def _of_one(fitted: Fitted) -> str:
@@ -41,7 +44,7 @@ def _of_one(fitted: Fitted) -> str:
 
 def _place(budget: Budget) -> str:
     if budget.hardware is None:
-        return f"in {units.size(budget.bytes)}"
+        return f"within {units.size(budget.bytes)}"
     name = budget.hardware.name
     return f"on a{'n' * (name[0] in SOUNDS_LIKE_A_VOWEL)} {name}"
 
@@ -61,23 +64,29 @@ def budget_lines(fitted: Fitted) -> list[str]:
 
 
 def _of_size(budget: Budget) -> str:
-    """A size with the other reading of its unit where there is one, and what is set aside of it."""
-    text, capacity = budget.typed.strip(), units.exact(budget.capacity)
-    binary = f"{text.rstrip('iB')}iB" if text[-1:] in "BkKMGTPEZY" and text[-2:] != "iB" else ""
-    if text.isdigit() or text.rstrip("B").isdigit():
+    """A size in bytes beside the other reading of its unit, and what is set aside of it."""
+    capacity = units.exact(budget.capacity)
+    unit = UNIT.search(budget.typed)
+    if unit is None:
         said = f"budget: {capacity} bytes, {units.size(budget.capacity)}"
-    elif binary:
-        other = units.exact(units.parse_size(binary))
-        said = f"budget: {text} is decimal: {capacity} bytes, {units.size(budget.capacity)} ({binary} would be {other})"
+    elif unit["binary"]:
+        other = f"{unit['number']}{unit['prefix']}B"
+        said = f"budget: {budget.typed.strip()} is binary: {capacity} bytes ({_would_be(other)})"
     else:
-        said = f"budget: {text} is binary: {capacity} bytes"
+        other = f"{unit['number']}{unit['prefix'].upper()}iB"
+        of = units.size(budget.capacity)
+        said = f"budget: {budget.typed.strip()} is decimal: {capacity} bytes, {of} ({_would_be(other)})"
     return f"{said}; {_set_aside(budget)}"
+
+
+def _would_be(size: str) -> str:
+    return f"{size} would be {units.exact(units.parse_size(size))}"
 
 
 def _set_aside(budget: Budget) -> str:
     reserve = budget.reserve
     if not budget.reserved:
-        return "nothing of it is set aside for what is not counted: --reserve 1GiB, or 5%, does so"
+        return "nothing of it is set aside for what is not counted: --reserve, as 5% or a size, does so"
     share = f" ({reserve.typed})" if reserve.share else ""
     return f"{units.size(budget.reserved)}{share} of it is set aside, which leaves {units.size(budget.bytes)}"
 
