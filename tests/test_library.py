@@ -269,4 +269,9 @@ def test_errors_name_keywords_and_no_options(call: Any, message: str, hint: str)
 
 
 def test_bytes_of_memory_need_no_unit_as_a_number() -> None:
-    assert archcalc.largest_batch(nn.Linear(4, 4, bias=False), 64 + 32 * 10, (1, 4)).fit.batch == 10
+    net = nn.Linear(4, 4, bias=False)  # 64 bytes of weights, 32 of input and output a sample
+    assert archcalc.largest_batch(net, 64 + 32 * 10, (1, 4)).fit.batch == 10
+    assert archcalc.largest_batch(net, 64 + 32 * 10, (1, 4), reserve=32 * 3).fit.batch == 7
+    assert archcalc.largest_batch(net, 640, (1, 4), reserve="50%").fit.batch == 8  # (320 - 64) / 32
+    asked = archcalc.largest_batch(net, 64 + 32 * 10, (1, 4), batch=11)
+    assert (asked.fits, asked.asked, asked.fit.peaks) == (False, 11, {11: 64 + 32 * 11})

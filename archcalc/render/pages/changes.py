@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from archcalc.render.document import BYTES, TEXT, Column, Table
+from archcalc.render.promise import COUNT, every_key
 from archcalc.studies.changes import Peak
 from archcalc.text import units
 
@@ -29,6 +30,15 @@ def _row(change: Peak, peak: int, budget: int | None) -> Mapping[str, Any]:
     freed = units.size(frees) if frees > 0 else f"nothing, {units.size(-frees)} more" if frees else "nothing"
     fits = "" if budget is None else "fits" if change.bytes <= budget else "too large"
     return {"change": change.change, "peak_bytes": change.bytes, "freed": freed, "fits": fits, "note": change.note}
+
+
+SCHEMA: dict[str, Any] = {
+    "type": "array",
+    "items": every_key(
+        change={"type": "string"}, options={"type": "string"}, peak_bytes=COUNT, frees_bytes={"type": "integer"}
+    ),
+}
+"""The schema of the answer's `changes`."""
 
 
 def for_machines(changes: Sequence[Peak], peak: int) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from archcalc.render.promise import COUNT, every_key
 from archcalc.studies.budget import Budget
 from archcalc.studies.largest_batch import Fitted
 from archcalc.text import units
@@ -149,3 +150,19 @@ def for_machines(fitted: Fitted) -> dict[str, Any]:
         "next_peak_bytes": None if fitted.asked else fit.next_peak,
         "traced": [{"batch": batch, "peak_bytes": fit.peaks[batch]} for batch in sorted(fit.peaks)],
     }
+
+
+SCHEMA: dict[str, Any] = every_key(
+    verdict={"type": "string"},
+    fits={"type": "boolean"},
+    budget_bytes=COUNT,
+    capacity_bytes=COUNT,
+    reserve_bytes=COUNT,
+    device={"type": ["string", "null"]},
+    batch=COUNT,
+    asked_batch={"type": ["integer", "null"]},
+    next_peak_bytes={"type": ["integer", "null"]},
+    traced={"type": "array", "items": every_key(batch=COUNT, peak_bytes=COUNT)},
+    changes={"type": "array"},
+)
+"""The schema of the answer's `fit`."""

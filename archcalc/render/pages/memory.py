@@ -213,5 +213,6 @@ PROMISE = Promise(
     ("peak_bytes", *(f"{part}_bytes" for part in PARTS), "output_bytes", "saved_total_bytes"),
     (*LAYER, *FIGURES),
     (*MODEL, "peak", "holders", "timeline"),
+    {"fit": fit.SCHEMA, "changes": changes.SCHEMA},
 )
 """The keys that its JSON always has."""
