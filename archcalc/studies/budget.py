@@ -17,6 +17,10 @@ SIZE = re.compile(r"\s*[-+.,\d]")
 PERCENT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*%\s*")
 
 
+MILLION = 10**6
+"""A share is counted in millionths, in whole numbers."""
+
+
 @dataclass(frozen=True)
 class Reserve:
     """Bytes that are set aside: `context` for driver and context or for what was asked, and a share of the capacity."""
@@ -27,7 +31,7 @@ class Reserve:
 
     def of(self, capacity: int) -> int:
         """The bytes set aside of a capacity."""
-        return self.context + round(self.share * capacity)
+        return self.context + capacity * round(min(self.share, 1.0) * MILLION) // MILLION
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def parse_budget(memory: str | int, reserve: str | int = "") -> Budget:
     else:
         hardware = _device(typed)
         capacity = _capacity(hardware)
-    kept = _reserve(reserve) if reserve != "" else _default(hardware)
+    kept = _reserve(reserve) if reserve != "" else default_reserve(hardware)
     budget = Budget(typed, capacity, kept, hardware)
     if budget.bytes < 1:
         kept_words = f"a reserve of {size(budget.reserved)} leaves nothing of {size(capacity)}"
@@ -113,7 +117,7 @@ def _capacity(hardware: Hardware) -> int:
     return hardware.capacity
 
 
-def _default(hardware: Hardware | None) -> Reserve:
+def default_reserve(hardware: Hardware | None) -> Reserve:
     """What is set aside without --reserve: nothing of a size, the overhead of a device where it is known."""
     known = overhead(hardware) if hardware else None
     return Reserve(known.context, known.fragmentation) if known else Reserve()

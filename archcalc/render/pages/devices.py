@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from archcalc.hardware import Hardware, overhead
+from archcalc.hardware import Hardware
 from archcalc.render.document import BYTES, NAME, NUMBER, TEXT, Column, Document, Table
 from archcalc.render.promise import Promise
+from archcalc.studies.budget import default_reserve
 from archcalc.text import units
 
 HALVES = ("bf16", "fp16")
@@ -39,7 +40,6 @@ def devices(found: Sequence[Hardware]) -> Document:
 
 
 def _row(device: Hardware) -> Mapping[str, Any]:
-    kept = overhead(device)
     return {
         "name": device.name,
         "aliases": list(device.aliases),
@@ -48,7 +48,7 @@ def _row(device: Hardware) -> Mapping[str, Any]:
         "memory_bytes": device.capacity,
         "memory_reported": device.reported,
         "sold_as": device.sold_as,
-        "reserve_bytes": kept and device.capacity and kept.context + round(kept.fragmentation * device.capacity),
+        "reserve_bytes": default_reserve(device).of(device.capacity or 0),
         "bandwidth_bytes_per_second": device.bandwidth,
         "peaks_per_second": dict(device.peaks),
         "recalled": list(device.recalled),

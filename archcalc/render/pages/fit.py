@@ -12,6 +12,8 @@ from archcalc.text import units
 
 UNIT = re.compile(r"(?P<number>[^\skKMGTPEZY]+)\s*(?P<prefix>[kKMGTPEZY])(?P<binary>i?)B?\s*$")
 """A size with a prefix, which is binary with an i and decimal without."""
+LONGEST = 40
+"""Letters that a size may have to be repeated in the answer."""
 SOUNDS_LIKE_A_VOWEL = "AIN"
 """First letters of vendors that take 'an': Apple, Intel, NVIDIA."""
 
@@ -67,7 +69,7 @@ def budget_lines(fitted: Fitted) -> list[str]:
 def _of_size(budget: Budget) -> str:
     """A size in bytes beside the other reading of its unit, and what is set aside of it."""
     capacity = units.exact(budget.capacity)
-    unit = UNIT.search(budget.typed)
+    unit = UNIT.search(budget.typed) if len(budget.typed) < LONGEST else None
     if unit is None:
         said = f"budget: {capacity} bytes, {units.size(budget.capacity)}"
     elif unit["binary"]:
