@@ -20,16 +20,20 @@ def table(changes: Sequence[Peak], peak: int, budget: int | None) -> list[Table]
         Column("peak_bytes", "peak", BYTES),
         Column("freed", "it frees", TEXT),
         *([Column("fits", "", TEXT)] if budget is not None else []),
-        *([Column("note", "", TEXT)] if any(change.note for change in changes) else []),
     ]
     return [Table(columns, [_row(change, peak, budget) for change in changes])]
 
 
 def _row(change: Peak, peak: int, budget: int | None) -> Mapping[str, Any]:
     frees = peak - change.bytes
-    freed = units.size(frees) if frees > 0 else f"nothing, {units.size(-frees)} more" if frees else "nothing"
+    freed = units.size(frees) if frees > 0 else f"{units.size(-frees)} more" if frees else "nothing"
     fits = "" if budget is None else "fits" if change.bytes <= budget else "too large"
-    return {"change": change.change, "peak_bytes": change.bytes, "freed": freed, "fits": fits, "note": change.note}
+    return {"change": change.change, "peak_bytes": change.bytes, "freed": freed, "fits": fits}
+
+
+def notes(changes: Sequence[Peak]) -> list[str]:
+    """What has to be said of single changes, a line each."""
+    return [f"{change.change}: {change.note}" for change in changes if change.note]
 
 
 SCHEMA: dict[str, Any] = {

@@ -25,13 +25,15 @@ def devices(found: Sequence[Hardware]) -> Document:
         Column("fp32", "fp32", NUMBER),
         Column("read", "source", TEXT),
     ]
-    name = found[0].aliases[0] if len(found) == 1 else "NAME"
+    one = found[0] if len(found) == 1 else None
+    fitting = f"archcalc memory MODEL --train --fit {one.aliases[0] if one else 'NAME'}"
     foot = [
-        *(_in_full(found[0]) if len(found) == 1 else []),
+        *(_in_full(one) if one else []),
         "16 bit (bf16, else fp16) and fp32: dense peaks in TFLOP/s, a multiply-add being two",
         "memory: the total that nvidia-smi prints, where it was read, else the data sheet's figure read as binary",
         "source: read · recalled: not seen in a source · in part: some of its figures are recalled",
-        f"next: {'archcalc devices NAME · ' * (len(found) > 1)}archcalc memory MODEL --train --fit {name}",
+        *([f"next: archcalc devices NAME · {fitting}"] if one is None else []),
+        *([f"next: {fitting}"] if one and one.capacity else []),
     ]
     rows = [_row(device) for device in found]
     table = Table(columns, [_shown(row) for row in rows])

@@ -67,6 +67,7 @@ def memory(
     foot = [
         *_moment(report),
         *(fit.budget_lines(asked.fitted) if asked.fitted else []),
+        *changes.notes(asked.changes),
         *_per_sample(report, asked),
         *(_training_lines(report) if training else _forward_lines(report)),
         *_assumed(report),
