@@ -206,6 +206,12 @@ def test_each_trace_of_a_change_is_told() -> None:
     rows = fitted.traced_changes(Ear())
     assert told == [len(rows), *([0] * len(rows))]
     assert [row.bytes for row in fitted.changes] == [row.bytes for row in rows]
+    assert any("accumulation" in row.change for row in rows)
+
+
+def test_a_batch_of_a_large_prime_is_not_split() -> None:
+    fitted = archcalc.largest_batch(nn.Linear(64, 64), "1GiB", (11, 64), train=True, batch=11)
+    assert not any("accumulation" in row.change for row in fitted.changes)
 
 
 POOLED = """

@@ -19,6 +19,8 @@ from archcalc.studies.gc_pauses import gc_paused
 from archcalc.studies.observer import SILENT, Observer
 
 ANALYSES = (Params(), Memory())
+PARTS = 8
+"""The most parts that a batch is split into: one of 293 samples has no fewer than 293 equal parts."""
 TOGETHER = "all of these"
 ATTENDS = re.compile("softmax|attention")
 """Ops without which a model does not call scaled_dot_product_attention, whatever kernel computes it."""
@@ -104,11 +106,13 @@ def _possible(setup: Setup, report: Report) -> Iterator[Change]:
 
 
 def _accumulated(setup: Setup, report: Report) -> Iterator[Change]:
-    """The same batch in the fewest equal parts, forward and backward one after the other before the update."""
+    """The same batch in the fewest equal parts, up to PARTS, one after the other before the update."""
     batch, training = report.trace.assumptions["batch"], setup.training
-    if not training or not isinstance(batch, int) or batch < 2:
+    if not training or not isinstance(batch, int) or not batch:
         return
-    parts = next(number for number in range(2, batch + 1) if batch % number == 0)
+    parts = next((number for number in range(2, PARTS + 1) if batch % number == 0), 0)
+    if not parts:
+        return
     size, times = batch // parts, training.accumulation * parts
     yield Change(
         f"--batch {size} --grad-accumulation {times}",
