@@ -242,9 +242,9 @@ def test_a_diff_with_a_training_step_compares_its_peaks():
         ),
         (lambda: archcalc.largest_batch("resnet-20", "24"), "'memory=24' has no unit.", "write  memory=24GiB"),
         (
-            lambda: archcalc.largest_batch("resnet-20", "2GiB", batch=3),
-            "memory finds the batch, and batch gives it",
-            "",
+            lambda: archcalc.largest_batch("resnet-20", "rtx4090", device="cpu"),
+            "device cpu and memory rtx4090 do not go together",
+            "leave device out",
         ),
         (lambda: archcalc.analyze(nn.Bilinear(3, 4, 5)), "Bilinear needs an input", "try  inputs={'input1': "),
         (lambda: archcalc.analyze(nn.Linear(3, 4)), "Linear needs an input", "try  inputs='1x3x224x224'"),
