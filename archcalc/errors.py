@@ -11,6 +11,7 @@ from difflib import get_close_matches
 
 from archcalc.text.spelling import normal, setting
 from archcalc.text.units import size
+from archcalc.text.visible import shortened
 
 
 class ArchcalcError(Exception):
@@ -66,6 +67,21 @@ class UnknownModel(ArchcalcError):
         close = [f"{prefix}:{n}" for n in get_close_matches(name, names, 4, 0.6)]
         has = f"{library} has  {'  '.join(names[:6])}  and {len(names) - 6:,} others"
         super().__init__(f"{library} has no model '{name}'.", f"did you mean  {'  '.join(close)} ?" if close else has)
+
+
+class UnknownDevice(ArchcalcError):
+    """A name of a device that is none's, or that several devices could mean."""
+
+    kind = "unknown_device"
+
+    def __init__(self, name: str, near: Sequence[str], could: int) -> None:
+        self.near = near
+        several = f"'{shortened(name)}' could mean {could} devices." if could > 1 else ""
+        choose = "choose one of" if could > 1 else "did you mean"
+        lines = [f"{choose}  {'  '.join(near)}{'' if could > 1 else ' ?'}"] if near else []
+        super().__init__(
+            several or f"there is no device '{shortened(name)}'.", "\n".join([*lines, "devices  archcalc devices"])
+        )
 
 
 class BadReference(ArchcalcError):

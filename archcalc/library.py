@@ -148,14 +148,22 @@ def sweep(
 
 @with_keywords
 def largest_batch(
-    model: str | nn.Module | type[nn.Module], memory: str | int, inputs: Any = None, **how: Unpack[Keywords]
+    model: str | nn.Module | type[nn.Module],
+    memory: str | int,
+    inputs: Any = None,
+    reserve: str | int = "",
+    **how: Unpack[Keywords],
 ) -> Fitted:
-    """The largest batch whose peak is within `memory`, bytes or "24GiB"; if none fits, what each change would save."""
-    from archcalc.studies.largest_batch import largest_batch as study
-    from archcalc.studies.largest_batch import parse_budget
+    """The largest batch whose peak is within `memory`: bytes, "24GiB", or a device such as "rtx4090".
 
-    budget = memory if isinstance(memory, int) and memory > 0 else parse_budget(str(memory))
-    return study(Subject(model, inputs), setup_from(how), budget)
+    With `batch` the answer says whether that one fits. `reserve` is set aside, bytes, "1GiB" or "5%"; without it a
+    device has its own and a size none. `changes` of the result are traced when they are read. BadInput for what is no
+    memory, UnknownDevice for a name that no device or that several have.
+    """
+    from archcalc.studies.budget import parse_budget
+    from archcalc.studies.largest_batch import largest_batch as study
+
+    return study(Subject(model, inputs), setup_from(how), parse_budget(memory, reserve))
 
 
 @with_keywords

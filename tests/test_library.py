@@ -242,9 +242,9 @@ def test_a_diff_with_a_training_step_compares_its_peaks():
         ),
         (lambda: archcalc.largest_batch("resnet-20", "24"), "'memory=24' has no unit.", "write  memory=24GiB"),
         (
-            lambda: archcalc.largest_batch("resnet-20", "2GiB", batch=3),
-            "memory finds the batch, and batch gives it",
-            "",
+            lambda: archcalc.largest_batch("resnet-20", "rtx4090", device="cpu"),
+            "device cpu and memory rtx4090 do not go together",
+            "leave device out",
         ),
         (lambda: archcalc.analyze(nn.Bilinear(3, 4, 5)), "Bilinear needs an input", "try  inputs={'input1': "),
         (lambda: archcalc.analyze(nn.Linear(3, 4)), "Linear needs an input", "try  inputs='1x3x224x224'"),
@@ -269,4 +269,9 @@ def test_errors_name_keywords_and_no_options(call: Any, message: str, hint: str)
 
 
 def test_bytes_of_memory_need_no_unit_as_a_number() -> None:
-    assert archcalc.largest_batch(nn.Linear(4, 4, bias=False), 64 + 32 * 10, (1, 4)).fit.batch == 10
+    net = nn.Linear(4, 4, bias=False)  # 64 bytes of weights, 32 of input and output a sample
+    assert archcalc.largest_batch(net, 64 + 32 * 10, (1, 4)).fit.batch == 10
+    assert archcalc.largest_batch(net, 64 + 32 * 10, (1, 4), reserve=32 * 3).fit.batch == 7
+    assert archcalc.largest_batch(net, 640, (1, 4), reserve="50%").fit.batch == 8  # (320 - 64) / 32
+    asked = archcalc.largest_batch(net, 64 + 32 * 10, (1, 4), batch=11)
+    assert (asked.fits, asked.asked, asked.fit.peaks) == (False, 11, {11: 64 + 32 * 11})

@@ -16,9 +16,10 @@ from tests.helpers import ROOT, run, run_fresh
 from tests.regenerate import SCHEMA
 
 COMMANDS = (
-    "list", "list 'resnet*'", "show resnet-18", "summary resnet-18", "shapes resnet-18", "params resnet-18 gpt2",
-    "flops resnet-18", "flops resnet-18 --backward", "memory resnet-18", "memory resnet-18 --train --per-sample",
-    "memory resnet-20 --train --fit 64MiB", "explain resnet-18", "explain resnet-18 conv1", "explain conv2d",
+    "list", "list 'resnet*'", "devices", "devices 'rtx*'", "show resnet-18", "summary resnet-18", "shapes resnet-18",
+    "params resnet-18 gpt2", "flops resnet-18", "flops resnet-18 --backward", "memory resnet-18",
+    "memory resnet-20 --fit rtx4090 --batch 2", "memory resnet-20 --train --per-sample --no-changes",
+    "memory bottleneck-block --train --fit 64MiB", "explain resnet-18", "explain resnet-18 conv1", "explain conv2d",
     "compare resnet-18 resnet-34", "verify resnet-20", "law resnet-20 --over batch --figure macs --measure 2:4:2",
     "law --table self-attention", "sweep resnet-20 --set batch=1,2", "diff resnet-18 resnet-34",
     f"check {ROOT}/docs/examples/guard.toml", "params nothing-like-it", "params resnet-18 --set depht=3",

@@ -29,7 +29,7 @@ def _report(report: Report, selection: Selection) -> Document:
 
 
 def _fitted(fitted: Fitted, selection: Selection) -> Document:
-    return memory.memory(fitted.report, selection, (), memory.Asked(fit=fitted.fit, changes=fitted.changes))
+    return memory.memory(fitted.report, selection, (), memory.Asked(fitted=fitted, changes=fitted.changes))
 
 
 def _snapshot(snapshot: Snapshot, _: Selection) -> Document:

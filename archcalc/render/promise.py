@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
@@ -23,6 +23,7 @@ TEXTS: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
 KINDS: dict[str, dict[str, Any]] = {
     "output_shape": {"$ref": "#/$defs/shapes"},
     "uncounted": TEXTS,
+    "memory_bytes": {"type": ["integer", "null"], "minimum": 0},
     "calls": {"type": ["integer", "object"]},
     "path": {"type": "string"},
     "type": {"type": "string"},
@@ -34,13 +35,15 @@ KINDS: dict[str, dict[str, Any]] = {
 class Promise:
     """The keys that a command's JSON always has: in its totals, in each row, and around them.
 
-    A command with several forms of answer promises each of them.
+    A command with several forms of answer promises each of them. `further` are schemas of keys around the rows that
+    the answer has only where it was asked for them.
     """
 
     command: str
     totals: tuple[str, ...] = ()
     rows: tuple[str, ...] = ()
     around: tuple[str, ...] = ()
+    further: Mapping[str, Any] = field(default_factory=dict)
 
 
 def promises() -> Iterator[Promise]:
@@ -95,8 +98,14 @@ def _form(promise: Promise) -> dict[str, Any]:
         "properties": {
             "totals": {"required": list(promise.totals), "properties": _kinds(promise.totals)},
             "rows": {"items": {"required": list(promise.rows), "properties": _kinds(promise.rows)}},
+            **promise.further,
         },
     }
+
+
+def every_key(**kinds: Any) -> dict[str, Any]:
+    """The schema of an object that has all of these keys."""
+    return {"type": "object", "required": list(kinds), "properties": kinds}
 
 
 def _kinds(keys: tuple[str, ...]) -> dict[str, Any]:

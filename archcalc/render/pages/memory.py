@@ -15,11 +15,13 @@ from archcalc.render.assumed import words
 from archcalc.render.columns import LAYER_COLUMN, OUTPUT_COLUMN, SHARE_COLUMN, ratio
 from archcalc.render.document import BYTES, TEXT, Column, Document, Table
 from archcalc.render.layers import Selection, layer_rows
+from archcalc.render.pages import changes, fit
 from archcalc.render.pages.holders import holders, holders_for_machines
 from archcalc.render.pages.timeline import phases, timeline, timeline_rows
 from archcalc.render.pages.training_states import states_for_machines, states_line
 from archcalc.render.promise import LAYER, MODEL, Promise
-from archcalc.studies.largest_batch import Fit, Peak
+from archcalc.studies.changes import Peak
+from archcalc.studies.largest_batch import Fitted
 from archcalc.text import units
 
 PARTS = {
@@ -38,11 +40,11 @@ FIGURES = {**HELD_BY_OWNERS, **{key: key for key in KEYS if key not in HELD_BY_O
 
 @dataclass(frozen=True)
 class Asked:
-    """Optional parts: the timeline, the report at one sample more, the batch that fits or changes that would help."""
+    """Optional parts: the timeline, the report at one sample more, what fits, and what changes would free."""
 
     timeline: bool = False
     further: Report | None = None
-    fit: Fit | None = None
+    fitted: Fitted | None = None
     changes: Sequence[Peak] = ()
 
 
@@ -66,7 +68,8 @@ def memory(
     ]
     foot = [
         *_moment(report),
-        *_fit(asked),
+        *(fit.budget_lines(asked.fitted) if asked.fitted else []),
+        *changes.notes(asked.changes),
         *_per_sample(report, asked),
         *(_training_lines(report) if training else _forward_lines(report)),
         *_assumed(report),
@@ -75,10 +78,11 @@ def memory(
     keys = ("peak", *PARTS, "output", "saved_total", *(("first_step_peak",) if training else ()))
     shown = {f"{key}_bytes": _bytes(report, key) for key in keys}
     over_time = timeline(report) if asked.timeline else phases(report) if training else None
-    tables = [_bill(report, asked), *([over_time] if over_time else []), holders(report), *_changes(asked)]
+    tables = [_bill(report, asked), *([over_time] if over_time else []), holders(report), *_changes(report, asked)]
     made = document("memory", report, [*tables, Table(columns, rows, total)], foot, shown)
-    standing = _standing(made.head, report)
-    return replace(made, head=standing, envelope={**made.envelope, **_for_machines(report, asked)})
+    verdict = [fit.verdict(asked.fitted)] if asked.fitted else []
+    head = [*verdict, *_standing(made.head, report)]
+    return replace(made, head=head, envelope={**made.envelope, **_for_machines(report, asked)})
 
 
 def _standing(head: Sequence[str], report: Report) -> list[str]:
@@ -136,44 +140,9 @@ def _per_sample(report: Report, asked: Asked) -> list[str]:
     return lines
 
 
-def _fit(asked: Asked) -> list[str]:
-    """The largest batch and how it was found."""
-    fit = asked.fit
-    if fit is None:
-        return []
-    budget, traced = _budget(fit.budget), f"{len(fit.peaks)} batches traced"
-    if not fit.batch:
-        batch, peak = min(fit.peaks.items())
-        return [f"{budget}: does not fit: batch {batch} needs {units.size(peak)}, {units.size(peak - fit.budget)} more"]
-    if fit.next_peak is None:
-        return [f"{budget}: memory does not grow with the batch ({traced})"]
-    return [
-        f"{budget}: the largest batch is {fit.batch:,} with {units.exact(fit.peaks[fit.batch])} bytes; "
-        f"{fit.batch + 1:,} needs {units.exact(fit.next_peak)} ({traced})",
-        "nothing of it is set aside for what is not counted (see below): a device needs room beside it",
-    ]
-
-
-def _budget(bytes_: int) -> str:
-    """The budget in binary units; with every digit if it was given in decimal ones."""
-    whole = units.size(bytes_)
-    return whole if bytes_ % 2**20 == 0 else f"{whole} ({units.exact(bytes_)} bytes)"
-
-
-def _changes(asked: Asked) -> list[Table]:
-    """The table of changes that would lower a peak that is too high."""
-    if asked.fit is None or not asked.changes:
-        return []
-    rows = [
-        {
-            "change": change.change,
-            "bytes": change.bytes,
-            "fits": "fits" if change.bytes <= asked.fit.budget else "too large",
-        }
-        for change in asked.changes
-    ]
-    columns = [Column("change", "what to change", TEXT), Column("bytes", "peak", BYTES), Column("fits", "", TEXT)]
-    return [Table(columns, rows)]
+def _changes(report: Report, asked: Asked) -> list[Table]:
+    missed = asked.fitted.fit.budget if asked.fitted and not asked.fitted.fits else None
+    return changes.table(asked.changes, report.totals["peak_bytes"], missed)
 
 
 def _in_the_timeline(report: Report) -> dict[str, Any] | None:
@@ -192,14 +161,11 @@ def _for_machines(report: Report, asked: Asked) -> dict[str, Any]:
     }
     if asked.further is not None:
         around["per_sample"] = {f"{key}_bytes": _sample(report, asked, key) for key in ("peak", *PARTS, "saved_total")}
-    if asked.fit is not None:
-        fit = asked.fit
-        around["fit"] = {
-            "budget_bytes": fit.budget,
-            "batch": fit.batch,
-            "next_peak_bytes": fit.next_peak,
-            "changes": [{"change": change.change, "peak_bytes": change.bytes} for change in asked.changes],
-        }
+    rows = changes.for_machines(asked.changes, report.totals["peak_bytes"])
+    if rows:
+        around["changes"] = rows
+    if asked.fitted is not None:
+        around["fit"] = {**fit.for_machines(asked.fitted), "changes": rows}
     return around
 
 
@@ -264,5 +230,6 @@ PROMISE = Promise(
     ("peak_bytes", *(f"{part}_bytes" for part in PARTS), "output_bytes", "saved_total_bytes"),
     (*LAYER, *FIGURES),
     (*MODEL, "peak", "holders", "holders_by_module", "timeline"),
+    {"fit": fit.SCHEMA, "changes": changes.SCHEMA},
 )
 """The keys that its JSON always has."""

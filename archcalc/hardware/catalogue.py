@@ -1,0 +1,98 @@
+"""The devices of devices.toml, and the one that a name means."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from archcalc.errors import UnknownDevice
+from archcalc.hardware.hardware import Hardware, Overhead
+from archcalc.text.spelling import normal
+from archcalc.text.units import parse_size
+
+FILE = Path(__file__).with_name("devices.toml")
+TERA, GIGA = 10**12, 10**9
+MENTIONED = 8
+"""The most devices that an error names."""
+
+
+@cache
+def _file() -> Mapping[str, Any]:
+    return tomllib.loads(FILE.read_text(encoding="utf-8"))
+
+
+@cache
+def devices() -> tuple[Hardware, ...]:
+    """Every device, in the order of the file."""
+    return tuple(_hardware(entry) for entry in _file()["device"])
+
+
+def _hardware(entry: Mapping[str, Any]) -> Hardware:
+    bandwidth, memory = entry.get("bandwidth_gb_s"), entry.get("memory")
+    return Hardware(
+        name=entry["name"],
+        aliases=tuple(entry["aliases"]),
+        kind=entry["kind"],
+        kernels=entry.get("kernels", ""),
+        peaks={dtype: peak * TERA for dtype, peak in entry["peaks_tflops"].items()},
+        bandwidth=None if bandwidth is None else bandwidth * GIGA,
+        capacity=None if memory is None else parse_size(memory),
+        sold_as=entry.get("sold_as", ""),
+        reported=entry.get("reported", False),
+        recalled=tuple(entry.get("recalled", ())),
+        source=entry["source"],
+    )
+
+
+def overhead(hardware: Hardware) -> Overhead | None:
+    """What a process on the device cannot give to tensors; None where that is not known."""
+    entry = _file()["reserve"].get(hardware.kernels)
+    return entry and Overhead(parse_size(entry["context"]), entry["fragmentation"], entry["source"])
+
+
+def device(name: str) -> Hardware:
+    """The device of a name or alias, however it is spelled; UnknownDevice lists those that another name could mean.
+
+    >>> device("RTX 4090").name, device("a100_80g").name
+    ('NVIDIA RTX 4090', 'NVIDIA A100 SXM 80GB')
+    """
+    wanted, by_name = _normal(name), _by_name()
+    if wanted in by_name:
+        return by_name[wanted]
+    could = {found.name: found for known, found in by_name.items() if wanted and wanted in known}
+    near = could or {found.name: found for found in (by_name[word] for word in _close(wanted, list(by_name)))}
+    raise UnknownDevice(name, [found.aliases[0] for found in near.values()][:MENTIONED], len(could))
+
+
+def matching(glob: str) -> list[Hardware]:
+    """The devices whose name, alias or kind matches the pattern; else those whose name has it as a part."""
+    wanted = _normal(glob)
+    exact = [found for found in devices() if any(fnmatchcase(_normal(word), wanted) for word in _words(found))]
+    return exact or [found for found in devices() if wanted and any(wanted in _normal(word) for word in _words(found))]
+
+
+def _words(hardware: Hardware) -> tuple[str, ...]:
+    return (*_names(hardware), hardware.kind)
+
+
+def _names(hardware: Hardware) -> tuple[str, ...]:
+    """What a device is called: its aliases, its name, and its name without the vendor."""
+    return (*hardware.aliases, hardware.name, hardware.name.partition(" ")[2])
+
+
+@cache
+def _by_name() -> Mapping[str, Hardware]:
+    return {_normal(word): found for found in devices() for word in _names(found)}
+
+
+def _close(wanted: str, known: list[str]) -> list[str]:
+    return get_close_matches(wanted, known, MENTIONED, 0.7)
+
+
+def _normal(name: str) -> str:
+    return normal("".join(name.split()))
