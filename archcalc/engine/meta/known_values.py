@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archcalc.engine.meta.call_arguments import demand_dense, tensors_by_use, tensors_in, writes
+from archcalc.engine.meta.call_arguments import demand_dense, op_of, tensors_by_use, tensors_in
 from archcalc.engine.meta.own_draws import SEED, drawn
-from archcalc.engine.torch_private import op_name, storage_key, version, with_tensors_changed
+from archcalc.engine.torch_private import storage_key, version, with_tensors_changed
 from archcalc.engine.watch import Watch, unwatched
 from archcalc.errors import DataLimit
 
@@ -105,7 +105,7 @@ class KnownValues:
         Tensors come back without data, their values known.
         """
         deciding = tensors
-        if op_name(func) in BY_PLACES:  # the shape is in the places alone
+        if op_of(func).name in BY_PLACES:  # the shape is in the places alone
             deciding = list(tensors_in(args[1:]))
         if any(map(self._unknown, deciding)):
             return NotImplemented
@@ -133,14 +133,14 @@ class KnownValues:
         self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], tensors: Sequence[Tensor], out: Any
     ) -> None:
         """Note the values of an op's outputs where all of its inputs' are known; forget what it overwrites."""
-        name = op_name(func)
+        op = op_of(func)
+        name, draws = op.name, op.draws
         several = out if isinstance(out, list | tuple) else (out,)
         results = [output for output in several if isinstance(output, Tensor)]
-        draws = torch.Tag.nondeterministic_seeded in func.tags
         if results and not any(result.is_meta for result in results):
             self._follow_real(tensors, results, draws)
             return
-        if results and not writes(func) and all(self.of(result) is not None for result in results):
+        if results and not op.mutable and all(self.of(result) is not None for result in results):
             return  # `answer` made it
         if name not in FILLED and any(map(self._unknown, tensors)):
             self._forget(func, args, kwargs)

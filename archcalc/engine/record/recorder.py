@@ -15,15 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from archcalc.engine.devices.kernel_selection import KernelSelection
-from archcalc.engine.meta import contraction_rules  # noqa: F401, enters its rules
+from archcalc.engine.meta import contraction_rules, training_rules  # noqa: F401, enter their rules
 from archcalc.engine.meta.argument_checks import refuse
 from archcalc.engine.meta.call_arguments import (
-    arguments,
+    NO_TENSORS,
+    Op,
     asks_for_values,
     demand_dense,
-    signature,
+    op_of,
     tensors_by_use,
     tensors_in,
+    tensors_of,
 )
 from archcalc.engine.meta.empty_modules import emptied
 from archcalc.engine.meta.index_checks import refuse_out_of_bounds
@@ -37,7 +39,6 @@ from archcalc.engine.record.module_paths import Paths
 from archcalc.engine.record.packing import lengths_for
 from archcalc.engine.torch_private import (
     DispatchMode,
-    op_name,
     storage_key,
     with_tensors_changed,
 )
@@ -89,23 +90,28 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         if self._unseen or func.namespace == "profiler":  # the latter are marks that optimizers leave for a profiler
             return func(*args, **kwargs)
-        tensors = list(tensors_in((args, kwargs)))
+        op = op_of(func)
+        tensors = tensors_of((*args, *kwargs.values()) if kwargs else args)
         demand_dense(tensors, "an argument of", func)
         empty = any(t.is_meta or storage_key(t) in self._overwritten for t in tensors)
-        if op_name(func) in PACKING:
+        if op.name in PACKING:
             args = self._with_lengths(args)
         elif empty and not all(t.is_meta for t in tensors):
             self._note_overwritten(func, args, kwargs)
             args, kwargs = with_tensors_changed((args, kwargs), self._empty)
-            tensors = list(tensors_in((args, kwargs)))
+            tensors = tensors_of((*args, *kwargs.values()))
         refuse(func, args, kwargs)
         refuse_overlap(func, args, kwargs)
         refuse_out_of_bounds(func, args, self.known.of)
-        inputs, attributes = self._entered(func, args, kwargs)
+        inputs, attributes = self._entered(op, args, kwargs)
         out = self.kernels.result(func, args, kwargs, self._result(func, args, kwargs, tensors, empty))
-        demand_dense(tensors_in(out), "the result of", func)
+        results = [out] if isinstance(out, Tensor) else tensors_of((out,))
+        demand_dense(results, "the result of", func)
         self.known.follow(func, args, kwargs, tensors, out)
-        self._record(func, args, kwargs, tensors, inputs, attributes, out)
+        outputs = tuple([self.entries.tensor(t, "activation", len(self.calls)) for t in results])
+        self._note_workspace(func)
+        scratch = self.kernels.scratch(func, args, kwargs, out)
+        self.calls.append(Call(op.label, self.caller(tensors), self.phase, inputs, outputs, attributes, scratch))
         return out
 
     def _result(
@@ -130,13 +136,13 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
                 raise
             out = self.known.answer(func, args, kwargs, tensors)
             return learned(func, args, kwargs, tensors) if out is NotImplemented else out
-        if op_name(func) not in COMPILED:
+        if op_of(func).name not in COMPILED:
             gc.collect(0)
         return out
 
     def assumed(self, func: Any) -> Any:
         """The result of an op that needs values, if one may be assumed; NeedsValues otherwise."""
-        raise NeedsValues(signature(func)[0])
+        raise NeedsValues(op_of(func).label)
 
     def _with_lengths(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """The arguments of a packing with lengths that have values: known ones, those of the setup, or full length."""
@@ -187,35 +193,29 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         return second
 
     def _entered(
-        self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self, op: Op, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> tuple[dict[str, int | tuple[int, ...]], dict[str, Value]]:
         """An op's arguments as they are before it runs: the ids of tensors, and the values of all others."""
         inputs: dict[str, int | tuple[int, ...]] = {}
         attributes: dict[str, Value] = {}
-        for name, value in arguments(func, args, kwargs):
+        given, tensor = len(args), self.entries.tensor
+        for position, argument in enumerate(op.arguments):
+            name = argument.name
+            if position < given:
+                value = args[position]
+            elif name in kwargs:
+                value = kwargs[name]
+            else:
+                if argument.has_default:
+                    attributes[name] = argument.plain_default
+                continue
             if isinstance(value, Tensor):
-                inputs[name] = self.tensor(value, "constant")
-            elif isinstance(value, list | tuple) and any(isinstance(v, Tensor) for v in value):
-                inputs[name] = tuple(self.tensor(v, "constant") for v in value if isinstance(v, Tensor))
+                inputs[name] = tensor(value, "constant")
+            elif type(value) not in NO_TENSORS and isinstance(value, list | tuple) and tensors_of(value):
+                inputs[name] = tuple([tensor(v, "constant") for v in value if isinstance(v, Tensor)])
             else:
                 attributes[name] = plain(value)
         return inputs, attributes
-
-    def _record(
-        self,
-        func: Any,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        tensors: Sequence[Tensor],
-        inputs: Mapping[str, int | tuple[int, ...]],
-        attributes: Mapping[str, Value],
-        out: Any,
-    ) -> None:
-        outputs = tuple(self.tensor(t, "activation", born=len(self.calls)) for t in tensors_in(out))
-        self._note_workspace(func)
-        module_call = self.caller(tensors)
-        scratch = self.kernels.scratch(func, args, kwargs, out)
-        self.calls.append(Call(signature(func)[0], module_call, self.phase, inputs, outputs, attributes, scratch))
 
     def _note_workspace(self, func: Any) -> None:
         """Record the workspace that a library allocates at its first call in a thread; backward has its own thread."""

@@ -6,6 +6,7 @@ records it.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from archcalc.engine.devices.kernel_selection import KernelSelection
 from archcalc.engine.load.inputs import Inputs
-from archcalc.engine.meta.call_arguments import tensors_in
+from archcalc.engine.meta.call_arguments import op_of, tensors_in
 from archcalc.engine.meta.known_values import KnownValues
 from archcalc.engine.record.entries import OPEN
 from archcalc.engine.record.recorder import Recorder
@@ -23,7 +24,6 @@ from archcalc.engine.record.training_loop import OPTIMIZERS, PHASES, Loss, steps
 from archcalc.engine.setup import Training
 from archcalc.engine.torch_private import (
     node_number,
-    op_name,
     own_parameters,
     running_node,
     sequence_number,
@@ -42,7 +42,8 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
         self.kept: set[int] = set()
         self.roles: dict[int, str] = {}
         self.marks: list[tuple[str, int]] = []
-        self._sequence: list[tuple[int, int]] = []
+        self._sequence: list[int] = []
+        self._sequence_calls: list[int] = []
         self._owner: dict[int, int] = {}
 
     def mark(self, phase: str) -> None:
@@ -50,6 +51,7 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
         if phase == "forward":
             self.paths.restart()
             self._sequence.clear()
+            self._sequence_calls.clear()
         self.marks.append((phase, len(self.calls)))
         self.phase = phase
 
@@ -81,7 +83,8 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
 
     def _note_sequence(self) -> None:
         if self.stack and self.phase == "forward":
-            self._sequence.append((sequence_number(), self.stack[-1]))
+            self._sequence.append(sequence_number())
+            self._sequence_calls.append(self.stack[-1])
 
     def caller(self, tensors: Sequence[Tensor]) -> int:
         """The module call that runs; in backward the one whose node runs, in the optimizer the parameter's owner."""
@@ -96,7 +99,7 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
 
     def assumed(self, func: Any) -> Any:
         """1.0 for numbers that an optimizer reads, such as norms: they change no shape."""
-        if self.phase == "optimizer" and op_name(func) == "_local_scalar_dense":
+        if self.phase == "optimizer" and op_of(func).name == "_local_scalar_dense":
             return 1.0
         return super().assumed(func)
 
@@ -106,12 +109,8 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
         variable = getattr(node, "variable", None)
         if variable is not None:  # it adds up a parameter's gradient
             return self._owner.get(storage_key(variable), 0)
-        number, latest = node_number(node), 0
-        for first, call in self._sequence:
-            if first > number:
-                break
-            latest = call
-        return latest
+        before = bisect_right(self._sequence, node_number(node))  # the numbers grow as forward goes on
+        return self._sequence_calls[before - 1] if before else 0
 
     def own(self, parameters: Sequence[tuple[Tensor, int]]) -> None:
         """Assign parameters to module calls."""
