@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archcalc.engine.meta.call_arguments import demand_dense, op_of, tensors_by_use, tensors_in
+from archcalc.engine.meta.call_arguments import Op, demand_dense, op_of, tensors_by_use, tensors_in
 from archcalc.engine.meta.own_draws import SEED, drawn
+from archcalc.engine.meta.uniform_values import SCALED, Uniform, filled, scaled
 from archcalc.engine.torch_private import storage_key, version, with_tensors_changed
 from archcalc.engine.watch import Watch, unwatched
 from archcalc.errors import DataLimit
@@ -54,12 +55,17 @@ class NeedsValues(Exception):
     """An op needs values of a tensor that has none; its argument is the op's name."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Values:
     """The values of a tensor without data, and what they come from where that is not the program alone."""
 
-    tensor: Tensor
+    held: Tensor | Uniform
     origins: frozenset[str] = frozenset()
+
+    @property
+    def tensor(self) -> Tensor:
+        """The values; uniform ones are made here."""
+        return self.held.tensor if isinstance(self.held, Uniform) else self.held
 
 
 class KnownValues:
@@ -84,8 +90,12 @@ class KnownValues:
         known = self._known.get(id(tensor))
         return known[1].tensor if known is not None and known[0]() is tensor else None
 
+    def _knows(self, tensor: Tensor) -> bool:
+        known = self._known.get(id(tensor))
+        return known is not None and known[0]() is tensor
+
     def _unknown(self, tensor: Tensor) -> bool:
-        return tensor.is_meta and self.of(tensor) is None
+        return tensor.is_meta and not self._knows(tensor)
 
     def _origins(self, tensors: Iterable[Tensor]) -> frozenset[str]:
         """What the values of some tensors come from, tensors without data and real ones."""
@@ -140,7 +150,7 @@ class KnownValues:
         if results and not any(result.is_meta for result in results):
             self._follow_real(tensors, results, draws)
             return
-        if results and not op.mutable and all(self.of(result) is not None for result in results):
+        if results and not op.mutable and all(map(self._knows, results)):
             return  # `answer` made it
         if name not in FILLED and any(map(self._unknown, tensors)):
             self._forget(func, args, kwargs)
@@ -148,6 +158,10 @@ class KnownValues:
         if not results or not self._followed(name, draws, results):
             return
         origins = self._origins(tensors) | ({DRAW} if draws and not self.data else set())
+        uniform = None if self.data else self._uniform(op, args, kwargs, results[0])
+        if uniform is not None:
+            self.note(results[0], uniform, origins)
+            return
         computed = self._computed(func, args, kwargs, name)
         if computed is None:
             self._forget(func, args, kwargs)
@@ -155,6 +169,13 @@ class KnownValues:
         values = computed if isinstance(computed, list | tuple) else (computed,)
         for result, value in zip(results, [v for v in values if isinstance(v, Tensor)], strict=False):
             self.note(result, value, origins)
+
+    def _uniform(self, op: Op, args: Sequence[Any], kwargs: Mapping[str, Any], result: Tensor) -> Uniform | None:
+        """The result of an op that fills a large tensor with one number, or scales such a one; None for others."""
+        if op.name in SCALED and isinstance(args[0], Tensor) and self._knows(args[0]):
+            before = self._known[id(args[0])][1].held
+            return scaled(op, before, args, kwargs) if isinstance(before, Uniform) else None
+        return filled(op, args, kwargs, result)
 
     def _followed(self, name: str, draws: bool, results: Sequence[Tensor]) -> bool:
         """Whether an op on known values is computed: without data it must be small, and its result defined."""
@@ -208,21 +229,24 @@ class KnownValues:
         self.note(hidden, value, origins)
         return hidden
 
-    def note(self, tensor: Tensor, value: Tensor, origins: Iterable[str] = ()) -> None:
+    def note(self, tensor: Tensor, value: Tensor | Uniform, origins: Iterable[str] = ()) -> None:
         """Keep the values of a tensor without data."""
         key, storage = id(tensor), storage_key(tensor)
-        if self.of(tensor) is not None:  # it was written in place
+        if self._knows(tensor):  # it was written in place
             reference, before = self._known[key]
             self._known[key] = reference, Values(value, before.origins.union(origins))
             return
 
         def gone(_: Any) -> None:
             self._known.pop(key, None)
-            self._sharing.get(storage, set()).discard(key)
+            sharing = self._sharing.get(storage, set())
+            sharing.discard(key)
+            if not sharing:
+                self._sharing.pop(storage, None)
 
         self._known[key] = weakref.ref(tensor, gone), Values(value, frozenset(origins))
         self._sharing.setdefault(storage, set()).add(key)
-        if self.data:
+        if self.data and isinstance(value, Tensor):
             self._hold(value)
 
     def _hold(self, value: Tensor) -> None:
