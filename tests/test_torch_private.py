@@ -48,6 +48,38 @@ sys.exit('torch._dynamo' in sys.modules)
     assert run_fresh(code=code).code == 0
 
 
+OPTIMIZERS = ("SGD", "Adam", "AdamW", "Adafactor")
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers(name: str) -> None:
+    """Without the marks for torch.compile an optimizer does the same to the last bit."""
+    kind = getattr(torch.optim, name)
+    updated = []
+    for made in (kind, private.without_dynamo(kind)):
+        torch.manual_seed(0)
+        parameters = [nn.Parameter(torch.randn(4, 3)), nn.Parameter(torch.randn(5))]
+        optimizer = made(parameters, lr=0.1)
+        for _ in range(3):
+            optimizer.zero_grad()
+            torch.stack([(p**2).sum() for p in parameters]).sum().backward()
+            optimizer.step()
+        assert all(p.grad is not None and not p.grad.requires_grad for p in parameters)
+        updated.append(parameters)
+    assert all(torch.equal(one, other) for one, other in zip(*updated, strict=True))
+
+
+def test_a_training_step_does_not_import_dynamo() -> None:
+    """Nor sympy, on a network of convolutions: together they take more than a second."""
+    code = """
+import sys, archcalc
+archcalc.trace('densenet-bc-cifar', train=True)
+archcalc.trace('densenet-bc-cifar', train=archcalc.Training('adafactor'))
+sys.exit(bool({'torch._dynamo', 'sympy'} & set(sys.modules)))
+"""
+    assert run_fresh(code=code).code == 0
+
+
 def test_tree_map() -> None:
     nested = [torch.ones(2), (torch.ones(3), 5), {"a": torch.ones(1), "b": "text"}]
     changed = private.with_tensors_changed(nested, lambda tensor: tensor.shape[0])

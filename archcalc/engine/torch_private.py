@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from inspect import unwrap
 from typing import Any
 
 import torch
 from torch import Tensor, autograd, nn
 from torch._C import _functorch as functorch
+from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
@@ -29,6 +31,7 @@ HERE = "test_torch_private.py::"
 PARTS = (
     Part("torch.utils._python_dispatch.TorchDispatchMode", "sees every op below autograd", f"{HERE}test_dispatch_mode"),
     Part("TorchDispatchMode._should_skip_dynamo", "keeps torch._dynamo from being imported", f"{HERE}test_no_dynamo"),
+    Part("torch.optim.Optimizer.step.__wrapped__", "updates without torch._dynamo", f"{HERE}test_optimizers"),
     Part("torch.utils._pytree.tree_map_only", "changes the tensors in nested arguments", f"{HERE}test_tree_map"),
     Part("torch.UntypedStorage._cdata", "the identity of a storage", f"{HERE}test_storage_key"),
     Part("torch.Tensor._version", "whether a tensor was written to since autograd kept it", f"{HERE}test_version"),
@@ -54,6 +57,16 @@ class DispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False
+
+
+def without_dynamo(kind: type[Optimizer]) -> Any:
+    """The same optimizer without the marks for torch.compile, which import torch._dynamo, in a second."""
+    words = {
+        "add_param_group": unwrap(kind.add_param_group),
+        "zero_grad": unwrap(kind.zero_grad),
+        "step": torch.no_grad()(unwrap(kind.step)),
+    }
+    return type(kind.__name__, (kind,), words)
 
 
 def with_tensors_changed(value: Any, change: Callable[[Tensor], Any]) -> Any:

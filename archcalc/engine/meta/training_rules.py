@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from archcalc.engine.meta.contraction_rules import convolution
-from archcalc.engine.meta.shape_rules import avg_pool2d, max_pool2d, new, plain, rule
+from archcalc.engine.meta.shape_rules import avg_pool2d, max_pool2d, new, plain, reduction, repeated, rule
 
 aten = torch.ops.aten
 SINGLE = (torch.float32, torch.float64)
@@ -44,13 +44,29 @@ def add_product_in_place(x: Tensor, a: Tensor, b: Tensor, *, value: Any = 1) -> 
     return x if _alike(x, a, b) and isinstance(value, int | float) else NotImplemented
 
 
-@rule(aten.sign_.default)
-def sign_in_place(x: Tensor) -> Any:
+@rule(
+    aten.sign_.default, aten.rsqrt_.default, aten.clamp_.default, aten.pow_.Scalar, aten.div_.Scalar, aten.mul_.Scalar,
+    aten.bernoulli_.float,
+)  # fmt: skip
+def update_in_place(x: Tensor, *numbers: Any, generator: Any = None) -> Any:
     """The same tensor."""
-    return x if _alike(x) else NotImplemented
+    fits = all(value is None or isinstance(value, int | float) for value in numbers)
+    return x if _alike(x) and fits and any(value is not None for value in numbers or (0,)) else NotImplemented
 
 
-@rule(aten.zeros_like.default, aten.ones_like.default)
+@rule(aten.linalg_vector_norm.default)
+def vector_norm(
+    x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
+) -> Any:
+    """The reduced dimensions become 1 or go; without any named, all go."""
+    if dtype is not None or not isinstance(ord, int | float) or not ord > 0 or not x.is_floating_point():
+        return NotImplemented
+    if dim is None and not keepdim:
+        return new(x, ()) if x.is_meta else NotImplemented
+    return reduction(x, dim, keepdim) if dim else NotImplemented
+
+
+@rule(aten.zeros_like.default, aten.ones_like.default, aten.empty_like.default)
 def filled(
     x: Tensor,
     *,
@@ -80,7 +96,7 @@ def reduced_to_a_number(x: Tensor, *, dtype: torch.dtype | None = None) -> Any:
 @rule(aten.div.Scalar)
 def divided_by_a_number(x: Tensor, number: Any) -> Any:
     """The same shape."""
-    simple = x.is_floating_point() and plain(x) and isinstance(number, int | float)
+    simple = x.is_floating_point() and (plain(x) or repeated(x)) and isinstance(number, int | float)
     return new(x, x.shape) if simple else NotImplemented
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from archcalc.engine.devices.kernel_selection import KernelSelection
-from archcalc.engine.meta import contraction_rules, training_rules  # noqa: F401, enter their rules
+from archcalc.engine.meta import contraction_rules, mask_rules, training_rules  # noqa: F401, enter their rules
 from archcalc.engine.meta.argument_checks import refuse
 from archcalc.engine.meta.call_arguments import (
     NO_TENSORS,
