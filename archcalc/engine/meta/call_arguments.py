@@ -112,17 +112,16 @@ def tensors_of(values: Iterable[Any]) -> list[Tensor]:
     return found
 
 
-def asks_for_values(func: Any, args: Sequence[Any]) -> bool:
+def asks_for_values(op: Op, args: Sequence[Any]) -> bool:
     """Whether an op's result, or its shape, is in the values of its inputs; an index by numbers has a shape without."""
-    op = op_of(func)
     if op.by_values and op.name in ("index", "_unsafe_index"):
         return any(t.dtype in (torch.bool, torch.uint8) for t in tensors_in(args[1:]))
     return op.by_values
 
 
-def tensors_by_use(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Tensor], list[Tensor]]:
+def tensors_by_use(op: Op, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Tensor], list[Tensor]]:
     """The tensors that an op writes, and those that it only reads; both empty if it writes none."""
-    op, given = op_of(func), len(args)
+    given = len(args)
     written: list[Tensor] = []
     read: list[Tensor] = []
     for position, argument in enumerate(op.arguments if op.mutable else ()):

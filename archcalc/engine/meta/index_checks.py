@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archcalc.engine.meta.call_arguments import op_of
+from archcalc.engine.meta.call_arguments import Op
 
 ALONG = frozenset(
     "gather scatter scatter_ scatter_add scatter_add_ scatter_reduce scatter_reduce_ index_select index_add index_add_ "
@@ -22,10 +22,9 @@ Bounds = tuple[Tensor, int, int, str]
 """An index, the least and the first too large value that it may have, and where it points."""
 
 
-def refuse_out_of_bounds(func: Any, args: Sequence[Any], values_of: Callable[[Tensor], Tensor | None]) -> None:
+def refuse_out_of_bounds(op: Op, args: Sequence[Any], values_of: Callable[[Tensor], Tensor | None]) -> None:
     """IndexError for an index whose values are known and lie outside of the tensor."""
-    name = op_of(func).name
-    for index, least, end, where in _bounds(name, args) if name in WITH_INDEX else ():
+    for index, least, end, where in _bounds(op.name, args) if op.name in WITH_INDEX else ():
         values = values_of(index) if index.is_meta else index
         if values is None or not values.numel() or values.dtype in (torch.bool, torch.uint8):
             continue

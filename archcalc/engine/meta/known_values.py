@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archcalc.engine.meta.call_arguments import Op, demand_dense, op_of, tensors_by_use, tensors_in
+from archcalc.engine.meta.call_arguments import Op, demand_dense, op_of, tensors_by_use, tensors_in, tensors_of
 from archcalc.engine.meta.own_draws import SEED, drawn
 from archcalc.engine.meta.uniform_values import SCALED, Uniform, filled, scaled
 from archcalc.engine.torch_private import storage_key, version, with_tensors_changed
@@ -140,20 +140,22 @@ class KnownValues:
         return values
 
     def follow(
-        self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], tensors: Sequence[Tensor], out: Any
+        self,
+        op: Op,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        tensors: Sequence[Tensor],
+        results: Sequence[Tensor],
     ) -> None:
         """Note the values of an op's outputs where all of its inputs' are known; forget what it overwrites."""
-        op = op_of(func)
         name, draws = op.name, op.draws
-        several = out if isinstance(out, list | tuple) else (out,)
-        results = [output for output in several if isinstance(output, Tensor)]
         if results and not any(result.is_meta for result in results):
             self._follow_real(tensors, results, draws)
             return
         if results and not op.mutable and all(map(self._knows, results)):
             return  # `answer` made it
         if name not in FILLED and any(map(self._unknown, tensors)):
-            self._forget(func, args, kwargs)
+            self._forget(op, args, kwargs)
             return
         if not results or not self._followed(name, draws, results):
             return
@@ -162,12 +164,11 @@ class KnownValues:
         if uniform is not None:
             self.note(results[0], uniform, origins)
             return
-        computed = self._computed(func, args, kwargs, name)
+        computed = self._computed(op, args, kwargs)
         if computed is None:
-            self._forget(func, args, kwargs)
+            self._forget(op, args, kwargs)
             return
-        values = computed if isinstance(computed, list | tuple) else (computed,)
-        for result, value in zip(results, [v for v in values if isinstance(v, Tensor)], strict=False):
+        for result, value in zip(results, tensors_of((computed,)), strict=False):
             self.note(result, value, origins)
 
     def _uniform(self, op: Op, args: Sequence[Any], kwargs: Mapping[str, Any], result: Tensor) -> Uniform | None:
@@ -188,22 +189,22 @@ class KnownValues:
         largest = DRAWN_LIMIT if draws else LIMIT
         return name not in UNDEFINED and not any(r.numel() > largest or not r.is_meta for r in results)
 
-    def _computed(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], name: str) -> Any:
+    def _computed(self, op: Op, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """The op on real tensors; None if it cannot be computed on a CPU, or fails where no data were asked for."""
-        hide = _empty_like if name in FILLED else self._with_values
+        hide = _empty_like if op.name in FILLED else self._with_values
         real_args, real_kwargs = with_tensors_changed((tuple(args), dict(kwargs)), hide)
         if "device" in real_kwargs:
             real_kwargs["device"] = "cpu"
         try:
-            computed = drawn(func, real_args, real_kwargs, self.generator)
+            computed = drawn(op, real_args, real_kwargs, self.generator)
         except Exception as error:
             if not self.data:  # a rule of a real kernel that the one without data does not have
                 return None
             if isinstance(error, NotImplementedError) or any(words in str(error) for words in NOT_ON_CPU):
-                self.lost[name] = None
+                self.lost[op.name] = None
                 return None
             raise
-        if name in UNDEFINED:
+        if op.name in UNDEFINED:
             computed.zero_()
         return computed
 
@@ -263,9 +264,11 @@ class KnownValues:
         self.held += size
         self._storages[key] = weakref.ref(storage, freed)
 
-    def _forget(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    def _forget(self, op: Op, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Forget the known values of what an op writes, and of all tensors that share its storage."""
-        written, _ = tensors_by_use(func, args, kwargs)
+        if not op.mutable or not self._known:
+            return
+        written, _ = tensors_by_use(op, args, kwargs)
         for tensor in written:
             for key in self._sharing.pop(storage_key(tensor), ()):
                 self._known.pop(key, None)

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from archcalc.engine.meta.call_arguments import op_of, tensors_by_use
+from archcalc.engine.meta.call_arguments import Op, tensors_by_use
 from archcalc.engine.torch_private import storage_key
 
 FILLING = frozenset("fill_ zero_ masked_fill_ index_put_ _index_put_impl_ index_fill_".split())
@@ -21,12 +21,11 @@ OF_LISTS = ("_foreach_", "_fused_")
 """Ops of optimizers on lists of parameters, which are tensors apart."""
 
 
-def refuse_overlap(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+def refuse_overlap(op: Op, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     """RuntimeError, in torch's words, if an op writes to one place twice, or reads in part what it writes."""
-    op = op_of(func)
     if not op.mutable or op.name in GEOMETRY or op.name.startswith(OF_LISTS):
         return
-    written, read = tensors_by_use(func, args, kwargs)
+    written, read = tensors_by_use(op, args, kwargs)
     for target in written:
         if not target.numel():
             continue

@@ -42,8 +42,10 @@ class Entries:
         A tensor whose own geometry was changed in place (`t_`, `resize_`, `set_`) is entered again as it is now; in
         place of the tensors that vmap and grad show to modules, the whole ones are entered.
         """
-        tensor = unwrapped(tensor)
         known = self._ids.get(id(tensor))
+        if known is None or known[0]() is not tensor:
+            tensor = unwrapped(tensor)
+            known = self._ids.get(id(tensor))
         if known is not None and known[0]() is tensor and self._as_entered(tensor, known[1]):
             return known[1]
         storage = self._storage(tensor, role, born)

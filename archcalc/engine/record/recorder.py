@@ -46,10 +46,11 @@ from archcalc.tracing import Call, ModuleCall, Step, Storage, Value, plain
 from archcalc.tracing import Tensor as TraceTensor
 
 COMPILED = frozenset(
-    "view _unsafe_view t transpose permute expand slice select split unsqueeze squeeze clone detach alias empty".split()
+    "view _unsafe_view t transpose permute expand slice select split unsqueeze squeeze clone detach alias empty "
+    "lift_fresh _local_scalar_dense".split()
 )
 """Ops whose meta kernels are compiled. Those in Python leave cycles behind, which keep their arguments alive until they
-are collected; real kernels leave none."""
+are collected; real kernels, which compute on tensors with data, leave none."""
 
 
 BY_NUMBERS = (torch.ops.aten._ctc_loss.default,)
@@ -101,13 +102,13 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
             args, kwargs = with_tensors_changed((args, kwargs), self._empty)
             tensors = tensors_of((*args, *kwargs.values()))
         refuse(func, args, kwargs)
-        refuse_overlap(func, args, kwargs)
-        refuse_out_of_bounds(func, args, self.known.of)
+        refuse_overlap(op, args, kwargs)
+        refuse_out_of_bounds(op, args, self.known.of)
         inputs, attributes = self._entered(op, args, kwargs)
-        out = self.kernels.result(func, args, kwargs, self._result(func, args, kwargs, tensors, empty))
+        out = self.kernels.result(func, args, kwargs, self._result(op, args, kwargs, tensors, empty))
         results = [out] if isinstance(out, Tensor) else tensors_of((out,))
         demand_dense(results, "the result of", func)
-        self.known.follow(func, args, kwargs, tensors, out)
+        self.known.follow(op, args, kwargs, tensors, results)
         outputs = tuple([self.entries.tensor(t, "activation", len(self.calls)) for t in results])
         self._note_workspace(func)
         scratch = self.kernels.scratch(func, args, kwargs, out)
@@ -115,28 +116,29 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         return out
 
     def _result(
-        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: Sequence[Tensor], empty: bool
+        self, op: Op, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: Sequence[Tensor], empty: bool
     ) -> Any:
         """What an op returns: by a shape rule, by torch's kernel for tensors without data, or by values known here."""
+        func = op.overload
         shape_rule = RULES.get(func)
         out = NotImplemented if shape_rule is None else shape_rule(*args, **kwargs)
         if out is not NotImplemented:
             return out
-        if empty and asks_for_values(func, args):
+        if empty and asks_for_values(op, args):
             out = self.known.answer(func, args, kwargs, tensors)
             if out is NotImplemented and func in BY_NUMBERS:
                 return learned(func, args, kwargs, tensors)
             return self.assumed(func) if out is NotImplemented else out
-        if not empty and asks_for_values(func, args):
+        if not empty and asks_for_values(op, args):
             self.known.asked(tensors)
         try:
-            out = drawn(func, args, kwargs, self.known.generator)
+            out = drawn(op, args, kwargs, self.known.generator)
         except NotImplementedError as error:
             if not empty or not has_none(error):
                 raise
             out = self.known.answer(func, args, kwargs, tensors)
             return learned(func, args, kwargs, tensors) if out is NotImplemented else out
-        if op_of(func).name not in COMPILED:
+        if op.name not in COMPILED and (empty or not tensors):
             gc.collect(0)
         return out
 
@@ -160,7 +162,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
 
     def _note_overwritten(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Note that real tensors are overwritten from tensors without data: their values are unknown from then on."""
-        written, _ = tensors_by_use(func, args, kwargs)
+        written, _ = tensors_by_use(op_of(func), args, kwargs)
         for storage in (tensor.untyped_storage() for tensor in written if not tensor.is_meta):
             self._overwritten[storage_key(storage)] = storage
 
