@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.library import Library
+from torch.overrides import TorchFunctionMode
 
 from archcalc.engine import torch_private as private
 from tests.helpers import ROOT, run_fresh
@@ -46,6 +47,24 @@ with Mode():
 sys.exit('torch._dynamo' in sys.modules)
 """
     assert run_fresh(code=code).code == 0
+
+
+def test_no_functions() -> None:
+    """A mode for functions sees the question for a shape, and does not in the block."""
+    seen: list[str] = []
+
+    class Mode(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            seen.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    x = torch.ones(2)
+    with Mode():
+        with private.without_function_modes():
+            assert x.shape == (2,)
+        assert not seen
+        assert x.shape == (2,)
+    assert len(seen) == 1
 
 
 OPTIMIZERS = ("SGD", "Adam", "AdamW", "Adafactor")

@@ -6,6 +6,7 @@ No other file of the package touches a name of torch that begins with an undersc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from inspect import unwrap
 from typing import Any
@@ -31,6 +32,9 @@ HERE = "test_torch_private.py::"
 PARTS = (
     Part("torch.utils._python_dispatch.TorchDispatchMode", "sees every op below autograd", f"{HERE}test_dispatch_mode"),
     Part("TorchDispatchMode._should_skip_dynamo", "keeps torch._dynamo from being imported", f"{HERE}test_no_dynamo"),
+    Part(
+        "torch._C.DisableTorchFunction", "reads tensors without asking modes of functions", f"{HERE}test_no_functions"
+    ),
     Part("torch.optim.Optimizer.step.__wrapped__", "updates without torch._dynamo", f"{HERE}test_optimizers"),
     Part("torch.utils._pytree.tree_map_only", "changes the tensors in nested arguments", f"{HERE}test_tree_map"),
     Part("torch.UntypedStorage._cdata", "the identity of a storage", f"{HERE}test_storage_key"),
@@ -90,6 +94,11 @@ def unwrapped(tensor: Tensor) -> Tensor:
 def version(tensor: Tensor) -> int:
     """How often a tensor was written to."""
     return tensor._version
+
+
+def without_function_modes() -> AbstractContextManager[None]:
+    """In this block modes for torch's functions are not asked: each question for a shape would pass through them."""
+    return torch._C.DisableTorchFunction()
 
 
 def sequence_number() -> int:

@@ -41,6 +41,7 @@ from archcalc.engine.torch_private import (
     DispatchMode,
     storage_key,
     with_tensors_changed,
+    without_function_modes,
 )
 from archcalc.tracing import Call, ModuleCall, Step, Storage, Value, plain
 from archcalc.tracing import Tensor as TraceTensor
@@ -270,7 +271,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         self.own_autocast |= torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
         index = self.paths.index(module, self.stack[-1] if self.stack else None)
         parent = self.stack[-1] if self.stack else None
-        inputs = tuple(self.tensor(t, "constant") for t in tensors_in((args, kwargs)))
+        inputs = self._seen((args, kwargs))
         self.stack.append(len(self.module_calls))
         self.paths.entered(index)
         self.module_calls.append(ModuleCall(index, parent, inputs, (), len(self.calls), OPEN))
@@ -284,10 +285,15 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
             self.failed = (id(error), self.here())  # not the error itself, whose frames would keep tensors alive
         number = self.stack.pop()
         call = self.module_calls[number]
-        outputs = tuple(self.tensor(t, "constant") for t in tensors_in(out))
+        outputs = self._seen(out)
         self.module_calls[number] = ModuleCall(
             call.module, call.parent, call.inputs, outputs, call.first, len(self.calls)
         )
+
+    def _seen(self, values: Any) -> tuple[int, ...]:
+        """The ids of the tensors that a module gets or returns."""
+        with without_function_modes():
+            return tuple([self.entries.tensor(t, "constant") for t in tensors_in(values)])
 
     def here(self) -> str:
         """Path of the module that is running."""

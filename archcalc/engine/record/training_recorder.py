@@ -29,6 +29,7 @@ from archcalc.engine.torch_private import (
     sequence_number,
     storage_key,
     version,
+    without_function_modes,
 )
 from archcalc.errors import BadInput
 from archcalc.tracing import Step
@@ -60,9 +61,10 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
 
         What an op made is kept as a tensor of its own: a result that keeps itself would never be freed.
         """
-        number = self.tensor(tensor, "constant")
-        self.kept.add(self.tensors[number].storage)
-        return tensor if tensor.is_leaf else self.same(tensor, number), version(tensor)
+        with without_function_modes():
+            number = self.tensor(tensor, "constant")
+            self.kept.add(self.tensors[number].storage)
+            return tensor if tensor.is_leaf else self.same(tensor, number), version(tensor)
 
     def unpack(self, kept: tuple[Tensor, int]) -> Tensor:
         """Give autograd a kept tensor; RuntimeError if it was overwritten: autograd does not check that under hooks."""
