@@ -81,7 +81,7 @@ def with_tensors_changed(value: Any, change: Callable[[Tensor], Any]) -> Any:
 def storage_key(of: Tensor | torch.UntypedStorage) -> int:
     """The identity of a storage; two tensors that share their elements have one."""
     storage = of.untyped_storage() if isinstance(of, Tensor) else of
-    return int(storage._cdata)
+    return storage._cdata  # type: ignore[no-any-return]
 
 
 def unwrapped(tensor: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ class Op:
 
     `name` is without library ("add_"), `label` as a trace has it ("aten.add_.Tensor", "aten.mm" for a default
     overload). `mutable` says that it writes an argument, `by_values` that its result is in the values of its inputs,
-    `draws` that it draws at random.
+    `draws` that it draws at random, `marks` that it is a mark for a profiler, as optimizers leave them.
     """
 
     overload: Any
@@ -55,6 +55,7 @@ class Op:
     mutable: bool
     by_values: bool
     draws: bool
+    marks: bool
 
 
 _OPS: dict[int, Op] = {}
@@ -81,7 +82,8 @@ def _learned(func: Any) -> Op:
         for a in own.arguments
     )
     label, draws = str(func).removesuffix(".default"), torch.Tag.nondeterministic_seeded in tags
-    return Op(func, op_name(func), label, arguments, bool(own.is_mutable), not VALUES.isdisjoint(tags), draws)
+    by_values, marks = not VALUES.isdisjoint(tags), func.namespace == "profiler"
+    return Op(func, op_name(func), label, arguments, bool(own.is_mutable), by_values, draws, marks)
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:

@@ -97,6 +97,15 @@ class KnownValues:
     def _unknown(self, tensor: Tensor) -> bool:
         return tensor.is_meta and not self._knows(tensor)
 
+    def _any_unknown(self, tensors: Iterable[Tensor]) -> bool:
+        known = self._known
+        for tensor in tensors:
+            if tensor.is_meta:
+                values = known.get(id(tensor))
+                if values is None or values[0]() is not tensor:
+                    return True
+        return False
+
     def _origins(self, tensors: Iterable[Tensor]) -> frozenset[str]:
         """What the values of some tensors come from, tensors without data and real ones."""
         found: frozenset[str] = frozenset()
@@ -117,10 +126,10 @@ class KnownValues:
         deciding = tensors
         if op_of(func).name in BY_PLACES:  # the shape is in the places alone
             deciding = list(tensors_in(args[1:]))
-        if any(map(self._unknown, deciding)):
+        if self._any_unknown(deciding):
             return NotImplemented
         self.asked(deciding)
-        if any(map(self._unknown, tensors)):
+        if self._any_unknown(tensors):
             real_args, real_kwargs = with_tensors_changed((args, dict(kwargs)), self._with_values_or_zeros)
             return with_tensors_changed(func(*real_args, **real_kwargs), _hide)
         real_args, real_kwargs = with_tensors_changed((args, dict(kwargs)), self._with_values)
@@ -154,7 +163,7 @@ class KnownValues:
             return
         if results and not op.mutable and all(map(self._knows, results)):
             return  # `answer` made it
-        if name not in FILLED and any(map(self._unknown, tensors)):
+        if name not in FILLED and self._any_unknown(tensors):
             self._forget(op, args, kwargs)
             return
         if not results or not self._followed(name, draws, results):

@@ -16,6 +16,7 @@ from torch import Tensor
 
 Rule = Callable[..., Any]
 RULES: dict[Any, Rule] = {}
+BY_ID: dict[int, Rule] = {}  # by the id of the op: to hash an op takes as long as a rule
 aten = torch.ops.aten
 
 
@@ -26,7 +27,7 @@ def rule(*ops: Any) -> Callable[[Rule], Rule]:
         for op in ops:
             if op in RULES:
                 raise ValueError(f"{op} has a rule already")
-            RULES[op] = function
+            RULES[op] = BY_ID[id(op)] = function
         return function
 
     return register

@@ -144,8 +144,8 @@ def batch_norm_backward(
         return NotImplemented
     if any(t is not None and (tuple(t.shape) != (channels,) or t.dtype != x.dtype) for t in of_channels):
         return NotImplemented
-    if weight is None or save_mean is None or save_invstd is None:
-        return NotImplemented
+    if weight is None or save_mean is None or save_invstd is None or not output_mask[0]:
+        return NotImplemented  # torch's kernel without data makes the first gradient, whether it is wanted or not
     shapes = (x.shape, (channels,), (channels,))
     return _wanted(x, shapes, output_mask)
 

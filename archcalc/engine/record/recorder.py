@@ -32,7 +32,7 @@ from archcalc.engine.meta.index_checks import refuse_out_of_bounds
 from archcalc.engine.meta.known_values import LIMIT, KnownValues, NeedsValues
 from archcalc.engine.meta.overlap_checks import refuse_overlap
 from archcalc.engine.meta.own_draws import drawn
-from archcalc.engine.meta.shape_rules import RULES
+from archcalc.engine.meta.shape_rules import BY_ID
 from archcalc.engine.meta.unknown_kernels import has_none, learned
 from archcalc.engine.record.entries import OPEN, Entries
 from archcalc.engine.record.module_paths import Paths
@@ -90,9 +90,9 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if self._unseen or func.namespace == "profiler":  # the latter are marks that optimizers leave for a profiler
-            return func(*args, **kwargs)
         op = op_of(func)
+        if self._unseen or op.marks:
+            return func(*args, **kwargs)
         tensors = tensors_of((*args, *kwargs.values()) if kwargs else args)
         demand_dense(tensors, "an argument of", func)
         empty = any(t.is_meta or storage_key(t) in self._overwritten for t in tensors)
@@ -121,7 +121,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         """What an op returns: by a shape rule, by torch's kernel for tensors without data, or by values known here."""
         func = op.overload
-        shape_rule = RULES.get(func)
+        shape_rule = BY_ID.get(id(func))
         out = NotImplemented if shape_rule is None else shape_rule(*args, **kwargs)
         if out is not NotImplemented:
             return out

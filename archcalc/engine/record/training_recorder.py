@@ -95,8 +95,10 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
         if self.phase == "backward":
             return self._of_node(running_node())
         if self.phase == "optimizer":
-            owners = (self._owner.get(storage_key(t)) for t in tensors)
-            return next((owner for owner in owners if owner is not None), 0)
+            for tensor in tensors:
+                owner = self._owner.get(storage_key(tensor))
+                if owner is not None:
+                    return owner
         return 0
 
     def assumed(self, func: Any) -> Any:
