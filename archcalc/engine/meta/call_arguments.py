@@ -56,6 +56,16 @@ class Op:
     by_values: bool
     draws: bool
     marks: bool
+    names: tuple[str, ...]
+
+    def given(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+        """Every argument of a call by its name, those left out by their default, as trace data."""
+        pairs: Iterable[tuple[str, Any]] = zip(self.names, args, strict=False)
+        if len(args) == len(self.names):
+            return pairs
+        others = self.arguments[len(args) :]
+        named = [(a.name, kwargs.get(a.name, a.plain_default)) for a in others if a.has_default or a.name in kwargs]
+        return [*pairs, *named]
 
 
 _OPS: dict[int, Op] = {}
@@ -83,7 +93,17 @@ def _learned(func: Any) -> Op:
     )
     label, draws = str(func).removesuffix(".default"), torch.Tag.nondeterministic_seeded in tags
     by_values, marks = not VALUES.isdisjoint(tags), func.namespace == "profiler"
-    return Op(func, op_name(func), label, arguments, bool(own.is_mutable), by_values, draws, marks)
+    return Op(
+        func,
+        op_name(func),
+        label,
+        arguments,
+        bool(own.is_mutable),
+        by_values,
+        draws,
+        marks,
+        tuple(a.name for a in arguments),
+    )
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:

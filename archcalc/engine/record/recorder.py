@@ -18,7 +18,6 @@ from archcalc.engine.devices.kernel_selection import KernelSelection
 from archcalc.engine.meta import contraction_rules, mask_rules, training_rules  # noqa: F401, enter their rules
 from archcalc.engine.meta.argument_checks import refuse
 from archcalc.engine.meta.call_arguments import (
-    NO_TENSORS,
     Op,
     asks_for_values,
     demand_dense,
@@ -54,6 +53,8 @@ COMPILED = frozenset(
 are collected; real kernels, which compute on tensors with data, leave none."""
 
 
+AS_IT_IS = frozenset((int, bool, str, type(None)))
+"""Types of arguments that are trace data as they are."""
 BY_NUMBERS = (torch.ops.aten._ctc_loss.default,)
 """Ops that torch says ask for values, and whose shapes are in the numbers that they get beside their tensors."""
 PACKING = ("_pack_padded_sequence",)
@@ -201,20 +202,13 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         """An op's arguments as they are before it runs: the ids of tensors, and the values of all others."""
         inputs: dict[str, int | tuple[int, ...]] = {}
         attributes: dict[str, Value] = {}
-        given, tensor = len(args), self.entries.tensor
-        for position, argument in enumerate(op.arguments):
-            name = argument.name
-            if position < given:
-                value = args[position]
-            elif name in kwargs:
-                value = kwargs[name]
-            else:
-                if argument.has_default:
-                    attributes[name] = argument.plain_default
-                continue
+        tensor = self.entries.tensor
+        for name, value in op.given(args, kwargs):
             if isinstance(value, Tensor):
                 inputs[name] = tensor(value, "constant")
-            elif type(value) not in NO_TENSORS and isinstance(value, list | tuple) and tensors_of(value):
+            elif type(value) in AS_IT_IS:
+                attributes[name] = value
+            elif isinstance(value, list | tuple) and tensors_of(value):
                 inputs[name] = tuple([tensor(v, "constant") for v in value if isinstance(v, Tensor)])
             else:
                 attributes[name] = plain(value)
