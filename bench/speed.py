@@ -29,13 +29,16 @@ import peers  # noqa: E402
 
 OUT = HERE.parent / "docs" / "benchmarks.md"
 IMPORT, ARCHCALC = "import torch", "archcalc flops"
+STEPS = (("densenet-264", "adamw"), ("densenet-264", "sgd"), ("resnet-50", "adamw"))
+"""Training steps of the second table."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One process: seconds, peak resident bytes, and the MACs it printed (None: it failed)."""
+    """One process: seconds, seconds of CPU, peak resident bytes, and the MACs it printed (None: it failed)."""
 
     seconds: float
+    cpu: float
     bytes: int
     macs: int | None
 
@@ -59,7 +62,8 @@ def measured(words: list[str]) -> Run:
         seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
-        return Run(seconds, usage.ru_maxrss * 1024, _macs(out.read().decode()) if status == 0 else None)
+        cpu = usage.ru_utime + usage.ru_stime
+        return Run(seconds, cpu, usage.ru_maxrss * 1024, _macs(out.read().decode()) if status == 0 else None)
 
 
 def _macs(text: str) -> int | None:
@@ -95,20 +99,37 @@ def row(model: str, tool: str, runs: list[Run], base: list[Run], ours: int | Non
     return f"| {model} | {tool} | {time_ratio:.2f} | {peak / 2**20:,.0f} | {counted}{note} |"
 
 
+def step_row(model: str, optimizer: str, runs: int) -> str:
+    """A line of the table of training steps: a traced call against a bare one, and the command against the import."""
+    words = [sys.executable, str(HERE / "calls.py"), model, optimizer]
+    calls, *_, ratio = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+    memory = [sys.executable, "-m", "archcalc", "memory", model, "--train", "--optimizer", optimizer]
+    times = [measured(memory).cpu / measured(command(IMPORT, model)).cpu for _ in range(runs + 1)][1:]
+    print(f"{model:14} {optimizer:8} {calls} calls, ratios {ratio} {times}", file=sys.stderr)
+    return f"| {model} | {optimizer} | {int(calls):,} | {ratio} | {median(times):.2f} |"
+
+
 def main() -> None:
     """Measure and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--models", nargs="*", default=list(models.MODELS))
     parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--only-steps", action="store_true", help="measure training steps alone, and print the table")
     options = parser.parse_args()
+    trained = "\n".join(step_row(model, optimizer, options.runs) for model, optimizer in STEPS)
+    if options.only_steps:
+        print(trained)
+        return
     tools = [IMPORT, ARCHCALC, *peers.TOOLS]
     lines = []
     for model in options.models:
         found = rounds(model, tools, options.runs)
         ours = found[ARCHCALC][0].macs
         lines += [row(model, tool, found[tool], found[IMPORT], ours) for tool in tools]
-    options.out.write_text(PAGE.format(runs=options.runs, machine=machine(), rows="\n".join(lines)), encoding="utf-8")
+    options.out.write_text(
+        PAGE.format(runs=options.runs, machine=machine(), rows="\n".join(lines), trained=trained), encoding="utf-8"
+    )
 
 
 def machine() -> str:
@@ -132,6 +153,17 @@ Repeat it with `python bench/speed.py`; what it needs stands at its top.
 Differences in the last column are conventions and gaps: thop, ptflops and torchinfo count normalisation, activation,
 pooling or bias among the MACs; module hooks and torch on CPU miss attention products, where a fused kernel has no
 formula.
+
+## Training steps
+
+`archcalc memory MODEL --train` traces two steps: forward, loss, backward, optimizer. Ratios of CPU seconds, each
+taken in one run: a traced op call beside a call of a mode that only appends the op and its shapes (`bench/calls.py`),
+and the whole command beside `python -c "import torch"`. The bare mode pays for torch's own kernels without data, many
+of them in Python; a trace has shape rules for the usual ones.
+
+| model | optimizer | op calls | a call, ÷ bare mode | command, ÷ import torch |
+| :-- | :-- | --: | --: | --: |
+{trained}
 """
 
 if __name__ == "__main__":

@@ -80,7 +80,8 @@ PROGRAMS: dict[str, Function] = {
     "a hook": hooked,
     "own function": lambda layer, h: Doubled.apply(h) + Doubled.apply(h) + h.tanh(),
     "mish": lambda layer, h: nn.functional.mish(h) + nn.functional.mish(h * 2),
-    "softmax of shares": lambda layer, h: (h.softmax(-1) * h.logsumexp(-1, keepdim=True)) + h.norm() + h.std() + h.prod(1).sum(),
+    "softmax of shares": lambda layer, h: h.softmax(-1) * h.logsumexp(-1, keepdim=True) + h.norm() + h.std(),
+    "products": lambda layer, h: h.prod(1).sum() + h.cumprod(0).sum() + h.var(),
     "checkpoint": lambda layer, h: checkpoint(lambda t: layer(t).tanh() + t, h, use_reentrant=False) + h.sin(),
     "reentrant checkpoint": lambda layer, h: checkpoint(lambda t: layer(t).tanh() + t, h, use_reentrant=True) + h.sin(),
     "nested checkpoints": lambda layer, h: checkpoint(

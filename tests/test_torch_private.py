@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.library import Library
+from torch.overrides import TorchFunctionMode
 
 from archcalc.engine import torch_private as private
 from tests.helpers import ROOT, run_fresh
@@ -44,6 +45,56 @@ class Mode(DispatchMode):
 with Mode():
     torch.ones(2) + 1
 sys.exit('torch._dynamo' in sys.modules)
+"""
+    assert run_fresh(code=code).code == 0
+
+
+def test_no_functions() -> None:
+    """A mode for functions sees the question for a shape, and does not in the block."""
+    seen: list[str] = []
+
+    class Mode(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            seen.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    x = torch.ones(2)
+    with Mode():
+        with private.without_function_modes():
+            assert x.shape == (2,)
+        assert not seen
+        assert x.shape == (2,)
+    assert len(seen) == 1
+
+
+OPTIMIZERS = ("SGD", "Adam", "AdamW", "Adafactor")
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers(name: str) -> None:
+    """Without the marks for torch.compile an optimizer does the same to the last bit."""
+    kind = getattr(torch.optim, name)
+    updated = []
+    for made in (kind, private.without_dynamo(kind)):
+        torch.manual_seed(0)
+        parameters = [nn.Parameter(torch.randn(4, 3)), nn.Parameter(torch.randn(5))]
+        optimizer = made(parameters, lr=0.1)
+        for _ in range(3):
+            optimizer.zero_grad()
+            torch.stack([(p**2).sum() for p in parameters]).sum().backward()
+            optimizer.step()
+        assert all(p.grad is not None and not p.grad.requires_grad for p in parameters)
+        updated.append(parameters)
+    assert all(torch.equal(one, other) for one, other in zip(*updated, strict=True))
+
+
+def test_a_training_step_does_not_import_dynamo() -> None:
+    """Nor sympy, on a network of convolutions: together they take more than a second."""
+    code = """
+import sys, archcalc
+archcalc.trace('densenet-bc-cifar', train=True)
+archcalc.trace('densenet-bc-cifar', train=archcalc.Training('adafactor'))
+sys.exit(bool({'torch._dynamo', 'sympy'} & set(sys.modules)))
 """
     assert run_fresh(code=code).code == 0
 

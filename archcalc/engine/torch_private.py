@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
+from inspect import unwrap
 from typing import Any
 
 import torch
 from torch import Tensor, autograd, nn
 from torch._C import _functorch as functorch
 from torch.autograd import graph
+from torch.optim import Optimizer
 from torch.utils import checkpoint
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
@@ -33,6 +36,10 @@ HERE = "test_torch_private.py::"
 PARTS = (
     Part("torch.utils._python_dispatch.TorchDispatchMode", "sees every op below autograd", f"{HERE}test_dispatch_mode"),
     Part("TorchDispatchMode._should_skip_dynamo", "keeps torch._dynamo from being imported", f"{HERE}test_no_dynamo"),
+    Part(
+        "torch._C.DisableTorchFunction", "reads tensors without asking modes of functions", f"{HERE}test_no_functions"
+    ),
+    Part("torch.optim.Optimizer.step.__wrapped__", "updates without torch._dynamo", f"{HERE}test_optimizers"),
     Part("torch.utils._pytree.tree_map_only", "changes the tensors in nested arguments", f"{HERE}test_tree_map"),
     Part("torch.UntypedStorage._cdata", "the identity of a storage", f"{HERE}test_storage_key"),
     Part("torch.Tensor._version", "whether a tensor was written to since autograd kept it", f"{HERE}test_version"),
@@ -70,6 +77,16 @@ class DispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return False
 
 
+def without_dynamo(kind: type[Optimizer]) -> Any:
+    """The same optimizer without the marks for torch.compile, which import torch._dynamo, in a second."""
+    words = {
+        "add_param_group": unwrap(kind.add_param_group),
+        "zero_grad": unwrap(kind.zero_grad),
+        "step": torch.no_grad()(unwrap(kind.step)),
+    }
+    return type(kind.__name__, (kind,), words)
+
+
 def with_tensors_changed(value: Any, change: Callable[[Tensor], Any]) -> Any:
     """Nested lists, tuples and dicts with a function applied to every tensor."""
     return tree_map_only(Tensor, change, value)
@@ -78,7 +95,7 @@ def with_tensors_changed(value: Any, change: Callable[[Tensor], Any]) -> Any:
 def storage_key(of: Tensor | torch.UntypedStorage) -> int:
     """The identity of a storage; two tensors that share their elements have one."""
     storage = of.untyped_storage() if isinstance(of, Tensor) else of
-    return int(storage._cdata)
+    return storage._cdata  # type: ignore[no-any-return]
 
 
 def unwrapped(tensor: Tensor) -> Tensor:
@@ -91,6 +108,11 @@ def unwrapped(tensor: Tensor) -> Tensor:
 def version(tensor: Tensor) -> int:
     """How often a tensor was written to."""
     return tensor._version
+
+
+def without_function_modes() -> AbstractContextManager[None]:
+    """In this block modes for torch's functions are not asked: each question for a shape would pass through them."""
+    return torch._C.DisableTorchFunction()
 
 
 def sequence_number() -> int:
@@ -134,7 +156,7 @@ def least_references() -> tuple[int, int]:
     """
     seen: list[tuple[int, int]] = []
 
-    class Counting(DispatchMode):
+    class Counting(DispatchMode):  # type: ignore[no-untyped-call]
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             if op_name(func) == "add":
                 seen.append(references(args[0]))

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archcalc.engine.torch_private import op_name
+from archcalc.engine.meta.call_arguments import op_of
 
 Check = Callable[..., None]
 CHECKS: dict[str, list[Check]] = {}
@@ -31,7 +31,7 @@ def check(*names: str) -> Callable[[Check], Check]:
 
 def refuse(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
     """Run the checks of an op; they raise the error that a real kernel would raise."""
-    for refuses in CHECKS.get(op_name(func), ()):
+    for refuses in CHECKS.get(op_of(func).name, ()):
         refuses(*args, **kwargs)
 
 

@@ -8,20 +8,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archcalc.engine.torch_private import op_name
+from archcalc.engine.meta.call_arguments import Op
 
 ALONG = frozenset(
     "gather scatter scatter_ scatter_add scatter_add_ scatter_reduce scatter_reduce_ index_select index_add index_add_ "
     "index_copy index_copy_ index_fill index_fill_ index_reduce index_reduce_".split()
 )
 """Ops of a tensor, a dimension and an index, in this order."""
+BY_INDICES = ("index", "_unsafe_index", "index_put", "index_put_", "_unsafe_index_put")
+PLACES = ("take", "put", "put_")
+WITH_INDEX = ALONG | frozenset(("embedding", *BY_INDICES, *PLACES))
 Bounds = tuple[Tensor, int, int, str]
 """An index, the least and the first too large value that it may have, and where it points."""
 
 
-def refuse_out_of_bounds(func: Any, args: Sequence[Any], values_of: Callable[[Tensor], Tensor | None]) -> None:
+def refuse_out_of_bounds(op: Op, args: Sequence[Any], values_of: Callable[[Tensor], Tensor | None]) -> None:
     """IndexError for an index whose values are known and lie outside of the tensor."""
-    for index, least, end, where in _bounds(op_name(func), args):
+    for index, least, end, where in _bounds(op.name, args) if op.name in WITH_INDEX else ():
         values = values_of(index) if index.is_meta else index
         if values is None or not values.numel() or values.dtype in (torch.bool, torch.uint8):
             continue
@@ -38,12 +41,12 @@ def _bounds(name: str, args: Sequence[Any]) -> Iterator[Bounds]:
     elif name == "embedding":
         weight, index = args[:2]
         yield index, 0, weight.shape[0], f"an embedding of {weight.shape[0]} rows"
-    elif name in ("index", "_unsafe_index", "index_put", "index_put_", "_unsafe_index_put"):
+    elif name in BY_INDICES:
         x, indices = args[:2]
         if all(index is None or index.dtype not in (torch.bool, torch.uint8) for index in indices):
             for dim, index in enumerate(indices):
                 if index is not None:
                     yield index, -x.shape[dim], x.shape[dim], f"dimension {dim} with size {x.shape[dim]}"
-    elif name in ("take", "put", "put_"):
+    elif name in PLACES:
         x, index = args[:2]
         yield index, -x.numel(), x.numel(), f"a tensor of {x.numel()} elements"

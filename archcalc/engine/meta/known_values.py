@@ -16,9 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archcalc.engine.meta.call_arguments import demand_dense, tensors_by_use, tensors_in, writes
+from archcalc.engine.meta.call_arguments import Op, demand_dense, op_of, tensors_by_use, tensors_in, tensors_of
 from archcalc.engine.meta.own_draws import SEED, drawn
-from archcalc.engine.torch_private import op_name, storage_key, version, with_tensors_changed
+from archcalc.engine.meta.uniform_values import SCALED, Uniform, filled, scaled
+from archcalc.engine.torch_private import storage_key, version, with_tensors_changed
 from archcalc.engine.watch import Watch, unwatched
 from archcalc.errors import DataLimit
 
@@ -54,12 +55,17 @@ class NeedsValues(Exception):
     """An op needs values of a tensor that has none; its argument is the op's name."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Values:
     """The values of a tensor without data, and what they come from where that is not the program alone."""
 
-    tensor: Tensor
+    held: Tensor | Uniform
     origins: frozenset[str] = frozenset()
+
+    @property
+    def tensor(self) -> Tensor:
+        """The values; uniform ones are made here."""
+        return self.held.tensor if isinstance(self.held, Uniform) else self.held
 
 
 class KnownValues:
@@ -84,8 +90,21 @@ class KnownValues:
         known = self._known.get(id(tensor))
         return known[1].tensor if known is not None and known[0]() is tensor else None
 
+    def _knows(self, tensor: Tensor) -> bool:
+        known = self._known.get(id(tensor))
+        return known is not None and known[0]() is tensor
+
     def _unknown(self, tensor: Tensor) -> bool:
-        return tensor.is_meta and self.of(tensor) is None
+        return tensor.is_meta and not self._knows(tensor)
+
+    def _any_unknown(self, tensors: Iterable[Tensor]) -> bool:
+        known = self._known
+        for tensor in tensors:
+            if tensor.is_meta:
+                values = known.get(id(tensor))
+                if values is None or values[0]() is not tensor:
+                    return True
+        return False
 
     def _origins(self, tensors: Iterable[Tensor]) -> frozenset[str]:
         """What the values of some tensors come from, tensors without data and real ones."""
@@ -105,12 +124,12 @@ class KnownValues:
         Tensors come back without data, their values known.
         """
         deciding = tensors
-        if op_name(func) in BY_PLACES:  # the shape is in the places alone
+        if op_of(func).name in BY_PLACES:  # the shape is in the places alone
             deciding = list(tensors_in(args[1:]))
-        if any(map(self._unknown, deciding)):
+        if self._any_unknown(deciding):
             return NotImplemented
         self.asked(deciding)
-        if any(map(self._unknown, tensors)):
+        if self._any_unknown(tensors):
             real_args, real_kwargs = with_tensors_changed((args, dict(kwargs)), self._with_values_or_zeros)
             return with_tensors_changed(func(*real_args, **real_kwargs), _hide)
         real_args, real_kwargs = with_tensors_changed((args, dict(kwargs)), self._with_values)
@@ -130,31 +149,43 @@ class KnownValues:
         return values
 
     def follow(
-        self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], tensors: Sequence[Tensor], out: Any
+        self,
+        op: Op,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        tensors: Sequence[Tensor],
+        results: Sequence[Tensor],
     ) -> None:
         """Note the values of an op's outputs where all of its inputs' are known; forget what it overwrites."""
-        name = op_name(func)
-        several = out if isinstance(out, list | tuple) else (out,)
-        results = [output for output in several if isinstance(output, Tensor)]
-        draws = torch.Tag.nondeterministic_seeded in func.tags
+        name, draws = op.name, op.draws
         if results and not any(result.is_meta for result in results):
             self._follow_real(tensors, results, draws)
             return
-        if results and not writes(func) and all(self.of(result) is not None for result in results):
+        if results and not op.mutable and all(map(self._knows, results)):
             return  # `answer` made it
-        if name not in FILLED and any(map(self._unknown, tensors)):
-            self._forget(func, args, kwargs)
+        if name not in FILLED and self._any_unknown(tensors):
+            self._forget(op, args, kwargs)
             return
         if not results or not self._followed(name, draws, results):
             return
         origins = self._origins(tensors) | ({DRAW} if draws and not self.data else set())
-        computed = self._computed(func, args, kwargs, name)
-        if computed is None:
-            self._forget(func, args, kwargs)
+        uniform = None if self.data else self._uniform(op, args, kwargs, results[0])
+        if uniform is not None:
+            self.note(results[0], uniform, origins)
             return
-        values = computed if isinstance(computed, list | tuple) else (computed,)
-        for result, value in zip(results, [v for v in values if isinstance(v, Tensor)], strict=False):
+        computed = self._computed(op, args, kwargs)
+        if computed is None:
+            self._forget(op, args, kwargs)
+            return
+        for result, value in zip(results, tensors_of((computed,)), strict=False):
             self.note(result, value, origins)
+
+    def _uniform(self, op: Op, args: Sequence[Any], kwargs: Mapping[str, Any], result: Tensor) -> Uniform | None:
+        """The result of an op that fills a large tensor with one number, or scales such a one; None for others."""
+        if op.name in SCALED and isinstance(args[0], Tensor) and self._knows(args[0]):
+            before = self._known[id(args[0])][1].held
+            return scaled(op, before, args, kwargs) if isinstance(before, Uniform) else None
+        return filled(op, args, kwargs, result)
 
     def _followed(self, name: str, draws: bool, results: Sequence[Tensor]) -> bool:
         """Whether an op on known values is computed: without data it must be small, and its result defined."""
@@ -167,22 +198,22 @@ class KnownValues:
         largest = DRAWN_LIMIT if draws else LIMIT
         return name not in UNDEFINED and not any(r.numel() > largest or not r.is_meta for r in results)
 
-    def _computed(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], name: str) -> Any:
+    def _computed(self, op: Op, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """The op on real tensors; None if it cannot be computed on a CPU, or fails where no data were asked for."""
-        hide = _empty_like if name in FILLED else self._with_values
+        hide = _empty_like if op.name in FILLED else self._with_values
         real_args, real_kwargs = with_tensors_changed((tuple(args), dict(kwargs)), hide)
         if "device" in real_kwargs:
             real_kwargs["device"] = "cpu"
         try:
-            computed = drawn(func, real_args, real_kwargs, self.generator)
+            computed = drawn(op, real_args, real_kwargs, self.generator)
         except Exception as error:
             if not self.data:  # a rule of a real kernel that the one without data does not have
                 return None
             if isinstance(error, NotImplementedError) or any(words in str(error) for words in NOT_ON_CPU):
-                self.lost[name] = None
+                self.lost[op.name] = None
                 return None
             raise
-        if name in UNDEFINED:
+        if op.name in UNDEFINED:
             computed.zero_()
         return computed
 
@@ -208,21 +239,24 @@ class KnownValues:
         self.note(hidden, value, origins)
         return hidden
 
-    def note(self, tensor: Tensor, value: Tensor, origins: Iterable[str] = ()) -> None:
+    def note(self, tensor: Tensor, value: Tensor | Uniform, origins: Iterable[str] = ()) -> None:
         """Keep the values of a tensor without data."""
         key, storage = id(tensor), storage_key(tensor)
-        if self.of(tensor) is not None:  # it was written in place
+        if self._knows(tensor):  # it was written in place
             reference, before = self._known[key]
             self._known[key] = reference, Values(value, before.origins.union(origins))
             return
 
         def gone(_: Any) -> None:
             self._known.pop(key, None)
-            self._sharing.get(storage, set()).discard(key)
+            sharing = self._sharing.get(storage, set())
+            sharing.discard(key)
+            if not sharing:
+                self._sharing.pop(storage, None)
 
         self._known[key] = weakref.ref(tensor, gone), Values(value, frozenset(origins))
         self._sharing.setdefault(storage, set()).add(key)
-        if self.data:
+        if self.data and isinstance(value, Tensor):
             self._hold(value)
 
     def _hold(self, value: Tensor) -> None:
@@ -239,9 +273,11 @@ class KnownValues:
         self.held += size
         self._storages[key] = weakref.ref(storage, freed)
 
-    def _forget(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    def _forget(self, op: Op, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Forget the known values of what an op writes, and of all tensors that share its storage."""
-        written, _ = tensors_by_use(func, args, kwargs)
+        if not op.mutable or not self._known:
+            return
+        written, _ = tensors_by_use(op, args, kwargs)
         for tensor in written:
             for key in self._sharing.pop(storage_key(tensor), ()):
                 self._known.pop(key, None)

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from archcalc.engine.meta.call_arguments import tensors_by_use, writes
-from archcalc.engine.torch_private import op_name, storage_key
+from archcalc.engine.meta.call_arguments import Op, tensors_by_use
+from archcalc.engine.torch_private import storage_key
 
 FILLING = frozenset("fill_ zero_ masked_fill_ index_put_ _index_put_impl_ index_fill_".split())
 """Ops that may write to one place several times."""
@@ -21,28 +21,36 @@ OF_LISTS = ("_foreach_", "_fused_")
 """Ops of optimizers on lists of parameters, which are tensors apart."""
 
 
-def refuse_overlap(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+def refuse_overlap(op: Op, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     """RuntimeError, in torch's words, if an op writes to one place twice, or reads in part what it writes."""
-    name = op_name(func)
-    if not writes(func) or name in GEOMETRY or name.startswith(OF_LISTS):
+    if not op.mutable or op.name in GEOMETRY or op.name.startswith(OF_LISTS):
         return
-    written, read = ([t for t in tensors if t.numel()] for tensors in tensors_by_use(func, args, kwargs))
+    written, read = tensors_by_use(op, args, kwargs)
     for target in written:
-        if name not in FILLING and any(n > 1 and s == 0 for n, s in zip(target.shape, target.stride(), strict=True)):
+        if not target.numel():
+            continue
+        if op.name not in FILLING and _repeats(target):
             raise RuntimeError(
                 "unsupported operation: more than one element of the written-to tensor refers to a single memory "
                 "location. Please clone() the tensor before performing the operation."
             )
-        if any(_in_part(target, other) for other in read):
+        if any(_in_part(target, other) for other in read if other is not target):
             raise RuntimeError(
                 "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single "
                 "memory location. Please clone() the tensor before performing the operation."
             )
 
 
+def _repeats(tensor: Tensor) -> bool:
+    """Whether several elements are at one place."""
+    return not tensor.is_contiguous() and any(
+        n > 1 and s == 0 for n, s in zip(tensor.shape, tensor.stride(), strict=True)
+    )
+
+
 def _in_part(a: Tensor, b: Tensor) -> bool:
     """Whether two dense tensors share some bytes, and are not the same elements in the same order."""
-    if a is b or storage_key(a) != storage_key(b) or not (dense(a) and dense(b)):
+    if storage_key(a) != storage_key(b) or not b.numel() or not (dense(a) and dense(b)):
         return False
     (start, end), (first, last) = _span(a), _span(b)
     if (start, end) == (first, last):

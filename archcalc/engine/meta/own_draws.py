@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import init
 from torch.overrides import TorchFunctionMode
 
+from archcalc.engine.meta.call_arguments import Op
 from archcalc.engine.torch_private import schema
 
 SEED = 0
@@ -55,9 +56,10 @@ class OwnGenerator(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def drawn(func: Any, args: Any, kwargs: dict[str, Any], generator: torch.Generator) -> Any:
+def drawn(op: Op, args: Any, kwargs: dict[str, Any], generator: torch.Generator) -> Any:
     """The result of an op that draws, from a generator; of any other op as it is."""
-    if torch.Tag.nondeterministic_seeded not in func.tags or not fits(generator, (*args, *kwargs.values())):
+    func = op.overload
+    if not op.draws or not fits(generator, (*args, *kwargs.values())):
         return func(*args, **kwargs)
     func = WITH_GENERATOR.get(func, func)
     takes = any(argument.name == "generator" for argument in schema(func).arguments)

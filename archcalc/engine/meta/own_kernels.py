@@ -6,7 +6,7 @@ one for tensors without data. `composed_with_kernels` in tests/helpers.py reads 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -32,5 +32,8 @@ def fused_rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tenso
     return new(input, input.shape), new(input, rows, torch.float32 if half else input.dtype)
 
 
-ON_CPU = {"mish_backward": mish_backward, "native_channel_shuffle": native_channel_shuffle}
-ON_CUDA = {"mish_backward": mish_backward, "_fused_rms_norm": fused_rms_norm}
+ON_CPU: dict[str, Callable[..., Any]] = {
+    "mish_backward": mish_backward,
+    "native_channel_shuffle": native_channel_shuffle,
+}
+ON_CUDA: dict[str, Callable[..., Any]] = {"mish_backward": mish_backward, "_fused_rms_norm": fused_rms_norm}

@@ -16,6 +16,7 @@ from torch import Tensor
 
 Rule = Callable[..., Any]
 RULES: dict[Any, Rule] = {}
+BY_ID: dict[int, Rule] = {}  # by the id of the op: to hash an op takes as long as a rule
 aten = torch.ops.aten
 
 
@@ -26,7 +27,7 @@ def rule(*ops: Any) -> Callable[[Rule], Rule]:
         for op in ops:
             if op in RULES:
                 raise ValueError(f"{op} has a rule already")
-            RULES[op] = function
+            RULES[op] = BY_ID[id(op)] = function
         return function
 
     return register
@@ -55,6 +56,16 @@ def _rows(tensor: Tensor) -> bool:
             return False
         usual *= size
     return tensor.stride(0) >= usual
+
+
+def repeated(tensor: Tensor) -> bool:
+    """Whether it is a meta tensor in the usual order, expanded along some dimensions."""
+    usual = 1
+    for size, stride in zip(reversed(tensor.shape), reversed(tensor.stride()), strict=True):
+        if size > 1 and stride not in (0, usual):
+            return False
+        usual *= size if stride else 1
+    return tensor.is_meta
 
 
 # ---- elementwise ---------------------------------------------------------------------------------
@@ -196,7 +207,7 @@ def safe_softmax(x: Tensor, dim: int, dtype: torch.dtype | None = None) -> Any:
 @rule(aten.mean.dim, aten.sum.dim_IntList)
 def reduction(x: Tensor, dim: Any, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
     """The reduced dimensions become 1 or go."""
-    if not dim or not x.dim() or not plain(x) or not x.is_floating_point() or dtype is not None:
+    if not dim or not x.dim() or not (plain(x) or repeated(x)) or not x.is_floating_point() or dtype is not None:
         return NotImplemented
     reduced = {d % x.dim() for d in dim}
     if len(reduced) < len(dim) or not all(-x.dim() <= d < x.dim() for d in dim):

@@ -42,10 +42,14 @@ class Entries:
         A tensor whose own geometry was changed in place (`t_`, `resize_`, `set_`) is entered again as it is now; in
         place of the tensors that vmap and grad show to modules, the whole ones are entered.
         """
-        tensor = unwrapped(tensor)
         known = self._ids.get(id(tensor))
-        if known is not None and known[0]() is tensor and self._as_entered(tensor, known[1]):
-            return known[1]
+        if known is None or known[0]() is not tensor:
+            tensor = unwrapped(tensor)
+            known = self._ids.get(id(tensor))
+        if known is not None and known[0]() is tensor:
+            entered = self.tensors[known[1]]
+            if entered.shape == tensor.shape and self._storage_ids.get(storage_key(tensor)) == entered.storage:
+                return known[1]
         storage = self._storage(tensor, role, born)
         number = len(self.tensors)
         self.tensors.append(TraceTensor(tuple(tensor.shape), _dtype_name(tensor.dtype), storage))
@@ -71,10 +75,6 @@ class Entries:
         self.storages = [
             Storage(s.bytes, s.role, s.birth, self._deaths.get(number)) for number, s in enumerate(self.storages)
         ]
-
-    def _as_entered(self, tensor: Tensor, number: int) -> bool:
-        entered = self.tensors[number]
-        return entered.shape == tensor.shape and self._storage_ids.get(storage_key(tensor)) == entered.storage
 
     def _storage(self, tensor: Tensor, role: str, born: int) -> int:
         """The id of a tensor's storage; one that was resized is entered again, and what it was has died."""

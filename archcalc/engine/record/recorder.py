@@ -15,42 +15,46 @@ import torch
 from torch import Tensor, nn
 
 from archcalc.engine.devices.kernel_selection import KernelSelection
-from archcalc.engine.meta import contraction_rules  # noqa: F401, enters its rules
+from archcalc.engine.meta import contraction_rules, mask_rules, training_rules  # noqa: F401, enter their rules
 from archcalc.engine.meta.argument_checks import refuse
 from archcalc.engine.meta.call_arguments import (
-    arguments,
+    Op,
     asks_for_values,
     demand_dense,
-    signature,
+    op_of,
     tensors_by_use,
     tensors_in,
+    tensors_of,
 )
 from archcalc.engine.meta.empty_modules import emptied
 from archcalc.engine.meta.index_checks import refuse_out_of_bounds
 from archcalc.engine.meta.known_values import LIMIT, KnownValues, NeedsValues
 from archcalc.engine.meta.overlap_checks import refuse_overlap
 from archcalc.engine.meta.own_draws import drawn
-from archcalc.engine.meta.shape_rules import RULES
+from archcalc.engine.meta.shape_rules import BY_ID
 from archcalc.engine.meta.unknown_kernels import has_none, learned
 from archcalc.engine.record.entries import OPEN, Entries
 from archcalc.engine.record.module_paths import Paths
 from archcalc.engine.record.packing import lengths_for
 from archcalc.engine.torch_private import (
     DispatchMode,
-    op_name,
     storage_key,
     with_tensors_changed,
+    without_function_modes,
 )
 from archcalc.tracing import Call, ModuleCall, Step, Storage, Value, plain
 from archcalc.tracing import Tensor as TraceTensor
 
 COMPILED = frozenset(
-    "view _unsafe_view t transpose permute expand slice select split unsqueeze squeeze clone detach alias empty".split()
+    "view _unsafe_view t transpose permute expand slice select split unsqueeze squeeze clone detach alias empty "
+    "lift_fresh _local_scalar_dense".split()
 )
 """Ops whose meta kernels are compiled. Those in Python leave cycles behind, which keep their arguments alive until they
-are collected; real kernels leave none."""
+are collected; real kernels, which compute on tensors with data, leave none."""
 
 
+AS_IT_IS = frozenset((int, bool, str, type(None)))
+"""Types of arguments that are trace data as they are."""
 BY_NUMBERS = (torch.ops.aten._ctc_loss.default,)
 """Ops that torch says ask for values, and whose shapes are in the numbers that they get beside their tensors."""
 PACKING = ("_pack_padded_sequence",)
@@ -88,56 +92,62 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if self._unseen or func.namespace == "profiler":  # the latter are marks that optimizers leave for a profiler
+        op = op_of(func)
+        if self._unseen or op.marks:
             return func(*args, **kwargs)
-        tensors = list(tensors_in((args, kwargs)))
+        tensors = tensors_of((*args, *kwargs.values()) if kwargs else args)
         demand_dense(tensors, "an argument of", func)
         empty = any(t.is_meta or storage_key(t) in self._overwritten for t in tensors)
-        if op_name(func) in PACKING:
+        if op.name in PACKING:
             args = self._with_lengths(args)
         elif empty and not all(t.is_meta for t in tensors):
             self._note_overwritten(func, args, kwargs)
             args, kwargs = with_tensors_changed((args, kwargs), self._empty)
-            tensors = list(tensors_in((args, kwargs)))
+            tensors = tensors_of((*args, *kwargs.values()))
         refuse(func, args, kwargs)
-        refuse_overlap(func, args, kwargs)
-        refuse_out_of_bounds(func, args, self.known.of)
-        inputs, attributes = self._entered(func, args, kwargs)
-        out = self.kernels.result(func, args, kwargs, self._result(func, args, kwargs, tensors, empty))
-        demand_dense(tensors_in(out), "the result of", func)
-        self.known.follow(func, args, kwargs, tensors, out)
-        self._record(func, args, kwargs, tensors, inputs, attributes, out)
+        refuse_overlap(op, args, kwargs)
+        refuse_out_of_bounds(op, args, self.known.of)
+        inputs, attributes = self._entered(op, args, kwargs)
+        out = self.kernels.result(func, args, kwargs, self._result(op, args, kwargs, tensors, empty))
+        results = [out] if isinstance(out, Tensor) else tensors_of((out,))
+        demand_dense(results, "the result of", func)
+        self.known.follow(op, args, kwargs, tensors, results)
+        outputs = tuple([self.entries.tensor(t, "activation", len(self.calls)) for t in results])
+        self._note_workspace(func)
+        scratch = self.kernels.scratch(func, args, kwargs, out)
+        self.calls.append(Call(op.label, self.caller(tensors), self.phase, inputs, outputs, attributes, scratch))
         return out
 
     def _result(
-        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: Sequence[Tensor], empty: bool
+        self, op: Op, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: Sequence[Tensor], empty: bool
     ) -> Any:
         """What an op returns: by a shape rule, by torch's kernel for tensors without data, or by values known here."""
-        shape_rule = RULES.get(func)
+        func = op.overload
+        shape_rule = BY_ID.get(id(func))
         out = NotImplemented if shape_rule is None else shape_rule(*args, **kwargs)
         if out is not NotImplemented:
             return out
-        if empty and asks_for_values(func, args):
+        if empty and asks_for_values(op, args):
             out = self.known.answer(func, args, kwargs, tensors)
             if out is NotImplemented and func in BY_NUMBERS:
                 return learned(func, args, kwargs, tensors)
             return self.assumed(func) if out is NotImplemented else out
-        if not empty and asks_for_values(func, args):
+        if not empty and asks_for_values(op, args):
             self.known.asked(tensors)
         try:
-            out = drawn(func, args, kwargs, self.known.generator)
+            out = drawn(op, args, kwargs, self.known.generator)
         except NotImplementedError as error:
             if not empty or not has_none(error):
                 raise
             out = self.known.answer(func, args, kwargs, tensors)
             return learned(func, args, kwargs, tensors) if out is NotImplemented else out
-        if op_name(func) not in COMPILED:
+        if op.name not in COMPILED and (empty or not tensors):
             gc.collect(0)
         return out
 
     def assumed(self, func: Any) -> Any:
         """The result of an op that needs values, if one may be assumed; NeedsValues otherwise."""
-        raise NeedsValues(signature(func)[0])
+        raise NeedsValues(op_of(func).label)
 
     def _with_lengths(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """The arguments of a packing with lengths that have values: known ones, those of the setup, or full length."""
@@ -155,7 +165,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
 
     def _note_overwritten(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Note that real tensors are overwritten from tensors without data: their values are unknown from then on."""
-        written, _ = tensors_by_use(func, args, kwargs)
+        written, _ = tensors_by_use(op_of(func), args, kwargs)
         for storage in (tensor.untyped_storage() for tensor in written if not tensor.is_meta):
             self._overwritten[storage_key(storage)] = storage
 
@@ -188,35 +198,22 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         return second
 
     def _entered(
-        self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self, op: Op, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> tuple[dict[str, int | tuple[int, ...]], dict[str, Value]]:
         """An op's arguments as they are before it runs: the ids of tensors, and the values of all others."""
         inputs: dict[str, int | tuple[int, ...]] = {}
         attributes: dict[str, Value] = {}
-        for name, value in arguments(func, args, kwargs):
+        tensor = self.entries.tensor
+        for name, value in op.given(args, kwargs):
             if isinstance(value, Tensor):
-                inputs[name] = self.tensor(value, "constant")
-            elif isinstance(value, list | tuple) and any(isinstance(v, Tensor) for v in value):
-                inputs[name] = tuple(self.tensor(v, "constant") for v in value if isinstance(v, Tensor))
+                inputs[name] = tensor(value, "constant")
+            elif type(value) in AS_IT_IS:
+                attributes[name] = value
+            elif isinstance(value, list | tuple) and tensors_of(value):
+                inputs[name] = tuple([tensor(v, "constant") for v in value if isinstance(v, Tensor)])
             else:
                 attributes[name] = plain(value)
         return inputs, attributes
-
-    def _record(
-        self,
-        func: Any,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        tensors: Sequence[Tensor],
-        inputs: Mapping[str, int | tuple[int, ...]],
-        attributes: Mapping[str, Value],
-        out: Any,
-    ) -> None:
-        outputs = tuple(self.tensor(t, "activation", born=len(self.calls)) for t in tensors_in(out))
-        self._note_workspace(func)
-        module_call = self.caller(tensors)
-        scratch = self.kernels.scratch(func, args, kwargs, out)
-        self.calls.append(Call(signature(func)[0], module_call, self.phase, inputs, outputs, attributes, scratch))
 
     def _note_workspace(self, func: Any) -> None:
         """Record the workspace that a library allocates at its first call in a thread; backward has its own thread."""
@@ -269,7 +266,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         self.own_autocast |= torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
         index = self.paths.index(module, self.stack[-1] if self.stack else None)
         parent = self.stack[-1] if self.stack else None
-        inputs = tuple(self.tensor(t, "constant") for t in tensors_in((args, kwargs)))
+        inputs = self._seen((args, kwargs))
         self.stack.append(len(self.module_calls))
         self.paths.entered(index)
         self.module_calls.append(ModuleCall(index, parent, inputs, (), len(self.calls), OPEN))
@@ -283,10 +280,15 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
             self.failed = (id(error), self.here())  # not the error itself, whose frames would keep tensors alive
         number = self.stack.pop()
         call = self.module_calls[number]
-        outputs = tuple(self.tensor(t, "constant") for t in tensors_in(out))
+        outputs = self._seen(out)
         self.module_calls[number] = ModuleCall(
             call.module, call.parent, call.inputs, outputs, call.first, len(self.calls)
         )
+
+    def _seen(self, values: Any) -> tuple[int, ...]:
+        """The ids of the tensors that a module gets or returns."""
+        with without_function_modes():
+            return tuple([self.entries.tensor(t, "constant") for t in tensors_in(values)])
 
     def here(self) -> str:
         """Path of the module that is running."""

@@ -23,6 +23,7 @@ from archcalc.engine.recipes import RECIPES
 from archcalc.engine.record.master_weights import Optimizer, OverMasters
 from archcalc.engine.record.recorder import Region
 from archcalc.engine.setup import Training
+from archcalc.engine.torch_private import without_dynamo
 from archcalc.errors import BadInput, WrongUse
 
 PHASES = ("forward", "loss", "backward", "optimizer", "end")
@@ -50,13 +51,16 @@ class Lion(torch.optim.Optimizer):
                 state["exp_avg"].lerp_(p.grad, 0.01)
 
 
+SGD, Adam, AdamW, Adafactor, PlainLion = map(
+    without_dynamo, (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.Adafactor, Lion)
+)
 OPTIMIZERS: dict[str, Callable[[Any, bool], torch.optim.Optimizer]] = {
-    "sgd": lambda params, foreach: torch.optim.SGD(params, lr=1e-3, foreach=foreach),
-    "momentum": lambda params, foreach: torch.optim.SGD(params, lr=1e-3, momentum=0.9, foreach=foreach),
-    "adam": lambda params, foreach: torch.optim.Adam(params, foreach=foreach),
-    "adamw": lambda params, foreach: torch.optim.AdamW(params, foreach=foreach),
-    "adafactor": lambda params, foreach: torch.optim.Adafactor(params, foreach=False),
-    "lion": lambda params, foreach: Lion(params),
+    "sgd": lambda params, foreach: SGD(params, lr=1e-3, foreach=foreach),
+    "momentum": lambda params, foreach: SGD(params, lr=1e-3, momentum=0.9, foreach=foreach),
+    "adam": lambda params, foreach: Adam(params, foreach=foreach),
+    "adamw": lambda params, foreach: AdamW(params, foreach=foreach),
+    "adafactor": lambda params, foreach: Adafactor(params, foreach=False),
+    "lion": lambda params, foreach: PlainLion(params),
 }
 """Each of parameters, and whether all are updated by one kernel (foreach): torch's choice on CUDA, and not on CPU."""
 

@@ -6,6 +6,7 @@ records it.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from archcalc.engine.devices.kernel_selection import KernelSelection
 from archcalc.engine.load.inputs import Inputs
-from archcalc.engine.meta.call_arguments import tensors_in
+from archcalc.engine.meta.call_arguments import op_of, tensors_in
 from archcalc.engine.meta.known_values import KnownValues
 from archcalc.engine.record.entries import OPEN
 from archcalc.engine.record.gradient_sums import ADD_IN_PLACE, GradientSums
@@ -25,12 +26,12 @@ from archcalc.engine.record.training_loop import PHASES, Loss, optimizer_of, ste
 from archcalc.engine.setup import Training
 from archcalc.engine.torch_private import (
     node_number,
-    op_name,
     own_parameters,
     running_node,
     sequence_number,
     storage_key,
     version,
+    without_function_modes,
 )
 from archcalc.errors import BadInput
 from archcalc.tracing import Step
@@ -44,7 +45,8 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
         self.kept: set[int] = set()
         self.roles: dict[int, str] = {}
         self.marks: list[tuple[str, int]] = []
-        self._sequence: list[tuple[int, int]] = []
+        self._sequence: list[int] = []
+        self._sequence_calls: list[int] = []
         self._owner: dict[int, int] = {}
         self._sums = GradientSums(self.entries)
 
@@ -61,6 +63,7 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
         if phase == "forward":
             self.paths.restart()
             self._sequence.clear()
+            self._sequence_calls.clear()
         self.marks.append((phase, len(self.calls)))
         self.phase = phase
 
@@ -69,9 +72,10 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
 
         What an op made is kept as a tensor of its own: a result that keeps itself would never be freed.
         """
-        number = self.tensor(tensor, "constant")
-        self.kept.add(self.tensors[number].storage)
-        return tensor if tensor.is_leaf else self.same(tensor, number), version(tensor)
+        with without_function_modes():
+            number = self.tensor(tensor, "constant")
+            self.kept.add(self.tensors[number].storage)
+            return tensor if tensor.is_leaf else self.same(tensor, number), version(tensor)
 
     def unpack(self, kept: tuple[Tensor, int]) -> Tensor:
         """Give autograd a kept tensor; RuntimeError if it was overwritten: autograd does not check that under hooks."""
@@ -92,7 +96,8 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
 
     def _note_sequence(self) -> None:
         if self.stack and self.phase == "forward":
-            self._sequence.append((sequence_number(), self.stack[-1]))
+            self._sequence.append(sequence_number())
+            self._sequence_calls.append(self.stack[-1])
 
     def caller(self, tensors: Sequence[Tensor]) -> int:
         """The module call that runs; in backward the one whose node runs, in the optimizer the parameter's owner."""
@@ -101,13 +106,15 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
         if self.phase == "backward":
             return self._of_node(running_node())
         if self.phase == "optimizer":
-            owners = (self._owner.get(storage_key(t)) for t in tensors)
-            return next((owner for owner in owners if owner is not None), 0)
+            for tensor in tensors:
+                owner = self._owner.get(storage_key(tensor))
+                if owner is not None:
+                    return owner
         return 0
 
     def assumed(self, func: Any) -> Any:
         """1.0 for numbers that an optimizer reads, such as norms: they change no shape."""
-        if self.phase == "optimizer" and op_name(func) == "_local_scalar_dense":
+        if self.phase == "optimizer" and op_of(func).name == "_local_scalar_dense":
             return 1.0
         return super().assumed(func)
 
@@ -117,12 +124,8 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
         variable = getattr(node, "variable", None)
         if variable is not None:  # it adds up a parameter's gradient
             return self._owner.get(storage_key(variable), 0)
-        number, latest = node_number(node), 0
-        for first, call in self._sequence:
-            if first > number:
-                break
-            latest = call
-        return latest
+        before = bisect_right(self._sequence, node_number(node))  # the numbers grow as forward goes on
+        return self._sequence_calls[before - 1] if before else 0
 
     def own(self, parameters: Sequence[tuple[Tensor, int]]) -> None:
         """Assign parameters to module calls."""
