@@ -1,0 +1,78 @@
+"""One case: what archcalc computes beside what the machine did, and why they differ."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from typing import Any
+
+import torch
+
+from archcalc.errors import ArchcalcError
+from bench.memory_truth.attribution import explained
+from bench.memory_truth.case import Case
+from bench.memory_truth.computed import Computed, computed
+from bench.memory_truth.limits import LeftOut, demand_short
+from bench.memory_truth.measured import measured
+
+COMPARED, LEFT_OUT, NOT_RUN, REFUSED = "compared", "left out", "not run", "refused"
+
+
+def row(case: Case, device: str = "cpu") -> dict[str, Any]:
+    """One case: ours, the truth, the error in percent, and the difference in the first step."""
+    return _beside(case, computed(case, device), device)
+
+
+def _beside(case: Case, ours: Computed, device: str) -> dict[str, Any]:
+    if device == "cuda":
+        from bench.memory_truth.cuda import measured_on_cuda
+
+        truth: Any = measured_on_cuda(case)
+    else:
+        truth = measured(case)
+    made = {
+        "case": case,
+        "ours": ours.peak,
+        "truth": truth.steady,
+        "error": 100 * (ours.peak - truth.steady) / truth.steady,
+        "first": ours.first - truth.first,
+    }
+    return made | ({"reserved": truth.reserved} if device == "cuda" else {"why": explained(ours, truth)})
+
+
+def judged(case: Case, device: str = "cpu") -> dict[str, Any]:
+    """The row of a case as plain data, with a verdict: compared, or left out, refused or not run, and the reason."""
+    plain: dict[str, Any] = {"key": case.key, "source": case.source, "name": case.name, "modes": list(case.modes)}
+    start = time.perf_counter()
+    try:
+        ours = computed(case, device)
+        demand_short(ours.peak)
+    except LeftOut as reason:
+        return plain | {"verdict": LEFT_OUT, "reason": str(reason)}
+    except ArchcalcError as error:
+        return plain | _refused(case, f"{type(error).__name__}: {error.message}")
+    except Exception as error:
+        return plain | {"verdict": NOT_RUN, "reason": _in_short(error)}
+    try:
+        made = _beside(case, ours, device)
+    except Exception as error:
+        return plain | {"verdict": NOT_RUN, "reason": _in_short(error)}
+    made.pop("case")
+    threads = torch.get_num_threads()
+    seconds = round(time.perf_counter() - start, 1)
+    return plain | {"verdict": COMPARED, **made, "threads": threads, "seconds": seconds}
+
+
+def _refused(case: Case, ours: str) -> dict[str, Any]:
+    """The verdict on a case that archcalc refuses: it is right to, if the machine refuses it as well."""
+    try:
+        measured(case)
+    except Exception as error:
+        return {"verdict": NOT_RUN, "reason": _in_short(error), "ours_says": ours}
+    return {"verdict": REFUSED, "reason": ours}
+
+
+def _in_short(error: BaseException) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    text = " ".join(str(error).split())[:300]
+    return f"{type(error).__name__}: {text} ({frame.name}, {frame.filename.rpartition('/')[2]}:{frame.lineno})"

@@ -1,0 +1,74 @@
+"""Each case in a process of its own, with a limit of memory and of time; its row is kept as soon as it is there.
+
+The processes are forked from a server that has imported torch and the libraries and has run nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+from collections.abc import Iterator, Sequence
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from bench.memory_truth.case import Case
+
+MEMORY, SECONDS, THREADS = 14 * 2**30, 300, 2
+"""Bytes of address space and seconds that a process may use, and the threads of torch in it."""
+
+
+def rows_of(cases: Sequence[Case], path: Path, device: str = "cpu") -> Iterator[dict[str, Any]]:
+    """Run cases one after the other, append each row to the file, and give it."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["bench.memory_truth.preloaded"])
+    for case in cases:
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=_work, args=(case, device, sender))
+        process.start()
+        sender.close()
+        made = receiver.recv() if receiver.poll(SECONDS) and not _closed(receiver) else None
+        process.kill()
+        process.join()
+        made = made or _lost(case, process.exitcode)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(made) + "\n")
+        yield made
+
+
+def _closed(receiver: Any) -> bool:
+    try:
+        receiver.poll()
+    except (EOFError, OSError):
+        return True
+    return False
+
+
+def _lost(case: Case, code: int | None) -> dict[str, Any]:
+    """The row of a case whose process gave none."""
+    reason = f"not done in {SECONDS} s" if code == -signal.SIGKILL else f"its process ended with code {code}"
+    plain = {"key": case.key, "source": case.source, "name": case.name, "modes": list(case.modes)}
+    return plain | {"verdict": "not run", "reason": reason}
+
+
+def _work(case: Case, device: str, sender: Any) -> None:
+    import torch
+
+    from bench.memory_truth.comparison import judged
+
+    if device == "cpu":
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    torch.set_num_threads(THREADS)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)  # the profiler's own lines, too
+    sender.send(judged(case, device))
+    sender.close()
+
+
+def kept(path: Path) -> dict[str, dict[str, Any]]:
+    """The rows of a file by the keys of their cases, the last one of each."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return {made["key"]: made for made in map(json.loads, lines)}
