@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from bench.memory_truth.case import Case
+import torch
+
+from bench.memory_truth.case import SOURCES, Case
 from bench.memory_truth.drawn import drawn
 from bench.memory_truth.known import CASES
+from bench.memory_truth.page import PAGES, page
 from bench.memory_truth.processes import kept, rows_of
 from bench.memory_truth.table import working_table
 
 ROWS = {"cpu": Path("bench/memory_truth.jsonl"), "cuda": Path("bench/memory_truth_cuda.jsonl")}
+
+OPTIONS = ("--cuda", "--rerun-wrong", "--table")
 
 
 def all_cases() -> list[Case]:
@@ -23,22 +28,40 @@ def all_cases() -> list[Case]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the cases that the arguments name, print each, and write the page from all rows."""
+    """Run the cases that the arguments name and print each; without patterns write the page from all rows."""
     device = "cuda" if "--cuda" in arguments else "cpu"
+    if unknown := [word for word in arguments if word.startswith("--") and word not in OPTIONS]:
+        sys.exit(f"there is no option {unknown[0]}: {', '.join(OPTIONS)}")
+    if device == "cuda" and not torch.cuda.is_available():
+        sys.exit("torch sees no CUDA device here: run this on a machine with one, with a CUDA build of torch")
     if "--table" in arguments:
         print(working_table(list(kept(ROWS[device]).values())))
         return
     patterns = [word for word in arguments if not word.startswith("--")]
-    rows = kept(ROWS[device])
-    cases = all_cases()
-    if patterns:
-        cases = [c for c in cases if any(fnmatch(f"{c.source}:{c.name}", p) or fnmatch(c.key, p) for p in patterns)]
-    elif "--rerun-wrong" in arguments:
-        cases = [c for c in cases if c.key in rows and rows[c.key].get("ours") != rows[c.key].get("truth")]
-    else:
-        cases = [c for c in cases if c.key not in rows]
+    cases = chosen(patterns, "--rerun-wrong" in arguments, kept(ROWS[device]))
     for number, made in enumerate(rows_of(cases, ROWS[device], device), 1):
         print(f"[{number}/{len(cases)}] {in_words(made)}", flush=True)
+    if not patterns:
+        write_page(device)
+
+
+def chosen(patterns: Sequence[str], wrong: bool, rows: Mapping[str, Mapping[str, Any]]) -> list[Case]:
+    """The cases that match a pattern; or those whose rows are not equal; or else those without a row."""
+    cases = all_cases()
+    if patterns:
+        found = [c for c in cases if any(fnmatch(f"{c.source}:{c.name}", p) or fnmatch(c.key, p) for p in patterns)]
+        if not found:
+            sys.exit(f"no case matches {' '.join(patterns)}: cases are named SOURCE:NAME, sources {', '.join(SOURCES)}")
+        return found
+    if wrong:
+        return [c for c in cases if c.key in rows and rows[c.key].get("ours") != rows[c.key].get("truth")]
+    return [c for c in cases if c.key not in rows]
+
+
+def write_page(device: str) -> None:
+    """The page from the rows of all cases of today; rows of cases that are gone are left out."""
+    rows = kept(ROWS[device])
+    PAGES[device].write_text(page([rows[c.key] for c in all_cases() if c.key in rows], device), encoding="utf-8")
 
 
 def in_words(made: dict[str, Any]) -> str:

@@ -82,3 +82,14 @@ class Case:
             special += ["checkpoint"] if self.training.checkpoint else []
         special += ["batch 1"] if self.batch == 1 else []
         return ("forward" if self.training is None else "training", precision, *special)
+
+    def described(self) -> dict[str, Any]:
+        """The case as plain data, as its row begins."""
+        return {
+            "key": self.key,
+            "source": self.source,
+            "name": self.name,
+            "input": self.input,
+            "words": self.words,
+            "modes": list(self.modes),
+        }

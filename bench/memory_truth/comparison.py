@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 import time
 import traceback
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -42,7 +44,7 @@ def _beside(case: Case, ours: Computed, device: str) -> dict[str, Any]:
 
 def judged(case: Case, device: str = "cpu") -> dict[str, Any]:
     """The row of a case as plain data, with a verdict: compared, or left out, refused or not run, and the reason."""
-    plain: dict[str, Any] = {"key": case.key, "source": case.source, "name": case.name, "modes": list(case.modes)}
+    plain = case.described() | {"machine": machine(device)}
     start = time.perf_counter()
     try:
         ours = computed(case, device)
@@ -58,9 +60,23 @@ def judged(case: Case, device: str = "cpu") -> dict[str, Any]:
     except Exception as error:
         return plain | {"verdict": NOT_RUN, "reason": _in_short(error)}
     made.pop("case")
-    threads = torch.get_num_threads()
-    seconds = round(time.perf_counter() - start, 1)
-    return plain | {"verdict": COMPARED, **made, "threads": threads, "seconds": seconds}
+    return plain | {"verdict": COMPARED, **made, "seconds": round(time.perf_counter() - start, 1)}
+
+
+def machine(device: str) -> str:
+    """The version of torch, and what runs its kernels: a GPU, or a processor with its threads and instruction set."""
+    if device == "cuda":
+        return f"torch {torch.__version__}, {torch.cuda.get_device_name()}"
+    threads, instructions = torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()
+    return f"torch {torch.__version__}, {_processor()}, {threads} threads, {instructions}"
+
+
+def _processor() -> str:
+    """The name of the processor as Linux has it; its architecture elsewhere."""
+    facts = Path("/proc/cpuinfo")
+    lines = facts.read_text(encoding="utf-8").splitlines() if facts.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 def _refused(case: Case, ours: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from hashlib import sha256
 
 from archcalc.engine.setup import Training
 from bench.memory_truth.case import OPERATORS, TIMM, TRANSFORMERS, USERS, Case
+from bench.memory_truth.users.generators import GENERATORS
 from bench.memory_truth.users.images import IMAGES
 
 DRAWN = {TIMM: 100, TRANSFORMERS: 60, OPERATORS: 80}
@@ -65,7 +66,8 @@ def case_of(source: str, name: str) -> Case:
 
 
 def _takes_images(source: str, name: str) -> bool:
-    return source == TIMM or (source == USERS and name in IMAGES and "3-d" not in name)
+    images = name in {**IMAGES, **GENERATORS} and name not in ("3-d volume", "gan generator")
+    return source == TIMM or (source == USERS and images)
 
 
 def training_of(source: str, name: str) -> Training:

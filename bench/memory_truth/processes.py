@@ -49,8 +49,7 @@ def _closed(receiver: Any) -> bool:
 def _lost(case: Case, code: int | None) -> dict[str, Any]:
     """The row of a case whose process gave none."""
     reason = f"not done in {SECONDS} s" if code == -signal.SIGKILL else f"its process ended with code {code}"
-    plain = {"key": case.key, "source": case.source, "name": case.name, "modes": list(case.modes)}
-    return plain | {"verdict": "not run", "reason": reason}
+    return case.described() | {"verdict": "not run", "reason": reason}
 
 
 def _work(case: Case, device: str, sender: Any) -> None:

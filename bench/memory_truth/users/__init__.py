@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bench.memory_truth.users import programs
+from bench.memory_truth.users.generators import GENERATORS
 from bench.memory_truth.users.given import Program
 from bench.memory_truth.users.images import IMAGES
 from bench.memory_truth.users.sequences import SEQUENCES
 
-PROGRAMS: dict[str, Program] = {**IMAGES, **SEQUENCES, **programs.PROGRAMS}
+PROGRAMS: dict[str, Program] = {**IMAGES, **GENERATORS, **SEQUENCES, **programs.PROGRAMS}
 """All of them."""
