@@ -99,7 +99,7 @@ def test_the_peak_is_the_real_one(case: Case) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*isinstance.*:FutureWarning")
-@pytest.mark.parametrize("name", ["atan2", "matmul", "cumsum", "nn_functional_softplus"])
+@pytest.mark.parametrize("name", ["atan2", "cosh", "cumsum", "nn_functional_softplus"])
 def test_the_peak_of_an_operator_is_the_real_one(name: str) -> None:
     """The largest sample of torch's database: equal to the byte, or off by numbers of Python of 8 bytes each."""
     made = row(Case(name, 1, Training("sgd"), source=OPERATORS))

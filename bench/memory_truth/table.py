@@ -76,8 +76,9 @@ def cause_in_words(row: Row) -> str:
     """The causes of a difference on one line."""
     if row["verdict"] == "refused":
         return str(row["reason"])
+    drew = ["a draw at random decided what ran"] if row["why"].get("drew") else []
     parts = [f"{_holder(e)} {exact(e['ours'])} for {exact(e['real'])}" for e in causes(row)[:3]]
-    return "; ".join(parts) + f"; the peak is in `{row['why']['real_peak']}`"
+    return "; ".join(drew + parts) + f"; the peak is in `{row['why']['real_peak']}`"
 
 
 def _holder(entry: Mapping[str, Any]) -> str:
