@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from dataclasses import replace
-from itertools import pairwise
+from itertools import count, pairwise
 
 import pytest
 import torch
@@ -18,6 +18,7 @@ from bench.memory_truth.alignment import aligned
 from bench.memory_truth.attribution import explained
 from bench.memory_truth.case import OPERATORS, USERS
 from bench.memory_truth.computed import computed
+from bench.memory_truth.cuda import OnCuda, measured_on_cuda
 from bench.memory_truth.drawn import case_of, drawn, smallest
 from bench.memory_truth.events import Recording, recording_of
 from bench.memory_truth.measured import mark, measured
@@ -97,6 +98,21 @@ def test_the_peak_is_the_real_one(case: Case) -> None:
     assert made["ours"] == made["truth"], made["why"]
 
 
+@pytest.mark.parametrize("training", [Training("sgd", "mse"), None])
+def test_on_a_gpu_each_step_has_its_own_highest_mark(
+    training: Training | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With an allocator that tells 1,000 bytes more at each question: 100 are there before, 1,000 and 2,000 then."""
+    told = count(1_000, 1_000)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 100)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: next(told))
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: 5_000)
+    for name in ("synchronize", "empty_cache", "reset_peak_memory_stats"):
+        monkeypatch.setattr(torch.cuda, name, lambda: None)
+    case = Case("gradient reversal", 1, training, amp="bf16", source=USERS)
+    assert measured_on_cuda(case, device="cpu") == OnCuda(900, 1_900, 5_000)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*isinstance.*:FutureWarning")
 @pytest.mark.parametrize("name", ["atan2", "cosh", "cumsum", "nn_functional_softplus"])
@@ -124,10 +140,10 @@ def test_the_cause_names_the_op_whose_bytes_differ() -> None:
         for s in ours.trace.storages
     )
     (entry,) = explained(replace(ours, trace=replace(ours.trace, storages=grown)), real)["at_real_peak"]
-    count = entry["blocks"][0]
+    blocks = entry["blocks"][0]
     assert entry["op"].removeprefix("inside ") == "addmm"
-    assert count > 0
-    assert entry["ours"] - entry["real"] == 1_000 * count
+    assert blocks > 0
+    assert entry["ours"] - entry["real"] == 1_000 * blocks
 
 
 @given(st.lists(st.sampled_from("abcd"), max_size=30), st.data())

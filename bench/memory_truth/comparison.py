@@ -38,6 +38,7 @@ def _beside(case: Case, ours: Computed, device: str) -> dict[str, Any]:
         "truth": truth.steady,
         "error": 100 * (ours.peak - truth.steady) / truth.steady,
         "first": ours.first - truth.first,
+        "with_data": ours.with_data,
     }
     return made | ({"reserved": truth.reserved} if device == "cuda" else {"why": explained(ours, truth)})
 

@@ -24,15 +24,15 @@ class OnCuda:
     reserved: int
 
 
-def measured_on_cuda(case: Case) -> OnCuda:
-    """Run a case on the first GPU: two training steps, or two forward passes of which the second counts.
+def measured_on_cuda(case: Case, device: str = "cuda") -> OnCuda:
+    """Run a case on a GPU: two training steps, or two forward passes of which the second counts.
 
     What was allocated before the model was built, such as workspaces of an earlier case, is not in the peaks.
     """
     gc.collect()
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated()
-    built = _moved(build(case))
+    built = _moved(build(case), device)
     peaks: list[tuple[int, int]] = []
 
     def mark(name: str) -> None:
@@ -41,7 +41,7 @@ def measured_on_cuda(case: Case) -> OnCuda:
             peaks.append((torch.cuda.max_memory_allocated() - before, torch.cuda.max_memory_reserved()))
             torch.cuda.reset_peak_memory_stats()
 
-    run = (loop_of if case.training is not None else passes_of)(case, built, "cuda", mark)
+    run = (loop_of if case.training is not None else passes_of)(case, built, device, mark)
     gc.collect()
     gc.disable()
     seed()
@@ -59,6 +59,6 @@ def measured_on_cuda(case: Case) -> OnCuda:
     return OnCuda(first, steady, reserved)
 
 
-def _moved(built: Built) -> Built:
-    args, kwargs = pytree.tree_map_only(Tensor, lambda t: t.to("cuda"), (built.args, dict(built.kwargs)))
-    return Built(built.module.to("cuda"), args, kwargs)
+def _moved(built: Built, device: str) -> Built:
+    args, kwargs = pytree.tree_map_only(Tensor, lambda t: t.to(device), (built.args, dict(built.kwargs)))
+    return Built(built.module.to(device), args, kwargs)

@@ -111,7 +111,9 @@ def _far(counted: Sequence[Row]) -> list[str]:
 
 
 def _ops(ops: str) -> str:
-    return ops if ops in ("between", "another moment") else ", ".join(f"`{op}`" for op in ops.split())
+    if ops == "between":
+        return "between ops"
+    return ops if ops == "another moment" else ", ".join(f"`{op}`" for op in ops.split())
 
 
 def _seen(ops: str, rows: Sequence[Row]) -> bool:
@@ -129,7 +131,11 @@ def _cause(row: Row) -> str:
 
 
 def _case(row: Row) -> str:
-    return f"{row['name']} ({row['input']}, {row['words']})"
+    return f"{row['name']} ({row['input']}, {_words(row)})"
+
+
+def _words(row: Row) -> str:
+    return f"{row['words']}, --data" if row.get("with_data") else str(row["words"])
 
 
 def _error(row: Row) -> str:
@@ -156,6 +162,6 @@ def _sections(counted: Sequence[Row]) -> Iterator[str]:
 
 
 def _line(row: Row) -> str:
-    cells = [row["name"], row["input"], row["words"], exact(row["ours"]), exact(row["truth"]), _error(row)]
+    cells = [row["name"], row["input"], _words(row), exact(row["ours"]), exact(row["truth"]), _error(row)]
     cells += [exact(row["reserved"])] if "reserved" in row else []
     return f"| {' | '.join(cells)} |"
