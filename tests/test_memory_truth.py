@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import gc
+import os
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import count, pairwise
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,17 +27,17 @@ from bench.memory_truth.cuda import OnCuda, measured_on_cuda
 from bench.memory_truth.drawn import case_of, drawn, smallest
 from bench.memory_truth.events import Recording, recording_of
 from bench.memory_truth.measured import mark, measured
-from bench.memory_truth.processes import kept
+from bench.memory_truth.processes import kept, rows_of
 from bench.memory_truth.table import class_of, distribution
 from bench.memory_truth.users import PROGRAMS
 
 
-def recorded(program: object) -> Recording:
+def recorded(program: Callable[[], object]) -> Recording:
     """The recording of a program between two marks."""
     gc.collect()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         mark("begin")
-        program()  # type: ignore[operator]
+        program()
         mark("end")
     return recording_of(profiler)
 
@@ -113,6 +118,24 @@ def test_on_a_gpu_each_step_has_its_own_highest_mark(
     assert measured_on_cuda(case, device="cpu") == OnCuda(900, 1_900, 5_000)
 
 
+def _dies(case: Case, device: str, sender: Any) -> None:
+    os._exit(7)
+
+
+def _sleeps(case: Case, device: str, sender: Any) -> None:
+    time.sleep(60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("work", "reason"), [(_dies, "its process ended with code 7"), (_sleeps, "not done in 3 s")])
+def test_a_process_that_dies_or_hangs_is_a_row(work: Any, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    case = Case("MLP", 0)
+    (made,) = rows_of([case], path, work=work, seconds=3 if work is _sleeps else 120)
+    assert (made["verdict"], made["reason"]) == ("not run", reason)
+    assert kept(path) == {case.key: made}
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*isinstance.*:FutureWarning")
 @pytest.mark.parametrize("name", ["atan2", "cosh", "cumsum", "nn_functional_softplus"])
@@ -187,7 +210,7 @@ def test_classes_of_errors(ours: int, expected: str) -> None:
     assert table[2].startswith("| all | 1 |")
 
 
-def test_the_last_row_of_a_case_counts(tmp_path: object) -> None:
-    path = tmp_path / "rows.jsonl"  # type: ignore[operator]
+def test_the_last_row_of_a_case_counts(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
     path.write_text('{"key": "a", "ours": 1}\n{"key": "b", "ours": 2}\n{"key": "a", "ours": 3}\n')
     assert {key: made["ours"] for key, made in kept(path).items()} == {"a": 3, "b": 2}

@@ -1,7 +1,7 @@
 """The same step for real, and what the allocator says: is the computed peak the real one?
 
 python -m bench.memory_truth                  the cases that have no row yet (a stopped run goes on); then the page
-python -m bench.memory_truth 'users:*unet*'   these again, by SOURCE:NAME or the whole key, with what differs; '*' is all
+python -m bench.memory_truth 'users:*unet*'   these again, by SOURCE:NAME or the whole key, with their causes; '*': all
 python -m bench.memory_truth --rerun-wrong    those again whose peaks are not equal; then the page
 python -m bench.memory_truth --table          all rows by cause, for whoever mends the engine
 python -m bench.memory_truth --cuda           the same on a GPU, the page docs/accuracy-cuda.md

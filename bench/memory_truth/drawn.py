@@ -6,6 +6,7 @@ read from another hash of its name. The users' modules are all taken.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 
@@ -41,7 +42,8 @@ def drawn() -> list[Case]:
 def _of(source: str, names: Callable[[], Sequence[str]]) -> list[Case]:
     try:
         known = names()
-    except ImportError:
+    except ImportError as error:
+        print(f"{error}: the cases of {source} are left out", file=sys.stderr)
         return []
     return [case_of(source, name) for name in smallest(known, DRAWN.get(source, len(known)))]
 

@@ -68,8 +68,7 @@ def _run(case: Case) -> dict[int, int]:
     """Build the case and run it. Returns the bytes of the storages that are there before, by their addresses."""
     built = build(case)
     run = (loop_of if case.training is not None else passes_of)(case, built, "cpu", mark)
-    tensors = (*built.module.parameters(), *built.module.buffers(), *built.inputs)
-    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+    storages = _storages(built)
     gc.collect()
     gc.disable()
     seed()
@@ -79,6 +78,12 @@ def _run(case: Case) -> dict[int, int]:
     finally:
         gc.enable()
     return storages
+
+
+def _storages(built: Built) -> dict[int, int]:
+    """Bytes of the storages of weights, buffers and inputs, by their addresses; none of the tensors is held."""
+    tensors = (*built.module.parameters(), *built.module.buffers(), *built.inputs)
+    return {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
 
 
 def region_of(case: Case, device: str) -> Callable[[], AbstractContextManager[None]]:

@@ -8,48 +8,48 @@ from __future__ import annotations
 import json
 import os
 import resource
-import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from bench.memory_truth.case import Case
 
+Work = Callable[[Case, str, Any], None]
+"""What the process of a case does: from the case, the device and where to send the row."""
 MEMORY, SECONDS, THREADS = 14 * 2**30, 300, 2
 """Bytes of address space and seconds that a process may use, and the threads of torch in it."""
 
 
-def rows_of(cases: Sequence[Case], path: Path, device: str = "cpu") -> Iterator[dict[str, Any]]:
-    """Run cases one after the other, append each row to the file, and give it."""
+def rows_of(
+    cases: Sequence[Case], path: Path, device: str = "cpu", work: Work | None = None, seconds: float = SECONDS
+) -> Iterator[dict[str, Any]]:
+    """Run cases one after the other, append each row to the file, and give it; `work` is what a process does."""
     context = get_context("forkserver")
     context.set_forkserver_preload(["bench.memory_truth.preloaded"])
     for case in cases:
         receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=_work, args=(case, device, sender))
+        process = context.Process(target=work or _work, args=(case, device, sender))
         process.start()
         sender.close()
-        made = receiver.recv() if receiver.poll(SECONDS) and not _closed(receiver) else None
-        process.kill()
-        process.join()
-        made = made or _lost(case, process.exitcode)
+        made = _received(receiver, process, seconds)
+        made = made if isinstance(made, dict) else case.described() | {"verdict": "not run", "reason": made}
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(made) + "\n")
         yield made
 
 
-def _closed(receiver: Any) -> bool:
+def _received(receiver: Any, process: Any, seconds: float) -> dict[str, Any] | str:
+    """The row that a process sends, or why there is none; the process is gone then."""
+    in_time = receiver.poll(seconds)
     try:
-        receiver.poll()
-    except (EOFError, OSError):
-        return True
-    return False
-
-
-def _lost(case: Case, code: int | None) -> dict[str, Any]:
-    """The row of a case whose process gave none."""
-    reason = f"not done in {SECONDS} s" if code == -signal.SIGKILL else f"its process ended with code {code}"
-    return case.described() | {"verdict": "not run", "reason": reason}
+        made: dict[str, Any] | str = receiver.recv() if in_time else f"not done in {seconds:,.0f} s"
+        process.kill()
+        process.join()
+    except EOFError:
+        process.join()
+        made = f"its process ended with code {process.exitcode}"
+    return made
 
 
 def _work(case: Case, device: str, sender: Any) -> None:
