@@ -83,8 +83,8 @@ def _shrink(config: Any) -> None:
     for key in EXPERTS:
         if isinstance(getattr(config, key, None), int):
             _set(config, key, min(getattr(config, key), 8))
-    if isinstance(getattr(config, "layer_types", None), list):
-        _set(config, "layer_types", config.layer_types[:LAYERS])
+    if isinstance(getattr(config, "layer_types", None), list):  # first one of each kind
+        _set(config, "layer_types", [*dict.fromkeys(config.layer_types), *config.layer_types][:LAYERS])
     for key, value in list(vars(config).items()):
         if key.endswith("_token_id") and isinstance(value, int) and value >= WORDS:
             _set(config, key, WORDS - 1)
