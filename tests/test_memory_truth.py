@@ -27,6 +27,7 @@ from bench.memory_truth.cuda import OnCuda, measured_on_cuda
 from bench.memory_truth.drawn import case_of, drawn, smallest
 from bench.memory_truth.events import Recording, recording_of
 from bench.memory_truth.measured import mark, measured
+from bench.memory_truth.page import page
 from bench.memory_truth.processes import kept, rows_of
 from bench.memory_truth.table import class_of, distribution
 from bench.memory_truth.users import PROGRAMS
@@ -214,3 +215,29 @@ def test_the_last_row_of_a_case_counts(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"key": "a", "ours": 1}\n{"key": "b", "ours": 2}\n{"key": "a", "ours": 3}\n')
     assert {key: made["ours"] for key, made in kept(path).items()} == {"a": 3, "b": 2}
+
+
+def plain_row(case: Case, ours: int, truth: int, **more: Any) -> dict[str, Any]:
+    """A row as a process sends it."""
+    error = 100 * (ours - truth) / truth
+    sizes = {"ours": ours, "truth": truth, "error": error, "machine": "torch 2, a processor, 2 threads"}
+    return {**case.described(), "verdict": "compared", **sizes, **more}
+
+
+def test_the_page_counts_and_explains() -> None:
+    """One case of three is equal; the one that is 20 % off has its cause; the one that did not run has its reason."""
+    entry = {"op": "inside mm", "ours": 0, "real": 200, "blocks": [0, 1]}
+    why = {"elsewhere": 0, "at_real_peak": [entry], "real_peak": "mm", "our_peak": "mm (backward, call 3)"}
+    cases = [Case(name, 2, None, source=USERS) for name in ("mixer", "unet", "siamese")]
+    rows = [
+        plain_row(cases[0], 1_000, 1_000, why=why),
+        plain_row(cases[1], 800, 1_000, why=why),
+        cases[2].described() | {"verdict": "not run", "reason": "it raised"},
+    ]
+    text = page(rows, "cpu")
+    assert "Of 2 cases 1 are equal to the byte, 1 within 0.1 % and 1 within 1 %" in text
+    assert "Measured with torch 2, a processor, 2 threads." in text
+    assert "| unet (batch 2, forward) | -20.000 % | inside `mm` 0 for 200; the peak is in `mm` |" in text
+    assert "| mixer | batch 2 | forward | 1,000 | 1,000 | = |" in text
+    assert f"* {cases[2].key}: not run, it raised" in text
+    assert "| mixer (" not in text  # it is exact: there is nothing to explain
