@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ from archcalc.errors import ArchcalcError
 from bench.memory_truth.attribution import explained
 from bench.memory_truth.case import Case
 from bench.memory_truth.computed import Computed, computed
+from bench.memory_truth.cuda import measured_on_cuda
 from bench.memory_truth.limits import LeftOut, demand_short
 from bench.memory_truth.measured import measured
 
+MEASURES: dict[str, Callable[[Case], Any]] = {"cpu": measured, "cuda": measured_on_cuda}
+"""By device: how a case is run for real."""
 COMPARED, LEFT_OUT, NOT_RUN, REFUSED = "compared", "left out", "not run", "refused"
 
 
@@ -26,12 +30,7 @@ def row(case: Case, device: str = "cpu") -> dict[str, Any]:
 
 
 def _beside(case: Case, ours: Computed, device: str) -> dict[str, Any]:
-    if device == "cuda":
-        from bench.memory_truth.cuda import measured_on_cuda
-
-        truth: Any = measured_on_cuda(case)
-    else:
-        truth = measured(case)
+    truth: Any = MEASURES[device](case)
     made = {
         "case": case,
         "ours": ours.peak,
@@ -53,7 +52,7 @@ def judged(case: Case, device: str = "cpu") -> dict[str, Any]:
     except LeftOut as reason:
         return plain | {"verdict": LEFT_OUT, "reason": str(reason)}
     except ArchcalcError as error:
-        return plain | _refused(case, f"{type(error).__name__}: {error.message}")
+        return plain | _refused(case, device, f"{type(error).__name__}: {error.message}")
     except Exception as error:
         return plain | {"verdict": NOT_RUN, "reason": _in_short(error)}
     try:
@@ -80,10 +79,10 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def _refused(case: Case, ours: str) -> dict[str, Any]:
+def _refused(case: Case, device: str, ours: str) -> dict[str, Any]:
     """The verdict on a case that archcalc refuses: it is right to, if the machine refuses it as well."""
     try:
-        measured(case)
+        MEASURES[device](case)
     except Exception as error:
         return {"verdict": NOT_RUN, "reason": _in_short(error), "ours_says": ours}
     return {"verdict": REFUSED, "reason": ours}
