@@ -53,8 +53,8 @@ def judged(case: Case, device: str = "cpu") -> dict[str, Any]:
         return plain | {"verdict": LEFT_OUT, "reason": str(reason)}
     except ArchcalcError as error:
         return plain | _refused(case, device, f"{type(error).__name__}: {error.message}")
-    except Exception as error:
-        return plain | {"verdict": NOT_RUN, "reason": _in_short(error)}
+    except Exception as error:  # the model cannot be built; or else it is an error of archcalc's own
+        return plain | _refused(case, device, _in_short(error))
     try:
         made = _beside(case, ours, device)
     except Exception as error:
