@@ -19,7 +19,7 @@ from bench.memory_truth.table import working_table
 
 ROWS = {"cpu": Path("bench/memory_truth.jsonl"), "cuda": Path("bench/memory_truth_cuda.jsonl")}
 
-OPTIONS = ("--cuda", "--rerun-wrong", "--table")
+OPTIONS = ("--cuda", "--missing", "--rerun-wrong", "--table")
 
 
 def all_cases() -> list[Case]:
@@ -38,24 +38,23 @@ def main(arguments: Sequence[str]) -> None:
         print(working_table(list(kept(ROWS[device]).values())))
         return
     patterns = [word for word in arguments if not word.startswith("--")]
-    cases = chosen(patterns, "--rerun-wrong" in arguments, kept(ROWS[device]))
+    cases = chosen(patterns, arguments, kept(ROWS[device]))
     for number, made in enumerate(rows_of(cases, ROWS[device], device), 1):
         print(f"[{number}/{len(cases)}] {in_words(made)}", flush=True)
     if not patterns:
         write_page(device)
 
 
-def chosen(patterns: Sequence[str], wrong: bool, rows: Mapping[str, Mapping[str, Any]]) -> list[Case]:
-    """The cases that match a pattern; or those whose rows are not equal; or else those without a row."""
+def chosen(patterns: Sequence[str], options: Sequence[str], rows: Mapping[str, Mapping[str, Any]]) -> list[Case]:
+    """The cases that match a pattern, or all; of those the ones whose rows are not equal, or that have no row yet."""
     cases = all_cases()
     if patterns:
-        found = [c for c in cases if any(fnmatch(f"{c.source}:{c.name}", p) or fnmatch(c.key, p) for p in patterns)]
-        if not found:
+        cases = [c for c in cases if any(fnmatch(f"{c.source}:{c.name}", p) or fnmatch(c.key, p) for p in patterns)]
+        if not cases:
             sys.exit(f"no case matches {' '.join(patterns)}: cases are named SOURCE:NAME, sources {', '.join(SOURCES)}")
-        return found
-    if wrong:
+    if "--rerun-wrong" in options:
         return [c for c in cases if c.key in rows and rows[c.key].get("ours") != rows[c.key].get("truth")]
-    return [c for c in cases if c.key not in rows]
+    return [c for c in cases if c.key not in rows] if "--missing" in options or not patterns else cases
 
 
 def write_page(device: str) -> None:

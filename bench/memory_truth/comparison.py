@@ -13,7 +13,7 @@ import torch
 
 from archcalc.errors import ArchcalcError
 from bench.memory_truth.attribution import explained
-from bench.memory_truth.case import Case
+from bench.memory_truth.case import KNOWN, Case
 from bench.memory_truth.computed import Computed, computed
 from bench.memory_truth.cuda import measured_on_cuda
 from bench.memory_truth.limits import LeftOut, demand_short
@@ -48,7 +48,8 @@ def judged(case: Case, device: str = "cpu") -> dict[str, Any]:
     start = time.perf_counter()
     try:
         ours = computed(case, device)
-        demand_short(ours.peak)
+        if case.source != KNOWN:
+            demand_short(ours.peak, ours.macs)
     except LeftOut as reason:
         return plain | {"verdict": LEFT_OUT, "reason": str(reason)}
     except ArchcalcError as error:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from archcalc import engine
-from archcalc.analyses import Memory, analyze
+from archcalc.analyses import Flops, Memory, analyze
 from archcalc.analyses.memory import LiveBytes
 from archcalc.engine.setup import Setup
 from archcalc.errors import NeedsData
@@ -18,13 +18,14 @@ from bench.memory_truth.sources import build, seed, training_of
 
 @dataclass(frozen=True)
 class Computed:
-    """The trace of a case, the peaks of its steady step and of the first one, and where the peak is."""
+    """The trace of a case, the peaks of its steady step and of the first one, where the peak is, and forward's MACs."""
 
     trace: Trace
     peak: int
     first: int
     moment: int
     timeline: tuple[int, ...]
+    macs: int
     with_data: bool = False
 
 
@@ -39,11 +40,11 @@ def computed(case: Case, device: str = "cpu") -> Computed:
         trace = _trace(case, device)
     except NeedsData:
         with_data, trace = True, _trace(case, device, with_data=True)
-    report = analyze(trace, (Memory(),))
+    report = analyze(trace, (Memory(), Flops()))
     live = report.record(LiveBytes)
     moment = live.peak.call if live.peak else -1
     first = report.totals.get("first_step_peak_bytes", report.totals["peak_bytes"])
-    return Computed(trace, report.totals["peak_bytes"], first, moment, tuple(live.timeline), with_data)
+    return Computed(trace, report.totals["peak_bytes"], first, moment, tuple(live.timeline), report.macs, with_data)
 
 
 def _trace(case: Case, device: str, with_data: bool = False) -> Trace:

@@ -15,7 +15,7 @@ from bench.memory_truth.case import OPERATORS, TIMM, TRANSFORMERS, USERS, Case
 from bench.memory_truth.users.generators import GENERATORS
 from bench.memory_truth.users.images import IMAGES
 
-DRAWN = {TIMM: 100, TRANSFORMERS: 100, OPERATORS: 80}
+DRAWN = {TIMM: 160, TRANSFORMERS: 100, OPERATORS: 80}
 """How many models are drawn from each source; all of the users' modules are taken."""
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "adafactor", "lion")
 

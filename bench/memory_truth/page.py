@@ -9,7 +9,7 @@ from typing import Any
 
 from archcalc.text.units import exact
 from bench.memory_truth.case import KNOWN, OPERATORS, SOURCES
-from bench.memory_truth.limits import PARAMETERS, STEP
+from bench.memory_truth.limits import MACS, PARAMETERS, STEP
 from bench.memory_truth.table import cause_in_words, causes, distribution, judged, not_compared
 
 Row = Mapping[str, Any]
@@ -79,10 +79,10 @@ RULE = (
     "All but the first group of cases are drawn by a rule, not chosen: the models of timm and transformers and the "
     "operators whose names have the smallest hashes, and all modules of `bench/memory_truth/users`; optimizer, "
     "loss, precision, batch, memory format, accumulation and frozen parts follow from other hashes of the name "
-    "(`bench/memory_truth/drawn.py`). Models of more than "
-    f"{PARAMETERS:,} parameters and steps of more than {STEP / 2**30:.0f} GiB are left out by the same rule. No "
-    "case is left out because it is wrong. An operator's case is its largest sample in torch's database, often of a "
-    "few hundred bytes, where 8 bytes are more than 1 %."
+    f"(`bench/memory_truth/drawn.py`). Models of more than {PARAMETERS:,} parameters, steps of more than "
+    f"{STEP / 2**30:.0f} GiB and forward passes of more than {MACS / 1e9:.0f} G multiply-adds are left out by the same "
+    "rule. No case is left out because it is wrong. An operator's case is its largest sample in torch's database, "
+    "often of a few hundred bytes, where 8 bytes are more than 1 %."
 )
 HOW_CAUSES_ARE_FOUND = (
     "The cause is computed: at the moment of the real peak all live bytes are set beside ours by the op that made "
