@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archcalc.engine.devices import cpu_convolutions, onednn_lstm
+from archcalc.engine.devices import cpu_convolutions, onednn_lstm, onednn_products
 from archcalc.engine.torch_private import schema
 
 CUBLAS = (2 * 4096 + 8 * 16) * 1024
@@ -38,7 +38,9 @@ def on_cpu(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) 
     if func is aten.convolution_backward.default:
         return cpu_convolutions.backward_scratch(args, out)
     if func in (aten.mm.default, aten.addmm.default):
-        return sum(_matrix_copy(matrix) for matrix in args[-2:])
+        return sum(_matrix_copy(matrix) for matrix in args[-2:]) + onednn_products.scratch(*args[-2:])
+    if func in (aten.bmm.default, aten.baddbmm.default):
+        return onednn_products.scratch(*args[-2:])
     if func is aten.mkldnn_rnn_layer.default:
         return onednn_lstm.scratch(args)
     if func is aten.mkldnn_rnn_layer_backward.default:
