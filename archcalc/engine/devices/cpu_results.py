@@ -53,6 +53,12 @@ def _embedding_bag(func: Any, args: Sequence[Any], out: Any) -> Any:
     return out[0], of_indices, _part(out[2], offsets.shape[0], bags), maxima
 
 
+def _reduced_loss(func: Any, args: Sequence[Any], out: Tensor) -> Tensor:
+    """A mean or a sum over losses, whose storage held the loss of each element and stays as large."""
+    reduction = next((value for value in args[2:] if isinstance(value, int)), 1)
+    return torch.empty(args[0].shape, dtype=out.dtype, device="meta").as_strided((), ()) if reduction else out
+
+
 def _part(like: Tensor, held: int, used: int) -> Tensor:
     """A vector whose storage holds more elements than it shows: the kernel made it so and shortened it."""
     return torch.empty(held, dtype=like.dtype, device="meta")[:used]
@@ -63,6 +69,7 @@ CHANGES: dict[str, Change] = {
     **dict.fromkeys(NORMS, _normalisation),
     "_embedding_bag": _embedding_bag,
     "_embedding_bag_forward_only": _embedding_bag,
+    **dict.fromkeys(("mse_loss", "smooth_l1_loss", "binary_cross_entropy"), _reduced_loss),
 }
 """By the names of ops: from the op, its arguments and its result without data to the result on a CPU."""
 

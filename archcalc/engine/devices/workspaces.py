@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archcalc.engine.devices import cpu_convolutions, onednn_lstm, onednn_products
+from archcalc.engine.devices import cpu_convolutions, cpu_operands, onednn_lstm, onednn_products
 from archcalc.engine.torch_private import schema
 
 CUBLAS = (2 * 4096 + 8 * 16) * 1024
@@ -45,7 +45,7 @@ def on_cpu(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) 
         return onednn_lstm.scratch(args)
     if func is aten.mkldnn_rnn_layer_backward.default:
         return onednn_lstm.backward_scratch(args)
-    return _numbers(func, args)
+    return _numbers(func, args) + cpu_operands.scratch(func, args, kwargs, out)
 
 
 def _matrix_copy(matrix: Any) -> int:

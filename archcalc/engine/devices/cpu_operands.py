@@ -1,0 +1,182 @@
+"""Copies that torch's CPU kernels make of their operands, and sums that they keep aside, by op.
+
+An elementwise op casts operands of another dtype first (GPUs cast them one by one). Normalisations, softmax and pooling
+read elements in the usual order only. Read off the allocator's events, each op by itself, with torch 2.13.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from archcalc.engine.devices import processor
+from archcalc.engine.torch_private import op_name
+
+HALF = (torch.float16, torch.bfloat16)
+FLOAT = 4
+TRANSPOSED = 60
+"""Rows and columns of the block by which a matrix is transposed into another."""
+SMALL_IMAGE = 128
+"""Height and width together up to which an image is resized in channels-last order."""
+Bytes = Callable[[Sequence[Any], Any], int]
+"""Bytes from an op's arguments and its result."""
+
+READ_IN_ORDER = {
+    "_softmax": 1, "_log_softmax": 1, "_softmax_backward_data": 2, "_log_softmax_backward_data": 2,
+    "native_layer_norm": 1, "gelu_backward": 1, "embedding_dense_backward": 1,
+}  # fmt: skip
+"""By op: how many of its first operands are copied if they are not in the usual order."""
+READ_AS_IMAGES = (
+    "avg_pool2d", "avg_pool2d_backward", "max_pool2d_with_indices", "max_pool2d_with_indices_backward",
+    "_adaptive_avg_pool2d", "_adaptive_avg_pool2d_backward", "avg_pool3d", "avg_pool3d_backward",
+    "upsample_bilinear2d_backward", "upsample_nearest2d_backward", "upsample_bicubic2d_backward",
+)  # fmt: skip
+"""Ops whose first operand is copied unless it is in the usual order or in channels-last order."""
+
+
+def scratch(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
+    """Bytes of copies and sums inside a call."""
+    name = op_name(func)
+    if name in READ_IN_ORDER:
+        return sum(_in_order(operand) for operand in args[: READ_IN_ORDER[name]])
+    if name in READ_AS_IMAGES:
+        return 0 if _is_image(args[0]) else int(args[0].nbytes)
+    if name in BY_OP:
+        return BY_OP[name](args, out)
+    return _cast(args, out) if torch.Tag.pointwise in func.tags else 0
+
+
+def _in_order(operand: Tensor) -> int:
+    """Bytes of an operand's copy in the usual order; 0 if it is in that order."""
+    return 0 if operand.is_contiguous() else operand.nbytes + _transposing(operand)
+
+
+def _transposing(matrix: Tensor) -> int:
+    """The block by which a large matrix is turned into its transpose."""
+    turned = matrix.dim() == 2 and matrix.stride(0) == 1 and matrix.stride(1) == matrix.shape[0]
+    large = matrix.numel() >= TRANSPOSED**2 and min(matrix.shape, default=0) > 1
+    return TRANSPOSED**2 * matrix.element_size() if turned and large else 0
+
+
+def _is_image(tensor: Tensor) -> bool:
+    form = {4: torch.channels_last, 5: torch.channels_last_3d}.get(tensor.dim(), torch.contiguous_format)
+    return tensor.is_contiguous() or tensor.is_contiguous(memory_format=form)
+
+
+def _cast(args: Sequence[Any], out: Any) -> int:
+    """Operands in the dtype that the op computes in, and its result, if they have another."""
+    operands = [value for value in args if isinstance(value, Tensor)]
+    computed = _computed_in(operands, out)
+    if computed is None:
+        return 0
+    width = torch.empty((), dtype=computed, device="meta").element_size()
+    casts = sum(tensor.numel() * width for tensor in operands if tensor.dtype not in (computed, torch.bool))
+    written = out is operands[0] and out.dtype is not computed  # its own result, before it is written over
+    return casts + (out.numel() * width if written else 0)
+
+
+def _computed_in(operands: Sequence[Tensor], out: Any) -> torch.dtype | None:
+    """The widest dtype of the operands, where those without dimensions count less; a float's for whole numbers."""
+    if not operands or not isinstance(out, Tensor):
+        return None
+    widest = max(operands, key=lambda tensor: tensor.dim() > 0)
+    computed = widest.dtype
+    for tensor in operands:
+        if tensor.dim() > 0 or not widest.dim():
+            computed = torch.promote_types(computed, tensor.dtype)
+    return (
+        out.dtype if out.is_floating_point() and not (computed.is_floating_point or computed.is_complex) else computed
+    )
+
+
+def _mean(args: Sequence[Any], out: Tensor) -> int:
+    """Halves are added up as float32 numbers; the sum is divided by a number."""
+    x = args[0]
+    return FLOAT * (x.numel() + out.numel()) if x.dtype in HALF else 8 + x.element_size()
+
+
+def _logsumexp(args: Sequence[Any], out: Tensor) -> int:
+    """The exponentials, and the maxima that are taken from the arguments first."""
+    return int(args[0].nbytes + out.nbytes)
+
+
+def _layer_norm_backward(args: Sequence[Any], out: Sequence[Tensor | None]) -> int:
+    """Sums of each thread for the gradients of weight and bias."""
+    grad, x, shape = args[:3]
+    sums = 2 * processor.threads() * prod(shape) * x.element_size() if out[1] is not None else 0
+    return _in_order(grad) + _in_order(x) + sums
+
+
+def _group_norm_backward(args: Sequence[Any], out: Any) -> int:
+    """Two sums for each channel of each sample."""
+    x = args[1]
+    return int(2 * x.shape[0] * x.shape[1] * x.element_size())
+
+
+def _batch_norm(args: Sequence[Any], out: Any) -> int:
+    """Two sums for each channel in each thread, if the image is in channels-last order."""
+    x = args[0]
+    last = x.dim() == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+    return 2 * processor.threads() * int(x.shape[1]) * FLOAT if last and args[5] else 0
+
+
+def _cat(args: Sequence[Any], out: Tensor) -> int:
+    """The largest part of another dtype than the result's."""
+    return max((part.nbytes for part in args[0] if part.dtype is not out.dtype), default=0)
+
+
+def _resized(args: Sequence[Any], out: Tensor) -> int:
+    """A small image and its result in channels-last order."""
+    x, form = args[0], torch.channels_last if out.dim() == 4 else torch.channels_last_3d
+    small = sum(out.shape[2:]) <= SMALL_IMAGE
+    if out.dim() < 4 or not small or x.is_contiguous(memory_format=form):
+        return 0 if _is_image(x) else int(x.nbytes)
+    return int(x.nbytes + out.nbytes)
+
+
+def _reduced_loss(args: Sequence[Any], out: Tensor) -> int:
+    """The losses of all elements; their mean is divided by a number."""
+    reduction = args[2] if len(args) > 2 else 1
+    return int(args[0].nbytes) + (8 + out.element_size()) * (reduction == 1) if reduction else 0
+
+
+def _roll(args: Sequence[Any], out: Tensor) -> int:
+    """The result of each dimension but the last."""
+    return out.nbytes if len(args) > 2 and len(args[2]) > 1 else 0
+
+
+def _safe_softmax(args: Sequence[Any], out: Tensor) -> int:
+    """Which elements are minus infinity, which rows are so altogether, and a zero."""
+    rows = out.numel() // max(1, out.shape[args[1]]) if out.dim() else 1
+    return out.numel() + rows + out.element_size()
+
+
+def _clone(args: Sequence[Any], out: Tensor) -> int:
+    """The block by which a matrix is transposed."""
+    return _transposing(args[-1] if isinstance(args[-1], Tensor) else args[0]) if out.is_contiguous() else 0
+
+
+BY_OP: dict[str, Bytes] = {
+    "mean": _mean,
+    "logsumexp": _logsumexp,
+    "native_layer_norm_backward": _layer_norm_backward,
+    "native_group_norm_backward": _group_norm_backward,
+    "native_batch_norm": _batch_norm,
+    "cat": _cat,
+    "upsample_bilinear2d": _resized,
+    "upsample_nearest2d": _resized,
+    "upsample_trilinear3d": _resized,
+    "upsample_nearest3d": _resized,
+    "mse_loss": _reduced_loss,
+    "smooth_l1_loss": _reduced_loss,
+    "huber_loss": _reduced_loss,
+    "roll": _roll,
+    "_safe_softmax": _safe_softmax,
+    "clone": _clone,
+    "copy_": _clone,
+}
+"""By op: the bytes inside."""
