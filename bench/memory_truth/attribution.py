@@ -64,6 +64,7 @@ def explained(ours: Computed, real: Measured) -> dict[str, Any]:
     mine = _our_holders(trace, same, runs=partner.get(at) == same and real.moment <= steady[at].end)
     described["there"] = _place(trace, same)
     described["elsewhere"] = ours.peak - sum(size for size, _ in mine.values())
+    described["strangers"] = recording.strangers
     described["drew"] = any("a draw at random" in note for note in trace.notes)
     described["at_real_peak"] = _differences(mine, theirs)
     described["calls"] = _unequal(trace, _compared(trace, recording, steady, partner))
