@@ -21,7 +21,7 @@ from archcalc.engine.load.inputs import Inputs
 from archcalc.engine.meta.call_arguments import tensors_in
 from archcalc.engine.record.recorder import Region
 from archcalc.engine.setup import Training
-from archcalc.engine.torch_private import without_dynamo
+from archcalc.engine.torch_private import without_dynamo, without_function_modes
 from archcalc.errors import BadInput, WrongUse
 
 PHASES = ("forward", "loss", "backward", "optimizer", "end")
@@ -108,8 +108,10 @@ def steps(
 ) -> Any:
     """Two steps as people write them: output and loss live until the next batch's take their names.
 
-    The second batch of an accumulation is like every later one: more are not run.
+    The second batch of an accumulation is like every later one: more are not run. Modes for torch's functions are kept
+    out of updates, which are torch's own code, unless a parameter is of a class that has functions of its own.
     """
+    plain = all(type(p) is nn.Parameter for group in optimizer.param_groups for p in group["params"])
     for _ in range(2):
         optimizer.zero_grad(set_to_none=True)
         for _ in range(min(accumulation, 2)):
@@ -121,7 +123,8 @@ def steps(
             mark("backward")
             value.backward()  # type: ignore[no-untyped-call]
         mark("optimizer")
-        optimizer.step()
+        with without_function_modes() if plain else nullcontext():
+            optimizer.step()
         mark("end")
     return out
 
