@@ -60,10 +60,11 @@ def explained(ours: Computed, real: Measured) -> dict[str, Any]:
         "real_peak": _span_in_words(steady, at, real.moment),
         "aligned": [len(pairs), len(numbers), len(steady)],
     }
-    theirs = _real_holders(recording, spans, real, begin)
+    theirs = _real_holders(recording, spans, real, begin, kept=real.span[0] if not trace.steps else begin)
     mine = _our_holders(trace, same, runs=partner.get(at) == same and real.moment <= steady[at].end)
     described["there"] = _place(trace, same)
     described["elsewhere"] = ours.peak - sum(size for size, _ in mine.values())
+    described["strangers"] = recording.strangers
     described["drew"] = any("a draw at random" in note for note in trace.notes)
     described["at_real_peak"] = _differences(mine, theirs)
     described["calls"] = _unequal(trace, _compared(trace, recording, steady, partner))
@@ -122,11 +123,13 @@ def _our_holders(trace: Trace, moment: int, runs: bool) -> Holders:
     return {key: (sizes[key], blocks[key]) for key in sizes}
 
 
-def _real_holders(recording: Recording, spans: Sequence[Span], real: Measured, begin: int) -> Holders:
+def _real_holders(recording: Recording, spans: Sequence[Span], real: Measured, begin: int, kept: int) -> Holders:
+    """What is live at the real peak; what was made before `kept` was kept by the model from its first pass."""
     sizes: Counter[str] = Counter({THERE: real.beside} if real.beside else {})
     blocks: Counter[str] = Counter()
     for block in recording.live(real.moment):
         key = THERE if block.birth < begin else _maker(spans, block, real.moment)
+        key += ", kept from the first pass" if begin <= block.birth < kept else ""
         sizes[key] += block.bytes
         blocks[key] += 1
     return {key: (sizes[key], blocks[key]) for key in sizes}

@@ -19,13 +19,22 @@ HOW = {
     "cuda": "the statistics of torch's allocator (`torch.cuda.max_memory_allocated`)",
 }
 CLASSES = {
-    "mm addmm bmm baddbmm": "oneDNN's matrix product in bfloat16 takes 0.1 to 1 MB a call for its own layouts.",
-    "convolution convolution_backward": "oneDNN, or torch's own kernel for one image, lays out operands anew.",
-    "mse_loss smooth_l1_loss soft_margin_loss huber_loss": "The mean of a loss keeps the storage of all its terms.",
-    "between": "Numbers of Python that autograd keeps (8 bytes each), states of the random generator in checkpoints.",
-    "another moment": "The two peaks are at different moments; the kernels' own memory decides which is higher.",
+    (
+        "mm",
+        "addmm",
+        "bmm",
+        "baddbmm",
+    ): "oneDNN's matrix product in bfloat16 takes 0.1 to 1 MB a call for its own layouts.",
+    ("convolution", "convolution_backward"): "oneDNN, or torch's own kernel for one image, lays out operands anew.",
+    ("mean", "sum", "logsumexp"): "A reduction in bfloat16 adds up a copy of its operand in float32.",
+    ("add", "mul", "cat"): "An operand of a narrower type, or of another memory format, is copied first.",
+    ("mse_loss", "smooth_l1_loss", "soft_margin_loss"): "The mean of a loss keeps the storage of all its terms.",
+    ("between ops",): "numbers of Python that autograd keeps (8 bytes), states of the random generator in checkpoints.",
+    ("not in the trace",): "another kernel runs on this machine than the one that is assumed.",
+    ("kept from the first pass",): "the model keeps results for its next pass; ours is of the first pass.",
+    ("another moment",): "the two peaks are at different moments; the kernels' own memory decides which is higher.",
 }
-"""Words for classes of causes, by the ops that they are seen in."""
+"""Words for classes of causes, by the ops or the words that they are seen in."""
 
 
 def page(rows: Sequence[Row], device: str) -> str:
@@ -102,7 +111,7 @@ def _far(counted: Sequence[Row]) -> list[str]:
         lines += [
             *_wrapped(HOW_CAUSES_ARE_FOUND),
             "",
-            *(f"* {_ops(ops)}: {words}" for ops, words in CLASSES.items() if _seen(ops, explained)),
+            *_classes(explained),
             "",
         ]
     lines += ["| case | error | cause |", "| :-- | --: | :-- |"]
@@ -110,16 +119,12 @@ def _far(counted: Sequence[Row]) -> list[str]:
     return [*lines, ""]
 
 
-def _ops(ops: str) -> str:
-    if ops == "between":
-        return "between ops"
-    return ops if ops == "another moment" else ", ".join(f"`{op}`" for op in ops.split())
-
-
-def _seen(ops: str, rows: Sequence[Row]) -> bool:
+def _classes(rows: Sequence[Row]) -> Iterator[str]:
+    """The classes of causes that occur, in words."""
     entries = {entry["op"].removeprefix("inside ") for row in rows for entry in causes(row)}
-    words = [ops] if ops == "another moment" else ops.split()
-    return any(entry.partition(" ops")[0] in words for entry in entries)
+    for signs, words in CLASSES.items():
+        if any(sign == entry or (" " in sign and sign in entry) for sign in signs for entry in entries):
+            yield f"* {', '.join(sign if ' ' in sign else f'`{sign}`' for sign in signs)}: {words}"
 
 
 def _size(row: Row) -> float:

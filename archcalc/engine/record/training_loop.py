@@ -23,7 +23,7 @@ from archcalc.engine.recipes import RECIPES
 from archcalc.engine.record.master_weights import Optimizer, OverMasters
 from archcalc.engine.record.recorder import Region
 from archcalc.engine.setup import Training
-from archcalc.engine.torch_private import without_dynamo
+from archcalc.engine.torch_private import without_dynamo, without_function_modes
 from archcalc.errors import BadInput, WrongUse
 
 PHASES = ("forward", "loss", "backward", "optimizer", "end")
@@ -120,8 +120,10 @@ def steps(
 ) -> Any:
     """Two steps as people write them: output and loss live until the next batch's take their names.
 
-    The second batch of an accumulation is like every later one: more are not run.
+    The second batch of an accumulation is like every later one: more are not run. Modes for torch's functions are kept
+    out of updates, which are torch's own code, unless a parameter is of a class that has functions of its own.
     """
+    plain = all(type(p) is nn.Parameter for group in optimizer.param_groups for p in group["params"])
     for _ in range(2):
         optimizer.zero_grad(set_to_none=True)
         for _ in range(min(accumulation, 2)):
@@ -133,7 +135,8 @@ def steps(
             mark("backward")
             value.backward()  # type: ignore[no-untyped-call]
         mark("optimizer")
-        optimizer.step()
+        with without_function_modes() if plain else nullcontext():
+            optimizer.step()
         mark("end")
     return out
 
