@@ -24,10 +24,10 @@ def device_warnings(names: Sequence[str]) -> list[str]:
     return [warning for warning in warnings if warning]
 
 
-def _device(name: str) -> str:
-    """The name of a device, and whether its figures were compared with a real one; '' for none."""
-    standing = device_named(name).standing
-    return f"{name} ({standing})" if name and standing else name
+def _device(name: str, processor: str) -> str:
+    """The name of a device, the processor, and whether figures were compared with a real one; '' for none."""
+    about = ", ".join(part for part in (processor, device_named(name).standing) if part)
+    return f"{name} ({about})" if name and about else name
 
 
 def words(settings: Mapping[str, Any]) -> list[str]:
@@ -39,7 +39,7 @@ def words(settings: Mapping[str, Any]) -> list[str]:
         ("recipe ", settings.get("recipe")),
         ("", settings.get("optimizer")),
         ("loss ", settings.get("loss")),
-        ("device ", _device(str(settings.get("device") or ""))),
+        ("device ", _device(str(settings.get("device") or ""), str(settings.get("processor") or ""))),
         ("attention ", settings.get("attention")),
         ("autocast ", settings.get("amp")),
         ("frozen ", several["frozen"]),

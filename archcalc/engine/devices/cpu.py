@@ -12,9 +12,16 @@ def _kernels() -> Kernels:
     return Kernels(attention.CPU, own_kernels.ON_CPU, cpu_rnn.RECURRENT, workspaces.on_cpu, result=cpu_results.of_cpu)
 
 
+def _machine() -> str:
+    from archcalc.engine.devices import processor
+
+    return processor.in_words()
+
+
 CPU = Device(
     name="cpu",
     note="with the scratch memory of cpu kernels · not counted: allocator rounding, the framework itself",
     kernels=_kernels,
     autocast="cpu",
+    machine=_machine,
 )

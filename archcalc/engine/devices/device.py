@@ -28,6 +28,11 @@ def no_workspace(func: Any) -> int:
     return 0
 
 
+def nowhere() -> str:
+    """Nothing of this machine."""
+    return ""
+
+
 @dataclass(frozen=True)
 class Attention:
     """How a device computes scaled dot product attention.
@@ -63,7 +68,8 @@ class Device:
     `standing` says what its figures are no answer to, or were not compared with; it is '' where they were. `note` says
     what is and is not in its bytes. `block` are the bytes that its allocator rounds up to; `autocast` names torch's
     lists of mixed precision; `foreach` says that optimizers update all parameters by one kernel, and `numbers_on_host`
-    that a number in a tensor of no dimension stays with Python.
+    that a number in a tensor of no dimension stays with Python. `machine` tells what of this machine decides which
+    kernels run, '' for nothing.
     """
 
     name: str
@@ -74,6 +80,7 @@ class Device:
     foreach: bool = False
     numbers_on_host: bool = False
     standing: str = ""
+    machine: Callable[[], str] = nowhere
 
     @property
     def warning(self) -> str:

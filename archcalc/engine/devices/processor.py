@@ -36,5 +36,6 @@ def threads() -> int:
 
 
 def in_words() -> str:
-    """The instruction set and the threads, as the answer states them."""
-    return f"{'AVX-512' if lanes() == 16 else 'AVX2'}, {threads()} threads"
+    """The instruction set and the threads, as the answer states them, and whether bfloat16 has no kernels."""
+    lacking = "" if has_bfloat16() else ", no bfloat16 kernels of oneDNN"
+    return f"{'AVX-512' if lanes() == 16 else 'AVX2'}, {threads()} thread{'s' * (threads() > 1)}{lacking}"

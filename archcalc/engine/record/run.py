@@ -126,6 +126,9 @@ def _assumptions(setup: Setup, inputs: Inputs, kernels: KernelSelection, state: 
         "kernels": "composite ops decomposed",
     }
     outputs = {"outputs": "output and loss live to the end of the step; gradients are None at its start"}
+    machine = kernels.device.machine()
+    if machine:
+        run["processor"] = machine
     of_step = {**outputs, "optimizer_state": state} if setup.training else {}
     return {**run, **assumed(setup), "mode": _mode(setup), "attention": kernels.in_words(), **of_step}
 

@@ -203,8 +203,10 @@ def _moment(report: Report) -> list[str]:
 def _assumed(report: Report) -> list[str]:
     """The settings that the bytes depend on, and what is not in them."""
     assumptions = report.trace.assumptions
-    shown = {**assumptions, "dtype": types_in_words(report.trace), "device": ""}
-    return [f"assumed: {', '.join(words(shown))}", device_named(str(assumptions.get("device") or "")).note]
+    shown = {**assumptions, "dtype": types_in_words(report.trace), "device": "", "processor": ""}
+    device = device_named(str(assumptions.get("device") or ""))
+    processor = f"device {device.name}: {assumptions['processor']} · " if "processor" in assumptions else ""
+    return [f"assumed: {', '.join(words(shown))}", f"{processor}{device.note}"]
 
 
 def _forward_lines(report: Report) -> list[str]:
