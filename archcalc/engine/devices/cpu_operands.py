@@ -96,7 +96,7 @@ def _computed_in(operands: Sequence[Tensor], out: Any) -> torch.dtype | None:
 def _mean(args: Sequence[Any], out: Tensor) -> int:
     """Halves are added up as float32 numbers; the sum is divided by a number."""
     x = args[0]
-    return FLOAT * (x.numel() + out.numel()) if x.dtype in HALF else 8 + x.element_size()
+    return int(FLOAT * (x.numel() + out.numel()) if x.dtype in HALF else 8 + x.element_size())
 
 
 def _logsumexp(args: Sequence[Any], out: Tensor) -> int:

@@ -11,13 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
 from archcalc.engine.meta.call_arguments import tensors_in
 from archcalc.engine.meta.empty_modules import emptied
 from archcalc.engine.meta.known_values import NeedsValues
-from archcalc.engine.torch_private import called_by_checkpoint, with_tensors_changed
+from archcalc.engine.torch_private import called_by_checkpoint, run_backward, with_tensors_changed
 
 FACTORIES = frozenset(
     (
@@ -117,10 +116,7 @@ def moved(mode: OneDevice, func: Any, args: Sequence[Any], kwargs: Mapping[str, 
 
 @handles(Tensor.backward)
 def backward(mode: OneDevice, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """The backward pass of a number with this mode on: it runs code of the model again, such as a checkpoint's.
-
-    Autograd gets the edge of the graph in place of the tensor, which it would hand to this mode once more.
-    """
+    """The backward pass of a number with this mode on: it runs code of the model again, such as a checkpoint's."""
     root, *positional = args
     plain = not positional and all(value is None or value is False for value in kwargs.values())
     if not (plain and root.numel() == 1 and root.requires_grad):
@@ -128,7 +124,7 @@ def backward(mode: OneDevice, func: Any, args: Sequence[Any], kwargs: Mapping[st
         return
     one = torch.ones_like(root, memory_format=torch.preserve_format)
     with mode:
-        torch.autograd.backward(get_gradient_edge(root), one)
+        run_backward(root, one)
 
 
 @handles(Tensor.to)

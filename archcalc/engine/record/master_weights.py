@@ -26,6 +26,10 @@ class Optimizer(Protocol):
     def state(self) -> Mapping[Any, Any]:
         """Its tensors by parameter, each by its name."""
 
+    @property
+    def param_groups(self) -> Sequence[Mapping[str, Any]]:
+        """The parameters that it updates, in groups."""
+
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Free the gradients."""
 
@@ -45,6 +49,11 @@ class OverMasters:
     def state(self) -> Mapping[Any, Any]:
         """The state of the optimizer inside, by master weight; the master weights are not in it."""
         return self.optimizer.state
+
+    @property
+    def param_groups(self) -> Sequence[Mapping[str, Any]]:
+        """The groups of the optimizer inside."""
+        return self.optimizer.param_groups
 
     def gradients(self) -> list[Tensor]:
         """The float32 gradients of the master weights, from a step to the next zero_grad."""

@@ -123,7 +123,7 @@ def steps(
     The second batch of an accumulation is like every later one: more are not run. Modes for torch's functions are kept
     out of updates, which are torch's own code, unless a parameter is of a class that has functions of its own.
     """
-    plain = all(type(p) is nn.Parameter for group in optimizer.param_groups for p in group["params"])
+    plain = all(type(p) in (nn.Parameter, Tensor) for group in optimizer.param_groups for p in group["params"])
     for _ in range(2):
         optimizer.zero_grad(set_to_none=True)
         for _ in range(min(accumulation, 2)):
