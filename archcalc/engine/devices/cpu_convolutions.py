@@ -46,8 +46,8 @@ class Call:
 
 def forward_scratch(args: Sequence[Tensor], y: Tensor) -> int:
     """Bytes that a forward call uses inside, beside its result; `args` are those of aten.convolution."""
-    call = _call(args[0], args[1], args[3:])
-    if _by_onednn(call):
+    call = call_of(args[0], args[1], args[3:])
+    if by_onednn(call):
         return _onednn_forward(call, y, args[2] is not None) - y.nbytes
     return _columns(call, y) + _ordered(call.x, call.w)
 
@@ -55,20 +55,21 @@ def forward_scratch(args: Sequence[Tensor], y: Tensor) -> int:
 def backward_scratch(args: Sequence[Tensor], out: Sequence[Tensor | None]) -> int:
     """Bytes that a backward call uses inside, beside its results; `args` are those of aten.convolution_backward."""
     grad, x, w = args[:3]
-    call = _call(x, w, args[4:])
-    if _by_onednn(call):
+    call = call_of(x, w, args[4:])
+    if by_onednn(call):
         return _onednn_backward(call, grad, out) - sum(tensor.nbytes for tensor in out if tensor is not None)
     sums = out[2].nbytes if out[2] is not None and _dilated(call) else 0
     return _columns(call, grad) + sums + _ordered(call.x, call.w, grad)
 
 
-def _call(x: Tensor, w: Tensor, settings: Sequence[object]) -> Call:
+def call_of(x: Tensor, w: Tensor, settings: Sequence[object]) -> Call:
+    """The convolution of an op's input and weight, and of its settings from the stride on."""
     dims = x.dim() - 2
     stride, padding, dilation = (onednn.sizes(value, dims) for value in settings[:3])  # type: ignore[arg-type]
     return Call(x, w, stride, padding, dilation, bool(settings[3]), int(settings[5]))  # type: ignore[call-overload]
 
 
-def _by_onednn(call: Call) -> bool:
+def by_onednn(call: Call) -> bool:
     """Torch's own rule: `use_mkldnn` in ATen/native/Convolution.cpp."""
     x = call.x
     if x.dtype is torch.bfloat16:
@@ -130,7 +131,7 @@ def _onednn_forward(call: Call, y: Tensor, biased: bool) -> int:
     layouts = onednn.backward_data(c) if call.transposed else onednn.forward(c)
     copies = [*_copied(call.x, layouts.inputs), *_weight_copied(c, layouts.weight, width)]
     made = onednn.image_bytes(y, layouts.outputs)
-    scratch = 0 if call.transposed else onednn_scratch.of_forward(c, layouts, y, biased)
+    scratch = 0 if call.transposed else onednn_scratch.of_forward(c, layouts, y, biased, processor.threads())
     return highest((scratch, *copies, made, -sum(copies) - scratch, *_dense(y, layouts.outputs)))
 
 
@@ -170,8 +171,10 @@ def _channels_last_backward(call: Call, c: Convolution, out: Sequence[Tensor | N
         changes += [of_input.nbytes, copy, scratch, -copy - scratch]
     if of_weight is not None:
         bias = [of_bias.nbytes] if of_bias is not None else []
-        made = onednn.weight_bytes(c, onednn.on_channels_last(c, "weights"), width)
-        changes += [made, *bias, *bias, of_weight.nbytes, of_weight.nbytes]
+        layout = onednn.on_channels_last(c, "weights")
+        made = onednn.weight_bytes(c, layout, width)
+        sums = onednn.weight_bytes(c, layout, 4) if c.half else 0
+        changes += [made, sums, *bias, -sums, *bias, of_weight.nbytes, of_weight.nbytes]
     return highest(changes)
 
 

@@ -114,8 +114,10 @@ def backward_weights(c: Convolution) -> Layouts:
 
 def on_channels_last(c: Convolution, of: str) -> Weight:
     """The weight's layout where the images are in channels-last order; `of` is forward, data or weights."""
+    if c.depthwise:
+        return (c.lanes, c.lanes) if of == "weights" and max(c.kernel) > 3 else (c.lanes, 1)
     if c.groups > 1:
-        return (c.lanes, 1) if c.depthwise else _grouped(c).weight
+        return _grouped(c).weight
     if of == "forward":
         return _columns(c.outputs, c.lanes), 1
     if of == "data":
@@ -151,7 +153,7 @@ def weight_bytes(c: Convolution, layout: Weight, width: int) -> int:
     if layout is None:
         return c.groups * c.outputs * c.inputs * prod(c.kernel) * width
     outputs, inputs = layout
-    if c.depthwise:
+    if c.depthwise and inputs == 1:  # blocks of groups
         return whole(c.groups, outputs) * prod(c.kernel) * width
     return c.groups * whole(c.outputs, outputs) * whole(c.inputs, inputs) * prod(c.kernel) * width
 

@@ -27,6 +27,10 @@ WEIGHT_COST = 8
 """What oneDNN's rule takes a weight's element to cost beside one of an image."""
 
 
+COLUMNS = 291_648
+"""The most bytes that one thread unfolds of an image at once."""
+
+
 def padded_bias(c: Convolution, layouts: Layouts) -> int:
     """A copy of the bias for whole blocks of outputs."""
     channels = c.outputs * c.groups
@@ -34,14 +38,18 @@ def padded_bias(c: Convolution, layouts: Layouts) -> int:
     return 0 if padded == channels else FLOAT * padded + ALIGNED
 
 
-def of_forward(c: Convolution, layouts: Layouts, y: Tensor, biased: bool) -> int:
+def of_forward(c: Convolution, layouts: Layouts, y: Tensor, biased: bool, threads: int) -> int:
     """Bytes beside the copies in a forward pass; in bfloat16 a product for each position is stored once more."""
+    if layouts.weight is None:
+        return _columns(c, y, threads) + ALIGNED
     stored = image_bytes(y, layouts.outputs) + ALIGNED if c.half and c.points and c.groups == 1 else 0
     return stored + (padded_bias(c, layouts) if biased else 0)
 
 
 def of_data(c: Convolution, layouts: Layouts, grad: Tensor, x: Tensor, threads: int) -> int:
     """Bytes beside the copies when the gradient of the input is computed."""
+    if layouts.weight is None:
+        return _columns(c, grad, threads) + ALIGNED
     if c.half and c.points and not c.strided and c.groups == 1:
         return image_bytes(x, layouts.outputs) + ALIGNED
     if c.strided and c.groups == 1 and not c.dilated:
@@ -56,8 +64,10 @@ def of_small_products(c: Convolution) -> int:
 
 def of_weights(c: Convolution, layouts: Layouts, x: Tensor, grad: Tensor, biased: bool, threads: int) -> int:
     """Bytes beside the copies when the gradients of weight and bias are computed; `x` is the image that is read."""
-    if c.groups > 1 or layouts.weight is None:
-        return 0
+    if layouts.weight is None:
+        return _columns(c, grad, threads) + 4 * threads * weight_bytes(c, None, FLOAT) + 2 * ALIGNED
+    if c.groups > 1:
+        return weight_bytes(c, layouts.weight, FLOAT) if c.half and not c.depthwise else 0
     weight = weight_bytes(c, layouts.weight, FLOAT)
     block = layouts.outputs
     single = c.outputs <= block
@@ -72,6 +82,14 @@ def of_weights(c: Convolution, layouts: Layouts, x: Tensor, grad: Tensor, biased
     if c.points and c.strided:  # the positions that are read, of one image in each thread
         sums += threads * whole(c.inputs, block) * prod(grad.shape[2:]) * FLOAT + ALIGNED
     return sums
+
+
+def _columns(c: Convolution, y: Tensor, threads: int) -> int:
+    """The positions of one group's input that the kernel reads, unfolded in each thread."""
+    if c.points and not c.strided:
+        return 0
+    unfolded = c.inputs * prod(c.kernel) * prod(y.shape[-2:]) * y.element_size()
+    return threads * min(unfolded, COLUMNS)
 
 
 def _transposed(x: Tensor, grad: Tensor) -> int:

@@ -1,0 +1,209 @@
+"""Memory inside torch's CPU kernels: equal to what the allocator does, for each instruction set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+
+import archcalc
+from archcalc.engine.devices import cpu_convolutions, processor, workspaces
+
+aten = torch.ops.aten
+CONVOLUTION = aten.convolution.default
+
+
+class First(nn.Module):
+    """The first of a layer's outputs."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x)[0]
+
+
+class Steps(nn.Module):
+    """A loop over the steps of one tensor, whose gradient is a sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, 256)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.linear(x)
+        return torch.stack([h[:, i].tanh() for i in range(8)]).sum()
+
+
+def convolutions(kernel: int) -> nn.Module:
+    """Three of 16 channels."""
+    layers: list[nn.Module] = []
+    for _ in range(3):
+        layers += [nn.Conv2d(16, 16, kernel, padding=kernel // 2), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def transposed() -> nn.Module:
+    return nn.Sequential(nn.ConvTranspose2d(32, 64, 4, 2, 1), nn.ReLU(), nn.ConvTranspose2d(64, 32, 4, 2, 1))
+
+
+ON_AVX2: list[tuple[Callable[[], nn.Module], tuple[int, ...], bool, int]] = [
+    (lambda: First(nn.GRU(96, 128, bidirectional=True)), (35, 8, 96), True, 4_107_268),
+    (lambda: First(nn.GRU(96, 128, bidirectional=True)), (35, 8, 96), False, 2_100_224),
+    (lambda: nn.Sequential(nn.Linear(64, 512), nn.Mish(), nn.Linear(512, 8)), (256, 64), True, 1_820_712),
+    (Steps, (4096, 32, 64), True, 331_416_588),
+    (transposed, (4, 32, 32, 32), True, 38_666_760),
+    (transposed, (4, 32, 32, 32), False, 30_146_944),
+    (lambda: convolutions(3), (1, 16, 32, 32), True, 1_020_168),
+    (lambda: convolutions(3), (1, 16, 32, 32), False, 814_272),
+    (lambda: convolutions(5), (1, 16, 32, 32), True, 626_952),
+]
+"""Peaks of real steps with sgd, loss sum, on an AMD Zen 3 (AVX2) with 2 threads and torch 2.13."""
+
+
+@pytest.fixture
+def avx2(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor with AVX2 and 2 threads."""
+    monkeypatch.setattr(processor, "lanes", lambda: 8)
+    monkeypatch.setattr(processor, "has_bfloat16", lambda: False)
+    monkeypatch.setattr(processor, "threads", lambda: 2)
+
+
+@pytest.mark.usefixtures("avx2")
+@pytest.mark.parametrize(("make", "shape", "train", "peak"), ON_AVX2)
+def test_peaks_of_another_processor(
+    make: Callable[[], nn.Module], shape: tuple[int, ...], train: bool, peak: int
+) -> None:
+    step: Any = archcalc.Training("sgd") if train else False
+    report = archcalc.analyze(make(), shape, train=step, device="cpu")
+    assert report.peak_bytes == peak
+    assert report.trace.assumptions["processor"] == "AVX2, 2 threads, no bfloat16 kernels of oneDNN"
+
+
+def _convolution(
+    shape: tuple[int, ...], weight: tuple[int, ...], bias: bool = True, last: bool = False, **settings: Any
+) -> tuple[Any, ...]:
+    """Arguments of aten.convolution, with a number for each setting."""
+    dims, x, w = len(shape) - 2, torch.zeros(shape), torch.zeros(weight)
+    if last:
+        x = x.contiguous(memory_format=torch.channels_last)
+    outputs = weight[1] * settings.get("groups", 1) if settings.get("transposed") else weight[0]
+    stride, padding, dilation = ([settings.get(key, usual)] * dims for key, usual in USUAL.items())
+    return (
+        x, w, torch.zeros(outputs) if bias else None, stride, padding, dilation,
+        settings.get("transposed", False), [0] * dims, settings.get("groups", 1),
+    )  # fmt: skip
+
+
+USUAL = {"stride": 1, "padding": 0, "dilation": 1}
+SEVERAL = [
+    _convolution((2, 32, 16, 16), (32, 32, 3, 3), padding=1),
+    _convolution((4, 3, 32, 32), (64, 3, 7, 7), padding=3, stride=2, bias=False),
+    _convolution((2, 64, 14, 14), (128, 64, 1, 1)),
+    _convolution((3, 24, 14, 14), (40, 24, 3, 3), padding=1),
+    _convolution((2, 48, 14, 14), (48, 1, 3, 3), padding=1, groups=48),
+    _convolution((2, 64, 14, 14), (64, 16, 3, 3), padding=1, groups=4),
+    _convolution((2, 16, 50), (32, 16, 3), padding=1),
+    _convolution((2, 16, 6, 6, 6), (32, 16, 3, 3, 3), padding=1),
+    _convolution((1, 16, 16, 16), (16, 16, 3, 3), padding=1),
+    _convolution((1, 16, 16, 16), (16, 16, 1, 1)),
+    _convolution((1, 16, 16, 16), (16, 16, 3, 3), dilation=2),
+    _convolution((1, 16, 16, 16), (16, 24, 3, 3), transposed=True),
+    _convolution((1, 8, 6, 6, 6), (8, 8, 3, 3, 3), padding=1),
+]
+
+
+@pytest.mark.parametrize("args", SEVERAL)
+def test_a_forward_pass_of_a_convolution(args: tuple[Any, ...]) -> None:
+    """On the processor that runs the test, whichever it is."""
+    highest, y = _measured(lambda: CONVOLUTION(*args))
+    assert workspaces.on_cpu(CONVOLUTION, _meta(args), {}, _meta(y)) == highest - y.nbytes
+
+
+@pytest.mark.parametrize("args", SEVERAL[8:])
+def test_a_backward_pass_of_a_convolution_by_columns(args: tuple[Any, ...]) -> None:
+    """Torch's own kernels for one small image."""
+    grad, (x, w, bias, *settings) = torch.zeros_like(CONVOLUTION(*args)), args
+    backward = (grad, x, w, None if bias is None else list(bias.shape), *settings, [True, True, bias is not None])
+    func = aten.convolution_backward.default
+    highest, out = _measured(lambda: func(*backward))
+    made = sum(tensor.nbytes for tensor in out if tensor is not None)
+    assert workspaces.on_cpu(func, _meta(backward), {}, _meta(out)) == highest - made
+
+
+@pytest.mark.parametrize("args", SEVERAL)
+def test_torch_gives_the_same_ones_to_onednn(args: tuple[Any, ...]) -> None:
+    """Torch's own choice, on real tensors."""
+    bias = None if args[2] is None else list(args[2].shape)
+    chosen = str(torch._C._select_conv_backend(*args, bias))
+    call = cpu_convolutions.call_of(args[0], args[1], args[3:])
+    assert cpu_convolutions.by_onednn(call) == ("Mkldnn" in chosen or "?" in chosen)
+
+
+@pytest.mark.parametrize(
+    ("steps", "batch", "inputs", "hidden"), [(7, 8, 24, 32), (35, 20, 200, 200), (4, 16, 24, 48), (1, 8, 24, 32)]
+)
+def test_an_lstm_in_evaluation(steps: int, batch: int, inputs: int, hidden: int) -> None:
+    layer, x = nn.LSTM(inputs, hidden).eval(), torch.zeros(steps, batch, inputs)
+    with torch.no_grad():
+        highest, _ = _measured(lambda: layer(x))
+    states = sum(weight.nbytes for weight in layer.parameters()) + x.nbytes
+    assert archcalc.analyze(layer, x.shape, device="cpu").peak_bytes == highest + states
+
+
+@pytest.mark.skipif(not processor.has_bfloat16() or processor.threads() != 2, reason="read off with 2 threads")
+@pytest.mark.parametrize(("m", "k", "n"), [(64, 64, 64), (256, 256, 512), (394, 256, 1024), (33, 70, 50)])
+def test_a_product_in_bfloat16(m: int, k: int, n: int) -> None:
+    a, b = torch.zeros(m, k, dtype=torch.bfloat16), torch.zeros(k, n, dtype=torch.bfloat16)
+    for args in ((a, b), (a, torch.zeros(n, k, dtype=torch.bfloat16).t())):
+        highest, out = _measured(lambda args=args: aten.mm.default(*args))  # type: ignore[misc]
+        assert workspaces.on_cpu(aten.mm.default, _meta(args), {}, _meta(out)) == highest - out.nbytes
+
+
+def test_operands_are_cast_and_put_in_order() -> None:
+    """By arithmetic: 64·100 elements, 4 bytes each in float32; blocks of 60·60 for a transposed matrix."""
+    half, full = torch.zeros(64, 100, dtype=torch.bfloat16), torch.zeros(64, 100)
+    cases: list[tuple[Callable[[], Tensor], Any, tuple[Any, ...], int]] = [
+        (lambda: half * full, aten.mul.Tensor, (half, full), 4 * 6400),
+        (lambda: half < full, aten.lt.Tensor, (half, full), 4 * 6400),
+        (lambda: full.t().softmax(-1), aten._softmax.default, (full.t(), -1, False), 4 * 6400 + 4 * 3600),
+        (half.mean, aten.mean.default, (half,), 4 * 6400 + 4),
+        (lambda: torch.cat([half, full]), aten.cat.default, ([half, full],), half.nbytes),
+    ]
+    for run, func, args, expected in cases:
+        highest, out = _measured(run)
+        assert highest - out.nbytes == expected
+        assert workspaces.on_cpu(func, _meta(args), {}, _meta(out)) == expected
+
+
+def _meta(value: Any) -> Any:
+    """The same without data; strides are kept."""
+    if isinstance(value, Tensor):
+        return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
+    if isinstance(value, list | tuple) and any(isinstance(one, Tensor) for one in value):
+        return type(value)(_meta(one) for one in value)
+    return value
+
+
+def _measured(run: Callable[[], Any]) -> tuple[int, Any]:
+    """The most bytes that are allocated at once while it runs, and its result."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        out = run()
+    tree = profiler.profiler.kineto_results.experimental_event_tree()  # type: ignore[union-attr]
+    live = highest = 0
+    for _, change in sorted(_changes(tree)):
+        live += change
+        highest = max(highest, live)
+    return highest, out
+
+
+def _changes(events: Any) -> Iterator[tuple[int, int]]:
+    for event in events:
+        if event.tag == torch._C._profiler._EventType.Allocation:
+            yield event.start_time_ns, event.extra_fields.alloc_size
+        yield from _changes(event.children)
