@@ -76,7 +76,7 @@ def _at_hand(module: nn.Module | type[nn.Module], setup: Setup) -> Loaded:
         if settings:
             hint = f"pass the class {name}, or a module that is built with them"
             raise WrongUse(f"a module at hand takes no knobs, and {next(iter(settings))} is one.", hint)
-        return Loaded(_copied(module, name, setup.data), Model(name, name, "module", {}), inputs_of(module))
+        return Loaded(_copied(module, name, setup.data), Model(name, name, "module", {}), inputs_of(module, setup))
     name = module.__name__
     try:
         inspect.signature(module).bind(**setup.knobs)
@@ -87,7 +87,7 @@ def _at_hand(module: nn.Module | type[nn.Module], setup: Setup) -> Loaded:
             built = module(**setup.knobs)
     except Exception as error:
         raise cannot(f"building {name}", error, module) from error
-    return Loaded(_without(built, name, setup), Model(name, name, "module", settings, settings), inputs_of(built))
+    return Loaded(_without(built, name, setup), Model(name, name, "module", settings, settings), inputs_of(built, setup))
 
 
 def _built_in(reference: BuiltIn, setup: Setup) -> Loaded:
@@ -150,7 +150,7 @@ def _code(reference: Code, setup: Setup) -> Loaded:
     config = {k: plain(v) for k, v in {**_defaults(reference, source), **reference.expression.kwargs, **knobs}.items()}
     settings = {knob: plain(value) for knob, value in knobs.items()}
     model = Model(reference.text, ".".join(reference.expression.attributes), "python", config, settings)
-    return Loaded(module, model, inputs_of(made))
+    return Loaded(module, model, inputs_of(made, setup))
 
 
 def _copied(module: nn.Module, name: str, data: bool) -> nn.Module:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
-from archcalc.engine.load.declared_inputs import UNKNOWN, Declaration
+from archcalc.engine.load.declaration import UNKNOWN, Declaration
 from archcalc.engine.load.inputs import Inputs, dtype_named, empty, parameters_of, parse_spec
 from archcalc.engine.load.nested import tensors_with_places, with_tensors
 from archcalc.engine.meta.empty_modules import emptied
@@ -36,6 +36,8 @@ def from_values(
     dtype = setup.dtype if setup else "float32"
     if isinstance(values, str) or (isinstance(values, tuple | list) and values and all(map(_is_size, values))):
         values = (values,)
+    if setup and setup.images is not None:
+        raise BadInput("images does not combine with inputs.", "leave it out: the inputs say how many there are")
     args, kwargs = _received(values, forward, "inputs")
     args, kwargs = tuple(_given(value, dtype) for value in args), {k: _given(v, dtype) for k, v in kwargs.items()}
     if setup:

@@ -36,7 +36,7 @@ def build(library: ModuleType, reference: InLibrary, setup: Setup) -> tuple[nn.M
             module.set_experts_implementation("grouped_mm")  # the eager one asks which experts the values choose
     finally:
         library.logging.set_verbosity(verbosity)
-    return module, inputs_of(module)
+    return module, inputs_of(module, setup)
 
 
 def _config(library: ModuleType, reference: InLibrary, offline: bool) -> tuple[Any, str]:

@@ -33,7 +33,7 @@ def known_values(module: nn.Module, inputs: Inputs, setup: Setup, watch: Watch =
     for name, tensor in inputs.named:
         values = values_of(tensor)
         if values is not None and (setup.data or not tensor.is_floating_point()):
-            _note(known, tensor, values, () if setup.data else (GIVEN.format(name),))
+            _note(known, tensor, values, () if setup.data or name in inputs.assumed else (GIVEN.format(name),))
         elif setup.data:
             _note(known, tensor, stand_in(tensor, generator, below))
     return known

@@ -36,6 +36,7 @@ from archcalc.engine.meta.one_device import META, OneDevice
 from archcalc.engine.meta.own_draws import seeded
 from archcalc.engine.record import recorder as recording
 from archcalc.engine.record.advice import advice_for
+from archcalc.engine.record.assumed_values import completed
 from archcalc.engine.record.data import known_values
 from archcalc.engine.record.definition import DENSE, bare_trace, demand_all_dense, of_dtype
 from archcalc.engine.record.forward_pass import forward, parameters_of
@@ -83,7 +84,7 @@ def prepared(loaded: Loaded, setup: Setup, values: Any = None) -> tuple[nn.Modul
     device_named(setup.device)
     kernel_selection.check(setup.attention, setup.amp)
     module = of_dtype(loaded.module.train(_mode(setup) == "train"), setup)
-    inputs = _inputs(loaded, setup, values)
+    inputs = completed(module, _inputs(loaded, setup, values), setup)
     demand_all_dense((*registered(module).items(), *inputs.named))
     return module, inputs
 
@@ -112,7 +113,7 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None, watch: Watch = 
         inputs=inputs.described,
         input_tensors=given,
         output_tensors=outputs,
-        notes=(*loaded.notes, *_notes(recorder, device, drew)),
+        notes=(*loaded.notes, *inputs.notes, *_notes(recorder, device, drew)),
     )
 
 
@@ -154,6 +155,8 @@ def _made(setup: Setup) -> Any:
     """The inputs that the user's function makes."""
     if setup.inputs or setup.batch or setup.size or setup.seq_len:
         raise WrongUse("--inputs does not combine with -i, --batch, --size or --seq-len.", "choose one of them")
+    if setup.images is not None:
+        raise WrongUse("--inputs does not combine with --images.", "choose one of them")
     form = "write  --inputs package.module:FUNCTION  or  --inputs path/to/file.py:FUNCTION"
     try:
         reference = parse(setup.inputs_from)

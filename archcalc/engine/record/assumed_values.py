@@ -1,0 +1,172 @@
+"""Values that the inputs of transformers' models are taken to have, and the places of images and sounds in a text.
+
+Their code asks for values of masks and tokens where only shapes matter. So masks hide nothing, tokens mean nothing
+special, and as many of them stand for an image as the model makes features of it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from archcalc.engine.devices import device_named
+from archcalc.engine.devices.kernel_selection import KernelSelection
+from archcalc.engine.load.inputs import Inputs
+from archcalc.engine.load.nested import with_tensors
+from archcalc.engine.load.pretrained.facts import Facts
+from archcalc.engine.load.pretrained.values import assumed, in_words
+from archcalc.engine.meta.call_arguments import tensors_in
+from archcalc.engine.meta.known_values import keep, kept
+from archcalc.engine.meta.one_device import META, OneDevice
+from archcalc.engine.record.data import known_values
+from archcalc.engine.record.lazy_modules import FirstRun
+from archcalc.engine.setup import Setup
+from archcalc.errors import BadInput
+from archcalc.text.units import plural
+from archcalc.tracing import Input
+
+GIVEN = ("option", "argument")
+MEDIA = {
+    "image": ("get_image_features", "pixel_values", ("image_token_id", "image_token_index", "media_placeholder_token_id")),
+    "video": ("get_video_features", "pixel_values_videos", ("video_token_id", "video_token_index")),
+    "sound": ("get_audio_features", "input_features", ("audio_token_id", "audio_token_index")),
+}  # fmt: skip
+"""Of each medium: what makes its features, the input that holds it, and the names of the token that stands for one."""
+TYPES = {"image": 1, "video": 2, "sound": 3}
+"""Numbers of the media in mm_token_type_ids."""
+
+
+def completed(module: nn.Module, inputs: Inputs, setup: Setup) -> Inputs:
+    """The inputs of a model of transformers with the values that they are taken to have; other inputs as they are."""
+    model: Any = module
+    if not hasattr(model, "main_input_name") or not hasattr(getattr(model, "config", None), "to_dict"):
+        return inputs
+    facts = Facts(model, setup)
+    named = dict(zip(facts.parameters, inputs.args, strict=False)) | dict(inputs.kwargs)
+    known = {name: value for name, value in named.items() if isinstance(value, Tensor)}
+    values = {name: _values(facts, name, tensor) for name, tensor in known.items()}
+    notes = [in_words(name, value) for name, value in values.items() if value is not None]
+    renewed = {name: _with(known[name], value) for name, value in values.items() if value is not None}
+    inputs = _replaced(inputs, known, renewed)
+    if "input_ids" not in known:
+        return replace(inputs, notes=tuple(notes))
+    inputs, placed = _placed(facts, inputs, known | renewed, setup)
+    return replace(inputs, notes=(*notes, *placed))
+
+
+def _values(facts: Facts, name: str, tensor: Tensor) -> Tensor | None:
+    return None if kept(tensor) is not None or not tensor.is_meta else assumed(facts, name, tensor)
+
+
+def _with(tensor: Tensor, values: Tensor) -> Tensor:
+    """A second tensor without data, of which the values are known."""
+    second = torch.empty(values.shape, dtype=tensor.dtype, device="meta")
+    keep(second, values)
+    return second
+
+
+def _replaced(inputs: Inputs, known: Mapping[str, Tensor], renewed: Mapping[str, Tensor]) -> Inputs:
+    """The inputs with other tensors in the place of some, and their shapes described."""
+    changes = {id(known[name]): tensor for name, tensor in renewed.items()}
+    args, kwargs = with_tensors((inputs.args, dict(inputs.kwargs)), lambda tensor: changes.get(id(tensor), tensor))
+    described = tuple(_described(one, renewed.get(one.name)) for one in inputs.described)
+    return Inputs(args, kwargs, described, inputs.notes, inputs.assumed | frozenset(renewed))
+
+
+def _described(given: Input, tensor: Tensor | None) -> Input:
+    return given if tensor is None else replace(given, shape=tuple(tensor.shape))
+
+
+# ---- places in the text ----
+
+
+def _placed(facts: Facts, inputs: Inputs, known: Mapping[str, Tensor], setup: Setup) -> tuple[Inputs, list[str]]:
+    """The inputs with tokens for their images and sounds in the text, and notes of how many."""
+    tokens, types = known["input_ids"], TYPES.get
+    values = kept(tokens)
+    given = any(one.origin in GIVEN and one.name == "input_ids" for one in inputs.described) and bool(setup.inputs)
+    if values is None or (given and bool((values != facts.ordinary).any())):
+        return inputs, []
+    notes, row, kinds = [], [facts.ordinary], [0]
+    text = tokens.shape[1] - 1
+    for medium, number, rows in _media(facts, inputs, known, setup):
+        each = rows // tokens.shape[0]
+        blocks = max(facts.images if medium == "image" else 1, 1)
+        text -= each if given else 0
+        if not rows or each % blocks or text < blocks:
+            _demand_room(rows, medium, each, tokens, text, given)
+            continue
+        notes.append(f"{plural(each, 'token')} of input_ids stand for its {medium}{'s' if blocks > 1 else ''}")
+        row += ([number] * (each // blocks) + [facts.ordinary]) * blocks
+        kinds += ([types(medium, 0)] * (each // blocks) + [0]) * blocks
+        text -= blocks
+    if not notes:
+        return inputs, []
+    batch = tokens.shape[0]
+    row, kinds = row + [facts.ordinary] * text, kinds + [0] * text
+    renewed = {"input_ids": _with(tokens, torch.tensor([row], dtype=tokens.dtype).expand(batch, -1))}
+    for name in ("token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids"):
+        if name in known:
+            renewed[name] = _with(known[name], torch.tensor([kinds], dtype=known[name].dtype).expand(batch, -1))
+    return _replaced(inputs, known, renewed), notes
+
+
+def _demand_room(rows: int, medium: str, each: int, tokens: Tensor, text: int, given: bool) -> None:
+    """BadInput if a text that was given is too short for the tokens of a medium."""
+    if rows and given:
+        longer = f"-i input_ids=int64:{tokens.shape[0]}x{tokens.shape[1] + max(1 - text, 1)}"
+        sentence = f"its {medium} takes {plural(each, 'token')} of input_ids, which is too short."
+        raise BadInput(sentence, f"write  {longer}  or more")
+
+
+def _media(
+    facts: Facts, inputs: Inputs, known: Mapping[str, Tensor], setup: Setup
+) -> Iterator[tuple[str, int, int]]:
+    """Each medium among the inputs, the token that stands for it, and the rows of features that it gives."""
+    for medium, (method, source, names) in MEDIA.items():
+        if source not in known or not hasattr(facts.model, method):
+            continue
+        number = _token(facts, names)
+        if number is not None:
+            yield medium, number, _rows(facts, getattr(facts.model, method), inputs, known, setup)
+
+
+def _token(facts: Facts, names: tuple[str, ...]) -> int | None:
+    """The number of the token that stands for a medium; one that the embedding has no row for gets the last row.
+
+    The configuration is that of the run's own copy of the model.
+    """
+    config = next((config for _, config in facts.nested if any(isinstance(vars(config).get(n), int) for n in names)), None)
+    if config is None:
+        return None
+    name = next(name for name in names if isinstance(vars(config).get(name), int))
+    rows = facts.model.get_input_embeddings().weight.shape[0]
+    if getattr(config, name) >= rows:
+        setattr(config, name, rows - 1)
+    return int(getattr(config, name))
+
+
+def _rows(facts: Facts, features: Any, inputs: Inputs, known: Mapping[str, Tensor], setup: Setup) -> int:
+    """How many rows of features a medium gives: the model's own function is run, and its record thrown away."""
+    taken = inspect.signature(features).parameters
+    given = {name: tensor for name, tensor in known.items() if name in taken and name != "input_ids"}
+    values = known_values(facts.model, inputs, setup)
+    recorder = FirstRun(facts.model, KernelSelection(device_named(""), "auto", ""), values)
+    try:
+        with OneDevice(META, values.told, recorder.twin), torch.no_grad(), recorder:
+            made = features(**given)
+    except Exception:  # the run itself meets the same error, and tells where
+        return 0
+    finally:
+        recorder.close()
+    made = getattr(made, "pooler_output", made)
+    width = int(facts.model.get_input_embeddings().weight.shape[-1])
+    tensors = list(tensors_in(made))
+    if all(tensor.shape[-1:] == (width,) for tensor in tensors):
+        return sum(tensor.numel() for tensor in tensors) // width
+    return sum(tensor.numel() // max(tensor.shape[-1], 1) for tensor in tensors if tensor.dim() > 1)
