@@ -74,7 +74,8 @@ class Training:
 
 @dataclass(frozen=True)
 class Setup:
-    """How to build and run a model. The defaults are the network's own.
+    """How to build and run a model. The defaults are the network's own; an empty `dtype` is float32, or what a
+    configuration of transformers states.
 
     `inputs` are specifications such as "2x3x224x224" or "tokens=int64:1x77"; `batch`, `size` (height, width) and
     `seq_len` replace one axis of the default inputs; `images` is how many a model gets beside its text. `mode` is eval or train: in a training forward pass dropout acts,
@@ -113,9 +114,10 @@ class Setup:
     images: Annotated[
         int | None, Setting("Images beside a text, 0 for none.", INPUT, "N", kinds=(int,), least=0)
     ] = None
-    dtype: Annotated[str, Setting("Floating type of weights and inputs.", BUILDING, "DTYPE", read=choices.dtype)] = (
-        "float32"
-    )
+    dtype: Annotated[
+        str,
+        Setting("Type of weights and inputs: float32, or a config's.", BUILDING, "DTYPE", read=choices.dtype),
+    ] = ""
     mode: Annotated[
         str, Setting("train: dropout acts, auxiliary heads run.", INPUT, "eval|train", read=choices.mode)
     ] = "eval"
@@ -137,6 +139,11 @@ class Setup:
         str, Setting("The kernel: auto, math, flash or efficient.", KERNELS, "NAME", read=choices.attention)
     ] = "auto"
     amp: Annotated[str, Setting("Autocast: forward in mixed precision.", KERNELS, "bf16|fp16", read=choices.amp)] = ""
+
+    @property
+    def floats(self) -> str:
+        """The type of floats: float32 where none was chosen."""
+        return self.dtype or "float32"
 
 
 @dataclass(frozen=True)

@@ -172,7 +172,7 @@ def _changes(reference: str | Subject, setup: Setup, report: Report) -> list[Pea
 
 def _possible(setup: Setup, report: Report) -> Iterator[tuple[str, Callable[[Setup], Setup]]]:
     """Changes that may save memory: each as the option to type and as a function of the setup."""
-    if setup.dtype == "float32":
+    if report.trace.assumptions["dtype"] == "float32":
         yield "--dtype bfloat16", lambda before: replace(before, dtype="bfloat16")
     if setup.attention != "efficient":
         yield "--attention efficient", lambda before: replace(before, attention="efficient")

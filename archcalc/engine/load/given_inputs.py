@@ -33,7 +33,7 @@ def from_values(
     One alone, several in a tuple or list, or a dict by the names of forward's arguments. The setup's batch, size,
     seq_len and dtype replace what the values say of them; BadInput for one that no input has an axis for.
     """
-    dtype = setup.dtype if setup else "float32"
+    dtype = setup.floats if setup else "float32"
     if isinstance(values, str) or (isinstance(values, tuple | list) and values and all(map(_is_size, values))):
         values = (values,)
     if setup and setup.images is not None:
@@ -146,8 +146,8 @@ def _with_setup(
         axes = by_rank.get(tensor.dim()) or _axes(tensor)
         met.update(axes)
         sizes = [sizes_of.get(axis, size) for axis, size in zip(axes, tensor.shape, strict=True)]
-        floats = tensor.is_floating_point() and setup.dtype != "float32"
-        dtype = dtype_named(setup.dtype) if floats else tensor.dtype
+        floats = tensor.is_floating_point() and setup.floats != "float32"
+        dtype = dtype_named(setup.floats) if floats else tensor.dtype
         if tuple(sizes) == tuple(tensor.shape):
             return tensor.to(dtype)
         return torch.empty(sizes, dtype=dtype, device="meta")

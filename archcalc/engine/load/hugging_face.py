@@ -1,65 +1,103 @@
 """Models of transformers from a configuration: a local config.json, an installed class, or the hub's config.json.
 
 hf:path/to/config.json   a file                              hf:bert  hf:BertConfig     an installed configuration
-hf:ORG/NAME              its config.json, from the hub       hf:BertForMaskedLM         that model by its defaults
+hf:path/to/folder        the config.json in it               hf:BertForMaskedLM         that model by its defaults
+hf:ORG/NAME              its config.json, from the hub
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from torch import nn
 
-from archcalc.engine.load.declared_inputs import Declaration, inputs_of
+from archcalc.engine.load.declaration import Declaration
+from archcalc.engine.load.declared_inputs import inputs_of
+from archcalc.engine.load.pretrained.sensible_defaults import completed_defaults
 from archcalc.engine.load.references import InLibrary, demand_known
 from archcalc.engine.setup import Setup
 from archcalc.errors import BadReference, CannotImport, UnknownKnob, one_line
 
 HINT = "write  hf:ORG/NAME, hf:path/to/config.json, hf:bert or hf:BertForMaskedLM"
+Found = tuple[Any, str, Sequence[str]]
+"""A configuration, the model class where the reference names one, and notes."""
 
 
-def build(library: ModuleType, reference: InLibrary, setup: Setup) -> tuple[nn.Module, Declaration]:
-    """The model of a configuration, its first architecture or else the bare one, with `--set` changing the former."""
-    config, kind = _config(library, reference, setup.offline)
+def build(library: ModuleType, reference: InLibrary, setup: Setup) -> tuple[nn.Module, Declaration, Sequence[str]]:
+    """The model of a configuration, its first architecture or else the bare one, with `--set` changing the former.
+
+    Nothing is downloaded but a config.json of the hub, and that only for hf:ORG/NAME without --offline.
+    """
+    with _without_network(setup.offline):
+        config, kind, notes = _config(library, reference, setup)
     for knob, value in _plain(config, setup.knobs, reference).items():
         setattr(config, knob, value)
     if hasattr(config, "use_cache") and "use_cache" not in setup.knobs:
         config.use_cache = False  # a forward pass over the whole text, not a step of generation
+    class_, more = _model_class(library, config, kind, reference)
     verbosity = library.logging.get_verbosity()
     library.logging.set_verbosity_error()
     try:
-        module = _model_class(library, config, kind, reference)(config)
-        if hasattr(module, "set_experts_implementation") and _has_experts(module):
-            module.set_experts_implementation("grouped_mm")  # the eager one asks which experts the values choose
+        with _without_network(True):
+            module = class_(config)
+        _group_experts(module)
     finally:
         library.logging.set_verbosity(verbosity)
-    return module, inputs_of(module, setup)
+    return module, inputs_of(module, setup), (*notes, *more)
 
 
-def _config(library: ModuleType, reference: InLibrary, offline: bool) -> tuple[Any, str]:
-    """The configuration, and the model class where the reference names one."""
+@contextlib.contextmanager
+def _without_network(offline: bool) -> Iterator[None]:
+    """In this block huggingface_hub asks no server, if `offline`; some constructors would download a backbone."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or offline
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _group_experts(module: nn.Module) -> None:
+    """Let experts that can be multiplied in groups be so: the eager ones ask which experts the values choose."""
+    for member in module.modules():
+        setter = getattr(member, "set_experts_implementation", None)
+        if setter is not None:
+            with contextlib.suppress(ValueError):  # that model has no other
+                setter("grouped_mm")
+
+
+def _config(library: ModuleType, reference: InLibrary, setup: Setup) -> Found:
     name = reference.name
-    if name.endswith((".json", "/")):
-        path = Path(name, "config.json") if name.endswith("/") else Path(name)
-        return _read(library, reference, path), ""
+    path = Path(name)
+    if name.endswith((".json", "/")) or (path / "config.json").is_file():
+        return _read(library, reference, path if name.endswith(".json") else path / "config.json"), "", ()
     if "/" in name:
-        return _read(library, reference, _from_hub(reference, offline)), ""
+        return _read(library, reference, _from_hub(reference, setup.offline)), "", ()
     mapping = library.CONFIG_MAPPING
     wanted = name.lower().replace("-", "_")
     types = {key.replace("-", "_"): key for key in mapping}
     if wanted in types:
-        return mapping[types[wanted]](), ""
-    named = getattr(library, name, None)
+        return _default(mapping[types[wanted]], "", setup)
+    named = getattr(library, name, None) if name in dir(library) else None
     if isinstance(named, type) and issubclass(named, library.PreTrainedConfig):
-        return named(), ""
-    config = getattr(named, "config_class", None)
-    if isinstance(named, type) and config is not None:
-        return config(), name
+        return _default(named, "", setup)
+    if isinstance(named, type) and issubclass(named, library.PreTrainedModel) and named.config_class is not None:
+        return _default(named.config_class, name, setup)
     demand_known(reference, name, list(mapping))
     raise BadReference(reference.text, "transformers has no such configuration", HINT)
+
+
+def _default(kind: Any, name: str, setup: Setup) -> Found:
+    """The default configuration; where the library's own defaults make no model, with what they lack."""
+    config, notes = completed_defaults(kind, setup.knobs)
+    return config, name, notes
 
 
 def _read(library: ModuleType, reference: InLibrary, path: Path) -> Any:
@@ -97,19 +135,19 @@ def _plain(config: Any, knobs: Any, reference: InLibrary) -> dict[str, Any]:
     return {knob: list(value) if isinstance(value, tuple) else value for knob, value in knobs.items()}
 
 
-def _model_class(library: ModuleType, config: Any, kind: str, reference: InLibrary) -> Any:
-    names = [kind] if kind else list(getattr(config, "architectures", None) or ())
+def _model_class(library: ModuleType, config: Any, kind: str, reference: InLibrary) -> tuple[Any, Sequence[str]]:
+    """The class of the model, which is a PreTrainedModel and nothing else, and a note where it is not the one named."""
+    names = [kind] if kind else [str(name) for name in getattr(config, "architectures", None) or ()]
     for name in names:
-        if isinstance(getattr(library, name, None), type):
-            return getattr(library, name)
+        named = getattr(library, name, None) if name in dir(library) else None
+        if isinstance(named, type) and issubclass(named, library.PreTrainedModel):
+            return named, ()
     from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
     try:
         class_ = MODEL_MAPPING[type(config)]
     except KeyError:
         raise BadReference(reference.text, f"transformers has no model for {type(config).__name__}", HINT) from None
-    return class_[0] if isinstance(class_, tuple | list) else class_
-
-
-def _has_experts(module: nn.Module) -> bool:
-    return any("experts" in name for name, _ in module.named_modules())
+    class_ = class_[0] if isinstance(class_, tuple | list) else class_
+    notes = [f"transformers has no model {names[0]}: this is {class_.__name__}, without a head"] if names else []
+    return class_, notes

@@ -109,7 +109,7 @@ def from_declared(declaration: Declaration, setup: Setup) -> list[Spec]:
         left = {axis: size for axis, size in values.items() if size and axis not in declaration.applied}
         sizes = [left.get(axis) or size for axis, size in zip(input_.axes, input_.shape, strict=True)]
         changed = any(left.get(axis) for axis in input_.axes)
-        dtype = setup.dtype if input_.dtype in FLOATS else input_.dtype
+        dtype = setup.floats if input_.dtype in FLOATS else input_.dtype
         named = declaration.by_name and bool(input_.name)
         origin = "option" if changed else declaration.origins.get(input_.name, declaration.origin)
         assumed = declaration.values.get(input_.name)
@@ -119,7 +119,7 @@ def from_declared(declaration: Declaration, setup: Setup) -> list[Spec]:
 
 def from_options(setup: Setup) -> list[Spec]:
     """The inputs given with -i; --batch then replaces their first axis."""
-    specs = [parse_spec(text, setup.dtype) for text in setup.inputs]
+    specs = [parse_spec(text, setup.floats) for text in setup.inputs]
     if setup.size is not None or setup.seq_len is not None:
         raise BadInput("--size and --seq-len do not combine with -i.", "write the shape into  -i")
     if setup.images is not None:

@@ -165,7 +165,9 @@ class KnownValues:
                 raise DataLimit(self.held + need, self.limit)
             return True
         largest = DRAWN_LIMIT if draws else LIMIT
-        return name not in UNDEFINED and not any(r.numel() > largest or not r.is_meta for r in results)
+        if name in UNDEFINED and any(r.is_floating_point() or r.is_complex() for r in results):
+            return False  # integers become what a program fills in, such as the sizes of maps
+        return not any(r.numel() > largest or not r.is_meta for r in results)
 
     def _computed(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], name: str) -> Any:
         """The op on real tensors; None if it cannot be computed on a CPU, or fails where no data were asked for."""

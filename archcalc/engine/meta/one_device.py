@@ -56,6 +56,8 @@ class OneDevice(TorchFunctionMode):
         if func in FROM_DATA and args and isinstance(args[0], Tensor) and args[0].is_meta:
             changed = args[0].to(kwargs.get("dtype") or args[0].dtype)
             return changed.clone() if func is torch.tensor else changed
+        if func in FROM_DATA and args and isinstance(args[0], list | tuple):
+            args = (with_tensors_changed(args[0], self._number), *args[1:])
         if kwargs.get("device") is not None:
             kwargs = {**kwargs, "device": self.taken(kwargs["device"], CPU if func in FROM_DATA else self.made_on)}
         elif func in FACTORIES and self.made_on == META:
@@ -67,6 +69,10 @@ class OneDevice(TorchFunctionMode):
                 raise
         args, kwargs = with_tensors_changed((tuple(args), kwargs), self.hide)
         return func(*args, **kwargs)
+
+    def _number(self, tensor: Tensor) -> Any:
+        """A number among those that a tensor is made of, where it is in a tensor without data itself."""
+        return self.ask(tensor, "torch.tensor").item() if tensor.is_meta and tensor.numel() == 1 else tensor
 
     def taken(self, device: Any, made_on: torch.device) -> torch.device:
         """The device in place of one that the code names; code that asks for tensors without data gets them."""

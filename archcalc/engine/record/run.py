@@ -80,6 +80,7 @@ def run(
 
 def prepared(loaded: Loaded, setup: Setup, values: Any = None) -> tuple[nn.Module, Inputs]:
     """The module in its mode and dtype, and its inputs; the errors of exit code 2 for what cannot be."""
+    setup = loaded.typed(setup)
     choices.mode(setup.mode)
     device_named(setup.device)
     kernel_selection.check(setup.attention, setup.amp)
@@ -91,6 +92,7 @@ def prepared(loaded: Loaded, setup: Setup, values: Any = None) -> tuple[nn.Modul
 
 def run_loaded(loaded: Loaded, setup: Setup, values: Any = None, watch: Watch = unwatched) -> Trace:
     """Run a loaded module once and return its trace."""
+    setup = loaded.typed(setup)
     module, inputs = prepared(loaded, setup, values)
     kernels = KernelSelection(device_named(setup.device), setup.attention, setup.amp)
     if without_shape(module):
@@ -122,7 +124,7 @@ def _assumptions(setup: Setup, inputs: Inputs, kernels: KernelSelection) -> dict
     run: dict[str, Value] = {
         "mode": _mode(setup),
         "gradients": setup.training is not None,
-        "dtype": setup.dtype,
+        "dtype": setup.floats,
         "batch": _batch(inputs),
         "kernels": "composite ops decomposed",
     }

@@ -6,18 +6,22 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from archcalc.engine.load.declaration import UNKNOWN, Declaration
-from archcalc.engine.load.pretrained import sound, text, vision
+from archcalc.engine.load.pretrained import series, sound, text, vision
 from archcalc.engine.load.pretrained.facts import CONFIG, Facts, Made
+from archcalc.engine.load.pretrained.families import FAMILIES
 
 if TYPE_CHECKING:
     from archcalc.engine.setup import Setup
 
-MAKERS: dict[str, Callable[[Facts, str], Made]] = {**text.MAKERS, **vision.MAKERS, **sound.MAKERS}
+MAKERS: dict[str, Callable[[Facts, str], Made]] = {
+    **text.MAKERS, **vision.MAKERS, **sound.MAKERS, **series.MAKERS,
+}  # fmt: skip
 """What makes an argument of forward, by its name."""
 IMAGES = ("pixel_values", "image_grid_thw", "image_sizes")
 SOUNDS = ("input_features", "input_values", "input_features_mask", "feature_attention_mask")
 """Arguments that go together."""
 TYPES_OF_TOKENS = ("mm_token_type_ids", "moe_mm_token_type_ids")
+FUTURE = ("future_values", "future_time_features")
 
 
 def declared(model: Any, setup: Setup) -> Declaration:
@@ -26,9 +30,11 @@ def declared(model: Any, setup: Setup) -> Declaration:
     if config is None or not hasattr(config, "to_dict") or not isinstance(main, str | list):
         return UNKNOWN
     facts = Facts(model, setup)
+    own = FAMILIES.get(facts.kind, {})
     for name in _chosen(facts, [main] if isinstance(main, str) else main):
-        if name in MAKERS and name not in facts.made:
-            facts.made[name] = MAKERS[name](facts, name)
+        maker = own.get(name) or MAKERS.get(name)
+        if maker is not None and name not in facts.made:
+            facts.made[name] = maker(facts, name)
     made = facts.made
     return Declaration(
         tuple(one.input for one in made.values()),
@@ -50,11 +56,15 @@ def _chosen(facts: Facts, main: list[str]) -> Iterator[str]:
     sees = "image" in modalities or hasattr(facts.model, "get_image_features")
     if sees and "pixel_values" in arguments and facts.images:
         yield from (name for name in IMAGES if name in arguments and not (name == "image_sizes" and _square(facts)))
-    if ("audio" in modalities or hasattr(facts.model, "get_audio_features")) and "input_ids" in arguments:
+    hears = "audio" in modalities or hasattr(facts.model, "get_audio_features")
+    if hears and ("input_ids" in arguments or "input_features" in main):
         yield from (name for name in SOUNDS if name in arguments)
     if getattr(facts.config, "is_encoder_decoder", False) and "decoder_input_ids" in arguments:
         yield "decoder_input_ids"
-    yield from (name for name in ("bbox",) if name in arguments)
+    yield from (name for name in ("bbox", *FUTURE) if name in arguments)
+    beside = FAMILIES.get(facts.kind, {})
+    if "pixel_values" in facts.made or "pixel_values" not in arguments:
+        yield from (name for name in beside if name in arguments)
     if "pixel_values" in facts.made:
         yield from (name for name in TYPES_OF_TOKENS if name in arguments)
 

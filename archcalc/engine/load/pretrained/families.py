@@ -1,0 +1,121 @@
+"""Arguments of single families of models, by model type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from archcalc.engine.load.pretrained.facts import CONFIG, Facts, Made
+from archcalc.engine.load.pretrained.layouts import BESIDE
+from archcalc.engine.load.pretrained.text import constant, length_of_text, origin_of_text, tokens, zeros_beside_text
+from archcalc.engine.load.pretrained.vision_facts import MAP, channels, origin, sides
+from archcalc.networks.spec import Input
+
+Maker = Callable[[Facts, str], Made]
+
+
+def floats(*sizes: str | int) -> Maker:
+    """N and further sizes, each a number or the name of a setting; of "seq_len" as long as the text."""
+
+    def make(facts: Facts, name: str) -> Made:
+        shape = [facts.batch]
+        for size in sizes:
+            text = length_of_text(facts) if size == "seq_len" else 0
+            shape.append(size if isinstance(size, int) else text or facts.number(size, default=1))
+        axes = ("batch", *(size if size == "seq_len" else f"axis{i}" for i, size in enumerate(sizes, 1)))
+        return Made(Input(name, tuple(map(str, axes)), tuple(shape)), CONFIG)
+
+    return make
+
+
+def integers(value: int, *sizes: str | int) -> Maker:
+    """The same for integers, all of one value."""
+    made = floats(*sizes)
+
+    def make(facts: Facts, name: str) -> Made:
+        of = made(facts, name).input
+        return Made(Input(name, of.axes, of.shape, "int64"), CONFIG, constant(of.shape, value))
+
+    return make
+
+
+def codes(facts: Facts, name: str) -> Made:
+    """Numbers of sounds, several for each step."""
+    many = facts.number("num_codebooks", "num_channels", "num_audio_channels", default=1)
+    more = 1 if facts.kind == "kyutai_speech_to_text" else 0
+    shape = (facts.batch, length_of_text(facts), many + more)
+    axes = ("batch", "seq_len", "codebooks")
+    return Made(Input(name, axes, shape, "int64"), origin_of_text(facts), constant(shape, 1))
+
+
+def per_codebook(facts: Facts, name: str) -> Made:
+    """Numbers of sounds of a decoder, the codebooks of an example among its rows."""
+    shape = (facts.batch * facts.number("num_codebooks", among=("decoder",), default=4), length_of_text(facts))
+    return Made(Input(name, ("batch", "seq_len"), shape, "int64"), origin_of_text(facts), constant(shape, 1))
+
+
+def image_marks(facts: Facts, name: str) -> Made:
+    """Which places of the text hold the features of the image: those behind the first."""
+    shape = (facts.batch, length_of_text(facts))
+    many = facts.number("latent_query_num", default=64)
+    values = torch.zeros(shape, dtype=torch.int64)
+    values[:, 1 : 1 + many] = 1
+    return Made(Input(name, ("batch", "seq_len"), shape, "int64"), origin_of_text(facts), values)
+
+
+def regions(width: str, count: int = 36) -> Maker:
+    """Features or boxes of regions of an image."""
+    return floats(count, width)
+
+
+def prompt_image(facts: Facts, name: str) -> Made:
+    """A second image beside the first."""
+    shape = (facts.batch, channels(facts), *sides(facts))
+    return Made(Input(name, MAP, shape), origin(facts))
+
+
+def points(facts: Facts, name: str) -> Made:
+    """One point on the image."""
+    shape = (facts.batch, 1, 1, 2)
+    return Made(Input(name, ("batch", "points", "one", "xy"), shape), "one point by default")
+
+
+FAMILIES: dict[str, dict[str, Maker]] = {
+    **BESIDE,
+    "blip_2_qformer": {
+        "query_embeds": floats(32, "hidden_size"),
+        "encoder_hidden_states": floats(257, "encoder_hidden_size"),
+    },
+    "clap": {"input_features": floats(1, 1001, 64), "is_longer": integers(0, 1)},
+    "dia": {"decoder_input_ids": codes},
+    "kyutai_speech_to_text": {"input_ids": codes},
+    "moshi": {},
+    "instructblip": {"qformer_input_ids": tokens, "input_ids": tokens},
+    "instructblipvideo": {"qformer_input_ids": tokens, "input_ids": tokens},
+    "kosmos-2": {"input_ids": tokens, "image_embeds_position_mask": image_marks},
+    "kosmos-2.5": {"image_embeds_position_mask": image_marks},
+    "lxmert": {"visual_feats": floats(36, "visual_feat_dim"), "visual_pos": floats(36, "visual_pos_dim")},
+    "visual_bert": {"visual_embeds": floats(36, "visual_embedding_dim")},
+    "idefics": {"image_attention_mask": integers(1, "seq_len", 1)},
+    "seggpt": {"prompt_pixel_values": prompt_image, "prompt_masks": prompt_image},
+    "oneformer": {"task_inputs": integers(1, "task_seq_len")},
+    "grounding-dino": {"input_ids": tokens},
+    "mm-grounding-dino": {"input_ids": tokens},
+    "xmod": {"lang_ids": integers(0)},
+    "tvp": {"input_ids": tokens},
+    "vilt": {},
+    "gemma3n_audio": {"audio_mel": floats(512, "input_feat_size"), "audio_mel_mask": integers(0, 512)},
+    "bros": {"bbox": floats("seq_len", 4)},
+    "perceiver": {"inputs": floats(2048, "d_model")},
+    "sam3": {"input_ids": tokens},
+    "sam3_lite_text": {"input_ids": tokens},
+    **dict.fromkeys("musicgen musicgen_melody".split(), {"decoder_input_ids": per_codebook}),
+    **dict.fromkeys("sam sam2 sam_hq sam3_tracker edgetam".split(), {"input_points": points}),
+    "udop": {"pixel_values": prompt_image},
+    "layoutlmv3": {"pixel_values": prompt_image},
+    "luke": {},
+    "markuplm": {},
+    "roc_bert": {"input_shape_ids": zeros_beside_text, "input_pronunciation_ids": zeros_beside_text},
+}
+"""Arguments that a model type is given beside the usual ones, or in another form."""
