@@ -33,8 +33,12 @@ def build(library: ModuleType, reference: InLibrary, setup: Setup) -> tuple[nn.M
 
     Nothing is downloaded but a config.json of the hub, and that only for hf:ORG/NAME without --offline.
     """
-    with _without_network(setup.offline):
+    try:
         config, kind, notes = _config(library, reference, setup)
+    except Exception as error:
+        if (needs := _needs_hub(reference, error)) is not None:
+            raise needs from None
+        raise
     for knob, value in _plain(config, setup.knobs, reference).items():
         setattr(config, knob, value)
     if hasattr(config, "use_cache") and "use_cache" not in setup.knobs:
@@ -43,7 +47,7 @@ def build(library: ModuleType, reference: InLibrary, setup: Setup) -> tuple[nn.M
     verbosity = library.logging.get_verbosity()
     library.logging.set_verbosity_error()
     try:
-        with _without_network(True):
+        with _without_network():
             module = class_(config)
         _group_experts(module)
     finally:
@@ -52,12 +56,12 @@ def build(library: ModuleType, reference: InLibrary, setup: Setup) -> tuple[nn.M
 
 
 @contextlib.contextmanager
-def _without_network(offline: bool) -> Iterator[None]:
-    """In this block huggingface_hub asks no server, if `offline`; some constructors would download a backbone."""
+def _without_network() -> Iterator[None]:
+    """In this block huggingface_hub asks no server: some configurations and constructors would ask for a backbone."""
     from huggingface_hub import constants
 
     before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = before or offline
+    constants.HF_HUB_OFFLINE = True
     try:
         yield
     finally:
@@ -77,7 +81,7 @@ def _config(library: ModuleType, reference: InLibrary, setup: Setup) -> Found:
     name = reference.name
     path = Path(name)
     if name.endswith((".json", "/")) or (path / "config.json").is_file():
-        return _read(library, reference, path if name.endswith(".json") else path / "config.json"), "", ()
+        return _read(library, reference, path if path.is_file() else path / "config.json"), "", ()
     if "/" in name:
         return _read(library, reference, _from_hub(reference, setup.offline)), "", ()
     mapping = library.CONFIG_MAPPING
@@ -96,7 +100,8 @@ def _config(library: ModuleType, reference: InLibrary, setup: Setup) -> Found:
 
 def _default(kind: Any, name: str, setup: Setup) -> Found:
     """The default configuration; where the library's own defaults make no model, with what they lack."""
-    config, notes = completed_defaults(kind, setup.knobs)
+    with _without_network():
+        config, notes = completed_defaults(kind, setup.knobs)
     return config, name, notes
 
 
@@ -112,7 +117,29 @@ def _read(library: ModuleType, reference: InLibrary, path: Path) -> Any:
         own = isinstance(settings, dict) and "auto_map" in settings
         reason = "its model is code on the hub, which archcalc does not run" if own else f"transformers has no '{kind}'"
         raise BadReference(reference.text, f"{path.name} has model_type {kind!r}, and {reason}", HINT)
-    return library.CONFIG_MAPPING[kind].from_dict(settings)
+    with _without_network():
+        return library.CONFIG_MAPPING[kind].from_dict(_with_own_backbone(settings))
+
+
+def _with_own_backbone(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings with a backbone of timm as a part of them; the library would ask the hub whether it has its name."""
+    name, more = settings.get("backbone"), settings.get("backbone_kwargs")
+    if not isinstance(name, str) or "/" in name or not more or settings.get("backbone_config"):
+        return settings
+    left = {key: value for key, value in settings.items() if key not in FORMER}
+    return {**left, "backbone_config": {"model_type": "timm_backbone", "backbone": name, **more}}
+
+
+FORMER = ("backbone", "backbone_kwargs", "use_timm_backbone", "use_pretrained_backbone")
+"""Settings of a backbone that a part replaces."""
+
+
+def _needs_hub(reference: InLibrary, error: Exception) -> CannotImport | None:
+    """The error for a configuration that names another repository of the hub; None for other errors."""
+    if type(error).__name__ not in ("OfflineModeIsEnabled", "LocalEntryNotFoundError", "ConnectError"):
+        return None
+    sentence = f"{reference.text} names a backbone that is a repository of the hub, which is not asked."
+    return CannotImport(sentence, "give the backbone's settings in it, as backbone_config")
 
 
 def _from_hub(reference: InLibrary, offline: bool) -> Path:

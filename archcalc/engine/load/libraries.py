@@ -43,6 +43,8 @@ def build(reference: InLibrary, setup: Setup) -> Built:
         raise
     except Exception as error:
         cause = first_cause(error)
+        if isinstance(error, ImportError) and cause is not error:  # it says only that a module of its own fails
+            raise MissingExtra(_culprit(PACKAGES[reference.library], error), reference.text, one_line(cause)) from error
         hint = "check its --set" if setup.knobs else "the library's own defaults do not build it; try a --set"
         if isinstance(cause, ImportError):
             hint = f"install what it imports: pip install {cause.name.partition('.')[0]}" if cause.name else hint

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from archcalc.engine.meta.balanced_routing import BALANCED, balanced
 from archcalc.engine.meta.call_arguments import demand_dense, tensors_by_use, tensors_in, writes
 from archcalc.engine.meta.own_draws import SEED, drawn
 from archcalc.engine.torch_private import op_name, storage_key, version, with_tensors_changed
@@ -65,12 +66,14 @@ class Values:
 class KnownValues:
     """The known values by tensor; they go with it.
 
-    With `data` every op is followed, up to `limit` bytes, and `watch` is called for each.
+    With `data` every op is followed, up to `limit` bytes, and `watch` is called for each. Among `experts`, where the
+    model has some, a choice by unknown values is taken as balanced.
     """
 
     def __init__(self, data: bool = False, seed: int = SEED, limit: int = 1 << 33, watch: Watch = unwatched) -> None:
         self.data, self.limit, self.watch = data, limit, watch
         self.generator = torch.Generator().manual_seed(seed)
+        self.experts: frozenset[int] = frozenset()
         self.decided: set[str] = set()
         self.lost: dict[str, None] = {}
         self.held = 0
@@ -144,6 +147,8 @@ class KnownValues:
             return  # `answer` made it
         if name not in FILLED and any(map(self._unknown, tensors)):
             self._forget(func, args, kwargs)
+            for result, chosen in balanced(func, self.experts, tensors, results):
+                self.note(result, chosen, {BALANCED})
             return
         if not results or not self._followed(name, draws, results):
             return

@@ -212,3 +212,14 @@ def indexed(mode: OneDevice, func: Any, args: Sequence[Any], kwargs: Mapping[str
 
 def _is_numbers(part: Any) -> bool:
     return isinstance(part, list) and bool(part) and all(type(number) in (int, bool) for number in part)
+
+
+@handles(Tensor.__format__)
+def formatted(mode: OneDevice, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """A number in a text, such as the name of an expert: its value where that is known."""
+    if not args[0].is_meta or args[0].dim():
+        return func(*args, **kwargs)
+    try:
+        return format(mode.ask(args[0], "Tensor.__format__").item(), *args[1:])
+    except NeedsValues:
+        return func(*args, **kwargs)

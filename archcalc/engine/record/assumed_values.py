@@ -18,7 +18,7 @@ from archcalc.engine.devices import device_named
 from archcalc.engine.devices.kernel_selection import KernelSelection
 from archcalc.engine.load.inputs import Inputs
 from archcalc.engine.load.nested import with_tensors
-from archcalc.engine.load.pretrained.facts import Facts
+from archcalc.engine.load.pretrained.facts import Facts, is_pretrained
 from archcalc.engine.load.pretrained.values import assumed, in_words
 from archcalc.engine.meta.call_arguments import tensors_in
 from archcalc.engine.meta.known_values import keep, kept
@@ -44,7 +44,7 @@ TYPES = {"image": 1, "video": 2, "sound": 3}
 def completed(module: nn.Module, inputs: Inputs, setup: Setup) -> Inputs:
     """The inputs of a model of transformers with the values that they are taken to have; other inputs as they are."""
     model: Any = module
-    if not hasattr(model, "main_input_name") or not hasattr(getattr(model, "config", None), "to_dict"):
+    if not is_pretrained(model):
         return inputs
     facts = Facts(model, setup)
     named = dict(zip(facts.parameters, inputs.args, strict=False)) | dict(inputs.kwargs)
@@ -137,16 +137,18 @@ def _media(
 
 
 def _token(facts: Facts, names: tuple[str, ...]) -> int | None:
-    """The number of the token that stands for a medium; one that the embedding has no row for gets the last row.
+    """The number of the token that stands for a medium; None for a model that marks it otherwise.
 
-    The configuration is that of the run's own copy of the model.
+    Where the configuration states none, or one that the embedding has no row for, it is the last row: the configuration
+    is that of the run's own copy of the model.
     """
-    config = next((config for _, config in facts.nested if any(isinstance(vars(config).get(n), int) for n in names)), None)
-    if config is None:
+    stated = [(config, name) for _, config in facts.nested for name in names if name in vars(config)]
+    if not stated:
         return None
-    name = next(name for name in names if isinstance(vars(config).get(name), int))
+    config, name = next(((c, n) for c, n in stated if isinstance(getattr(c, n), int)), stated[0])
     rows = facts.model.get_input_embeddings().weight.shape[0]
-    if getattr(config, name) >= rows:
+    number = getattr(config, name)
+    if not isinstance(number, int) or number >= rows:
         setattr(config, name, rows - 1)
     return int(getattr(config, name))
 

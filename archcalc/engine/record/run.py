@@ -27,6 +27,7 @@ from archcalc.engine.load.inputs import (
     needs_input,
     takes_nothing,
 )
+from archcalc.engine.load.pretrained.facts import is_pretrained
 from archcalc.engine.load.references import BuiltIn, Code, InLibrary, parse
 from archcalc.engine.load.user_code import shown, value_of
 from archcalc.engine.meta.call_arguments import NotDense
@@ -42,6 +43,7 @@ from archcalc.engine.record.definition import DENSE, bare_trace, demand_all_dens
 from archcalc.engine.record.forward_pass import forward, parameters_of
 from archcalc.engine.record.lazy_modules import FirstRun, first_run, without_shape
 from archcalc.engine.record.packing import FULL_LENGTH
+from archcalc.engine.record.parts_not_run import in_words, parts_not_run
 from archcalc.engine.setup import Setup, assumed
 from archcalc.engine.watch import Watch, unwatched
 from archcalc.errors import (
@@ -110,12 +112,14 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None, watch: Watch = 
     if setup.lengths and not recorder.unknown_lengths:
         sentence = f"--lengths changes nothing: {loaded.model.name} packs no batch of unknown lengths."
         raise WrongUse(sentence, "leave --lengths out; lengths that the program or the inputs give are used")
+    idle = parts_not_run(parameters, recorder.tensors, recorder.calls) if is_pretrained(module) else {}
+    assumptions = _assumptions(setup, inputs, kernels) | ({"did_not_run": tuple(idle)} if idle else {})
     return replace(
-        bare_trace(loaded, recorder, parameters, _assumptions(setup, inputs, kernels)),
+        bare_trace(loaded, recorder, parameters, assumptions),
         inputs=inputs.described,
         input_tensors=given,
         output_tensors=outputs,
-        notes=(*loaded.notes, *inputs.notes, *_notes(recorder, device, drew)),
+        notes=(*loaded.notes, *inputs.notes, *_notes(recorder, device, drew), *([in_words(idle)] if idle else [])),
     )
 
 

@@ -54,9 +54,11 @@ def _chosen(facts: Facts, main: list[str]) -> Iterator[str]:
     yield from (name for name in main if name in arguments)
     yield from (name for name in facts.required if name not in main)
     sees = "image" in modalities or hasattr(facts.model, "get_image_features")
+    sees = sees and not _lacks(facts, "vision_config")
     if sees and "pixel_values" in arguments and facts.images:
         yield from (name for name in IMAGES if name in arguments and not (name == "image_sizes" and _square(facts)))
     hears = "audio" in modalities or hasattr(facts.model, "get_audio_features")
+    hears = hears and not _lacks(facts, "audio_config")
     if hears and ("input_ids" in arguments or "input_features" in main):
         yield from (name for name in SOUNDS if name in arguments)
     if getattr(facts.config, "is_encoder_decoder", False) and "decoder_input_ids" in arguments:
@@ -67,6 +69,11 @@ def _chosen(facts: Facts, main: list[str]) -> Iterator[str]:
         yield from (name for name in beside if name in arguments)
     if "pixel_values" in facts.made:
         yield from (name for name in TYPES_OF_TOKENS if name in arguments)
+
+
+def _lacks(facts: Facts, part: str) -> bool:
+    """Whether a configuration leaves out a part that it may have."""
+    return hasattr(facts.config, part) and getattr(facts.config, part) is None
 
 
 def _square(facts: Facts) -> bool:

@@ -25,6 +25,11 @@ VISION = ("vision", "image", "visual", "vit", "encoder", "backbone")
 SOUND = ("audio", "speech", "sound", "acoustic", "encoder")
 
 
+def is_pretrained(module: Any) -> bool:
+    """Whether a module is a model of transformers, by what such models have."""
+    return hasattr(module, "main_input_name") and hasattr(getattr(module, "config", None), "to_dict")
+
+
 @dataclass(frozen=True)
 class Made:
     """An input with where its sizes come from, and the values that it is taken to have."""

@@ -10,6 +10,7 @@ from archcalc.engine.load.pretrained.facts import CONFIG, Facts, Made
 from archcalc.engine.load.pretrained.layouts import BESIDE
 from archcalc.engine.load.pretrained.text import constant, length_of_text, origin_of_text, tokens, zeros_beside_text
 from archcalc.engine.load.pretrained.vision_facts import MAP, channels, origin, sides
+from archcalc.engine.load.pretrained.series import MAKERS
 from archcalc.networks.spec import Input
 
 Maker = Callable[[Facts, str], Made]
@@ -36,6 +37,16 @@ def integers(value: int, *sizes: str | int) -> Maker:
     def make(facts: Facts, name: str) -> Made:
         of = made(facts, name).input
         return Made(Input(name, of.axes, of.shape, "int64"), CONFIG, constant(of.shape, value))
+
+    return make
+
+
+def all_sound(frames: int) -> Maker:
+    """A mask of frames that hides none, as truth values."""
+
+    def make(facts: Facts, name: str) -> Made:
+        shape = (facts.batch, frames)
+        return Made(Input(name, ("batch", "frames"), shape, "bool"), CONFIG, constant(shape, 1, torch.bool))
 
     return make
 
@@ -87,10 +98,10 @@ FAMILIES: dict[str, dict[str, Maker]] = {
         "query_embeds": floats(32, "hidden_size"),
         "encoder_hidden_states": floats(257, "encoder_hidden_size"),
     },
+    "decision_transformer": {"actions": MAKERS["actions"], "rewards": MAKERS["rewards"], "returns_to_go": MAKERS["rewards"], "timesteps": MAKERS["timesteps"]},
     "clap": {"input_features": floats(1, 1001, 64), "is_longer": integers(0, 1)},
     "dia": {"decoder_input_ids": codes},
     "kyutai_speech_to_text": {"input_ids": codes},
-    "moshi": {},
     "instructblip": {"qformer_input_ids": tokens, "input_ids": tokens},
     "instructblipvideo": {"qformer_input_ids": tokens, "input_ids": tokens},
     "kosmos-2": {"input_ids": tokens, "image_embeds_position_mask": image_marks},
@@ -104,8 +115,9 @@ FAMILIES: dict[str, dict[str, Maker]] = {
     "mm-grounding-dino": {"input_ids": tokens},
     "xmod": {"lang_ids": integers(0)},
     "tvp": {"input_ids": tokens},
-    "vilt": {},
-    "gemma3n_audio": {"audio_mel": floats(512, "input_feat_size"), "audio_mel_mask": integers(0, 512)},
+    "gemma3n_audio": {"audio_mel": floats(512, "input_feat_size"), "audio_mel_mask": all_sound(512)},
+    "fun_asr_nano_encoder": {"input_features": floats(512, "input_size"), "input_features_mask": all_sound(512)},
+    **dict.fromkeys(("mimi_decoder", "pocket_tts_audio_tokenizer_decoder"), {"latents": floats("hidden_size", 25)}),
     "bros": {"bbox": floats("seq_len", 4)},
     "perceiver": {"inputs": floats(2048, "d_model")},
     "sam3": {"input_ids": tokens},
@@ -114,8 +126,6 @@ FAMILIES: dict[str, dict[str, Maker]] = {
     **dict.fromkeys("sam sam2 sam_hq sam3_tracker edgetam".split(), {"input_points": points}),
     "udop": {"pixel_values": prompt_image},
     "layoutlmv3": {"pixel_values": prompt_image},
-    "luke": {},
-    "markuplm": {},
     "roc_bert": {"input_shape_ids": zeros_beside_text, "input_pronunciation_ids": zeros_beside_text},
 }
 """Arguments that a model type is given beside the usual ones, or in another form."""

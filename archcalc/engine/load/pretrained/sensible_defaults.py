@@ -9,22 +9,47 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+HEADS = {"head_dim": 128}
+XDROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [16, 16, 16, 16]}
+HALF_ROTARY = {"text_config.partial_rotary_factor": 0.5}
 LACKING: dict[str, dict[str, Any]] = {
-    "autoformer": {"prediction_length": 24},
-    "informer": {"prediction_length": 24},
-    "time_series_transformer": {"prediction_length": 24},
-    "esm": {"vocab_size": 33},
-    "hunyuan_v1_dense": {"head_dim": 128},
-    "hunyuan_v1_moe": {"head_dim": 128},
-    "hunyuan_vl_text": {"head_dim": 128},
-    "ministral": {"head_dim": 128},
-    "deepseek_v2": {"num_experts_per_tok": 6, "n_routed_experts": 64, "topk_method": "greedy"},
+    **dict.fromkeys(("autoformer", "informer", "time_series_transformer"), {"prediction_length": 24}),
+    **dict.fromkeys(("hunyuan_v1_dense", "hunyuan_v1_moe", "ministral"), HEADS),
+    "esm": {"vocab_size": 33, "pad_token_id": 1, "mask_token_id": 32},
+    "deepseek_v2": {"num_experts_per_tok": 6},
     "dots1": {"n_routed_experts": 128, "n_shared_experts": 2, "num_experts_per_tok": 6},
     "xmod": {"default_language": "en_XX"},
-    "blip-2": {"image_token_index": 50265},
-    "glm4v_text": {"partial_rotary_factor": 0.5},
+    **dict.fromkeys(("glm4v", "glm46v", "glmga", "glm_image"), HALF_ROTARY),
+    **dict.fromkeys(("glm4v_text", "glm_image_text"), {"partial_rotary_factor": 0.5}),
+    "glm4v_moe": {"text_config.head_dim": 128},
+    "glm4v_moe_text": HEADS,
+    "dbrx": {"attn_config.rope_theta": 500000, "attn_config.clip_qkv": 8, "ffn_config.ffn_hidden_size": 10752},
+    "lfm2_moe": {"layer_types": ("conv", "conv", "full_attention", "conv") * 8},
+    "diffusion_gemma": {
+        "text_config.num_experts": 8,
+        "text_config.top_k_experts": 2,
+        "text_config.moe_intermediate_size": 2048,
+    },
+    "deepseek_ocr2": {
+        "text_config.mlp_layer_types": ("dense", *("sparse",) * 31),
+        "text_config.num_experts_per_tok": 6,
+    },
+    "aya_vision": {"vision_config.num_attention_heads": 16},
+    "gemma3": {"vision_config.image_size": 896},
+    "llama4": {"vision_config.hidden_size": 1408},
+    "hunyuan_vl_text": {**HEADS, "rope_parameters": XDROPE},
+    "hunyuan_vl": {"text_config.head_dim": 128, "text_config.rope_parameters": XDROPE},
+    "step3p7": {"text_config.sliding_window": 512},
 }
 """By model type; a dotted name is a setting of a part."""
+OF_PARTS: dict[str, Sequence[tuple[str, str]]] = {
+    **dict.fromkeys(
+        "qwen2_5_vl qwen3_vl qwen3_vl_moe qwen3_5 qwen3_5_moe glm5_next qwen4_exp".split(),
+        (("vision_config", "text_config"),),
+    ),
+    "qwen2_vl": (("vision_config", "text_config"),),
+}
+"""By model type: the parts that give features of an image to the text, of which the widths differ by default."""
 
 
 def completed_defaults(kind: Any, knobs: Mapping[str, Any]) -> tuple[Any, Sequence[str]]:
@@ -32,19 +57,34 @@ def completed_defaults(kind: Any, knobs: Mapping[str, Any]) -> tuple[Any, Sequen
 
     `knobs` are settings that the user chose, which come later and are not set here.
     """
-    lacking = LACKING.get(getattr(kind, "model_type", ""), {})
+    model_type = str(getattr(kind, "model_type", ""))
+    lacking = LACKING.get(model_type, {})
     chosen = {name: value for name, value in lacking.items() if name.partition(".")[0] not in knobs}
-    config = kind(**{name: value for name, value in {**chosen, **knobs}.items() if _at_once(name, lacking)})
+    settings: dict[str, Any] = {}
     for name, value in chosen.items():
-        *path, last = name.split(".")
-        part = config
-        for step in path:
-            part = getattr(part, step)
-        setattr(part, last, value)
-    said = ", ".join(f"{name}={value}" for name, value in chosen.items())
+        part, _, inner = name.partition(".")
+        plain = list(value) if isinstance(value, tuple) else value
+        if inner:
+            settings.setdefault(part, {})[inner] = plain
+        else:
+            settings[part] = plain
+    config = kind(**settings)
+    chosen |= _fitted(config, model_type)
+    said = ", ".join(f"{name}={_shown(value)}" for name, value in chosen.items())
     return config, [f"its default configuration does not run by itself: it is taken with {said}"] if chosen else []
 
 
-def _at_once(name: str, lacking: Mapping[str, Any]) -> bool:
-    """Whether a setting must be there when the configuration is made, from which others follow."""
-    return "." not in name and name in lacking
+def _fitted(config: Any, model_type: str) -> dict[str, Any]:
+    """Make the features of an image as wide as the text, and return what was set."""
+    changed = {}
+    for tower, text in OF_PARTS.get(model_type, ()):
+        part, width = getattr(config, tower), getattr(config, text).hidden_size
+        name = "out_hidden_size" if hasattr(part, "out_hidden_size") else "hidden_size"
+        if getattr(part, name) != width:
+            setattr(part, name, width)
+            changed[f"{tower}.{name}"] = width
+    return changed
+
+
+def _shown(value: Any) -> str:
+    return f"{len(value)} layers of {', '.join(dict.fromkeys(value))}" if isinstance(value, tuple) else str(value)
