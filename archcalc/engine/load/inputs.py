@@ -142,7 +142,7 @@ def build(specs: Sequence[Spec], forward: Any, reference: str) -> Inputs:
     for index, spec in enumerate(specs):
         tensor = empty(spec.shape, spec.dtype)
         if spec.values is not None:
-            keep(tensor, spec.values)
+            keep(tensor, spec.values.to(tensor.dtype))
         name = spec.name or next(positional, f"input{index}")
         if spec.keyword:
             if spec.name not in parameters and not takes_any:

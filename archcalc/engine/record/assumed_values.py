@@ -37,6 +37,8 @@ MEDIA = {
     "sound": ("get_audio_features", "input_features", ("audio_token_id", "audio_token_index")),
 }  # fmt: skip
 """Of each medium: what makes its features, the input that holds it, and the names of the token that stands for one."""
+ONE_TOKEN = frozenset(("qwen2_audio",))
+"""Models that put the features of a sound in the place of one token."""
 TYPES = {"image": 1, "video": 2, "sound": 3}
 """Numbers of the media in mm_token_type_ids."""
 
@@ -113,6 +115,9 @@ def _placed(facts: Facts, inputs: Inputs, known: Mapping[str, Tensor], setup: Se
     for name in ("token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids"):
         if name in known:
             renewed[name] = _with(known[name], torch.tensor([kinds], dtype=known[name].dtype).expand(batch, -1))
+    mask = known.get("attention_mask")
+    if mask is not None and mask.shape == tokens.shape:
+        renewed["attention_mask"] = _with(mask, torch.ones((), dtype=mask.dtype).expand(batch, len(row)))
     return _replaced(inputs, known, renewed), notes
 
 
@@ -129,11 +134,12 @@ def _media(
 ) -> Iterator[tuple[str, int, int]]:
     """Each medium among the inputs, the token that stands for it, and the rows of features that it gives."""
     for medium, (method, source, names) in MEDIA.items():
-        if source not in known or not hasattr(facts.model, method):
-            continue
-        number = _token(facts, names)
-        if number is not None:
-            yield medium, number, _rows(facts, getattr(facts.model, method), inputs, known, setup)
+        number = _token(facts, names) if source in known else None
+        features = getattr(facts.model, method, None)
+        if number is not None and features is not None:
+            yield medium, number, _rows(facts, features, inputs, known, setup)
+        elif number is not None and facts.kind in ONE_TOKEN:
+            yield medium, number, known[source].shape[0]
 
 
 def _token(facts: Facts, names: tuple[str, ...]) -> int | None:
@@ -156,7 +162,13 @@ def _token(facts: Facts, names: tuple[str, ...]) -> int | None:
 def _rows(facts: Facts, features: Any, inputs: Inputs, known: Mapping[str, Tensor], setup: Setup) -> int:
     """How many rows of features a medium gives: the model's own function is run, and its record thrown away."""
     taken = inspect.signature(features).parameters
-    given = {name: tensor for name, tensor in known.items() if name in taken and name != "input_ids"}
+    given: dict[str, Any] = {}
+    for name, parameter in taken.items():
+        needed = parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        if name in known and (needed or name != "input_ids"):
+            given[name] = known[name]
+        elif needed and hasattr(facts.config, name):
+            given[name] = getattr(facts.config, name)
     values = known_values(facts.model, inputs, setup)
     recorder = FirstRun(facts.model, KernelSelection(device_named(""), "auto", ""), values)
     try:
@@ -166,7 +178,8 @@ def _rows(facts: Facts, features: Any, inputs: Inputs, known: Mapping[str, Tenso
         return 0
     finally:
         recorder.close()
-    made = getattr(made, "pooler_output", made)
+    pooled = getattr(made, "pooler_output", None)
+    made = getattr(made, "last_hidden_state", made) if pooled is None else pooled
     width = int(facts.model.get_input_embeddings().weight.shape[-1])
     tensors = list(tensors_in(made))
     if all(tensor.shape[-1:] == (width,) for tensor in tensors):

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from archcalc.engine.load.inputs import Inputs
+from archcalc.engine.load.pretrained.facts import setting_of
 from archcalc.engine.meta.empty_modules import registered
 from archcalc.engine.meta.known_values import KnownValues, values_of
 from archcalc.engine.meta.unknown_kernels import stand_in
@@ -34,7 +35,7 @@ def known_values(module: nn.Module, inputs: Inputs, setup: Setup, watch: Watch =
         _note(known, tensor, stand_in(tensor, generator) if values is None and setup.data else values)
     for name, tensor in inputs.named:
         values = values_of(tensor)
-        if values is not None and (setup.data or not tensor.is_floating_point()):
+        if values is not None and (setup.data or name in inputs.assumed or not tensor.is_floating_point()):
             _note(known, tensor, values, () if setup.data or name in inputs.assumed else (GIVEN.format(name),))
         elif setup.data:
             _note(known, tensor, stand_in(tensor, generator, below))
@@ -49,8 +50,8 @@ def _experts(module: nn.Module) -> frozenset[int]:
         count + extra
         for part in parts
         for name in EXPERTS
-        if type(count := getattr(part, name, None)) is int and count > 1
-        for extra in {0, getattr(part, "zero_expert_num", 0) or 0}
+        if type(count := setting_of(part, name)) is int and count > 1
+        for extra in {0, setting_of(part, "zero_expert_num") or 0}
     ]
     return frozenset(values)
 

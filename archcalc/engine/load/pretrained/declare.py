@@ -17,7 +17,7 @@ MAKERS: dict[str, Callable[[Facts, str], Made]] = {
     **text.MAKERS, **vision.MAKERS, **sound.MAKERS, **series.MAKERS,
 }  # fmt: skip
 """What makes an argument of forward, by its name."""
-IMAGES = ("pixel_values", "image_grid_thw", "image_sizes")
+IMAGES = ("pixel_values", "image_grid_thw", "image_merge_sizes", "image_sizes")
 SOUNDS = ("input_features", "input_values", "input_features_mask", "feature_attention_mask")
 """Arguments that go together."""
 TYPES_OF_TOKENS = ("mm_token_type_ids", "moe_mm_token_type_ids")
@@ -51,7 +51,8 @@ def _chosen(facts: Facts, main: list[str]) -> Iterator[str]:
     arguments = facts.parameters
     modalities = getattr(facts.model, "input_modalities", ())
     modalities = (modalities,) if isinstance(modalities, str) else tuple(modalities or ())
-    yield from (name for name in main if name in arguments)
+    own = [name for name in main if name in arguments]
+    yield from own or (name for name in ("input_ids",) if name in arguments)
     yield from (name for name in facts.required if name not in main)
     sees = "image" in modalities or hasattr(facts.model, "get_image_features")
     sees = sees and not _lacks(facts, "vision_config")

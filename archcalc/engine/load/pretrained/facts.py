@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ OURS = f"{TOKENS} tokens by default"
 CONFIG = "its config"
 PROCESSOR = "its processor"
 VISION = ("vision", "image", "visual", "vit", "encoder", "backbone")
-SOUND = ("audio", "speech", "sound", "acoustic", "encoder")
+SOUND = ("audio", "speech", "sound", "acoustic", "semantic", "encoder")
 
 
 def is_pretrained(module: Any) -> bool:
@@ -102,7 +102,7 @@ class Facts:
         """The first value that is stated under one of some names."""
         for config in self.configs(among):
             for name in names:
-                value = getattr(config, name, None)
+                value = setting_of(config, name)
                 if value is not None:
                     return value
         return default
@@ -111,7 +111,7 @@ class Facts:
         """The first whole number under one of some names."""
         for config in self.configs(among):
             for name in names:
-                value = getattr(config, name, None)
+                value = setting_of(config, name)
                 value = value[0] if isinstance(value, list | tuple) and value else value
                 if isinstance(value, int) and not isinstance(value, bool) and value > 0:
                     return value
@@ -125,6 +125,10 @@ class Facts:
             for name, value in defaults_beside(config).items():
                 merged.setdefault(name, value)
         return merged
+
+    def of_module(self, of: Callable[[str, Any], int]) -> int:
+        """The first number that a function gives for a module of the model, by its path; 0 if it gives none."""
+        return next((number for path, module in self.model.named_modules() if (number := of(path, module))), 0)
 
     @cached_property
     def text(self) -> Any:
@@ -142,6 +146,14 @@ class Facts:
         rows = getattr(self.text, "vocab_size", None)
         rows = rows if isinstance(rows, int) and rows > 0 else 1 << 30
         return next((number for number in range(3, min(rows, 10_000)) if number not in self.special), 0)
+
+
+def setting_of(config: Any, name: str) -> Any:
+    """A setting of a configuration; None where it has none, or refuses to tell it, as for one that layers differ in."""
+    try:
+        return getattr(config, name, None)
+    except Exception:
+        return None
 
 
 def _numbers(settings: Mapping[str, Any]) -> Iterator[int]:

@@ -8,7 +8,7 @@ import torch
 
 from archcalc.engine.load.pretrained.facts import CONFIG, Facts, Made
 from archcalc.engine.load.pretrained.layouts import BESIDE
-from archcalc.engine.load.pretrained.text import constant, length_of_text, origin_of_text, tokens, zeros_beside_text
+from archcalc.engine.load.pretrained.text import constant, length_of_text, ones_beside_text, origin_of_text, tokens, zeros_beside_text
 from archcalc.engine.load.pretrained.vision_facts import MAP, channels, origin, sides
 from archcalc.engine.load.pretrained.series import MAKERS
 from archcalc.networks.spec import Input
@@ -86,6 +86,12 @@ def prompt_image(facts: Facts, name: str) -> Made:
     return Made(Input(name, MAP, shape), origin(facts))
 
 
+def high_resolution(facts: Facts, name: str) -> Made:
+    """The image once more, larger."""
+    side = facts.number("image_size", among=("high_res",), default=1024)
+    return Made(Input(name, MAP, (facts.batch, channels(facts), side, side)), CONFIG)
+
+
 def points(facts: Facts, name: str) -> Made:
     """One point on the image."""
     shape = (facts.batch, 1, 1, 2)
@@ -109,6 +115,13 @@ FAMILIES: dict[str, dict[str, Maker]] = {
     "lxmert": {"visual_feats": floats(36, "visual_feat_dim"), "visual_pos": floats(36, "visual_pos_dim")},
     "visual_bert": {"visual_embeds": floats(36, "visual_embedding_dim")},
     "idefics": {"image_attention_mask": integers(1, "seq_len", 1)},
+    "deepseek_vl_hybrid": {"high_res_pixel_values": high_resolution},
+    **dict.fromkeys(("granite_speech5_ctc", "granite_speech5_encoder"), {"input_features": floats(512, 320)}),
+    "nemotron3_5_transcribe_word_timestamp": {"inputs_embeds": floats(512, "hidden_size")},
+    "muse_spark_audio": {"input_values": floats(24960)},
+    "qwen3_asr_encoder": {"input_features": floats(128, 3000), "input_features_mask": integers(1, 3000)},
+    "qwen2_audio": {"attention_mask": ones_beside_text},
+    "moss_transcribe_diarize": {"padding_mask": ones_beside_text},
     "seggpt": {"prompt_pixel_values": prompt_image, "prompt_masks": prompt_image},
     "oneformer": {"task_inputs": integers(1, "task_seq_len")},
     "grounding-dino": {"input_ids": tokens},

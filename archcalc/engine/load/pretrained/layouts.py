@@ -22,8 +22,15 @@ def pair(facts: Facts, name: str) -> Made:
 
 def several_images(facts: Facts, name: str) -> Made:
     """The images of each example: N, images, C, H, W."""
-    shape = (facts.batch, facts.images, channels(facts), *sides(facts))
-    return Made(Input(name, ("batch", "images", *MAP[1:]), shape), origin(facts))
+    unit = patch_size(facts) * facts.number("scale_factor", default=1) if facts.kind in NOT_EMPTY else 1
+    height, width = (max(side // unit, 1) * unit for side in sides(facts))
+    shape = (facts.batch, facts.images, channels(facts), height, width)
+    values = constant(shape, 1, torch.float32) if facts.kind in NOT_EMPTY else None
+    return Made(Input(name, ("batch", "images", *MAP[1:]), shape), origin(facts), values)
+
+
+NOT_EMPTY = frozenset("idefics2 idefics3 smolvlm modernvbert ultravbert granite_docling".split())
+"""Models that leave out images of which all pixels are 0."""
 
 
 def tiles(facts: Facts, name: str) -> Made:
@@ -117,7 +124,7 @@ def _of_text(facts: Facts) -> int:
 
 LAYOUTS: dict[str, Maker] = {
     **dict.fromkeys("efficientloftr lightglue superglue".split(), pair),
-    **dict.fromkeys("idefics idefics2 idefics3 smolvlm".split(), several_images),
+    **dict.fromkeys("idefics idefics2 idefics3 smolvlm modernvbert ultravbert granite_docling".split(), several_images),
     **dict.fromkeys("llava_next llava_next_video llava_onevision granite4_vision".split(), tiles),
     "mllama": tiles_of_images,
     **dict.fromkeys("siglip2 siglip2_vision_model lfm2_vl".split(), flat_patches),

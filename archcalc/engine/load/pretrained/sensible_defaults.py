@@ -36,20 +36,14 @@ LACKING: dict[str, dict[str, Any]] = {
     },
     "aya_vision": {"vision_config.num_attention_heads": 16},
     "gemma3": {"vision_config.image_size": 896},
-    "llama4": {"vision_config.hidden_size": 1408},
+    "llama4": {"vision_config.hidden_size": 1408, "vision_config.vision_output_dim": 4096},
     "hunyuan_vl_text": {**HEADS, "rope_parameters": XDROPE},
     "hunyuan_vl": {"text_config.head_dim": 128, "text_config.rope_parameters": XDROPE},
+    "aria": {"vision_config.image_size": 490, "vision_config.patch_size": 14},
+    "timm_backbone": {"backbone": "resnet50"},
     "step3p7": {"text_config.sliding_window": 512},
 }
 """By model type; a dotted name is a setting of a part."""
-OF_PARTS: dict[str, Sequence[tuple[str, str]]] = {
-    **dict.fromkeys(
-        "qwen2_5_vl qwen3_vl qwen3_vl_moe qwen3_5 qwen3_5_moe glm5_next qwen4_exp".split(),
-        (("vision_config", "text_config"),),
-    ),
-    "qwen2_vl": (("vision_config", "text_config"),),
-}
-"""By model type: the parts that give features of an image to the text, of which the widths differ by default."""
 
 
 def completed_defaults(kind: Any, knobs: Mapping[str, Any]) -> tuple[Any, Sequence[str]]:
@@ -75,15 +69,14 @@ def completed_defaults(kind: Any, knobs: Mapping[str, Any]) -> tuple[Any, Sequen
 
 
 def _fitted(config: Any, model_type: str) -> dict[str, Any]:
-    """Make the features of an image as wide as the text, and return what was set."""
-    changed = {}
-    for tower, text in OF_PARTS.get(model_type, ()):
-        part, width = getattr(config, tower), getattr(config, text).hidden_size
-        name = "out_hidden_size" if hasattr(part, "out_hidden_size") else "hidden_size"
-        if getattr(part, name) != width:
-            setattr(part, name, width)
-            changed[f"{tower}.{name}"] = width
-    return changed
+    """Make the features of an image as wide as the text, where the defaults differ, and return what was set."""
+    tower, text = getattr(config, "vision_config", None), getattr(config, "text_config", None)
+    name = "hidden_size" if model_type == "qwen2_vl" else "out_hidden_size"
+    width = getattr(text, "hidden_size", None)
+    if tower is None or width is None or getattr(tower, name, width) == width:
+        return {}
+    setattr(tower, name, width)
+    return {f"vision_config.{name}": width}
 
 
 def _shown(value: Any) -> str:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from archcalc.engine.load.pretrained.facts import CONFIG, PROCESSOR, SOUND, TOKENS, Facts, Made
+from torch import nn
+
+from archcalc.engine.load.pretrained.facts import CONFIG, PROCESSOR, SOUND, TOKENS, Facts, Made, setting_of
 from archcalc.engine.load.pretrained.text import constant
 from archcalc.networks.spec import Input
 
 SAMPLES = 16_000
 """Samples of a second of sound, where nothing states the rate."""
 ONE_SECOND = "1 s by default"
+FRAMES, THIRTY_SECONDS = 3000, "3000 frames by default"
 
 
 def wave(facts: Facts, name: str) -> Made:
@@ -28,22 +32,29 @@ def wave(facts: Facts, name: str) -> Made:
     return Made(Input(name, ("batch", "seq_len"), (facts.batch, samples)), origin)
 
 
-BY_CHANNEL = frozenset("dac xcodec xcodec2 mimi encodec vibevoice_acoustic_tokenizer pe_audio_encoder".split())
+BY_CHANNEL = frozenset("dac xcodec xcodec2 mimi encodec vibevoice_acoustic_tokenizer pe_audio_encoder pe_audio pe_audio_video pe_audio_video_encoder".split())
 """Models whose waves have an axis for channels."""
 
 
 def spectrogram(facts: Facts, name: str) -> Made:
     """Mel bins and frames: N, mel, frames of 30 s for Whisper and its kind; N, frames, features for others."""
-    audio = next((c for c in facts.configs(SOUND) if hasattr(c, "num_mel_bins")), facts.config)
-    positions = getattr(audio, "max_source_positions", None)
+    audio = next((c for c in facts.configs(SOUND) if setting_of(c, "num_mel_bins")), facts.config)
+    positions, mel = setting_of(audio, "max_source_positions"), setting_of(audio, "num_mel_bins")
     if isinstance(positions, int) and not hasattr(audio, "input_feat_per_channel"):
-        shape = (facts.batch, audio.num_mel_bins, 2 * positions)
+        shape = (facts.batch, mel, 2 * positions)
         return Made(Input(name, ("batch", "mel", "frames"), shape), "option" if facts.was_asked("batch") else CONFIG)
-    features = ("input_feat_per_channel", "feature_projection_input_dim", "num_mel_bins", "input_dim", "feature_size")
+    if mel and facts.of_module(lambda path, module: _convolves(path, module, mel)):
+        return Made(Input(name, ("batch", "mel", "frames"), (facts.batch, mel, FRAMES)), THIRTY_SECONDS)
+    features = ("input_feat_per_channel", "feature_projection_input_dim", "input_size", "num_mel_bins", "input_dim")
     width = facts.number(*features, among=SOUND) or facts.processor.get("feature_size", 80)
     frames = facts.size("seq_len", 4 * TOKENS) if "input_ids" not in facts.parameters else 4 * TOKENS
     origin = "option" if facts.was_asked("batch", "seq_len") else f"{4 * TOKENS} frames by default"
     return Made(Input(name, ("batch", "seq_len", "mel"), (facts.batch, frames, width)), origin)
+
+
+def _convolves(path: str, module: Any, mel: int) -> bool:
+    """Whether a module is a convolution along time that begins with mel bins."""
+    return isinstance(module, nn.Conv1d) and module.in_channels == mel and module.groups == 1
 
 
 def all_frames(facts: Facts, name: str) -> Made:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from archcalc.engine.load.pretrained.facts import Facts
+from archcalc.engine.load.pretrained.layouts import NOT_EMPTY
 from archcalc.engine.load.pretrained.text import constant
 
 ZEROS = ("token_type", "global_attention", "bool_masked_pos", "langs", "lang_ids", "segment")
@@ -19,6 +20,8 @@ def assumed(facts: Facts, name: str, tensor: Tensor) -> Tensor | None:
 
     Masks hide nothing, positions count, and tokens mean nothing special.
     """
+    if name == "pixel_values" and facts.kind in NOT_EMPTY:
+        return constant(tuple(tensor.shape), 1, tensor.dtype)
     if tensor.is_floating_point() or tensor.is_complex() or not tensor.dim():
         return None
     shape, dtype = tuple(tensor.shape), tensor.dtype
@@ -39,5 +42,7 @@ def in_words(name: str, values: Tensor) -> str:
         return f"{name} is taken to count from 0"
     if name.endswith(TOKENS):
         return f"{name} is taken to hold ordinary tokens"
+    if name == "pixel_values":
+        return f"no image of {name} is taken to be empty"
     number: Any = values.flatten()[0].item() if values.numel() else 1
     return f"{name} is taken to be {int(number)} everywhere"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
+from typing import Any
 
 import torch
+from torch import nn
 
 from archcalc.engine.load.pretrained.facts import Facts, Made
 from archcalc.engine.load.pretrained.layouts import LAYOUTS
@@ -45,18 +48,32 @@ def videos(facts: Facts, name: str) -> Made:
 def patches_of_grid(facts: Facts, name: str) -> Made:
     """Patches of all images in one row, each with all its pixels."""
     time, high, wide = cells(facts)
+    count = facts.batch * (facts.images if "input_ids" in facts.parameters else 1) * time * high * wide
     depth = facts.number("temporal_patch_size", among=TOWERS, default=1)
-    count = facts.batch * facts.images * time * high * wide
-    return Made(
-        Input(name, ("patches", "pixels"), (count, channels(facts) * depth * patch_size(facts) ** 2)), origin(facts)
-    )
+    pixels = facts.of_module(_embedded) or channels(facts) * depth * patch_size(facts) ** 2
+    return Made(Input(name, ("patches", "pixels"), (count, pixels)), origin(facts))
+
+
+def _embedded(path: str, module: Any) -> int:
+    """The numbers of one patch that a module embeds; 0 for any other module."""
+    if "patch_embed" not in path:
+        return 0
+    if isinstance(module, nn.Linear):
+        return module.in_features
+    return module.in_channels * prod(module.kernel_size) if isinstance(module, nn.Conv2d | nn.Conv3d) else 0
 
 
 def grid(facts: Facts, name: str) -> Made:
     """Cells of each image along time, height and width."""
-    shape = (facts.batch * facts.images, 3)
+    shape = (facts.batch * (facts.images if "input_ids" in facts.parameters else 1), 3)
     values = torch.tensor([cells(facts)]).expand(shape)
     return Made(Input(name, ("images", "thw"), shape, "int64"), origin(facts), values)
+
+
+def merge_sizes(facts: Facts, name: str) -> Made:
+    """How many patches are merged along each side of each image: none."""
+    shape = (facts.batch * (facts.images if "input_ids" in facts.parameters else 1),)
+    return Made(Input(name, ("images",), shape, "int64"), origin(facts), torch.ones(shape, dtype=torch.int64))
 
 
 def image_sizes(facts: Facts, name: str) -> Made:
@@ -72,5 +89,7 @@ MAKERS: dict[str, Callable[[Facts, str], Made]] = {
     "hidden_states": patches_of_grid,
     "image_grid_thw": grid,
     "grid_thw": grid,
+    "merge_sizes": merge_sizes,
+    "image_merge_sizes": merge_sizes,
     "image_sizes": image_sizes,
 }

@@ -13,6 +13,8 @@ TOWERS = ("vision", "image", "visual", "vit")
 MAP = ("batch", "channels", "height", "width")
 PROCESSOR_FIRST = frozenset(("depth_pro",))
 """Models whose configuration states the size of a part of the image."""
+OWN_SIDES = {"rf_detr": 560, "seggpt": 448}
+"""Sizes of models that take only some and state none."""
 
 
 def sides(facts: Facts) -> tuple[int, int]:
@@ -28,12 +30,16 @@ def origin(facts: Facts) -> str:
 
 def stated(facts: Facts) -> tuple[tuple[int, int], str]:
     """The size that the configuration or a processor states, else ours; and which of them it was."""
+    if facts.kind in OWN_SIDES:
+        return (OWN_SIDES[facts.kind],) * 2, f"{OWN_SIDES[facts.kind]} px by default"
     towers = [config for path, config in facts.nested if any(word in path for word in TOWERS)]
     configs = [facts.config, *towers] if facts.kind not in PROCESSOR_FIRST else []
     for config in configs:
         for name in ("image_size", "img_size", "force_image_size"):
             if size := pair(getattr(config, name, None)):
                 return size, CONFIG
+    if side := facts.of_module(lambda _, module: _of_timm(module)):
+        return (side, side), "timm default_cfg"
     for name in ("crop_size", "pad_size", "size"):
         if size := pair(facts.processor.get(name)):
             return size, PROCESSOR
@@ -41,6 +47,14 @@ def stated(facts: Facts) -> tuple[tuple[int, int], str]:
         if size := pair(getattr(config, "image_size", None)):
             return size, CONFIG
     return (SIDE, SIDE), f"{SIDE} px by default"
+
+
+def _of_timm(module: Any) -> int:
+    """The height of the image that a model of timm inside declares; 0 for any other module."""
+    cfg = getattr(module, "pretrained_cfg", None)
+    size = cfg.get("input_size") if hasattr(cfg, "get") else None
+    fixed = hasattr(getattr(module, "patch_embed", None), "img_size")
+    return int(size[-1]) if size and fixed else 0
 
 
 def pair(size: Any) -> tuple[int, int] | None:
