@@ -74,13 +74,13 @@ class Training:
 
 @dataclass(frozen=True)
 class Setup:
-    """How to build and run a model. The defaults are the network's own; an empty `dtype` is float32, or what a
-    configuration of transformers states.
+    """How to build and run a model. The defaults are the network's own.
 
     `inputs` are specifications such as "2x3x224x224" or "tokens=int64:1x77"; `batch`, `size` (height, width) and
-    `seq_len` replace one axis of the default inputs; `images` is how many a model gets beside its text. `mode` is eval or train: in a training forward pass dropout acts,
-    batch norm takes its own statistics, and auxiliary heads run. `inputs_from` names a function, package.module:EXPR or
-    path/to/file.py:EXPR, that gives what forward receives; `offline` forbids asking the hub for a config.json.
+    `seq_len` replace one axis of the default inputs; `images` is how many a model gets beside its text. An empty
+    `dtype` is float32, or what a configuration of transformers states. `mode` is eval or train: in a training forward
+    pass dropout acts, batch norm takes its own statistics, and auxiliary heads run. `inputs_from` names a function, package.module:EXPR
+    or path/to/file.py:EXPR, that gives what forward receives; `offline` forbids asking the hub for a config.json.
     `lengths` are those of a packed batch whose own lengths are unknown. With `data` random values, drawn with `seed`,
     are computed beside the run, up to `data_limit`. With `training` two whole steps are traced, in train mode. `device`
     names the device whose kernels are assumed ("cpu", "cuda"; "" for none); `attention` the kernel for it: auto (the
@@ -111,9 +111,9 @@ class Setup:
         Setting("Height and width of the image.", INPUT, "N|HxW", kinds=(str, int), read=parse_image_size),
     ] = None
     seq_len: Annotated[int | None, Setting("Length of the sequence.", INPUT, "N", kinds=(int,), least=1)] = None
-    images: Annotated[
-        int | None, Setting("Images beside a text, 0 for none.", INPUT, "N", kinds=(int,), least=0)
-    ] = None
+    images: Annotated[int | None, Setting("Images beside a text, 0 for none.", INPUT, "N", kinds=(int,), least=0)] = (
+        None
+    )
     dtype: Annotated[
         str,
         Setting("Type of weights and inputs: float32, or a config's.", BUILDING, "DTYPE", read=choices.dtype),

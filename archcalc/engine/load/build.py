@@ -93,7 +93,9 @@ def _at_hand(module: nn.Module | type[nn.Module], setup: Setup) -> Loaded:
             built = module(**setup.knobs)
     except Exception as error:
         raise cannot(f"building {name}", error, module) from error
-    return Loaded(_without(built, name, setup), Model(name, name, "module", settings, settings), inputs_of(built, setup))
+    return Loaded(
+        _without(built, name, setup), Model(name, name, "module", settings, settings), inputs_of(built, setup)
+    )
 
 
 def _built_in(reference: BuiltIn, setup: Setup) -> Loaded:
@@ -133,7 +135,8 @@ def _in_library(reference: InLibrary, setup: Setup) -> Loaded:
     module, declared, notes = libraries.build(reference, setup)
     settings = {knob: plain(value) for knob, value in setup.knobs.items()}
     model = Model(reference.text, reference.name, reference.library, settings, settings)
-    return Loaded(_copied(module, reference.text, setup.data), model, declared, notes, dtype=stated_dtype(module))
+    copied = _copied(module, reference.text, setup.data)
+    return Loaded(copied, model, declared, tuple(notes), dtype=stated_dtype(module))
 
 
 def _code(reference: Code, setup: Setup) -> Loaded:

@@ -89,11 +89,12 @@ def _config(library: ModuleType, reference: InLibrary, setup: Setup) -> Found:
     types = {key.replace("-", "_"): key for key in mapping}
     if wanted in types:
         return _default(mapping[types[wanted]], "", setup)
-    named = getattr(library, name, None) if name in dir(library) else None
+    named: Any = getattr(library, name, None) if name in dir(library) else None
     if isinstance(named, type) and issubclass(named, library.PreTrainedConfig):
         return _default(named, "", setup)
-    if isinstance(named, type) and issubclass(named, library.PreTrainedModel) and named.config_class is not None:
-        return _default(named.config_class, name, setup)
+    config: Any = getattr(named, "config_class", None)
+    if isinstance(named, type) and issubclass(named, library.PreTrainedModel) and config is not None:
+        return _default(config, name, setup)
     demand_known(reference, name, list(mapping))
     raise BadReference(reference.text, "transformers has no such configuration", HINT)
 

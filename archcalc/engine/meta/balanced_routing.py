@@ -16,7 +16,9 @@ CHOOSING = frozenset("topk argmax sort max".split())
 """Ops whose integers say which experts were chosen."""
 
 
-def balanced(func: Any, experts: frozenset[int], tensors: Sequence[Tensor], results: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+def balanced(
+    func: Any, experts: frozenset[int], tensors: Sequence[Tensor], results: Sequence[Tensor]
+) -> Iterator[tuple[Tensor, Tensor]]:
     """The integers among the results of an op that chooses among experts, each with values of balanced routing.
 
     An op chooses among experts if it works on the last axis of a tensor that has as many places as a model has experts.

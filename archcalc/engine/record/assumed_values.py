@@ -30,9 +30,9 @@ from archcalc.errors import BadInput
 from archcalc.text.units import plural
 from archcalc.tracing import Input
 
-GIVEN = ("option", "argument")
+IMAGE_TOKENS = ("image_token_id", "image_token_index", "media_placeholder_token_id")
 MEDIA = {
-    "image": ("get_image_features", "pixel_values", ("image_token_id", "image_token_index", "media_placeholder_token_id")),
+    "image": ("get_image_features", "pixel_values", IMAGE_TOKENS),
     "video": ("get_video_features", "pixel_values_videos", ("video_token_id", "video_token_index")),
     "sound": ("get_audio_features", "input_features", ("audio_token_id", "audio_token_index")),
 }  # fmt: skip
@@ -49,20 +49,26 @@ def completed(module: nn.Module, inputs: Inputs, setup: Setup) -> Inputs:
     if not is_pretrained(model):
         return inputs
     facts = Facts(model, setup)
+    given = "input_ids" not in inputs.assumed
     named = dict(zip(facts.parameters, inputs.args, strict=False)) | dict(inputs.kwargs)
     known = {name: value for name, value in named.items() if isinstance(value, Tensor)}
     values = {name: _values(facts, name, tensor) for name, tensor in known.items()}
-    notes = [in_words(name, value) for name, value in values.items() if value is not None]
+    taken = {name: value for name, value in values.items() if value is not None and kept(known[name]) is None}
+    notes = [in_words(name, value) for name, value in taken.items()]
     renewed = {name: _with(known[name], value) for name, value in values.items() if value is not None}
     inputs = _replaced(inputs, known, renewed)
     if "input_ids" not in known:
         return replace(inputs, notes=tuple(notes))
-    inputs, placed = _placed(facts, inputs, known | renewed, setup)
+    inputs, placed = _placed(facts, inputs, known | renewed, setup, given)
     return replace(inputs, notes=(*notes, *placed))
 
 
 def _values(facts: Facts, name: str, tensor: Tensor) -> Tensor | None:
-    return None if kept(tensor) is not None or not tensor.is_meta else assumed(facts, name, tensor)
+    """The values that an argument without any is taken to have; those of a mask of floats that was given."""
+    values = kept(tensor)
+    if values is None and tensor.is_meta:
+        return assumed(facts, name, tensor)
+    return values if "mask" in name and tensor.is_floating_point() else None
 
 
 def _with(tensor: Tensor, values: Tensor) -> Tensor:
@@ -87,11 +93,15 @@ def _described(given: Input, tensor: Tensor | None) -> Input:
 # ---- places in the text ----
 
 
-def _placed(facts: Facts, inputs: Inputs, known: Mapping[str, Tensor], setup: Setup) -> tuple[Inputs, list[str]]:
-    """The inputs with tokens for their images and sounds in the text, and notes of how many."""
+def _placed(
+    facts: Facts, inputs: Inputs, known: Mapping[str, Tensor], setup: Setup, given: bool
+) -> tuple[Inputs, list[str]]:
+    """The inputs with tokens for their images and sounds in the text, and notes of how many.
+
+    A text that was `given` keeps its length.
+    """
     tokens, types = known["input_ids"], TYPES.get
     values = kept(tokens)
-    given = any(one.origin in GIVEN and one.name == "input_ids" for one in inputs.described) and bool(setup.inputs)
     if values is None or (given and bool((values != facts.ordinary).any())):
         return inputs, []
     notes, row, kinds = [], [facts.ordinary], [0]
@@ -129,9 +139,7 @@ def _demand_room(rows: int, medium: str, each: int, tokens: Tensor, text: int, g
         raise BadInput(sentence, f"write  {longer}  or more")
 
 
-def _media(
-    facts: Facts, inputs: Inputs, known: Mapping[str, Tensor], setup: Setup
-) -> Iterator[tuple[str, int, int]]:
+def _media(facts: Facts, inputs: Inputs, known: Mapping[str, Tensor], setup: Setup) -> Iterator[tuple[str, int, int]]:
     """Each medium among the inputs, the token that stands for it, and the rows of features that it gives."""
     for medium, (method, source, names) in MEDIA.items():
         number = _token(facts, names) if source in known else None

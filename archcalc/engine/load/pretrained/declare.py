@@ -21,6 +21,8 @@ IMAGES = ("pixel_values", "image_grid_thw", "image_merge_sizes", "image_sizes")
 SOUNDS = ("input_features", "input_values", "input_features_mask", "feature_attention_mask")
 """Arguments that go together."""
 TYPES_OF_TOKENS = ("mm_token_type_ids", "moe_mm_token_type_ids")
+TEXT_ALONE = frozenset(("csm", "vibevoice"))
+"""Models whose sounds are for generation: they run on a text alone."""
 FUTURE = ("future_values", "future_time_features")
 
 
@@ -59,7 +61,7 @@ def _chosen(facts: Facts, main: list[str]) -> Iterator[str]:
     if sees and "pixel_values" in arguments and facts.images:
         yield from (name for name in IMAGES if name in arguments and not (name == "image_sizes" and _square(facts)))
     hears = "audio" in modalities or hasattr(facts.model, "get_audio_features")
-    hears = hears and not _lacks(facts, "audio_config")
+    hears = hears and not _lacks(facts, "audio_config") and facts.kind not in TEXT_ALONE
     if hears and ("input_ids" in arguments or "input_features" in main):
         yield from (name for name in SOUNDS if name in arguments)
     if getattr(facts.config, "is_encoder_decoder", False) and "decoder_input_ids" in arguments:

@@ -25,6 +25,11 @@ VISION = ("vision", "image", "visual", "vit", "encoder", "backbone")
 SOUND = ("audio", "speech", "sound", "acoustic", "semantic", "encoder")
 
 
+def each(names: str, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The same settings for several model types."""
+    return {name: dict(settings) for name in names.split()}
+
+
 def is_pretrained(module: Any) -> bool:
     """Whether a module is a model of transformers, by what such models have."""
     return hasattr(module, "main_input_name") and hasattr(getattr(module, "config", None), "to_dict")

@@ -6,11 +6,18 @@ from collections.abc import Callable
 
 import torch
 
-from archcalc.engine.load.pretrained.facts import CONFIG, Facts, Made
+from archcalc.engine.load.pretrained.facts import CONFIG, Facts, Made, each
 from archcalc.engine.load.pretrained.layouts import BESIDE
-from archcalc.engine.load.pretrained.text import constant, length_of_text, ones_beside_text, origin_of_text, tokens, zeros_beside_text
-from archcalc.engine.load.pretrained.vision_facts import MAP, channels, origin, sides
 from archcalc.engine.load.pretrained.series import MAKERS
+from archcalc.engine.load.pretrained.text import (
+    constant,
+    length_of_text,
+    ones_beside_text,
+    origin_of_text,
+    tokens,
+    zeros_beside_text,
+)
+from archcalc.engine.load.pretrained.vision_facts import MAP, channels, origin, sides
 from archcalc.networks.spec import Input
 
 Maker = Callable[[Facts, str], Made]
@@ -104,7 +111,12 @@ FAMILIES: dict[str, dict[str, Maker]] = {
         "query_embeds": floats(32, "hidden_size"),
         "encoder_hidden_states": floats(257, "encoder_hidden_size"),
     },
-    "decision_transformer": {"actions": MAKERS["actions"], "rewards": MAKERS["rewards"], "returns_to_go": MAKERS["rewards"], "timesteps": MAKERS["timesteps"]},
+    "decision_transformer": {
+        "actions": MAKERS["actions"],
+        "rewards": MAKERS["rewards"],
+        "returns_to_go": MAKERS["rewards"],
+        "timesteps": MAKERS["timesteps"],
+    },
     "clap": {"input_features": floats(1, 1001, 64), "is_longer": integers(0, 1)},
     "dia": {"decoder_input_ids": codes},
     "kyutai_speech_to_text": {"input_ids": codes},
@@ -116,7 +128,7 @@ FAMILIES: dict[str, dict[str, Maker]] = {
     "visual_bert": {"visual_embeds": floats(36, "visual_embedding_dim")},
     "idefics": {"image_attention_mask": integers(1, "seq_len", 1)},
     "deepseek_vl_hybrid": {"high_res_pixel_values": high_resolution},
-    **dict.fromkeys(("granite_speech5_ctc", "granite_speech5_encoder"), {"input_features": floats(512, 320)}),
+    **each("granite_speech5_ctc granite_speech5_encoder", {"input_features": floats(512, 320)}),
     "nemotron3_5_transcribe_word_timestamp": {"inputs_embeds": floats(512, "hidden_size")},
     "muse_spark_audio": {"input_values": floats(24960)},
     "qwen3_asr_encoder": {"input_features": floats(128, 3000), "input_features_mask": integers(1, 3000)},
@@ -130,13 +142,13 @@ FAMILIES: dict[str, dict[str, Maker]] = {
     "tvp": {"input_ids": tokens},
     "gemma3n_audio": {"audio_mel": floats(512, "input_feat_size"), "audio_mel_mask": all_sound(512)},
     "fun_asr_nano_encoder": {"input_features": floats(512, "input_size"), "input_features_mask": all_sound(512)},
-    **dict.fromkeys(("mimi_decoder", "pocket_tts_audio_tokenizer_decoder"), {"latents": floats("hidden_size", 25)}),
+    **each("mimi_decoder pocket_tts_audio_tokenizer_decoder", {"latents": floats("hidden_size", 25)}),
     "bros": {"bbox": floats("seq_len", 4)},
     "perceiver": {"inputs": floats(2048, "d_model")},
     "sam3": {"input_ids": tokens},
     "sam3_lite_text": {"input_ids": tokens},
-    **dict.fromkeys("musicgen musicgen_melody".split(), {"decoder_input_ids": per_codebook}),
-    **dict.fromkeys("sam sam2 sam_hq sam3_tracker edgetam".split(), {"input_points": points}),
+    **each("musicgen musicgen_melody", {"decoder_input_ids": per_codebook}),
+    **each("sam sam2 sam_hq sam3_tracker edgetam", {"input_points": points}),
     "udop": {"pixel_values": prompt_image},
     "layoutlmv3": {"pixel_values": prompt_image},
     "roc_bert": {"input_shape_ids": zeros_beside_text, "input_pronunciation_ids": zeros_beside_text},

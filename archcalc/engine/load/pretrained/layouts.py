@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from archcalc.engine.load.pretrained.facts import Facts, Made
+from archcalc.engine.load.pretrained.facts import Facts, Made, each
 from archcalc.engine.load.pretrained.text import constant
 from archcalc.engine.load.pretrained.vision_facts import MAP, TOWERS, cells, channels, origin, patch_size, sides
 from archcalc.networks.spec import Input
@@ -46,7 +46,9 @@ def _tiles_of(facts: Facts) -> int:
 
     points = facts.first("image_grid_pinpoints")
     height, width = sides(facts)
-    return int(image_size_to_num_patches([height, width], points, facts.number("image_size", among=TOWERS, default=height)))
+    return int(
+        image_size_to_num_patches([height, width], points, facts.number("image_size", among=TOWERS, default=height))
+    )
 
 
 def tiles_of_images(facts: Facts, name: str) -> Made:
@@ -134,15 +136,15 @@ LAYOUTS: dict[str, Maker] = {
 }
 """By model type: how its pixel_values lie, where that is not N, C, H, W."""
 BESIDE: dict[str, dict[str, Maker]] = {
-    **dict.fromkeys(
-        "siglip2 siglip2_vision_model lfm2_vl".split(),
+    **each(
+        "siglip2 siglip2_vision_model lfm2_vl",
         {"pixel_attention_mask": all_patches, "spatial_shapes": rows_and_columns},
     ),
-    **dict.fromkeys("gemma4 gemma4_unified embedding_gemma2".split(), {"image_position_ids": places}),
+    **each("gemma4 gemma4_unified embedding_gemma2", {"image_position_ids": places}),
     "gemma4_vision": {"pixel_position_ids": places},
     "mllama": {"aspect_ratio_ids": tile_numbers, "aspect_ratio_mask": all_tiles},
-    **dict.fromkeys(
-        "minicpmv4_6 minicpmv4_7 minicpmv4_7_vision minicpm_ocr minicpm_ocr_vision".split(),
+    **each(
+        "minicpmv4_6 minicpmv4_7 minicpmv4_7_vision minicpm_ocr minicpm_ocr_vision",
         {"target_sizes": rows_and_columns},
     ),
     "idefics": {},

@@ -9,18 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from archcalc.engine.load.pretrained.facts import each
+
 HEADS = {"head_dim": 128}
 XDROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [16, 16, 16, 16]}
 HALF_ROTARY = {"text_config.partial_rotary_factor": 0.5}
 LACKING: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(("autoformer", "informer", "time_series_transformer"), {"prediction_length": 24}),
-    **dict.fromkeys(("hunyuan_v1_dense", "hunyuan_v1_moe", "ministral"), HEADS),
+    **each("autoformer informer time_series_transformer", {"prediction_length": 24}),
+    **each("hunyuan_v1_dense hunyuan_v1_moe ministral", HEADS),
     "esm": {"vocab_size": 33, "pad_token_id": 1, "mask_token_id": 32},
     "deepseek_v2": {"num_experts_per_tok": 6},
     "dots1": {"n_routed_experts": 128, "n_shared_experts": 2, "num_experts_per_tok": 6},
     "xmod": {"default_language": "en_XX"},
-    **dict.fromkeys(("glm4v", "glm46v", "glmga", "glm_image"), HALF_ROTARY),
-    **dict.fromkeys(("glm4v_text", "glm_image_text"), {"partial_rotary_factor": 0.5}),
+    **each("glm4v glm46v glmga glm_image", HALF_ROTARY),
+    **each("glm4v_text glm_image_text", {"partial_rotary_factor": 0.5}),
     "glm4v_moe": {"text_config.head_dim": 128},
     "glm4v_moe_text": HEADS,
     "dbrx": {"attn_config.rope_theta": 500000, "attn_config.clip_qkv": 8, "ffn_config.ffn_hidden_size": 10752},

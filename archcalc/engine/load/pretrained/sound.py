@@ -32,7 +32,12 @@ def wave(facts: Facts, name: str) -> Made:
     return Made(Input(name, ("batch", "seq_len"), (facts.batch, samples)), origin)
 
 
-BY_CHANNEL = frozenset("dac xcodec xcodec2 mimi encodec vibevoice_acoustic_tokenizer pe_audio_encoder pe_audio pe_audio_video pe_audio_video_encoder".split())
+BY_CHANNEL = frozenset(
+    (
+        "dac xcodec xcodec2 mimi encodec vibevoice_acoustic_tokenizer "
+        "pe_audio_encoder pe_audio pe_audio_video pe_audio_video_encoder"
+    ).split()
+)
 """Models whose waves have an axis for channels."""
 
 

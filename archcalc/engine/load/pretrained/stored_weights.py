@@ -139,7 +139,7 @@ def _matrices(module: nn.Module, settings: Settings) -> Iterator[tuple[nn.Parame
         elif "experts" in path:
             for weight in member.parameters(recurse=False):
                 if weight.dim() == 3:
-                    yield weight, tuple(weight.shape)  # type: ignore[misc]
+                    yield weight, tuple(weight.shape)
 
 
 def _matches(path: str, patterns: Sequence[str]) -> bool:

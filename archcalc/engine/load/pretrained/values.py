@@ -16,13 +16,13 @@ TOKENS = ("input_ids",)
 
 
 def assumed(facts: Facts, name: str, tensor: Tensor) -> Tensor | None:
-    """The values that an argument is taken to have; None for floats, and where no name tells.
+    """The values that an argument is taken to have; None for floats other than masks, and where no name tells.
 
     Masks hide nothing, positions count, and tokens mean nothing special.
     """
     if name == "pixel_values" and facts.kind in NOT_EMPTY:
         return constant(tuple(tensor.shape), 1, tensor.dtype)
-    if tensor.is_floating_point() or tensor.is_complex() or not tensor.dim():
+    if (tensor.is_floating_point() and "mask" not in name) or tensor.is_complex() or not tensor.dim():
         return None
     shape, dtype = tuple(tensor.shape), tensor.dtype
     if any(word in name for word in ZEROS):

@@ -51,7 +51,7 @@ def stated(facts: Facts) -> tuple[tuple[int, int], str]:
 
 def _of_timm(module: Any) -> int:
     """The height of the image that a model of timm inside declares; 0 for any other module."""
-    cfg = getattr(module, "pretrained_cfg", None)
+    cfg: Any = getattr(module, "pretrained_cfg", None)
     size = cfg.get("input_size") if hasattr(cfg, "get") else None
     fixed = hasattr(getattr(module, "patch_embed", None), "img_size")
     return int(size[-1]) if size and fixed else 0
