@@ -179,9 +179,7 @@ def page(rows: list[dict[str, Any]]) -> str:
         "",
         "## Analysed with settings that the default configuration lacks",
         "",
-        *(
-            f"* `{r['reference']}`: {r['taken_with'].partition('taken with ')[2]}" for r in rows if r.get("taken_with")
-        ),
+        *(f"* `{r['reference']}`: {r['taken_with'].partition('taken with ')[2]}" for r in rows if r.get("taken_with")),
         "",
         "## Analysed, with ops that have no rule",
         "",

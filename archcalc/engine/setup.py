@@ -79,12 +79,13 @@ class Setup:
     `inputs` are specifications such as "2x3x224x224" or "tokens=int64:1x77"; `batch`, `size` (height, width) and
     `seq_len` replace one axis of the default inputs; `images` is how many a model gets beside its text. An empty
     `dtype` is float32, or what a configuration of transformers states. `mode` is eval or train: in a training forward
-    pass dropout acts, batch norm takes its own statistics, and auxiliary heads run. `inputs_from` names a function, package.module:EXPR
-    or path/to/file.py:EXPR, that gives what forward receives; `offline` forbids asking the hub for a config.json.
-    `lengths` are those of a packed batch whose own lengths are unknown. With `data` random values, drawn with `seed`,
-    are computed beside the run, up to `data_limit`. With `training` two whole steps are traced, in train mode. `device`
-    names the device whose kernels are assumed ("cpu", "cuda"; "" for none); `attention` the kernel for it: auto (the
-    device's own choice), math, flash or efficient; `amp` the lower precision of autocast: bf16 or fp16.
+    pass dropout acts, batch norm takes its own statistics, and auxiliary heads run. `inputs_from` names a function,
+    package.module:EXPR or path/to/file.py:EXPR, that gives what forward receives; `offline` forbids asking the hub
+    for a config.json. `lengths` are those of a packed batch whose own lengths are unknown. With `data` random values,
+    drawn with `seed`, are computed beside the run, up to `data_limit`. With `training` two whole steps are traced, in
+    train mode. `device` names the device whose kernels are assumed ("cpu", "cuda"; "" for none); `attention` the
+    kernel for it: auto (the device's own choice), math, flash or efficient; `amp` the lower precision of autocast:
+    bf16 or fp16.
     """
 
     knobs: Annotated[

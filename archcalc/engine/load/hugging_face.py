@@ -163,9 +163,17 @@ def _plain(config: Any, knobs: Any, reference: InLibrary) -> dict[str, Any]:
     return {knob: list(value) if isinstance(value, tuple) else value for knob, value in knobs.items()}
 
 
+CLASSES = {
+    name: f"{stem}ForConditionalGeneration"
+    for name, stem in (("musicgen", "Musicgen"), ("musicgen_melody", "MusicgenMelody"))
+}
+"""By model type: the class of a bare model, where the library's own mapping names one of a part."""
+
+
 def _model_class(library: ModuleType, config: Any, kind: str, reference: InLibrary) -> tuple[Any, Sequence[str]]:
     """The class of the model, which is a PreTrainedModel and nothing else, and a note where it is not the one named."""
     names = [kind] if kind else [str(name) for name in getattr(config, "architectures", None) or ()]
+    names = names or [CLASSES[config.model_type]] if config.model_type in CLASSES else names
     for name in names:
         named = getattr(library, name, None) if name in dir(library) else None
         if isinstance(named, type) and issubclass(named, library.PreTrainedModel):

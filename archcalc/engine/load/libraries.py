@@ -6,6 +6,7 @@ Nothing is downloaded, save the config.json of `hf:ORG/NAME`; no pickle is read 
 from __future__ import annotations
 
 import importlib
+import re
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -46,6 +47,8 @@ def build(reference: InLibrary, setup: Setup) -> Built:
         if isinstance(error, ImportError) and cause is not error:  # it says only that a module of its own fails
             raise MissingExtra(_culprit(PACKAGES[reference.library], error), reference.text, one_line(cause)) from error
         hint = "check its --set" if setup.knobs else "the library's own defaults do not build it; try a --set"
+        if isinstance(cause, ImportError) and (lacking := re.search(r"requires the (\w+) library", str(cause))):
+            raise MissingExtra(lacking[1], reference.text, "it is not installed") from error
         if isinstance(cause, ImportError):
             hint = f"install what it imports: pip install {cause.name.partition('.')[0]}" if cause.name else hint
         raise WrongUse(f"{reference.text} cannot be built so: {one_line(cause)}.", hint) from error

@@ -172,7 +172,7 @@ class KnownValues:
         largest = DRAWN_LIMIT if draws else LIMIT
         if name in UNDEFINED and any(r.is_floating_point() or r.is_complex() for r in results):
             return False  # integers become what a program fills in, such as the sizes of maps
-        return not any(r.numel() > largest or not r.is_meta for r in results)
+        return not any(_elements(r) > largest or not r.is_meta for r in results)
 
     def _computed(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], name: str) -> Any:
         """The op on real tensors; None if it cannot be computed on a CPU, or fails where no data were asked for."""
@@ -252,6 +252,11 @@ class KnownValues:
         for tensor in written:
             for key in self._sharing.pop(storage_key(tensor), ()):
                 self._known.pop(key, None)
+
+
+def _elements(tensor: Tensor) -> int:
+    """The elements of a tensor that take memory: an expanded one has fewer than its shape tells."""
+    return min(tensor.numel(), tensor.untyped_storage().nbytes() // tensor.element_size())
 
 
 def _hide(value: Tensor) -> Tensor:

@@ -113,7 +113,8 @@ def _placed(
         if not rows or each % blocks or text < blocks:
             _demand_room(rows, medium, each, tokens, text, given)
             continue
-        notes.append(f"{plural(each, 'token')} of input_ids stand for its {medium}{'s' if blocks > 1 else ''}")
+        verb = "stands" if each == 1 else "stand"
+        notes.append(f"{plural(each, 'token')} of input_ids {verb} for its {medium}{'s' if blocks > 1 else ''}")
         row += ([number] * (each // blocks) + [facts.ordinary]) * blocks
         kinds += ([types(medium, 0)] * (each // blocks) + [0]) * blocks
         text -= blocks
@@ -141,8 +142,8 @@ def _demand_room(rows: int, medium: str, each: int, tokens: Tensor, text: int, g
 
 def _media(facts: Facts, inputs: Inputs, known: Mapping[str, Tensor], setup: Setup) -> Iterator[tuple[str, int, int]]:
     """Each medium among the inputs, the token that stands for it, and the rows of features that it gives."""
-    for medium, (method, source, names) in MEDIA.items():
-        number = _token(facts, names) if source in known else None
+    for place, (medium, (method, source, names)) in enumerate(MEDIA.items()):
+        number = _token(facts, names, place) if source in known else None
         features = getattr(facts.model, method, None)
         if number is not None and features is not None:
             yield medium, number, _rows(facts, features, inputs, known, setup)
@@ -150,11 +151,11 @@ def _media(facts: Facts, inputs: Inputs, known: Mapping[str, Tensor], setup: Set
             yield medium, number, known[source].shape[0]
 
 
-def _token(facts: Facts, names: tuple[str, ...]) -> int | None:
+def _token(facts: Facts, names: tuple[str, ...], place: int) -> int | None:
     """The number of the token that stands for a medium; None for a model that marks it otherwise.
 
-    Where the configuration states none, or one that the embedding has no row for, it is the last row: the configuration
-    is that of the run's own copy of the model.
+    Where the configuration states none, or one that the embedding has no row for, it is one of the last rows, by the
+    `place` of the medium: the configuration is that of the run's own copy of the model.
     """
     stated = [(config, name) for _, config in facts.nested for name in names if name in vars(config)]
     if not stated:
@@ -163,7 +164,7 @@ def _token(facts: Facts, names: tuple[str, ...]) -> int | None:
     rows = facts.model.get_input_embeddings().weight.shape[0]
     number = getattr(config, name)
     if not isinstance(number, int) or number >= rows:
-        setattr(config, name, rows - 1)
+        setattr(config, name, rows - 1 - place)
     return int(getattr(config, name))
 
 

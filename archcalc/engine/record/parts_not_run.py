@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import prod
 
-from archcalc.text.units import exact
+from archcalc.text.units import exact, plural
 from archcalc.tracing import Call, Parameter, Tensor
 
 LEAST = 0.01
@@ -19,7 +19,7 @@ def parts_not_run(
 ) -> Mapping[str, int]:
     """The outermost modules of which no op used a parameter, with the number of their parameters.
 
-    Small ones are left out. None if no op used any parameter.
+    Small ones are left out. Nothing if no op used any parameter.
     """
     used: set[int] = set()
     for call in calls:
@@ -44,7 +44,7 @@ def parts_not_run(
 def in_words(parts: Mapping[str, int]) -> str:
     """The note about parts that did not run."""
     named = [f"{place} ({exact(size)} parameters)" for place, size in list(parts.items())[:MOST]]
-    more = [f"{len(parts) - MOST} others"] if len(parts) > MOST else []
+    more = [plural(len(parts) - MOST, "other part")] if len(parts) > MOST else []
     return f"{', '.join([*named, *more])} did not run: MACs and memory are of the rest"
 
 

@@ -32,6 +32,7 @@ from archcalc.engine.meta.overlap_checks import refuse_overlap
 from archcalc.engine.meta.own_draws import drawn
 from archcalc.engine.meta.shape_rules import RULES
 from archcalc.engine.meta.unknown_kernels import has_none, learned
+from archcalc.engine.meta.value_checks import in_check
 from archcalc.engine.record.entries import OPEN, Entries
 from archcalc.engine.record.module_paths import Paths
 from archcalc.engine.record.packing import lengths_for
@@ -136,6 +137,8 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
 
     def assumed(self, func: Any) -> Any:
         """The result of an op that needs values, if one may be assumed; NeedsValues otherwise."""
+        if op_name(func) == "_local_scalar_dense" and in_check():
+            return True
         raise NeedsValues(signature(func)[0])
 
     def _with_lengths(self, args: tuple[Any, ...]) -> tuple[Any, ...]:

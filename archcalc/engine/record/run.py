@@ -86,6 +86,9 @@ def prepared(loaded: Loaded, setup: Setup, values: Any = None) -> tuple[nn.Modul
     choices.mode(setup.mode)
     device_named(setup.device)
     kernel_selection.check(setup.attention, setup.amp)
+    if type(loaded.module).forward is nn.Module.forward:
+        sentence = f"{loaded.model.name} has no forward of its own: other code calls its parts."
+        raise CannotFollow(sentence, "name one of its parts; params counts all of them")
     module = of_dtype(loaded.module.train(_mode(setup) == "train"), setup)
     inputs = completed(module, _inputs(loaded, setup, values), setup)
     demand_all_dense((*registered(module).items(), *inputs.named))

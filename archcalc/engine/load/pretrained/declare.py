@@ -56,7 +56,7 @@ def _chosen(facts: Facts, main: list[str]) -> Iterator[str]:
     own = [name for name in main if name in arguments]
     yield from own or (name for name in ("input_ids",) if name in arguments)
     yield from (name for name in facts.required if name not in main)
-    sees = "image" in modalities or hasattr(facts.model, "get_image_features")
+    sees = bool({"image", "video"} & set(modalities)) or hasattr(facts.model, "get_image_features")
     sees = sees and not _lacks(facts, "vision_config")
     if sees and "pixel_values" in arguments and facts.images:
         yield from (name for name in IMAGES if name in arguments and not (name == "image_sizes" and _square(facts)))

@@ -138,7 +138,10 @@ class Facts:
     @cached_property
     def text(self) -> Any:
         """The configuration of the text."""
-        return self.config.get_text_config() if hasattr(self.config, "get_text_config") else self.config
+        try:
+            return self.config.get_text_config() if hasattr(self.config, "get_text_config") else self.config
+        except ValueError:  # it has several
+            return getattr(self.config, "decoder", self.config)
 
     @cached_property
     def special(self) -> frozenset[int]:

@@ -99,6 +99,25 @@ def high_resolution(facts: Facts, name: str) -> Made:
     return Made(Input(name, MAP, (facts.batch, channels(facts), side, side)), CONFIG)
 
 
+def context(facts: Facts, name: str) -> Made:
+    """States of several layers of another model, side by side, as wide as the first layer takes."""
+    wide = facts.of_module(lambda path, module: getattr(module, "in_features", 0) if path.endswith("encoder.fc") else 0)
+    shape = (facts.batch, length_of_text(facts), wide)
+    return Made(Input(name, ("batch", "seq_len", "features"), shape), origin_of_text(facts))
+
+
+def of_classes(*sizes: int) -> Maker:
+    """Token numbers or masks of the names of two classes, or how many there are."""
+
+    def make(facts: Facts, name: str) -> Made:
+        shape = (2 * facts.batch, *sizes)
+        values = constant(shape if sizes else (facts.batch,), 1 if sizes else 2)
+        axes = ("classes", "seq_len") if sizes else ("batch",)
+        return Made(Input(name, axes, tuple(values.shape), "int64"), "two classes by default", values)
+
+    return make
+
+
 def points(facts: Facts, name: str) -> Made:
     """One point on the image."""
     shape = (facts.batch, 1, 1, 2)
@@ -134,13 +153,34 @@ FAMILIES: dict[str, dict[str, Maker]] = {
     "qwen3_asr_encoder": {"input_features": floats(128, 3000), "input_features_mask": integers(1, 3000)},
     "qwen2_audio": {"attention_mask": ones_beside_text},
     "moss_transcribe_diarize": {"padding_mask": ones_beside_text},
+    "muse_glimmer_assistant": {
+        "noise_embeds": floats("seq_len", "hidden_size"),
+        "context_hidden_states": context,
+    },
+    "vibevoice_acoustic_tokenizer_encoder": {"hidden_states": floats(1, 24000)},
+    "vibevoice_acoustic_tokenizer_decoder": {"hidden_states": floats("hidden_size", 8)},
+    "speecht5": {
+        "input_values": floats("seq_len", "hidden_size"),
+        "decoder_input_values": floats("seq_len", "hidden_size"),
+    },
+    "clvp": {"input_features": floats(80, 200)},
+    **each("xcodec2 neucodec", {"input_features": floats(50, 160)}),
+    "tvp": {"input_ids": tokens, "attention_mask": ones_beside_text},
+    "omdet-turbo": {
+        "classes_input_ids": of_classes(16),
+        "classes_attention_mask": of_classes(16),
+        "tasks_input_ids": integers(5, 16),
+        "tasks_attention_mask": integers(1, 16),
+        "classes_structure": of_classes(),
+    },
+    "evolla": {"protein_input_ids": tokens, "protein_attention_mask": ones_beside_text},
     "seggpt": {"prompt_pixel_values": prompt_image, "prompt_masks": prompt_image},
     "oneformer": {"task_inputs": integers(1, "task_seq_len")},
     "grounding-dino": {"input_ids": tokens},
     "mm-grounding-dino": {"input_ids": tokens},
     "xmod": {"lang_ids": integers(0)},
-    "tvp": {"input_ids": tokens},
     "gemma3n_audio": {"audio_mel": floats(512, "input_feat_size"), "audio_mel_mask": all_sound(512)},
+    "dots3_note": {"chunk_sample_lengths": integers(512)},
     "fun_asr_nano_encoder": {"input_features": floats(512, "input_size"), "input_features_mask": all_sound(512)},
     **each("mimi_decoder pocket_tts_audio_tokenizer_decoder", {"latents": floats("hidden_size", 25)}),
     "bros": {"bbox": floats("seq_len", 4)},

@@ -131,7 +131,7 @@ LAYOUTS: dict[str, Maker] = {
     "mllama": tiles_of_images,
     **dict.fromkeys("siglip2 siglip2_vision_model lfm2_vl".split(), flat_patches),
     **dict.fromkeys("gemma4 gemma4_vision gemma4_unified embedding_gemma2".split(), flat_patches),
-    **dict.fromkeys("kimi_k25 kimi_k25_vision".split(), patches_as_maps),
+    **dict.fromkeys("kimi_k25 kimi_k25_vision paddleocr_vl".split(), patches_as_maps),
     **dict.fromkeys("minicpmv4_6 minicpmv4_7 minicpmv4_7_vision minicpm_ocr minicpm_ocr_vision".split(), strips),
 }
 """By model type: how its pixel_values lie, where that is not N, C, H, W."""

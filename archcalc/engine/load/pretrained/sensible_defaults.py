@@ -25,6 +25,7 @@ LACKING: dict[str, dict[str, Any]] = {
     **each("glm4v_text glm_image_text", {"partial_rotary_factor": 0.5}),
     "glm4v_moe": {"text_config.head_dim": 128},
     "glm4v_moe_text": HEADS,
+    "nemotron": {"head_dim": 128, "num_key_value_heads": 8},
     "dbrx": {"attn_config.rope_theta": 500000, "attn_config.clip_qkv": 8, "ffn_config.ffn_hidden_size": 10752},
     "lfm2_moe": {"layer_types": ("conv", "conv", "full_attention", "conv") * 8},
     "diffusion_gemma": {

@@ -45,7 +45,7 @@ def spectrogram(facts: Facts, name: str) -> Made:
     """Mel bins and frames: N, mel, frames of 30 s for Whisper and its kind; N, frames, features for others."""
     audio = next((c for c in facts.configs(SOUND) if setting_of(c, "num_mel_bins")), facts.config)
     positions, mel = setting_of(audio, "max_source_positions"), setting_of(audio, "num_mel_bins")
-    if isinstance(positions, int) and not hasattr(audio, "input_feat_per_channel"):
+    if mel and isinstance(positions, int) and not hasattr(audio, "input_feat_per_channel"):
         shape = (facts.batch, mel, 2 * positions)
         return Made(Input(name, ("batch", "mel", "frames"), shape), "option" if facts.was_asked("batch") else CONFIG)
     if mel and facts.of_module(lambda path, module: _convolves(path, module, mel)):

@@ -28,7 +28,12 @@ def pixels(facts: Facts, name: str) -> Made:
     if any(grid in facts.parameters for grid in GRIDS):
         return patches_of_grid(facts, name)
     frames = facts.number(*FRAMES, among=TOWERS)
-    if "video" in facts.kind or (frames and "text_config" not in vars(facts.config)) or facts.kind == "xclip":
+    still = "pixel_values_videos" in facts.parameters
+    if (
+        ("video" in facts.kind and not still)
+        or (frames and "text_config" not in vars(facts.config))
+        or facts.kind == "xclip"
+    ):
         return videos(facts, name)
     shape = (facts.batch * _maps(facts), channels(facts), *sides(facts))
     return Made(Input(name, MAP, shape), origin(facts))
