@@ -32,13 +32,15 @@ from archcalc.tracing import Input
 
 IMAGE_TOKENS = ("image_token_id", "image_token_index", "media_placeholder_token_id")
 MEDIA = {
-    "image": ("get_image_features", "pixel_values", IMAGE_TOKENS),
-    "video": ("get_video_features", "pixel_values_videos", ("video_token_id", "video_token_index")),
-    "sound": ("get_audio_features", "input_features", ("audio_token_id", "audio_token_index")),
+    "image": ("get_image_features", ("pixel_values",), IMAGE_TOKENS),
+    "video": ("get_video_features", ("pixel_values_videos",), ("video_token_id", "video_token_index")),
+    "sound": ("get_audio_features", ("input_features", "input_values"), ("audio_token_id", "audio_token_index")),
 }  # fmt: skip
-"""Of each medium: what makes its features, the input that holds it, and the names of the token that stands for one."""
+"""Of each medium: what makes its features, the inputs that may hold it, and the names of the token that stands for one."""
 ONE_TOKEN = frozenset(("qwen2_audio",))
 """Models that put the features of a sound in the place of one token."""
+START = {"image": "vision", "video": "vision", "sound": "audio"}
+"""Words in the names of the tokens that begin and end a medium."""
 TYPES = {"image": 1, "video": 2, "sound": 3}
 """Numbers of the media in mm_token_type_ids."""
 
@@ -115,7 +117,8 @@ def _placed(
             continue
         verb = "stands" if each == 1 else "stand"
         notes.append(f"{plural(each, 'token')} of input_ids {verb} for its {medium}{'s' if blocks > 1 else ''}")
-        row += ([number] * (each // blocks) + [facts.ordinary]) * blocks
+        start, end = (_mark(facts, f"{START.get(medium, medium)}_{side}_token_id") for side in ("start", "end"))
+        row = [*row[:-1], start, *([number] * (each // blocks) + [end]) * blocks]
         kinds += ([types(medium, 0)] * (each // blocks) + [0]) * blocks
         text -= blocks
     if not notes:
@@ -132,6 +135,13 @@ def _placed(
     return _replaced(inputs, known, renewed), notes
 
 
+def _mark(facts: Facts, name: str) -> int:
+    """The number of a token beside those of a medium, where the configuration states it; else an ordinary one."""
+    number = facts.first(name)
+    rows = facts.model.get_input_embeddings().weight.shape[0]
+    return number if isinstance(number, int) and number < rows else facts.ordinary
+
+
 def _demand_room(rows: int, medium: str, each: int, tokens: Tensor, text: int, given: bool) -> None:
     """BadInput if a text that was given is too short for the tokens of a medium."""
     if rows and given:
@@ -142,13 +152,21 @@ def _demand_room(rows: int, medium: str, each: int, tokens: Tensor, text: int, g
 
 def _media(facts: Facts, inputs: Inputs, known: Mapping[str, Tensor], setup: Setup) -> Iterator[tuple[str, int, int]]:
     """Each medium among the inputs, the token that stands for it, and the rows of features that it gives."""
-    for place, (medium, (method, source, names)) in enumerate(MEDIA.items()):
-        number = _token(facts, names, place) if source in known else None
+    for place, (medium, (method, sources, names)) in enumerate(MEDIA.items()):
+        source = _source(facts, medium, sources, known)
+        number = _token(facts, names, place) if source else None
         features = getattr(facts.model, method, None)
         if number is not None and features is not None:
             yield medium, number, _rows(facts, features, inputs, known, setup)
         elif number is not None and facts.kind in ONE_TOKEN:
             yield medium, number, known[source].shape[0]
+
+
+def _source(facts: Facts, medium: str, sources: tuple[str, ...], known: Mapping[str, Tensor]) -> str:
+    """The input that holds a medium; '' if none of those given does."""
+    if facts.kind == "instructblipvideo" and medium == "video":
+        return "pixel_values"
+    return next((source for source in sources if source in known), "")
 
 
 def _token(facts: Facts, names: tuple[str, ...], place: int) -> int | None:
@@ -189,6 +207,9 @@ def _rows(facts: Facts, features: Any, inputs: Inputs, known: Mapping[str, Tenso
         recorder.close()
     pooled = getattr(made, "pooler_output", None)
     made = getattr(made, "last_hidden_state", made) if pooled is None else pooled
+    fixed = facts.number("audio_soft_tokens_per_image") if "input_features" in given else 0
+    if fixed:
+        return fixed * known["input_ids"].shape[0]
     width = int(facts.model.get_input_embeddings().weight.shape[-1])
     tensors = list(tensors_in(made))
     if all(tensor.shape[-1:] == (width,) for tensor in tensors):

@@ -9,6 +9,7 @@ import torch
 from archcalc.engine.load.pretrained.facts import CONFIG, Facts, Made, each
 from archcalc.engine.load.pretrained.layouts import BESIDE
 from archcalc.engine.load.pretrained.series import MAKERS
+from archcalc.engine.load.pretrained.sound import wave
 from archcalc.engine.load.pretrained.text import (
     constant,
     length_of_text,
@@ -17,6 +18,7 @@ from archcalc.engine.load.pretrained.text import (
     tokens,
     zeros_beside_text,
 )
+from archcalc.engine.load.pretrained.vision import videos
 from archcalc.engine.load.pretrained.vision_facts import MAP, channels, origin, sides
 from archcalc.networks.spec import Input
 
@@ -173,6 +175,11 @@ FAMILIES: dict[str, dict[str, Maker]] = {
         "tasks_attention_mask": integers(1, 16),
         "classes_structure": of_classes(),
     },
+    "gemma3n": {"input_features_mask": all_sound(512)},
+    "muse_spark": {"input_values": floats(24960)},
+    "qwen3_asr": {"input_features": floats(128, 3000), "input_features_mask": integers(1, 3000)},
+    "pe_audio_video": {"input_values": wave},
+    "pe_audio_video_encoder": {"pixel_values_videos": videos},
     "evolla": {"protein_input_ids": tokens, "protein_attention_mask": ones_beside_text},
     "seggpt": {"prompt_pixel_values": prompt_image, "prompt_masks": prompt_image},
     "oneformer": {"task_inputs": integers(1, "task_seq_len")},

@@ -114,6 +114,27 @@ def strips(facts: Facts, name: str) -> Made:
     return Made(Input(name, ("one", *MAP[1:]), shape), origin(facts))
 
 
+def all_images(facts: Facts, name: str) -> Made:
+    """Which images of each example are there: all."""
+    shape = (facts.batch, facts.images)
+    return Made(Input(name, ("batch", "images"), shape, "bool"), origin(facts), constant(shape, 1, torch.bool))
+
+
+def patches_alone(facts: Facts, name: str) -> Made:
+    """The patches of all images in one row with all their pixels, as wide as the layer that embeds them takes."""
+    _, high, wide = cells(facts)
+    count = facts.batch * _of_text(facts) * high * wide
+    return Made(Input(name, ("patches", "pixels"), (count, channels(facts) * patch_size(facts) ** 2)), origin(facts))
+
+
+def colours_last(facts: Facts, name: str) -> Made:
+    """Groups of patches that are merged, each a small map with its colours last."""
+    _, high, wide = cells(facts)
+    side = patch_size(facts) * facts.number("spatial_merge_size", "merge_size", among=TOWERS, default=1)
+    count = facts.batch * _of_text(facts) * high * wide * patch_size(facts) ** 2 // side**2
+    return Made(Input(name, ("patches", *MAP[2:], "channels"), (count, side, side, channels(facts))), origin(facts))
+
+
 def all_pixels(facts: Facts, name: str) -> Made:
     """A mask of pixels that hides none."""
     shape = (facts.batch, facts.images, *sides(facts))
@@ -131,6 +152,9 @@ LAYOUTS: dict[str, Maker] = {
     "mllama": tiles_of_images,
     **dict.fromkeys("siglip2 siglip2_vision_model lfm2_vl".split(), flat_patches),
     **dict.fromkeys("gemma4 gemma4_vision gemma4_unified embedding_gemma2".split(), flat_patches),
+    "fuyu": flat_patches,
+    "neomme": patches_alone,
+    **dict.fromkeys("inkling2 inkling2_vision".split(), colours_last),
     **dict.fromkeys("kimi_k25 kimi_k25_vision paddleocr_vl".split(), patches_as_maps),
     **dict.fromkeys("minicpmv4_6 minicpmv4_7 minicpmv4_7_vision minicpm_ocr minicpm_ocr_vision".split(), strips),
 }
@@ -147,6 +171,6 @@ BESIDE: dict[str, dict[str, Maker]] = {
         "minicpmv4_6 minicpmv4_7 minicpmv4_7_vision minicpm_ocr minicpm_ocr_vision",
         {"target_sizes": rows_and_columns},
     ),
-    "idefics": {},
+    "granite_docling": {"pixel_attention_mask": all_images},
 }
 """By model type: what goes with its pixel_values."""

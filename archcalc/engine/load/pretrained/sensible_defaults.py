@@ -13,6 +13,7 @@ from archcalc.engine.load.pretrained.facts import each
 
 HEADS = {"head_dim": 128}
 XDROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [16, 16, 16, 16]}
+SPEECH = {"projector_config.model_type": "blip_2_qformer", "projector_config.encoder_hidden_size": 1024}
 HALF_ROTARY = {"text_config.partial_rotary_factor": 0.5}
 LACKING: dict[str, dict[str, Any]] = {
     **each("autoformer informer time_series_transformer", {"prediction_length": 24}),
@@ -26,6 +27,11 @@ LACKING: dict[str, dict[str, Any]] = {
     "glm4v_moe": {"text_config.head_dim": 128},
     "glm4v_moe_text": HEADS,
     "nemotron": {"head_dim": 128, "num_key_value_heads": 8},
+    **each("modernvbert ultravbert", {"vision_config.image_size": 512, "vision_config.patch_size": 16}),
+    "ovis2": {"hidden_size": 4096},
+    "janus": {"vision_config.projection_dim": 4096},
+    **each("granite_speech granite_speech_plus", SPEECH),
+    "instructblipvideo": {"video_token_index": 50264},
     "dbrx": {"attn_config.rope_theta": 500000, "attn_config.clip_qkv": 8, "ffn_config.ffn_hidden_size": 10752},
     "lfm2_moe": {"layer_types": ("conv", "conv", "full_attention", "conv") * 8},
     "diffusion_gemma": {

@@ -35,7 +35,7 @@ def wave(facts: Facts, name: str) -> Made:
 BY_CHANNEL = frozenset(
     (
         "dac xcodec xcodec2 mimi encodec vibevoice_acoustic_tokenizer "
-        "pe_audio_encoder pe_audio pe_audio_video pe_audio_video_encoder"
+        "pe_audio_encoder pe_audio pe_audio_video pe_audio_video_encoder neucodec vibevoice_asr"
     ).split()
 )
 """Models whose waves have an axis for channels."""
@@ -48,13 +48,17 @@ def spectrogram(facts: Facts, name: str) -> Made:
     if mel and isinstance(positions, int) and not hasattr(audio, "input_feat_per_channel"):
         shape = (facts.batch, mel, 2 * positions)
         return Made(Input(name, ("batch", "mel", "frames"), shape), "option" if facts.was_asked("batch") else CONFIG)
-    if mel and facts.of_module(lambda path, module: _convolves(path, module, mel)):
+    if mel and facts.kind not in TIME_FIRST and facts.of_module(lambda path, module: _convolves(path, module, mel)):
         return Made(Input(name, ("batch", "mel", "frames"), (facts.batch, mel, FRAMES)), THIRTY_SECONDS)
     features = ("input_feat_per_channel", "feature_projection_input_dim", "input_size", "num_mel_bins", "input_dim")
     width = facts.number(*features, among=SOUND) or facts.processor.get("feature_size", 80)
     frames = facts.size("seq_len", 4 * TOKENS) if "input_ids" not in facts.parameters else 4 * TOKENS
     origin = "option" if facts.was_asked("batch", "seq_len") else f"{4 * TOKENS} frames by default"
     return Made(Input(name, ("batch", "seq_len", "mel"), (facts.batch, frames, width)), origin)
+
+
+TIME_FIRST = frozenset(("univnet",))
+"""Models that take frames before mel bins, and turn them."""
 
 
 def _convolves(path: str, module: Any, mel: int) -> bool:
