@@ -96,7 +96,7 @@ def params(model: str | nn.Module | type[nn.Module], **how: Unpack[Keywords]) ->
     from archcalc.engine import definition
 
     setup = setup_from(how)
-    for key in ("batch", "size", "seq_len", "mode", "train", "device", "lengths", "data", "seed"):
+    for key in ("batch", "size", "seq_len", "images", "mode", "train", "device", "lengths", "data", "seed"):
         if how.get(key):
             raise WrongUse(f"params takes no {key}: parameters come from the definition alone.", "leave it out")
     return analyze(definition(model, setup), (Params(),))

@@ -26,6 +26,8 @@ from archcalc.analyses.flops import Contractions
 from bench.models import torchvision_ops
 from bench.operators import BEGIN
 
+LACKS = "its default configuration does not run by itself"
+"""How the note begins that says which settings a default configuration was given."""
 ROWS = Path("bench/sweep.jsonl")
 PAGE = Path("docs/coverage.md")
 SECONDS = 300
@@ -76,6 +78,7 @@ def _ours(reference: str) -> dict[str, Any]:
         "macs": report.macs,
         "by_op": dict(report.record(Contractions).macs_by_op),
         "uncounted": report.totals["uncounted"],
+        "taken_with": next((note for note in report.notes if note.startswith(LACKS)), ""),
         "input": [list(one.shape) for one in report.trace.inputs],
     }
 
@@ -87,12 +90,11 @@ def _others(reference: str) -> dict[str, Any]:
 
     from archcalc.engine import Setup, parse
     from archcalc.engine.load.build import load
-    from archcalc.engine.record.run import _inputs
+    from archcalc.engine.record.run import prepared
 
     loaded = load(parse(reference), Setup())
-    module = loaded.module.eval()
-    row: dict[str, Any] = {"unique_params": sum(p.numel() for p in module.parameters())}
-    inputs = _inputs(loaded, Setup(), None)
+    row: dict[str, Any] = {"unique_params": sum(p.numel() for p in loaded.module.parameters())}
+    module, inputs = prepared(loaded, Setup())
     counter = FlopCounterMode(display=False)
     try:
         with counter, torch.no_grad():
@@ -174,6 +176,10 @@ def page(rows: list[dict[str, Any]]) -> str:
         "## Not analysed, and why",
         "",
         *_reasons(rows),
+        "",
+        "## Analysed with settings that the default configuration lacks",
+        "",
+        *(f"* `{r['reference']}`: {r['taken_with'].partition('taken with ')[2]}" for r in rows if r.get("taken_with")),
         "",
         "## Analysed, with ops that have no rule",
         "",

@@ -30,7 +30,7 @@ def one_of(names: Sequence[str], sentence: str, error: type[ArchcalcError] = Wro
     return read
 
 
-dtype = one_of(FLOATS, "'{}' is not a dtype.", error=BadInput)
+dtype = one_of(("", *FLOATS), "'{}' is not a dtype.", error=BadInput)
 mode = one_of(MODES, "there is no mode '{}'.")
 optimizer = one_of(OPTIMIZERS, "there is no optimizer '{}'.")
 loss = one_of(LOSSES, "there is no loss '{}'.")

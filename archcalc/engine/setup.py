@@ -88,13 +88,15 @@ class Setup:
     """How to build and run a model. The defaults are the network's own.
 
     `inputs` are specifications such as "2x3x224x224" or "tokens=int64:1x77"; `batch`, `size` (height, width) and
-    `seq_len` replace one axis of the default inputs. `mode` is eval or train: in a training forward pass dropout acts,
-    batch norm takes its own statistics, and auxiliary heads run. `inputs_from` names a function, package.module:EXPR or
-    path/to/file.py:EXPR, that gives what forward receives; `offline` forbids asking the hub for a config.json.
-    `lengths` are those of a packed batch whose own lengths are unknown. With `data` random values, drawn with `seed`,
-    are computed beside the run, up to `data_limit`. With `training` two whole steps are traced, in train mode. `device`
-    names the device whose kernels are assumed ("cpu", "cuda"; "" for none); `attention` the kernel for it: auto (the
-    device's own choice), math, flash or efficient; `amp` the lower precision of autocast: bf16 or fp16.
+    `seq_len` replace one axis of the default inputs; `images` is how many a model gets beside its text. An empty
+    `dtype` is float32, or what a configuration of transformers states. `mode` is eval or train: in a training forward
+    pass dropout acts, batch norm takes its own statistics, and auxiliary heads run. `inputs_from` names a function,
+    package.module:EXPR or path/to/file.py:EXPR, that gives what forward receives; `offline` forbids asking the hub
+    for a config.json. `lengths` are those of a packed batch whose own lengths are unknown. With `data` random values,
+    drawn with `seed`, are computed beside the run, up to `data_limit`. With `training` two whole steps are traced, in
+    train mode. `device` names the device whose kernels are assumed ("cpu", "cuda"; "" for none); `attention` the
+    kernel for it: auto (the device's own choice), math, flash or efficient; `amp` the lower precision of autocast:
+    bf16 or fp16.
     """
 
     knobs: Annotated[
@@ -121,9 +123,13 @@ class Setup:
         Setting("Height and width of the image.", INPUT, "N|HxW", kinds=(str, int), read=parse_image_size),
     ] = None
     seq_len: Annotated[int | None, Setting("Length of the sequence.", INPUT, "N", kinds=(int,), least=1)] = None
-    dtype: Annotated[str, Setting("Floating type of weights and inputs.", BUILDING, "DTYPE", read=choices.dtype)] = (
-        "float32"
+    images: Annotated[int | None, Setting("Images beside a text, 0 for none.", INPUT, "N", kinds=(int,), least=0)] = (
+        None
     )
+    dtype: Annotated[
+        str,
+        Setting("Type of weights and inputs: float32, or a config's.", BUILDING, "DTYPE", read=choices.dtype),
+    ] = ""
     mode: Annotated[
         str, Setting("train: dropout acts, auxiliary heads run.", INPUT, "eval|train", read=choices.mode)
     ] = "eval"
@@ -145,6 +151,11 @@ class Setup:
         str, Setting("The kernel: auto, math, flash or efficient.", KERNELS, "NAME", read=choices.attention)
     ] = "auto"
     amp: Annotated[str, Setting("Autocast: forward in mixed precision.", KERNELS, "bf16|fp16", read=choices.amp)] = ""
+
+    @property
+    def floats(self) -> str:
+        """The type of floats: float32 where none was chosen."""
+        return self.dtype or "float32"
 
 
 @dataclass(frozen=True)
@@ -189,7 +200,7 @@ def keys_of(*groups: str) -> tuple[str, ...]:
     return tuple(key for key, row in settings().items() if row.typed.group in groups)
 
 
-STATED_ELSEWHERE = ("knobs", "inputs", "inputs_from", "offline", "batch", "size", "seq_len", "data_limit")
+STATED_ELSEWHERE = ("knobs", "inputs", "inputs_from", "offline", "batch", "size", "seq_len", "images", "data_limit")
 """Settings that an answer states with its model and its inputs; all others are among its assumptions."""
 WHERE_SET = ("lengths", "data", "seed")
 """Settings that are among the assumptions of an answer only if they differ from their defaults, or draw with data."""
@@ -252,6 +263,7 @@ class Keywords(TypedDict, total=False):
     batch: int | None
     size: int | tuple[int, int] | None
     seq_len: int | None
+    images: int | None
     dtype: str | None
     mode: str | None
     train: bool | Training
@@ -277,6 +289,8 @@ def setup_from(keywords: Keywords) -> Setup:
     for key in ("batch", "seq_len"):
         if key in values and (type(values[key]) is not int or values[key] < 1):
             raise BadInput(f"{key}={values[key]!r} is not a size.", "sizes are whole numbers from 1")
+    if "images" in values and (type(values["images"]) is not int or values["images"] < 0):
+        raise BadInput(f"images={values['images']!r} is not a number of images.", "write  images=1, or 0 for none")
     if "size" in values:
         size = values["size"]
         values["size"] = parse_image_size("x".join(map(_typed, size if isinstance(size, tuple | list) else [size])))

@@ -98,6 +98,9 @@ def completeness(report: Report) -> list[str]:
         f"{units.plural(calls['contraction'], 'contraction')} counted, "
         f"{calls['elementwise']:,} elementwise estimated, {units.plural(calls['movement'], 'movement')} free"
     )
+    idle = report.trace.assumptions.get("did_not_run")
+    if not names and isinstance(idle, tuple | list):
+        return [f"of what ran: {known}; every op has a rule; {', '.join(map(str, idle))} did not run"]
     if not names:
         return [f"complete: {known}; every op has a rule"]
     return [f"≥: lower bounds: {known}, {calls['unknown']:,} without a rule: {', '.join(names)}"]

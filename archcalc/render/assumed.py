@@ -14,7 +14,7 @@ def step_words(setup: Setup) -> str:
     setup = by_recipe(setup)
     training = setup.training or Training()
     attention = "" if setup.attention == "auto" else setup.attention
-    run = {"dtype": setup.dtype, "device": setup.device, "attention": attention, "amp": setup.amp}
+    run = {"dtype": setup.floats, "device": setup.device, "attention": attention, "amp": setup.amp}
     return ", ".join(words({**run, **vars(training)}))
 
 

@@ -93,7 +93,7 @@ def measured(reference: str | Subject, setup: Setup) -> Report:
 def _possible(setup: Setup, report: Report) -> Iterator[Change]:
     """Changes that may save memory, from what costs nothing to what costs time."""
     training, pattern = setup.training, _repeated(report)
-    yield from _of_precision(setup)
+    yield from _of_precision(setup, report)
     if setup.attention != "efficient" and any(ATTENDS.search(call.op) for call in report.trace.calls):
         yield Change("--attention efficient", lambda before: replace(before, attention="efficient"))
     if training and pattern and not training.checkpoint:
@@ -103,14 +103,14 @@ def _possible(setup: Setup, report: Report) -> Iterator[Change]:
     yield from _accumulated(setup, report)
 
 
-def _of_precision(setup: Setup) -> Iterator[Change]:
+def _of_precision(setup: Setup, report: Report) -> Iterator[Change]:
     """Lower precision: another recipe in place of one, else bfloat16 or autocast in place of float32."""
     training, mixed = setup.training, "--amp bf16"
     if training and training.recipe:
         if training.recipe != LOWEST:
             note = f"in place of --recipe {training.recipe}"
             yield Change(f"--recipe {LOWEST}", lambda before: _trained(before, recipe=LOWEST), note)
-    elif setup.dtype == "float32":
+    elif report.trace.assumptions["dtype"] == "float32":
         note = f"in place of --amp {setup.amp}" if setup.amp else ""
         yield Change("--dtype bfloat16", lambda before: replace(before, dtype="bfloat16", amp=""), note, mixed)
         if training and not setup.amp:

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from archcalc.engine.load.config_notes import config_notes
+from archcalc.engine.load.config_notes import config_notes, stated_dtype
 from archcalc.engine.load.declared_inputs import UNKNOWN, Declaration, inputs_of
 from archcalc.engine.load.references import BuiltIn, Code, InLibrary
 from archcalc.engine.load.user_code import CALLS, cannot, evaluate, here_first, import_file, import_module
@@ -29,7 +29,8 @@ from archcalc.tracing import Model, plain
 class Loaded:
     """A module without data, what it is, and the inputs that it declares (none: unknown).
 
-    `named` are the devices other than the CPU that its constructor names.
+    `named` are the devices other than the CPU that its constructor names, `dtype` the type of floats that its
+    configuration states.
     """
 
     module: nn.Module
@@ -37,6 +38,11 @@ class Loaded:
     declared: Declaration = UNKNOWN
     notes: tuple[str, ...] = ()
     named: frozenset[str] = frozenset()
+    dtype: str = "float32"
+
+    def typed(self, setup: Setup) -> Setup:
+        """The setup with the type of floats of this model, where none was chosen."""
+        return setup if setup.dtype else replace(setup, dtype=self.dtype)
 
 
 def load(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module], setup: Setup) -> Loaded:
@@ -44,7 +50,7 @@ def load(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module], se
     device = OneDevice(CPU)
     with own_draws(setup.seed), device:
         loaded = _loaded(reference, setup)
-    notes = (*loaded.notes, *config_notes(loaded.module, setup.dtype))
+    notes = (*loaded.notes, *config_notes(loaded.module, loaded.typed(setup).dtype, bool(setup.dtype)))
     return replace(loaded, notes=notes, named=frozenset(device.named))
 
 
@@ -76,7 +82,7 @@ def _at_hand(module: nn.Module | type[nn.Module], setup: Setup) -> Loaded:
         if settings:
             hint = f"pass the class {name}, or a module that is built with them"
             raise WrongUse(f"a module at hand takes no knobs, and {next(iter(settings))} is one.", hint)
-        return Loaded(_copied(module, name, setup.data), Model(name, name, "module", {}), inputs_of(module))
+        return Loaded(_copied(module, name, setup.data), Model(name, name, "module", {}), inputs_of(module, setup))
     name = module.__name__
     try:
         inspect.signature(module).bind(**setup.knobs)
@@ -87,7 +93,9 @@ def _at_hand(module: nn.Module | type[nn.Module], setup: Setup) -> Loaded:
             built = module(**setup.knobs)
     except Exception as error:
         raise cannot(f"building {name}", error, module) from error
-    return Loaded(_without(built, name, setup), Model(name, name, "module", settings, settings), inputs_of(built))
+    return Loaded(
+        _without(built, name, setup), Model(name, name, "module", settings, settings), inputs_of(built, setup)
+    )
 
 
 def _built_in(reference: BuiltIn, setup: Setup) -> Loaded:
@@ -124,10 +132,11 @@ def _typed(reference: BuiltIn) -> str:
 def _in_library(reference: InLibrary, setup: Setup) -> Loaded:
     from archcalc.engine.load import libraries
 
-    module, declared = libraries.build(reference, setup)
+    module, declared, notes = libraries.build(reference, setup)
     settings = {knob: plain(value) for knob, value in setup.knobs.items()}
     model = Model(reference.text, reference.name, reference.library, settings, settings)
-    return Loaded(_copied(module, reference.text, setup.data), model, declared)
+    copied = _copied(module, reference.text, setup.data)
+    return Loaded(copied, model, declared, tuple(notes), dtype=stated_dtype(module))
 
 
 def _code(reference: Code, setup: Setup) -> Loaded:
@@ -150,7 +159,7 @@ def _code(reference: Code, setup: Setup) -> Loaded:
     config = {k: plain(v) for k, v in {**_defaults(reference, source), **reference.expression.kwargs, **knobs}.items()}
     settings = {knob: plain(value) for knob, value in knobs.items()}
     model = Model(reference.text, ".".join(reference.expression.attributes), "python", config, settings)
-    return Loaded(module, model, inputs_of(made))
+    return Loaded(module, model, inputs_of(made, setup))
 
 
 def _copied(module: nn.Module, name: str, data: bool) -> nn.Module:

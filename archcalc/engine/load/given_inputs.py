@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
-from archcalc.engine.load.declared_inputs import UNKNOWN, Declaration
+from archcalc.engine.load.declaration import UNKNOWN, Declaration
 from archcalc.engine.load.inputs import Inputs, dtype_named, empty, parameters_of, parse_spec
 from archcalc.engine.load.nested import tensors_with_places, with_tensors
 from archcalc.engine.meta.empty_modules import emptied
@@ -33,9 +33,11 @@ def from_values(
     One alone, several in a tuple or list, or a dict by the names of forward's arguments. The setup's batch, size,
     seq_len and dtype replace what the values say of them; BadInput for one that no input has an axis for.
     """
-    dtype = setup.dtype if setup else "float32"
+    dtype = setup.floats if setup else "float32"
     if isinstance(values, str) or (isinstance(values, tuple | list) and values and all(map(_is_size, values))):
         values = (values,)
+    if setup and setup.images is not None:
+        raise BadInput("images does not combine with inputs.", "leave it out: the inputs say how many there are")
     args, kwargs = _received(values, forward, "inputs")
     args, kwargs = tuple(_given(value, dtype) for value in args), {k: _given(v, dtype) for k, v in kwargs.items()}
     if setup:
@@ -144,8 +146,8 @@ def _with_setup(
         axes = by_rank.get(tensor.dim()) or _axes(tensor)
         met.update(axes)
         sizes = [sizes_of.get(axis, size) for axis, size in zip(axes, tensor.shape, strict=True)]
-        floats = tensor.is_floating_point() and setup.dtype != "float32"
-        dtype = dtype_named(setup.dtype) if floats else tensor.dtype
+        floats = tensor.is_floating_point() and setup.floats != "float32"
+        dtype = dtype_named(setup.floats) if floats else tensor.dtype
         if tuple(sizes) == tuple(tensor.shape):
             return tensor.to(dtype)
         return torch.empty(sizes, dtype=dtype, device="meta")

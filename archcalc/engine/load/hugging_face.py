@@ -1,65 +1,109 @@
 """Models of transformers from a configuration: a local config.json, an installed class, or the hub's config.json.
 
 hf:path/to/config.json   a file                              hf:bert  hf:BertConfig     an installed configuration
-hf:ORG/NAME              its config.json, from the hub       hf:BertForMaskedLM         that model by its defaults
+hf:path/to/folder        the config.json in it               hf:BertForMaskedLM         that model by its defaults
+hf:ORG/NAME              its config.json, from the hub
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from torch import nn
 
-from archcalc.engine.load.declared_inputs import Declaration, inputs_of
+from archcalc.engine.load.declaration import Declaration
+from archcalc.engine.load.declared_inputs import inputs_of
+from archcalc.engine.load.pretrained.sensible_defaults import completed_defaults
 from archcalc.engine.load.references import InLibrary, demand_known
 from archcalc.engine.setup import Setup
 from archcalc.errors import BadReference, CannotImport, UnknownKnob, one_line
 
 HINT = "write  hf:ORG/NAME, hf:path/to/config.json, hf:bert or hf:BertForMaskedLM"
+Found = tuple[Any, str, Sequence[str]]
+"""A configuration, the model class where the reference names one, and notes."""
 
 
-def build(library: ModuleType, reference: InLibrary, setup: Setup) -> tuple[nn.Module, Declaration]:
-    """The model of a configuration, its first architecture or else the bare one, with `--set` changing the former."""
-    config, kind = _config(library, reference, setup.offline)
+def build(library: ModuleType, reference: InLibrary, setup: Setup) -> tuple[nn.Module, Declaration, Sequence[str]]:
+    """The model of a configuration, its first architecture or else the bare one, with `--set` changing the former.
+
+    Nothing is downloaded but a config.json of the hub, and that only for hf:ORG/NAME without --offline.
+    """
+    try:
+        config, kind, notes = _config(library, reference, setup)
+    except Exception as error:
+        if (needs := _needs_hub(reference, error)) is not None:
+            raise needs from None
+        raise
     for knob, value in _plain(config, setup.knobs, reference).items():
         setattr(config, knob, value)
     if hasattr(config, "use_cache") and "use_cache" not in setup.knobs:
         config.use_cache = False  # a forward pass over the whole text, not a step of generation
+    class_, more = _model_class(library, config, kind, reference)
     verbosity = library.logging.get_verbosity()
     library.logging.set_verbosity_error()
     try:
-        module = _model_class(library, config, kind, reference)(config)
-        if hasattr(module, "set_experts_implementation") and _has_experts(module):
-            module.set_experts_implementation("grouped_mm")  # the eager one asks which experts the values choose
+        with _without_network():
+            module = class_(config)
+        _group_experts(module)
     finally:
         library.logging.set_verbosity(verbosity)
-    return module, inputs_of(module)
+    return module, inputs_of(module, setup), (*notes, *more)
 
 
-def _config(library: ModuleType, reference: InLibrary, offline: bool) -> tuple[Any, str]:
-    """The configuration, and the model class where the reference names one."""
+@contextlib.contextmanager
+def _without_network() -> Iterator[None]:
+    """In this block huggingface_hub asks no server: some configurations and constructors would ask for a backbone."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _group_experts(module: nn.Module) -> None:
+    """Let experts that can be multiplied in groups be so: the eager ones ask which experts the values choose."""
+    for member in module.modules():
+        setter = getattr(member, "set_experts_implementation", None)
+        if setter is not None:
+            with contextlib.suppress(ValueError):  # that model has no other
+                setter("grouped_mm")
+
+
+def _config(library: ModuleType, reference: InLibrary, setup: Setup) -> Found:
     name = reference.name
-    if name.endswith((".json", "/")):
-        path = Path(name, "config.json") if name.endswith("/") else Path(name)
-        return _read(library, reference, path), ""
+    path = Path(name)
+    if name.endswith((".json", "/")) or (path / "config.json").is_file():
+        return _read(library, reference, path if path.is_file() else path / "config.json"), "", ()
     if "/" in name:
-        return _read(library, reference, _from_hub(reference, offline)), ""
+        return _read(library, reference, _from_hub(reference, setup.offline)), "", ()
     mapping = library.CONFIG_MAPPING
     wanted = name.lower().replace("-", "_")
     types = {key.replace("-", "_"): key for key in mapping}
     if wanted in types:
-        return mapping[types[wanted]](), ""
-    named = getattr(library, name, None)
+        return _default(mapping[types[wanted]], "", setup)
+    named: Any = getattr(library, name, None) if name in dir(library) else None
     if isinstance(named, type) and issubclass(named, library.PreTrainedConfig):
-        return named(), ""
-    config = getattr(named, "config_class", None)
-    if isinstance(named, type) and config is not None:
-        return config(), name
+        return _default(named, "", setup)
+    config: Any = getattr(named, "config_class", None)
+    if isinstance(named, type) and issubclass(named, library.PreTrainedModel) and config is not None:
+        return _default(config, name, setup)
     demand_known(reference, name, list(mapping))
     raise BadReference(reference.text, "transformers has no such configuration", HINT)
+
+
+def _default(kind: Any, name: str, setup: Setup) -> Found:
+    """The default configuration; where the library's own defaults make no model, with what they lack."""
+    with _without_network():
+        config, notes = completed_defaults(kind, setup.knobs)
+    return config, name, notes
 
 
 def _read(library: ModuleType, reference: InLibrary, path: Path) -> Any:
@@ -74,7 +118,29 @@ def _read(library: ModuleType, reference: InLibrary, path: Path) -> Any:
         own = isinstance(settings, dict) and "auto_map" in settings
         reason = "its model is code on the hub, which archcalc does not run" if own else f"transformers has no '{kind}'"
         raise BadReference(reference.text, f"{path.name} has model_type {kind!r}, and {reason}", HINT)
-    return library.CONFIG_MAPPING[kind].from_dict(settings)
+    with _without_network():
+        return library.CONFIG_MAPPING[kind].from_dict(_with_own_backbone(settings))
+
+
+def _with_own_backbone(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings with a backbone of timm as a part of them; the library would ask the hub whether it has its name."""
+    name, more = settings.get("backbone"), settings.get("backbone_kwargs")
+    if not isinstance(name, str) or "/" in name or not more or settings.get("backbone_config"):
+        return settings
+    left = {key: value for key, value in settings.items() if key not in FORMER}
+    return {**left, "backbone_config": {"model_type": "timm_backbone", "backbone": name, **more}}
+
+
+FORMER = ("backbone", "backbone_kwargs", "use_timm_backbone", "use_pretrained_backbone")
+"""Settings of a backbone that a part replaces."""
+
+
+def _needs_hub(reference: InLibrary, error: Exception) -> CannotImport | None:
+    """The error for a configuration that names another repository of the hub; None for other errors."""
+    if type(error).__name__ not in ("OfflineModeIsEnabled", "LocalEntryNotFoundError", "ConnectError"):
+        return None
+    sentence = f"{reference.text} names a backbone that is a repository of the hub, which is not asked."
+    return CannotImport(sentence, "give the backbone's settings in it, as backbone_config")
 
 
 def _from_hub(reference: InLibrary, offline: bool) -> Path:
@@ -97,19 +163,27 @@ def _plain(config: Any, knobs: Any, reference: InLibrary) -> dict[str, Any]:
     return {knob: list(value) if isinstance(value, tuple) else value for knob, value in knobs.items()}
 
 
-def _model_class(library: ModuleType, config: Any, kind: str, reference: InLibrary) -> Any:
-    names = [kind] if kind else list(getattr(config, "architectures", None) or ())
+CLASSES = {
+    name: f"{stem}ForConditionalGeneration"
+    for name, stem in (("musicgen", "Musicgen"), ("musicgen_melody", "MusicgenMelody"))
+}
+"""By model type: the class of a bare model, where the library's own mapping names one of a part."""
+
+
+def _model_class(library: ModuleType, config: Any, kind: str, reference: InLibrary) -> tuple[Any, Sequence[str]]:
+    """The class of the model, which is a PreTrainedModel and nothing else, and a note where it is not the one named."""
+    names = [kind] if kind else [str(name) for name in getattr(config, "architectures", None) or ()]
+    names = names or [CLASSES[config.model_type]] if config.model_type in CLASSES else names
     for name in names:
-        if isinstance(getattr(library, name, None), type):
-            return getattr(library, name)
+        named = getattr(library, name, None) if name in dir(library) else None
+        if isinstance(named, type) and issubclass(named, library.PreTrainedModel):
+            return named, ()
     from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
     try:
         class_ = MODEL_MAPPING[type(config)]
     except KeyError:
         raise BadReference(reference.text, f"transformers has no model for {type(config).__name__}", HINT) from None
-    return class_[0] if isinstance(class_, tuple | list) else class_
-
-
-def _has_experts(module: nn.Module) -> bool:
-    return any("experts" in name for name, _ in module.named_modules())
+    class_ = class_[0] if isinstance(class_, tuple | list) else class_
+    notes = [f"transformers has no model {names[0]}: this is {class_.__name__}, without a head"] if names else []
+    return class_, notes

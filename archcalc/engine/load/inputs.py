@@ -5,15 +5,16 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from archcalc.engine.choices import FLOATS
-from archcalc.engine.load.declared_inputs import Declaration
+from archcalc.engine.load.declaration import Declaration
 from archcalc.engine.load.nested import tensors_with_places
+from archcalc.engine.meta.known_values import keep
 from archcalc.errors import BadInput, NeedsInput
 from archcalc.text.units import parse_shape, shape
 from archcalc.tracing import Input
@@ -29,11 +30,13 @@ DTYPES = (
 
 @dataclass(frozen=True)
 class Inputs:
-    """Arguments for forward, and their description in the trace."""
+    """Arguments for forward, their description in the trace; those whose values are assumed, and notes about them."""
 
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     described: tuple[Input, ...]
+    notes: tuple[str, ...] = ()
+    assumed: frozenset[str] = frozenset()
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -48,13 +51,14 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Spec:
-    """A parsed specification; given by `keyword`, or as the next positional argument."""
+    """A parsed specification; given by `keyword`, or as the next positional argument. `values` are those assumed."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     origin: str = "option"
     keyword: bool = False
+    values: Tensor | None = field(default=None, compare=False, repr=False)
 
 
 def dtype_named(name: str, among: Sequence[str] = DTYPES) -> torch.dtype:
@@ -89,11 +93,12 @@ def from_declared(declaration: Declaration, setup: Setup) -> list[Spec]:
     declared = declaration.inputs
     values: dict[str, int | None] = {"batch": setup.batch, "seq_len": setup.seq_len}
     values["height"], values["width"] = setup.size or (None, None)
-    axes = {axis for input_ in declared for axis in input_.axes}
+    axes = {axis for input_ in declared for axis in input_.axes} | declaration.applied
     for option, axis, given in (
         ("--batch", "batch", setup.batch),
         ("--size", "height", setup.size),
         ("--seq-len", "seq_len", setup.seq_len),
+        ("--images", "images", setup.images),
     ):
         if given is not None and axis not in axes:
             shapes = ", ".join(f"{input_.name}={shape(input_.shape)}" for input_ in declared)
@@ -101,19 +106,24 @@ def from_declared(declaration: Declaration, setup: Setup) -> list[Spec]:
             raise BadInput(f"{option} does not apply: no input has such an axis.", hint)
     specs = []
     for input_ in declared:
-        sizes = [values.get(axis) or size for axis, size in zip(input_.axes, input_.shape, strict=True)]
-        changed = any(values.get(axis) for axis in input_.axes)
-        dtype = setup.dtype if input_.dtype in FLOATS else input_.dtype
+        left = {axis: size for axis, size in values.items() if size and axis not in declaration.applied}
+        sizes = [left.get(axis) or size for axis, size in zip(input_.axes, input_.shape, strict=True)]
+        changed = any(left.get(axis) for axis in input_.axes)
+        dtype = setup.floats if input_.dtype in FLOATS else input_.dtype
         named = declaration.by_name and bool(input_.name)
-        specs.append(Spec(input_.name, dtype, tuple(sizes), "option" if changed else declaration.origin, named))
+        origin = "option" if changed else declaration.origins.get(input_.name, declaration.origin)
+        assumed = declaration.values.get(input_.name)
+        specs.append(Spec(input_.name, dtype, tuple(sizes), origin, named, assumed))
     return specs
 
 
 def from_options(setup: Setup) -> list[Spec]:
     """The inputs given with -i; --batch then replaces their first axis."""
-    specs = [parse_spec(text, setup.dtype) for text in setup.inputs]
+    specs = [parse_spec(text, setup.floats) for text in setup.inputs]
     if setup.size is not None or setup.seq_len is not None:
         raise BadInput("--size and --seq-len do not combine with -i.", "write the shape into  -i")
+    if setup.images is not None:
+        raise BadInput("--images does not combine with -i.", "write the shape of the images into  -i")
     if setup.batch is None:
         return specs
     if not all(spec.shape for spec in specs):
@@ -131,6 +141,8 @@ def build(specs: Sequence[Spec], forward: Any, reference: str) -> Inputs:
     described = []
     for index, spec in enumerate(specs):
         tensor = empty(spec.shape, spec.dtype)
+        if spec.values is not None:
+            keep(tensor, spec.values.to(tensor.dtype))
         name = spec.name or next(positional, f"input{index}")
         if spec.keyword:
             if spec.name not in parameters and not takes_any:
@@ -142,7 +154,8 @@ def build(specs: Sequence[Spec], forward: Any, reference: str) -> Inputs:
             args.append(_as_annotated(tensor, parameters.get(name)))
         described.append(Input(name, spec.dtype, spec.shape, spec.origin))
     _fits(forward, args, kwargs, reference)
-    return Inputs(tuple(args), kwargs, tuple(described))
+    assumed = frozenset(given.name for given, spec in zip(described, specs, strict=True) if spec.values is not None)
+    return Inputs(tuple(args), kwargs, tuple(described), assumed=assumed)
 
 
 def _as_annotated(tensor: Tensor, parameter: inspect.Parameter | None) -> Any:

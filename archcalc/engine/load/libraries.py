@@ -6,6 +6,7 @@ Nothing is downloaded, save the config.json of `hf:ORG/NAME`; no pickle is read 
 from __future__ import annotations
 
 import importlib
+import re
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -15,14 +16,16 @@ from types import ModuleType
 from torch import nn
 
 from archcalc.engine.load import hugging_face
-from archcalc.engine.load.declared_inputs import Declaration, image, inputs_of
+from archcalc.engine.load.declaration import Declaration, image
+from archcalc.engine.load.declared_inputs import inputs_of
 from archcalc.engine.load.references import PACKAGES, InLibrary, demand_known
 from archcalc.engine.meta.empty_modules import without_data
 from archcalc.engine.setup import Setup
 from archcalc.errors import ArchcalcError, MissingExtra, WrongUse, one_line
 from archcalc.networks.spec import Input
 
-Built = tuple[nn.Module, Declaration]
+Built = tuple[nn.Module, Declaration, Sequence[str]]
+"""A module, the inputs that it declares, and notes."""
 
 
 def build(reference: InLibrary, setup: Setup) -> Built:
@@ -41,7 +44,11 @@ def build(reference: InLibrary, setup: Setup) -> Built:
         raise
     except Exception as error:
         cause = first_cause(error)
+        if isinstance(error, ImportError) and cause is not error:  # it says only that a module of its own fails
+            raise MissingExtra(_culprit(PACKAGES[reference.library], error), reference.text, one_line(cause)) from error
         hint = "check its --set" if setup.knobs else "the library's own defaults do not build it; try a --set"
+        if isinstance(cause, ImportError) and (lacking := re.search(r"requires the (\w+) library", str(cause))):
+            raise MissingExtra(lacking[1], reference.text, "it is not installed") from error
         if isinstance(cause, ImportError):
             hint = f"install what it imports: pip install {cause.name.partition('.')[0]}" if cause.name else hint
         raise WrongUse(f"{reference.text} cannot be built so: {one_line(cause)}.", hint) from error
@@ -88,7 +95,7 @@ def _torchvision(library: ModuleType, reference: InLibrary, setup: Setup) -> Bui
     own = getattr(module, "image_size", None)  # a ViT's, which its weights' largest crops need not be
     if isinstance(own, int) and declared.inputs[0].shape[-1] != own:
         declared = Declaration((image("x", 3, own, own),), "its image_size")
-    return module, declared
+    return module, declared, ()
 
 
 def _home(models: ModuleType, name: str) -> str:
@@ -117,12 +124,12 @@ def _timm(library: ModuleType, reference: InLibrary, setup: Setup) -> Built:
     """Every architecture of timm; the input is that of its default_cfg, or the img_size that is set."""
     demand_known(reference, reference.name.partition(".")[0], library.list_models())
     module = library.create_model(reference.name, pretrained=False, **setup.knobs)
-    declared = inputs_of(module)
+    declared = inputs_of(module, setup)
     size = setup.knobs.get("img_size")
     if size and declared.inputs:
         sides = (size, size) if isinstance(size, int) else (size[0], size[-1])
         declared = Declaration((image("x", declared.inputs[0].shape[1], *sides),), "img_size")
-    return module, declared
+    return module, declared, ()
 
 
 BUILDERS: dict[str, Callable[[ModuleType, InLibrary, Setup], Built]] = {

@@ -5,6 +5,7 @@ NAME[knob=value,...]    the same with some knobs set
 package.module:EXPR     EXPR = dotted attributes, called or not with literals: mynet:make(width=2)
 path/to/file.py:EXPR    the same, from a file
 path/to/trace.json      a stored trace
+path/to/config.json     a configuration of transformers, or the folder that holds one; the same with hf: in front
 torchvision:NAME  timm:NAME  hf:ORG/NAME  hf:path/to/config.json  hf:bert
 """
 
@@ -88,6 +89,8 @@ def parse(text: str) -> Reference:
         if not name.strip():
             raise BadReference(text, "it names a library and no model of it", f"type  {library}:{LIBRARIES[library]}")
         return InLibrary(text, library, name.strip())
+    if is_configuration(text):
+        return InLibrary(text, "hf", text)
     if text.endswith(".json"):
         return StoredTrace(text)
     name, bracket, _ = text.partition("[")
@@ -105,6 +108,24 @@ def parse(text: str) -> Reference:
     return BuiltIn(text)
 
 
+def is_configuration(text: str) -> bool:
+    """Whether a reference is the path of a configuration of transformers, or of a folder that holds one.
+
+    A JSON file is one if it states a model_type or architectures; a stored trace or snapshot states a schema_version.
+    """
+    if "/" in text and isfile(f"{text.rstrip('/')}/config.json"):
+        return True
+    if not text.endswith(".json") or not isfile(text):
+        return False
+    try:
+        with open(text, encoding="utf-8") as file:
+            beginning = file.read(1 << 20)
+    except (OSError, ValueError):
+        return False
+    keys = re.findall(r'"(model_type|architectures|auto_map|schema_version)"\s*:', beginning)
+    return bool(keys) and "schema_version" not in keys
+
+
 WEIGHTS = (".pth", ".pt", ".ckpt", ".bin", ".safetensors", ".h5", ".pkl", ".npz", ".msgpack", ".gguf")
 GRAPHS = (".onnx", ".pb", ".tflite", ".torchscript", ".mlmodel", ".xml", ".engine", ".keras")
 
@@ -116,8 +137,6 @@ def _demand_model(text: str) -> None:
         raise BadReference(text, "a file of weights holds no definition", definition)
     if text.lower().endswith(GRAPHS):
         raise BadReference(text, "an exported graph is not read here", definition)
-    if "/" in text and isfile(f"{text.rstrip('/')}/config.json"):
-        raise BadReference(text, "it is a folder with a configuration", f"write  hf:{text.rstrip('/')}/config.json")
     if re.fullmatch(r"(\w+:)?\d+([xX]\d+)+", text):
         raise BadReference(text, "it is the shape of an input", f"write  -i {text}")
 

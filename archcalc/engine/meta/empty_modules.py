@@ -29,8 +29,17 @@ FILLINGS = frozenset((*INITS, *(getattr(Tensor, name) for name in IN_PLACE)))
 """Functions that initialise a tensor; on tensors without elements they do nothing."""
 
 
+FACTORIES = frozenset(
+    (
+        torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.randint, torch.randperm, torch.normal,
+        torch.eye, torch.arange, torch.linspace, torch.logspace,
+    )
+)  # fmt: skip
+"""Functions that make a tensor of sizes; above LIMIT elements it has no elements, as its values would be lost."""
+
+
 class _Uninitialised(TorchFunctionMode):
-    """New tensors of torch.empty have no elements from the start, and filling such tensors takes no time."""
+    """New tensors of torch.empty, and large ones, have no elements from the start; filling those takes no time."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -39,6 +48,10 @@ class _Uninitialised(TorchFunctionMode):
         if func in FILLINGS:
             filled = args[0] if args else kwargs["tensor"]
             return filled if filled.is_meta else func(*args, **kwargs)
+        if func in FACTORIES and not any(isinstance(value, Tensor) for value in args):
+            others = {name: value for name, value in kwargs.items() if name not in ("generator", "pin_memory")}
+            empty = func(*args, **{**others, "device": "meta"})
+            return empty if empty.numel() > LIMIT else func(*args, **kwargs)
         return func(*args, **kwargs)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from archcalc.engine.meta.balanced_routing import BALANCED, balanced
 from archcalc.engine.meta.call_arguments import Op, demand_dense, op_of, tensors_by_use, tensors_in, tensors_of
 from archcalc.engine.meta.own_draws import SEED, drawn
 from archcalc.engine.meta.uniform_values import SCALED, Uniform, filled, scaled
@@ -71,12 +72,14 @@ class Values:
 class KnownValues:
     """The known values by tensor; they go with it.
 
-    With `data` every op is followed, up to `limit` bytes, and `watch` is called for each.
+    With `data` every op is followed, up to `limit` bytes, and `watch` is called for each. Among `experts`, where the
+    model has some, a choice by unknown values is taken as balanced.
     """
 
     def __init__(self, data: bool = False, seed: int = SEED, limit: int = 1 << 33, watch: Watch = unwatched) -> None:
         self.data, self.limit, self.watch = data, limit, watch
         self.generator = torch.Generator().manual_seed(seed)
+        self.experts: frozenset[int] = frozenset()
         self.decided: set[str] = set()
         self.lost: dict[str, None] = {}
         self.held = 0
@@ -165,6 +168,8 @@ class KnownValues:
             return  # `answer` made it
         if name not in FILLED and self._any_unknown(tensors):
             self._forget(op, args, kwargs)
+            for result, chosen in balanced(name, self.experts, tensors, results):
+                self.note(result, chosen, {BALANCED})
             return
         if not results or not self._followed(name, draws, results):
             return
@@ -196,7 +201,9 @@ class KnownValues:
                 raise DataLimit(self.held + need, self.limit)
             return True
         largest = DRAWN_LIMIT if draws else LIMIT
-        return name not in UNDEFINED and not any(r.numel() > largest or not r.is_meta for r in results)
+        if name in UNDEFINED and any(r.is_floating_point() or r.is_complex() for r in results):
+            return False  # integers become what a program fills in, such as the sizes of maps
+        return not any(_elements(r) > largest or not r.is_meta for r in results)
 
     def _computed(self, op: Op, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """The op on real tensors; None if it cannot be computed on a CPU, or fails where no data were asked for."""
@@ -281,6 +288,11 @@ class KnownValues:
         for tensor in written:
             for key in self._sharing.pop(storage_key(tensor), ()):
                 self._known.pop(key, None)
+
+
+def _elements(tensor: Tensor) -> int:
+    """The elements of a tensor that take memory: an expanded one has fewer than its shape tells."""
+    return min(tensor.numel(), tensor.untyped_storage().nbytes() // tensor.element_size())
 
 
 def _hide(value: Tensor) -> Tensor:

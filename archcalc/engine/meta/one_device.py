@@ -53,6 +53,11 @@ class OneDevice(TorchFunctionMode):
         handler = HANDLERS.get(func)
         if handler is not None:
             return handler(self, func, args, kwargs)
+        if func in FROM_DATA and args and isinstance(args[0], Tensor) and args[0].is_meta:
+            changed = args[0].to(kwargs.get("dtype") or args[0].dtype)
+            return changed.clone() if func is torch.tensor else changed
+        if func in FROM_DATA and args and isinstance(args[0], list | tuple):
+            args = (with_tensors_changed(args[0], self._number), *args[1:])
         if kwargs.get("device") is not None:
             kwargs = {**kwargs, "device": self.taken(kwargs["device"], CPU if func in FROM_DATA else self.made_on)}
         elif func in FACTORIES and self.made_on == META:
@@ -64,6 +69,10 @@ class OneDevice(TorchFunctionMode):
                 raise
         args, kwargs = with_tensors_changed((tuple(args), kwargs), self.hide)
         return func(*args, **kwargs)
+
+    def _number(self, tensor: Tensor) -> Any:
+        """A number among those that a tensor is made of, where it is in a tensor without data itself."""
+        return self.ask(tensor, "torch.tensor").item() if tensor.is_meta and tensor.numel() == 1 else tensor
 
     def taken(self, device: Any, made_on: torch.device) -> torch.device:
         """The device in place of one that the code names; code that asks for tensors without data gets them."""
@@ -204,3 +213,29 @@ def made_of_numbers(mode: OneDevice, func: Any, args: Sequence[Any], kwargs: Map
     like, *data = args
     others = {"dtype": like.dtype, **{key: value for key, value in kwargs.items() if key not in ("data", "device")}}
     return torch.tensor(*data, **others) if data else torch.tensor(kwargs["data"], **others)
+
+
+@handles(Tensor.__getitem__, Tensor.__setitem__)
+def indexed(mode: OneDevice, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Lists of numbers in an index keep their values: torch would make a tensor without data of them."""
+    tensor, index, *others = args
+    if not isinstance(tensor, Tensor) or not tensor.is_meta:
+        return func(*args, **kwargs)
+    if isinstance(index, tuple):
+        index = tuple(torch.tensor(part) if _is_numbers(part) else part for part in index)
+    return func(tensor, torch.tensor(index) if _is_numbers(index) else index, *others, **kwargs)
+
+
+def _is_numbers(part: Any) -> bool:
+    return isinstance(part, list) and bool(part) and all(type(number) in (int, bool) for number in part)
+
+
+@handles(Tensor.__format__)
+def formatted(mode: OneDevice, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """A number in a text, such as the name of an expert: its value where that is known."""
+    if not args[0].is_meta or args[0].dim():
+        return func(*args, **kwargs)
+    try:
+        return format(mode.ask(args[0], "Tensor.__format__").item(), *args[1:])
+    except NeedsValues:
+        return func(*args, **kwargs)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from archcalc.engine.load.inputs import Inputs
+from archcalc.engine.load.pretrained.facts import setting_of
 from archcalc.engine.meta.empty_modules import registered
 from archcalc.engine.meta.known_values import KnownValues, values_of
 from archcalc.engine.meta.unknown_kernels import stand_in
@@ -15,6 +16,7 @@ from archcalc.engine.setup import Setup
 from archcalc.engine.watch import Watch, unwatched
 from archcalc.errors import DataLimit
 
+EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 GIVEN = "the values of input {}"
 """The origin of values that a caller gave."""
 
@@ -22,6 +24,7 @@ GIVEN = "the values of input {}"
 def known_values(module: nn.Module, inputs: Inputs, setup: Setup, watch: Watch = unwatched) -> KnownValues:
     """The values that are known when a run of the module begins; DataLimit where those of --data take too much."""
     known = KnownValues(setup.data, setup.seed, parse_data_limit(setup.data_limit), watch)
+    known.experts = _experts(module)
     own = [tensor for tensor in registered(module).values() if not is_lazy(tensor)]
     if setup.data:
         _demand_room([*own, *inputs.tensors], known.limit)
@@ -32,11 +35,25 @@ def known_values(module: nn.Module, inputs: Inputs, setup: Setup, watch: Watch =
         _note(known, tensor, stand_in(tensor, generator) if values is None and setup.data else values)
     for name, tensor in inputs.named:
         values = values_of(tensor)
-        if values is not None and (setup.data or not tensor.is_floating_point()):
-            _note(known, tensor, values, () if setup.data else (GIVEN.format(name),))
+        if values is not None and (setup.data or name in inputs.assumed or not tensor.is_floating_point()):
+            _note(known, tensor, values, () if setup.data or name in inputs.assumed else (GIVEN.format(name),))
         elif setup.data:
             _note(known, tensor, stand_in(tensor, generator, below))
     return known
+
+
+def _experts(module: nn.Module) -> frozenset[int]:
+    """How many experts the configuration of a model of transformers states, with and without those that do nothing."""
+    config = getattr(module, "config", None)
+    parts = [config, *(value for value in getattr(config, "__dict__", {}).values() if hasattr(value, "to_dict"))]
+    values = [
+        count + extra
+        for part in parts
+        for name in EXPERTS
+        if type(count := setting_of(part, name)) is int and count > 1
+        for extra in {0, setting_of(part, "zero_expert_num") or 0}
+    ]
+    return frozenset(values)
 
 
 def _note(known: KnownValues, tensor: Tensor, values: Tensor | None, origins: tuple[str, ...] = ()) -> None:

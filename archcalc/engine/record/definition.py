@@ -31,6 +31,7 @@ def defined(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module],
     """Load, and return the modules and parameters of the definition: a trace of no calls."""
     with alone():
         loaded = load(reference, setup)
+        setup = loaded.typed(setup)
         module = of_dtype(loaded.module, setup)
         lazy = without_shape(module)
         if lazy:
@@ -40,13 +41,13 @@ def defined(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module],
         recorder = recording.Recorder(module, KernelSelection(device_named(setup.device), "math", ""))
         parameters = parameters_of(recorder)
         recorder.module_calls.append(ModuleCall(0, None, (), (), 0, 0))
-        assumptions = {"mode": DEFINITION, "dtype": setup.dtype, "batch": None}
+        assumptions = {"mode": DEFINITION, "dtype": setup.floats, "batch": None}
         return bare_trace(loaded, recorder, parameters, assumptions)
 
 
 def of_dtype(module: nn.Module, setup: Setup) -> nn.Module:
     """The module with its floats in the dtype of the setup."""
-    dtype = dtype_named(choices.dtype(setup.dtype))
+    dtype = dtype_named(choices.dtype(setup.floats))
     return module if dtype == torch.float32 else cast(module, dtype)
 
 

@@ -33,6 +33,7 @@ from archcalc.engine.meta.overlap_checks import refuse_overlap
 from archcalc.engine.meta.own_draws import drawn
 from archcalc.engine.meta.shape_rules import BY_ID
 from archcalc.engine.meta.unknown_kernels import has_none, learned
+from archcalc.engine.meta.value_checks import in_check
 from archcalc.engine.record.entries import OPEN, Entries
 from archcalc.engine.record.module_paths import Paths
 from archcalc.engine.record.packing import lengths_for
@@ -147,6 +148,8 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
 
     def assumed(self, func: Any) -> Any:
         """The result of an op that needs values, if one may be assumed; NeedsValues otherwise."""
+        if op_of(func).name == "_local_scalar_dense" and in_check():
+            return True
         raise NeedsValues(op_of(func).label)
 
     def _with_lengths(self, args: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -27,6 +27,7 @@ from archcalc.engine.load.inputs import (
     needs_input,
     takes_nothing,
 )
+from archcalc.engine.load.pretrained.facts import is_pretrained
 from archcalc.engine.load.references import BuiltIn, Code, InLibrary, parse
 from archcalc.engine.load.user_code import shown, value_of
 from archcalc.engine.meta.call_arguments import NotDense
@@ -36,11 +37,13 @@ from archcalc.engine.meta.one_device import META, OneDevice
 from archcalc.engine.meta.own_draws import seeded
 from archcalc.engine.record import recorder as recording
 from archcalc.engine.record.advice import advice_for
+from archcalc.engine.record.assumed_values import completed
 from archcalc.engine.record.data import known_values
 from archcalc.engine.record.definition import DENSE, bare_trace, demand_all_dense, of_dtype
 from archcalc.engine.record.forward_pass import forward, parameters_of
 from archcalc.engine.record.lazy_modules import FirstRun, first_run, without_shape
 from archcalc.engine.record.packing import FULL_LENGTH
+from archcalc.engine.record.parts_not_run import in_words, parts_not_run
 from archcalc.engine.setup import Setup, assumed
 from archcalc.engine.watch import Watch, unwatched
 from archcalc.errors import (
@@ -79,17 +82,22 @@ def run(
 
 def prepared(loaded: Loaded, setup: Setup, values: Any = None) -> tuple[nn.Module, Inputs]:
     """The module in its mode and dtype, and its inputs; the errors of exit code 2 for what cannot be."""
+    setup = loaded.typed(setup)
     choices.mode(setup.mode)
     device_named(setup.device)
     kernel_selection.check(setup.attention, setup.amp)
+    if type(loaded.module).forward is nn.Module.forward:
+        sentence = f"{loaded.model.name} has no forward of its own: other code calls its parts."
+        raise CannotFollow(sentence, "name one of its parts; params counts all of them")
     module = of_dtype(loaded.module.train(_mode(setup) == "train"), setup)
-    inputs = _inputs(loaded, setup, values)
+    inputs = completed(module, _inputs(loaded, setup, values), setup)
     demand_all_dense((*registered(module).items(), *inputs.named))
     return module, inputs
 
 
 def run_loaded(loaded: Loaded, setup: Setup, values: Any = None, watch: Watch = unwatched) -> Trace:
     """Run a loaded module once and return its trace."""
+    setup = loaded.typed(setup)
     module, inputs = prepared(loaded, setup, values)
     kernels = KernelSelection(device_named(setup.device), setup.attention, setup.amp)
     if without_shape(module):
@@ -107,12 +115,16 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None, watch: Watch = 
     if setup.lengths and not recorder.unknown_lengths:
         sentence = f"--lengths changes nothing: {loaded.model.name} packs no batch of unknown lengths."
         raise WrongUse(sentence, "leave --lengths out; lengths that the program or the inputs give are used")
+    idle = parts_not_run(parameters, recorder.tensors, recorder.calls) if is_pretrained(module) else {}
+    assumptions = _assumptions(setup, inputs, kernels, recorder.state_names) | (
+        {"did_not_run": tuple(idle)} if idle else {}
+    )
     return replace(
-        bare_trace(loaded, recorder, parameters, _assumptions(setup, inputs, kernels, recorder.state_names)),
+        bare_trace(loaded, recorder, parameters, assumptions),
         inputs=inputs.described,
         input_tensors=given,
         output_tensors=outputs,
-        notes=(*loaded.notes, *_notes(recorder, device, drew)),
+        notes=(*loaded.notes, *inputs.notes, *_notes(recorder, device, drew), *([in_words(idle)] if idle else [])),
     )
 
 
@@ -121,7 +133,7 @@ def _assumptions(setup: Setup, inputs: Inputs, kernels: KernelSelection, state: 
     run: dict[str, Value] = {
         "mode": _mode(setup),
         "gradients": setup.training is not None,
-        "dtype": setup.dtype,
+        "dtype": setup.floats,
         "batch": _batch(inputs),
         "kernels": "composite ops decomposed",
     }
@@ -157,6 +169,8 @@ def _made(setup: Setup) -> Any:
     """The inputs that the user's function makes."""
     if setup.inputs or setup.batch or setup.size or setup.seq_len:
         raise WrongUse("--inputs does not combine with -i, --batch, --size or --seq-len.", "choose one of them")
+    if setup.images is not None:
+        raise WrongUse("--inputs does not combine with --images.", "choose one of them")
     form = "write  --inputs package.module:FUNCTION  or  --inputs path/to/file.py:FUNCTION"
     try:
         reference = parse(setup.inputs_from)

@@ -78,7 +78,8 @@ def _of_model(model: Side, others: tuple[Snapshot, ...], setup: Setup, inputs: A
     That is the snapshot of the same reference, or, for a model that declares no inputs, the only other one.
     """
     subject = Subject(model, inputs)
-    given = inputs is not None or setup.inputs or setup.inputs_from or setup.batch or setup.size or setup.seq_len
+    sizes = (setup.batch, setup.size, setup.seq_len, setup.images)
+    given = inputs is not None or setup.inputs or setup.inputs_from or any(size is not None for size in sizes)
     same = next((other for other in others if other.reference == model), None)
     if given or not others:
         return (taken(subject, setup),)

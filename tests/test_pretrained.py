@@ -1,0 +1,264 @@
+"""Models in the manner of transformers: what their inputs are taken to hold, images in a text, experts, stored weights.
+
+The modules here have what such models have (a configuration, a main_input_name), so that the library is not needed.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import archcalc
+from archcalc.engine.load.pretrained.stored_weights import stored_bytes
+from archcalc.engine.load.references import InLibrary, StoredTrace, parse
+from archcalc.errors import BadInput
+from tests.helpers import report, run_fresh
+
+ROWS, WIDTH = 50, 8
+
+
+class Config:
+    """A configuration, as those of transformers are."""
+
+    model_type = "stub"
+
+    def __init__(self, **settings: Any) -> None:
+        vars(self).update(settings)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+class Text(nn.Module):
+    """Warns about padding, and drops a mask that hides nothing; both ask for values."""
+
+    main_input_name = "input_ids"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = Config(vocab_size=ROWS, pad_token_id=0, max_position_embeddings=16)
+        self.embedding, self.linear = nn.Embedding(ROWS, WIDTH), nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        assert self.config.pad_token_id not in input_ids[:, [-1, 0]]
+        if attention_mask is not None and torch.all(attention_mask == 1):
+            attention_mask = None
+        x = self.linear(self.embedding(input_ids))
+        return x if attention_mask is None else x * attention_mask[..., None]
+
+
+def test_a_text_has_our_length_or_the_positions_of_the_model() -> None:
+    (given,) = report(Text()).trace.inputs
+    assert (given.shape, given.origin) == ((1, 16), "its config: no more positions")
+    (given,) = report(Text(), batch=3, seq_len=5).trace.inputs
+    assert (given.shape, given.origin) == ((3, 5), "option")
+
+
+@pytest.mark.parametrize("mask", ["int64:2x7", "bool:2x7", torch.ones(2, 7)])
+def test_a_mask_makes_no_difference(mask: Any) -> None:
+    """2·7·8·8 multiply-adds with and without it; a note says what it is taken to hold."""
+    alone = report(Text(), {"input_ids": "int64:2x7"})
+    masked = report(Text(), {"input_ids": "int64:2x7", "attention_mask": mask})
+    assert alone.macs == masked.macs == 2 * 7 * WIDTH * WIDTH
+    assert "input_ids is taken to hold ordinary tokens" in alone.notes
+    if isinstance(mask, str):
+        assert "attention_mask is taken to be 1 everywhere" in masked.notes
+
+
+def test_values_that_are_given_are_not_replaced() -> None:
+    """A mask that hides something is multiplied with: one elementwise op more."""
+    hidden = torch.tensor([[1, 1, 0]])
+    made = report(Text(), {"input_ids": "int64:1x3", "attention_mask": hidden})
+    assert any(call.op.startswith("aten.mul") for call in made.trace.calls)
+    assert not any("attention_mask is taken" in note for note in made.notes)
+
+
+class Seeing(Text):
+    """A text with an image in it: 4 x 4 patches of 2 x 2 pixels become 16 tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = Config(
+            vocab_size=ROWS, pad_token_id=0, image_token_id=40, vision_config=Config(image_size=8, num_channels=3)
+        )
+        self.tower = nn.Conv2d(3, WIDTH, 2, stride=2)
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.embedding
+
+    def get_image_features(self, pixel_values: Tensor) -> Tensor:
+        return self.tower(pixel_values).flatten(2).transpose(1, 2)
+
+    def forward(self, input_ids: Tensor, pixel_values: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        x = self.embedding(input_ids)
+        if pixel_values is not None:
+            places = input_ids == self.config.image_token_id
+            features = self.get_image_features(pixel_values)
+            assert places.sum() * WIDTH == features.numel()
+            x = x.masked_scatter(places[..., None], features)
+        return self.linear(x)
+
+
+@pytest.mark.parametrize(("images", "batch"), [(1, 1), (2, 1), (3, 2)])
+def test_an_image_has_as_many_tokens_as_it_gives_features(images: int, batch: int) -> None:
+    """128 tokens of text and 16 for each image; 16·(3·2·2)·8 multiply-adds for each image."""
+    made = report(Seeing(), images=images, batch=batch)
+    tokens = 128 + 16 * images
+    assert [given.shape for given in made.trace.inputs] == [(batch, tokens), (batch * images, 3, 8, 8)]
+    assert made.macs == batch * (images * 16 * 12 * WIDTH + tokens * WIDTH * WIDTH)
+    assert any(note.startswith(f"{16 * images} tokens of input_ids stand for its image") for note in made.notes)
+    assert "did_not_run" not in made.trace.assumptions
+
+
+def test_a_tower_without_an_image_is_named_and_the_answer_is_not_complete() -> None:
+    from archcalc.render.around import completeness
+
+    made = report(Seeing(), images=0)
+    assert made.macs == 128 * WIDTH * WIDTH
+    assert made.trace.assumptions["did_not_run"] == ("tower",)
+    assert any("tower (104 parameters) did not run" in note for note in made.notes)  # 8·(3·2·2) + 8
+    (line,) = completeness(made)
+    assert not line.startswith("complete")
+    assert "tower did not run" in line
+
+
+def test_a_text_that_is_too_short_for_its_image_says_what_to_type() -> None:
+    with pytest.raises(BadInput, match="takes 16 tokens of input_ids, which is too short"):
+        archcalc.trace(Seeing(), {"input_ids": "int64:1x10", "pixel_values": "1x3x8x8"})
+    made = report(Seeing(), {"input_ids": "int64:1x20", "pixel_values": "1x3x8x8"})
+    assert made.trace.inputs[0].shape == (1, 20)
+
+
+@pytest.mark.parametrize("how", [{"images": 2}, {"images": 0}])
+def test_images_where_there_are_none_are_refused(how: dict[str, Any]) -> None:
+    with pytest.raises(BadInput, match="images does not apply"):
+        archcalc.trace("resnet-20", **how)
+    with pytest.raises(BadInput, match="images"):
+        archcalc.trace(Seeing(), {"input_ids": "int64:1x20"}, **how)
+
+
+class Experts(nn.Module):
+    """Each token goes to two of four experts, in a loop over those that are met."""
+
+    main_input_name = "hidden_states"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = Config(num_local_experts=4)
+        self.router, self.experts = nn.Linear(WIDTH, 4), nn.ModuleList(nn.Linear(WIDTH, WIDTH) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights, chosen = torch.topk(self.router(x).softmax(-1), 2, dim=-1)
+        mask = torch.nn.functional.one_hot(chosen, 4).permute(2, 1, 0)
+        out = torch.zeros_like(x)
+        for number in torch.greater(mask.sum(dim=(-1, -2)), 0).nonzero():
+            place, token = torch.where(mask[number[0]])
+            expert: Any = self.experts[int(number[0])]
+            out.index_add_(0, token, expert(x[token]) * weights[token, place, None])
+        return out
+
+
+def test_experts_are_met_by_the_same_number_of_tokens() -> None:
+    """6 tokens to 2 experts each: 12·8·8 multiply-adds behind the router's 6·8·4, 3 tokens an expert."""
+    made = report(Experts(), (6, WIDTH))
+    assert made.macs == 6 * WIDTH * 4 + 12 * WIDTH * WIDTH
+    assert any(note.startswith("balanced routing") for note in made.notes)
+    shares = [layer.total["macs"] for layer in made.root.walk() if layer.path.startswith("experts.")]
+    assert shares == [3 * WIDTH * WIDTH] * 4
+
+
+class Numbers(nn.Module):
+    """Makes tensors, sizes and a text of numbers that are in tensors."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        sizes = torch.empty((2, 2), dtype=torch.long, device=x.device)
+        for row, size in enumerate((3, 4)):
+            sizes[row, 0], sizes[row, 1] = size, size
+        counts = sizes.prod(1)
+        parts = torch.tensor([counts[0], counts[1]])
+        assert f"{counts[1]}" == "16"
+        assert parts.sum() == 25
+        return x[:, [0, 2]].repeat(1, int(parts[0]))
+
+
+def test_numbers_in_tensors_stay_known() -> None:
+    """A tensor filled by hand, numbers gathered in another, a number in a text, a list as an index."""
+    assert report(Numbers(), (2, 3)).output_shape == (2, 18)
+
+
+BIG = """
+import resource, sys
+import torch
+from torch import nn
+import archcalc
+
+class Big(nn.Module):
+    def __init__(self):
+        super().__init__()
+        n = (1 << 14, 1 << 14)  # 1 GiB of float32
+        made = torch.zeros(n), torch.ones(n), torch.full(n, 2.0), torch.randn(*n), torch.rand(n) * 0.02, torch.eye(n[0])
+        self.weights = nn.ParameterList(made)
+        self.register_buffer("mask", torch.tril(torch.ones(n, dtype=torch.bool)))
+
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(archcalc.params(Big).params, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def test_constructors_allocate_nothing_large() -> None:
+    """6 GiB of weights by six functions of torch; memory grows by far less than one of them."""
+    ran = run_fresh(code=BIG)
+    params, grown = map(int, ran.out.split())
+    assert params == 6 * 2**28
+    assert grown < 200, f"{grown} MiB"
+
+
+@pytest.mark.parametrize(
+    ("settings", "stored"),
+    [
+        # 256·384 weights in blocks of 128·128, a scale of 4 bytes each; the bias of 256 stays at 2 bytes
+        ({"quant_method": "fp8", "weight_block_size": [128, 128]}, 256 * 384 + 4 * 2 * 3 + 2 * 256),
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True}, 256 * 384 + 4 * 256 + 2 * 256),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, 256 * 384 // 2 + 4 * 1536 + 2 * 256),
+        ({"quant_method": "gptq", "bits": 4, "group_size": 128}, 49152 + 3 * 256 * 2 + 3 * 128 + 4 * 384 + 512),
+        ({"quant_method": "awq", "bits": 4, "group_size": 128}, 49152 + 3 * 256 * 2 + 3 * 128 + 512),
+        ({"quant_method": "fp8", "modules_to_not_convert": ["0"]}, None),
+        ({"quant_method": "mxfp4"}, None),  # of experts alone
+        ({"quant_method": "unheard-of"}, None),
+    ],
+)
+def test_bytes_of_quantized_weights(settings: dict[str, Any], stored: int | None) -> None:
+    assert stored_bytes(nn.Sequential(nn.Linear(384, 256)), settings, "bfloat16") == stored
+
+
+class Stacked(nn.Module):
+    """Experts as one stack of matrices, and a layer that is none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.experts = nn.ParameterDict({"up": torch.empty(4, 64, 96)})
+        self.head = nn.Linear(8, 8, bias=False)
+
+
+def test_mxfp4_is_of_experts() -> None:
+    """4·64 rows of 96 numbers: half a byte each and 3 scales; 64 numbers of 2 bytes beside them."""
+    assert stored_bytes(Stacked(), {"quant_method": "mxfp4"}, "bfloat16") == 4 * 64 * (48 + 3) + 2 * 64
+
+
+def test_a_configuration_is_a_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file, its folder, and hf: before either; a stored trace stays one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    (tmp_path / "trace.json").write_text(archcalc.trace("resnet-20").to_json())
+    for text in ("net/config.json", "./net", "net/", "hf:net/config.json", "hf:net/"):
+        reference = parse(text)
+        assert isinstance(reference, InLibrary)
+        assert (reference.text, reference.name) == (text, text.removeprefix("hf:"))
+    assert isinstance(parse("trace.json"), StoredTrace)
+    assert isinstance(parse("missing.json"), StoredTrace)
