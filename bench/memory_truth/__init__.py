@@ -3,6 +3,7 @@
 python -m bench.memory_truth                  the cases that have no row yet (a stopped run goes on); then the page
 python -m bench.memory_truth 'users:*unet*'   these again, by SOURCE:NAME or the whole key, with their causes; '*': all
 python -m bench.memory_truth --rerun-wrong    those again whose peaks are not equal; then the page
+python -m bench.memory_truth --again          what archcalc computes now, beside the real bytes that are kept
 python -m bench.memory_truth 'timm:*' --missing   of these the ones without a row; --rerun-wrong goes with patterns, too
 python -m bench.memory_truth --table          all rows by cause, for whoever mends the engine
 python -m bench.memory_truth --cuda           the same on a GPU, the page docs/accuracy-cuda.md

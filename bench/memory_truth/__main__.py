@@ -5,21 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from bench.memory_truth.case import SOURCES, Case
+from bench.memory_truth.comparison import ROWS
 from bench.memory_truth.drawn import drawn
 from bench.memory_truth.known import CASES
 from bench.memory_truth.page import PAGES, page
-from bench.memory_truth.processes import kept, rows_of
+from bench.memory_truth.processes import kept, rows_of, work_again
 from bench.memory_truth.table import working_table
 
-ROWS = {"cpu": Path("bench/memory_truth.jsonl"), "cuda": Path("bench/memory_truth_cuda.jsonl")}
-
-OPTIONS = ("--cuda", "--missing", "--rerun-wrong", "--table")
+OPTIONS = ("--again", "--cuda", "--missing", "--rerun-wrong", "--table")
 
 
 def all_cases() -> list[Case]:
@@ -39,7 +37,8 @@ def main(arguments: Sequence[str]) -> None:
         return
     patterns = [word for word in arguments if not word.startswith("--")]
     cases = chosen(patterns, arguments, kept(ROWS[device]))
-    for number, made in enumerate(rows_of(cases, ROWS[device], device), 1):
+    work = work_again if "--again" in arguments else None
+    for number, made in enumerate(rows_of(cases, ROWS[device], device, work), 1):
         print(f"[{number}/{len(cases)}] {in_words(made)}", flush=True)
     if not patterns:
         write_page(device)
@@ -52,6 +51,8 @@ def chosen(patterns: Sequence[str], options: Sequence[str], rows: Mapping[str, M
         cases = [c for c in cases if any(fnmatch(f"{c.source}:{c.name}", p) or fnmatch(c.key, p) for p in patterns)]
         if not cases:
             sys.exit(f"no case matches {' '.join(patterns)}: cases are named SOURCE:NAME, sources {', '.join(SOURCES)}")
+    if "--again" in options:
+        return [c for c in cases if c.key in rows]
     if "--rerun-wrong" in options:
         return [c for c in cases if c.key in rows and rows[c.key].get("ours") != rows[c.key].get("truth")]
     return [c for c in cases if c.key not in rows] if "--missing" in options or not patterns else cases

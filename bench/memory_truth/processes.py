@@ -53,9 +53,24 @@ def _received(receiver: Any, process: Any, seconds: float) -> dict[str, Any] | s
 
 
 def _work(case: Case, device: str, sender: Any) -> None:
-    import torch
-
     from bench.memory_truth.comparison import judged
+
+    _prepare(device)
+    sender.send(judged(case, device))
+    sender.close()
+
+
+def work_again(case: Case, device: str, sender: Any) -> None:
+    """What the process of a case does whose real bytes are kept from an earlier run."""
+    from bench.memory_truth.comparison import ROWS, judged_again
+
+    _prepare(device)
+    sender.send(judged_again(case, kept(ROWS[device])[case.key], device))
+    sender.close()
+
+
+def _prepare(device: str) -> None:
+    import torch
 
     if device == "cpu":
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
@@ -63,8 +78,6 @@ def _work(case: Case, device: str, sender: Any) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)  # the profiler's own lines, too
-    sender.send(judged(case, device))
-    sender.close()
 
 
 def kept(path: Path) -> dict[str, dict[str, Any]]:
