@@ -15,6 +15,7 @@ from torch import Tensor
 
 from archcalc.engine.devices import onednn_convolutions as onednn
 from archcalc.engine.devices import onednn_scratch, processor
+from archcalc.engine.devices.convolution_layout import FORMS, channels_last
 from archcalc.engine.devices.onednn_convolutions import LAST, PLAIN, Convolution, highest
 
 SMALL = 20_480
@@ -124,7 +125,7 @@ def _seen(call: Call) -> Convolution:
 def _onednn_forward(call: Call, y: Tensor, biased: bool) -> int:
     """The most that oneDNN's forward pass holds at once, its result counted."""
     c, width = _seen(call), call.x.element_size()
-    if onednn.channels_last(call.x) or onednn.channels_last(call.w):
+    if channels_last(call.x) or channels_last(call.w):
         weight = onednn.on_channels_last(c, "data" if call.transposed else "forward")
         scratch = onednn_scratch.of_small_products(c)
         return highest((*_as_last(call.w), y.nbytes, scratch, onednn.weight_bytes(c, weight, width)))
@@ -139,7 +140,7 @@ def _onednn_backward(call: Call, grad: Tensor, out: Sequence[Tensor | None]) -> 
     """The most that the two halves of oneDNN's backward pass hold at once, their results counted."""
     c, width = _seen(call), call.x.element_size()
     of_input, of_weight, of_bias = out
-    if onednn.channels_last(call.x) or onednn.channels_last(call.w):
+    if channels_last(call.x) or channels_last(call.w):
         return _channels_last_backward(call, c, out)
     changes: list[int] = []
     if of_input is not None:
@@ -180,8 +181,7 @@ def _channels_last_backward(call: Call, c: Convolution, out: Sequence[Tensor | N
 
 def _as_last(w: Tensor) -> list[int]:
     """The weight in channels-last order, if it is not there in that order already."""
-    form = torch.channels_last if w.dim() == 4 else torch.channels_last_3d
-    return [] if w.is_contiguous(memory_format=form) else [w.nbytes]
+    return [] if w.is_contiguous(memory_format=FORMS[w.dim()]) else [w.nbytes]
 
 
 def _copied(image: Tensor, layout: int) -> list[int]:

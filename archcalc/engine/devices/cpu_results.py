@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from archcalc.engine.devices import cpu_convolutions
+from archcalc.engine.devices.convolution_layout import in_order_of
 from archcalc.engine.torch_private import op_name
 
 NORMS = (
@@ -53,6 +55,12 @@ def _embedding_bag(func: Any, args: Sequence[Any], out: Any) -> Any:
     return out[0], of_indices, _part(out[2], offsets.shape[0], bags), maxima
 
 
+def _convolution(func: Any, args: Sequence[Any], out: Tensor) -> Tensor:
+    """OneDNN keeps channels-last order; torch's own kernels do not."""
+    call = cpu_convolutions.call_of(args[0], args[1], args[3:])
+    return in_order_of(args[0], args[1], out) if cpu_convolutions.by_onednn(call) else out
+
+
 def _reduced_loss(func: Any, args: Sequence[Any], out: Tensor) -> Tensor:
     """A mean or a sum over losses, whose storage held the loss of each element and stays as large."""
     reduction = next((value for value in args[2:] if isinstance(value, int)), 1)
@@ -67,6 +75,7 @@ def _part(like: Tensor, held: int, used: int) -> Tensor:
 Change = Callable[[Any, Sequence[Any], Any], Any]
 CHANGES: dict[str, Change] = {
     **dict.fromkeys(NORMS, _normalisation),
+    "convolution": _convolution,
     "_embedding_bag": _embedding_bag,
     "_embedding_bag_forward_only": _embedding_bag,
     **dict.fromkeys(("mse_loss", "smooth_l1_loss", "binary_cross_entropy"), _reduced_loss),

@@ -6,11 +6,12 @@ from archcalc.engine.devices.device import Device, Kernels
 
 
 def _kernels() -> Kernels:
-    from archcalc.engine.devices import attention, cuda_cells, workspaces
+    from archcalc.engine.devices import attention, convolution_layout, cuda_cells, workspaces
     from archcalc.engine.meta import own_kernels
 
     replaced = {"dropout": cuda_cells.dropout, "lstm_cell": cuda_cells.lstm_cell, "gru_cell": cuda_cells.gru_cell}
-    return Kernels(attention.CUDA, own_kernels.ON_CUDA, replaced, workspace=workspaces.of_cublas)
+    result, workspace = convolution_layout.on_gpu, workspaces.of_cublas
+    return Kernels(attention.CUDA, own_kernels.ON_CUDA, replaced, workspace=workspace, result=result)
 
 
 CUDA = Device(

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 
-import torch
 from torch import Tensor
 
 PLAIN, LAST = 0, 1
@@ -170,12 +169,6 @@ def highest(changes: Iterable[int]) -> int:
         live += change
         most = max(most, live)
     return most
-
-
-def channels_last(tensor: Tensor) -> bool:
-    """Whether torch takes a tensor for one in channels-last order."""
-    form = {4: torch.channels_last, 5: torch.channels_last_3d}.get(tensor.dim())
-    return form is not None and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=form)
 
 
 def sizes(value: Sequence[int], dims: int) -> tuple[int, ...]:
