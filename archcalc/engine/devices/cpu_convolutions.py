@@ -128,7 +128,7 @@ def _onednn_forward(call: Call, y: Tensor, biased: bool) -> int:
     if channels_last(call.x) or channels_last(call.w):
         weight = onednn.on_channels_last(c, "data" if call.transposed else "forward")
         scratch = onednn_scratch.of_small_products(c)
-        return highest((*_as_last(call.w), y.nbytes, scratch, onednn.weight_bytes(c, weight, width)))
+        return highest((*_as_last(call.x), *_as_last(call.w), y.nbytes, scratch, onednn.weight_bytes(c, weight, width)))
     layouts = onednn.backward_data(c) if call.transposed else onednn.forward(c)
     copies = [*_copied(call.x, layouts.inputs), *_weight_copied(c, layouts.weight, width)]
     made = onednn.image_bytes(y, layouts.outputs)
@@ -141,7 +141,7 @@ def _onednn_backward(call: Call, grad: Tensor, out: Sequence[Tensor | None]) -> 
     c, width = _seen(call), call.x.element_size()
     of_input, of_weight, of_bias = out
     if channels_last(call.x) or channels_last(call.w):
-        return _channels_last_backward(call, c, out)
+        return _channels_last_backward(call, c, grad, out)
     changes: list[int] = []
     if of_input is not None:
         layouts = onednn.forward(c) if call.transposed else onednn.backward_data(c)
@@ -161,11 +161,11 @@ def _onednn_backward(call: Call, grad: Tensor, out: Sequence[Tensor | None]) -> 
     return highest(changes)
 
 
-def _channels_last_backward(call: Call, c: Convolution, out: Sequence[Tensor | None]) -> int:
+def _channels_last_backward(call: Call, c: Convolution, grad: Tensor, out: Sequence[Tensor | None]) -> int:
     """The same with images in channels-last order: only weights are copied."""
     of_input, of_weight, of_bias = out
     width = call.x.element_size()
-    changes = [*_as_last(call.w)]
+    changes = [*_as_last(call.x), *_as_last(call.w), *_as_last(grad)]
     if of_input is not None:
         copy = onednn.weight_bytes(c, onednn.on_channels_last(c, "forward" if call.transposed else "data"), width)
         scratch = onednn_scratch.of_small_products(c)
@@ -179,9 +179,9 @@ def _channels_last_backward(call: Call, c: Convolution, out: Sequence[Tensor | N
     return highest(changes)
 
 
-def _as_last(w: Tensor) -> list[int]:
-    """The weight in channels-last order, if it is not there in that order already."""
-    return [] if w.is_contiguous(memory_format=FORMS[w.dim()]) else [w.nbytes]
+def _as_last(tensor: Tensor) -> list[int]:
+    """A copy in channels-last order, if a tensor is not there in that order already."""
+    return [] if tensor.is_contiguous(memory_format=FORMS[tensor.dim()]) else [tensor.nbytes]
 
 
 def _copied(image: Tensor, layout: int) -> list[int]:

@@ -61,6 +61,19 @@ def _convolution(func: Any, args: Sequence[Any], out: Tensor) -> Tensor:
     return in_order_of(args[0], args[1], out) if cpu_convolutions.by_onednn(call) else out
 
 
+def _in_order(func: Any, args: Sequence[Any], out: Any) -> Any:
+    """Ops that keep channels-last order on a CPU, and lose it without data."""
+    if isinstance(out, Tensor):
+        return in_order_of(args[0], args[0], out)
+    first, *others = out
+    return in_order_of(args[0], args[0], first), *others
+
+
+def _normalised_groups(func: Any, args: Sequence[Any], out: Any) -> Any:
+    """Order and dtypes of a group normalisation."""
+    return _normalisation(func, args, _in_order(func, args, out))
+
+
 def _reduced_loss(func: Any, args: Sequence[Any], out: Tensor) -> Tensor:
     """A mean or a sum over losses, whose storage held the loss of each element and stays as large."""
     reduction = next((value for value in args[2:] if isinstance(value, int)), 1)
@@ -76,6 +89,8 @@ Change = Callable[[Any, Sequence[Any], Any], Any]
 CHANGES: dict[str, Change] = {
     **dict.fromkeys(NORMS, _normalisation),
     "convolution": _convolution,
+    "native_group_norm": _normalised_groups,
+    **dict.fromkeys(("pixel_shuffle", "pixel_unshuffle", "reflection_pad2d", "channel_shuffle", "roll"), _in_order),
     "_embedding_bag": _embedding_bag,
     "_embedding_bag_forward_only": _embedding_bag,
     **dict.fromkeys(("mse_loss", "smooth_l1_loss", "binary_cross_entropy"), _reduced_loss),
