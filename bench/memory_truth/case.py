@@ -80,7 +80,7 @@ class Case:
             special += ["frozen parts"] if self.freezes or self.training.frozen else []
             special += ["accumulation"] if self.training.accumulation > 1 else []
             special += ["checkpoint"] if self.training.checkpoint else []
-        special += ["batch 1"] if self.batch == 1 else []
+        special += ["batch 1"] if self.batch == 1 and self.source != OPERATORS else []
         return ("forward" if self.training is None else "training", precision, *special)
 
     def described(self) -> dict[str, Any]:

@@ -83,7 +83,8 @@ def _run(case: Case) -> dict[int, int]:
 def _storages(built: Built) -> dict[int, int]:
     """Bytes of the storages of weights, buffers and inputs, by their addresses; none of the tensors is held."""
     tensors = (*built.module.parameters(), *built.module.buffers(), *built.inputs)
-    return {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+    storages = [t.untyped_storage() for t in tensors if t.layout is torch.strided]
+    return {storage.data_ptr(): storage.nbytes() for storage in storages}
 
 
 def region_of(case: Case, device: str) -> Callable[[], AbstractContextManager[None]]:

@@ -69,7 +69,8 @@ def page(rows: Sequence[Row], device: str) -> str:
 
 
 def _wrapped(text: str) -> list[str]:
-    return wrap(text, 118, break_on_hyphens=False)
+    joined = text.replace(" %", "\u00a0%")  # a number stays with its sign
+    return [line.replace("\u00a0", " ") for line in wrap(joined, 118, break_on_hyphens=False)]
 
 
 def _verdict(counted: Sequence[Row]) -> list[str]:

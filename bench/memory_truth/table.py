@@ -33,15 +33,18 @@ def judged(rows: Iterable[Row]) -> list[Row]:
 
 
 def distribution(rows: Sequence[Row]) -> list[str]:
-    """Cases by the class of their error: all, by source, by mode."""
+    """Two tables of cases by the class of their error: all and by source, then by mode."""
     counted = judged(rows)
-    lines = [f"| cases | number | {' | '.join(CLASSES)} |", f"| :-- | --: |{' --: |' * len(CLASSES)}"]
-    lines.append(_counts("all", counted))
-    for source, words in SOURCES.items():
-        lines.append(_counts(words, [row for row in counted if row["source"] == source]))
+    by_source = {"all": counted}
+    by_source |= {words: [r for r in counted if r["source"] == source] for source, words in SOURCES.items()}
     modes = sorted({mode for row in counted for mode in row["modes"]})
-    lines += [_counts(mode, [row for row in counted if mode in row["modes"]]) for mode in modes]
-    return lines
+    by_mode = {mode: [row for row in counted if mode in row["modes"]] for mode in modes}
+    return [*_table("source", by_source), "", *_table("mode", by_mode)]
+
+
+def _table(title: str, groups: Mapping[str, Sequence[Row]]) -> list[str]:
+    head = [f"| {title} | cases | {' | '.join(CLASSES)} |", f"| :-- | --: |{' --: |' * len(CLASSES)}"]
+    return head + [_counts(words, rows) for words, rows in groups.items() if rows]
 
 
 def _counts(words: str, rows: Sequence[Row]) -> str:
