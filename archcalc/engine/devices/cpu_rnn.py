@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from archcalc.engine.devices import onednn_lstm
+from archcalc.engine.devices import onednn_lstm, processor
 
 Kernel = Callable[..., Any]
 States = tuple[Tensor, ...]
@@ -90,7 +90,9 @@ def recurrent(cell: Cell) -> Callable[[Kernel], Kernel]:
 
 
 def _has_kernel(x: Tensor) -> bool:
-    return x.dtype is torch.float32 and x.numel() > 0
+    """Whether oneDNN's layer computes it: torch's own rule, `use_mkldnn` in ATen/native/RNN.cpp."""
+    taken = x.dtype is torch.float32 or (x.dtype is torch.bfloat16 and processor.has_bfloat16())
+    return taken and x.numel() > 0
 
 
 def _named(weights: Sequence[Tensor], has_biases: bool) -> list[Tensor | None]:

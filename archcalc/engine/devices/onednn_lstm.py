@@ -107,14 +107,15 @@ def _scratchpad(x: Tensor, hidden: int) -> int:
 
 
 def _evaluation_scratchpad(x: Tensor, hidden: int) -> int:
-    """States of both layers and of the cell at each step, the gates of one step, a state and a page."""
-    steps, batch, inputs = x.shape
+    """States of both layers and of the cell at each step, the gates of one step in float32, a state and a page."""
+    (steps, batch, inputs), width = x.shape, x.element_size()
     states = 2 * (steps + 1) * batch
     sections = (
-        states * _leading(max(inputs, hidden)), states * hidden, batch * _leading(4 * hidden), batch * _leading(hidden)
+        width * states * _leading(max(inputs, hidden), width), width * states * hidden,
+        FLOAT * batch * _leading(4 * hidden), width * batch * _leading(hidden, width), PAGE,
     )  # fmt: skip
-    pages = sum(_pages(FLOAT * section) for section in sections)
-    return pages + PAGE + ALIGNMENT + (EQUAL_WIDTHS if inputs == hidden and batch > 1 else UNEQUAL_WIDTHS)
+    books = (EQUAL_WIDTHS if inputs == hidden and batch > 1 else UNEQUAL_WIDTHS) - (16 if width < FLOAT else 0)
+    return sum(map(_pages, sections)) + ALIGNMENT + books
 
 
 def _leading(size: int, width: int = FLOAT) -> int:
