@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from archcalc.engine.devices import processor
+from archcalc.engine.devices.convolution_layout import FORMS, channels_last
 from archcalc.engine.torch_private import op_name
 
 HALF = (torch.float16, torch.bfloat16)
@@ -27,7 +28,7 @@ Bytes = Callable[[Sequence[Any], Any], int]
 
 READ_IN_ORDER = {
     "_softmax": 1, "_log_softmax": 1, "_softmax_backward_data": 2, "_log_softmax_backward_data": 2,
-    "native_layer_norm": 1, "gelu_backward": 1, "embedding_dense_backward": 1,
+    "native_layer_norm": 1, "embedding_dense_backward": 1,
 }  # fmt: skip
 """By op: how many of its first operands are copied if they are not in the usual order."""
 READ_AS_IMAGES = (
@@ -47,7 +48,7 @@ def scratch(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any)
         return 0 if _is_image(args[0]) else int(args[0].nbytes)
     if name in BY_OP:
         return BY_OP[name](args, out)
-    return _cast(args, out) if torch.Tag.pointwise in func.tags else 0
+    return _cast(args, out) if torch.Tag.pointwise in func.tags and not name.startswith("masked") else 0
 
 
 def _in_order(operand: Tensor) -> int:
@@ -63,18 +64,19 @@ def _transposing(matrix: Tensor) -> int:
 
 
 def _is_image(tensor: Tensor) -> bool:
-    form = {4: torch.channels_last, 5: torch.channels_last_3d}.get(tensor.dim(), torch.contiguous_format)
-    return tensor.is_contiguous() or tensor.is_contiguous(memory_format=form)
+    return tensor.is_contiguous() or channels_last(tensor)
 
 
 def _cast(args: Sequence[Any], out: Any) -> int:
     """Operands in the dtype that the op computes in, and its result, if they have another."""
     operands = [value for value in args if isinstance(value, Tensor)]
+    if len(operands) == 3 and operands[0].dtype is torch.bool:  # a choice between two
+        operands = operands[1:]
     computed = _computed_in(operands, out)
     if computed is None:
         return 0
     width = torch.empty((), dtype=computed, device="meta").element_size()
-    casts = sum(tensor.numel() * width for tensor in operands if tensor.dtype not in (computed, torch.bool))
+    casts = sum(tensor.numel() * width for tensor in operands if tensor.dtype is not computed)
     written = out is operands[0] and out.dtype is not computed  # its own result, before it is written over
     return casts + (out.numel() * width if written else 0)
 
@@ -118,10 +120,41 @@ def _group_norm_backward(args: Sequence[Any], out: Any) -> int:
 
 
 def _batch_norm(args: Sequence[Any], out: Any) -> int:
-    """Two sums for each channel in each thread, if the image is in channels-last order."""
+    """A factor and a term for each channel; in channels-last order two sums for each in each thread of training."""
     x = args[0]
-    last = x.dim() == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
-    return 2 * processor.threads() * int(x.shape[1]) * FLOAT if last and args[5] else 0
+    threads = processor.threads() if args[5] and channels_last(x) else 1
+    return 2 * threads * int(x.shape[1]) * FLOAT
+
+
+def _batch_norm_backward(args: Sequence[Any], out: Any) -> int:
+    """One more tensor of the input's size if it and the gradient are in one order, else a sum for each channel."""
+    grad, x = args[:2]
+    together = (grad.is_contiguous() and x.is_contiguous()) or (channels_last(grad) and channels_last(x))
+    return int(x.nbytes if together else x.shape[1] * FLOAT)
+
+
+def _gelu_backward(args: Sequence[Any], out: Any) -> int:
+    """The gradient, if it is in another order than the input."""
+    grad, x = args[:2]
+    return int(grad.nbytes) if grad.stride() != x.stride() else 0
+
+
+def _sort(args: Sequence[Any], out: Any) -> int:
+    """The places of one row."""
+    dims = [value for value in args[1:] if isinstance(value, int) and not isinstance(value, bool)]
+    values = out[0]
+    return 8 * int(values.shape[dims[0] if dims else -1]) if values.dim() else 0
+
+
+def _of_all(args: Sequence[Any], out: Tensor) -> int:
+    """The mean of all numbers, which is divided by their count, where a variance is of all of them."""
+    of_all = len(args) < 2 or not args[1]
+    return 8 + 2 * out.element_size() if of_all and args[0].dtype is torch.float32 else 0
+
+
+def _unfolded(args: Sequence[Any], out: Tensor) -> int:
+    """The image itself."""
+    return int(args[0].nbytes)
 
 
 def _cat(args: Sequence[Any], out: Tensor) -> int:
@@ -131,17 +164,33 @@ def _cat(args: Sequence[Any], out: Tensor) -> int:
 
 def _resized(args: Sequence[Any], out: Tensor) -> int:
     """A small image and its result in channels-last order."""
-    x, form = args[0], torch.channels_last if out.dim() == 4 else torch.channels_last_3d
+    x, form = args[0], FORMS.get(out.dim(), torch.contiguous_format)
     small = sum(out.shape[2:]) <= SMALL_IMAGE
-    if out.dim() < 4 or not small or x.is_contiguous(memory_format=form):
-        return 0 if _is_image(x) else int(x.nbytes)
-    return int(x.nbytes + out.nbytes)
+    if out.dim() < 4 or x.is_contiguous(memory_format=form):
+        return 0
+    if small:
+        return int(x.nbytes + out.nbytes)
+    tables = sum(out.shape[2:]) * (8 + FLOAT)  # of the places that are read, and their weights
+    return tables if _is_image(x) else tables + int(x.nbytes)
+
+
+def _interpolated(args: Sequence[Any], out: Tensor) -> int:
+    """The same for two places in each dimension."""
+    tables = sum(out.shape[2:]) * (8 + FLOAT)
+    bytes_ = _resized(args, out)
+    return bytes_ + tables if sum(out.shape[2:]) > SMALL_IMAGE and bytes_ else bytes_
 
 
 def _reduced_loss(args: Sequence[Any], out: Tensor) -> int:
     """The losses of all elements; their mean is divided by a number."""
     reduction = args[2] if len(args) > 2 else 1
     return int(args[0].nbytes) + (8 + out.element_size()) * (reduction == 1) if reduction else 0
+
+
+def _loss_in_place(args: Sequence[Any], out: Tensor) -> int:
+    """The mean beside the losses, which the result holds, and the number that it is divided by."""
+    reduction = next((value for value in args[2:] if isinstance(value, int)), 1)
+    return 8 + 2 * out.element_size() if reduction == 1 else 0
 
 
 def _roll(args: Sequence[Any], out: Tensor) -> int:
@@ -167,9 +216,17 @@ BY_OP: dict[str, Bytes] = {
     "native_group_norm_backward": _group_norm_backward,
     "native_batch_norm": _batch_norm,
     "cat": _cat,
-    "upsample_bilinear2d": _resized,
+    "native_batch_norm_backward": _batch_norm_backward,
+    "gelu_backward": _gelu_backward,
+    "binary_cross_entropy": _loss_in_place,
+    "soft_margin_loss": _loss_in_place,
+    "sort": _sort,
+    "var": _of_all,
+    "std": _of_all,
+    "im2col": _unfolded,
+    "upsample_bilinear2d": _interpolated,
     "upsample_nearest2d": _resized,
-    "upsample_trilinear3d": _resized,
+    "upsample_trilinear3d": _interpolated,
     "upsample_nearest3d": _resized,
     "mse_loss": _reduced_loss,
     "smooth_l1_loss": _reduced_loss,

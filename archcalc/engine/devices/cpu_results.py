@@ -93,7 +93,7 @@ CHANGES: dict[str, Change] = {
     **dict.fromkeys(("pixel_shuffle", "pixel_unshuffle", "reflection_pad2d", "channel_shuffle", "roll"), _in_order),
     "_embedding_bag": _embedding_bag,
     "_embedding_bag_forward_only": _embedding_bag,
-    **dict.fromkeys(("mse_loss", "smooth_l1_loss", "binary_cross_entropy"), _reduced_loss),
+    **dict.fromkeys(("mse_loss", "smooth_l1_loss", "binary_cross_entropy", "soft_margin_loss"), _reduced_loss),
 }
 """By the names of ops: from the op, its arguments and its result without data to the result on a CPU."""
 

@@ -26,6 +26,12 @@ aten = torch.ops.aten
 MATRIX_PRODUCTS = frozenset((aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default))
 
 
+SCALARS = {
+    getattr(aten, name).Scalar: (1,) for name in "add sub mul div rsub eq ne lt le gt ge remainder floor_divide".split()
+}
+"""Ops whose number becomes a tensor inside, and its place."""
+
+
 def of_cublas(func: Any) -> int:
     """Bytes that the first matrix product of a thread takes and that stay; 0 for other calls."""
     return CUBLAS if func in MATRIX_PRODUCTS else 0
@@ -59,7 +65,7 @@ def _matrix_copy(matrix: Any) -> int:
 
 def _numbers(func: Any, args: Sequence[Any]) -> int:
     """A number in a tensor's place: 8 bytes, and its copy in the tensor's own dtype."""
-    places = _tensor_places(func)
+    places = (*_tensor_places(func), *SCALARS.get(func, ()))
     total = 0
     for place in places:
         value = args[place] if place < len(args) else None
@@ -68,7 +74,8 @@ def _numbers(func: Any, args: Sequence[Any]) -> int:
         like = next((t for t in args if isinstance(t, Tensor)), None)
         if like is not None:
             same = like.dtype is (torch.int64 if isinstance(value, int) else torch.float64)
-            total += 8 if same or not like.dtype.is_floating_point else 8 + like.element_size()
+            whole = not like.dtype.is_floating_point and isinstance(value, int)
+            total += 8 if same or whole else 8 + min(4, like.element_size())
     return total
 
 
