@@ -12,6 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 
 import archcalc
 from archcalc.engine.devices import cpu_convolutions, processor, workspaces
+from archcalc.engine.meta.call_arguments import tensors_in
 
 aten = torch.ops.aten
 CONVOLUTION = aten.convolution.default
@@ -168,17 +169,58 @@ def test_a_product_in_bfloat16(m: int, k: int, n: int) -> None:
 def test_operands_are_cast_and_put_in_order() -> None:
     """By arithmetic: 64·100 elements, 4 bytes each in float32; blocks of 60·60 for a transposed matrix."""
     half, full = torch.zeros(64, 100, dtype=torch.bfloat16), torch.zeros(64, 100)
-    cases: list[tuple[Callable[[], Tensor], Any, tuple[Any, ...], int]] = [
-        (lambda: half * full, aten.mul.Tensor, (half, full), 4 * 6400),
-        (lambda: half < full, aten.lt.Tensor, (half, full), 4 * 6400),
-        (lambda: full.t().softmax(-1), aten._softmax.default, (full.t(), -1, False), 4 * 6400 + 4 * 3600),
-        (half.mean, aten.mean.default, (half,), 4 * 6400 + 4),
-        (lambda: torch.cat([half, full]), aten.cat.default, ([half, full],), half.nbytes),
+    cases: list[tuple[Any, tuple[Any, ...], int]] = [
+        (aten.mul.Tensor, (half, full), 4 * 6400),
+        (aten.lt.Tensor, (half, full), 4 * 6400),
+        (aten._softmax.default, (full.t(), -1, False), 4 * 6400 + 4 * 3600),
+        (aten.mean.default, (half,), 4 * 6400 + 4),
+        (aten.cat.default, ([half, full],), half.nbytes),
     ]
-    for run, func, args, expected in cases:
-        highest, out = _measured(run)
-        assert highest - out.nbytes == expected
+    for func, args, expected in cases:
+        out = func(*args)
         assert workspaces.on_cpu(func, _meta(args), {}, _meta(out)) == expected
+
+
+MATRIX, MASK, WHOLE = torch.randn(64, 100), torch.randn(64, 100) > 0, torch.arange(6400).view(64, 100)
+HALF, NUMBER, ROWS = MATRIX.bfloat16(), torch.tensor(2.0), torch.zeros(64, dtype=torch.int64)
+IMAGE = torch.randn(2, 8, 12, 12)
+LAST, SPREAD = IMAGE.contiguous(memory_format=torch.channels_last), torch.randn(1).expand(2, 8, 12, 12)
+OF_CHANNELS = [torch.rand(8) for _ in range(5)]
+ALONE: list[tuple[Any, tuple[Any, ...]]] = [
+    (aten.mul.Tensor, (MATRIX, MASK)), (aten.mul.Tensor, (HALF, MASK)), (aten.mul.Tensor, (MATRIX, NUMBER)),
+    (aten.mul.Tensor, (HALF, NUMBER)), (aten.add.Tensor, (WHOLE, MATRIX)), (aten.div.Tensor, (WHOLE, WHOLE)),
+    (aten.sqrt.default, (WHOLE,)), (aten.eq.Tensor, (WHOLE, MATRIX)), (aten.where.self, (MASK, MATRIX, HALF)),
+    (aten.masked_fill.Scalar, (MATRIX, MASK, 1.0)), (aten.mul.Scalar, (MATRIX, 2.0)), (aten.mul.Tensor, (MATRIX, 2.0)),
+    (aten.mul.Tensor, (WHOLE, 2)), (aten.rsub.Scalar, (MATRIX, 1)), (aten.gt.Scalar, (MATRIX, 0)),
+    (aten.clamp.default, (MATRIX, 0, 1)), (aten.addcmul.default, (MATRIX, MATRIX, MATRIX)),
+    (aten.native_batch_norm.default, (LAST, *OF_CHANNELS[:4], True, 0.1, 1e-5)),
+    (aten.native_batch_norm.default, (IMAGE, *OF_CHANNELS[:4], False, 0.1, 1e-5)),
+    (aten.native_batch_norm_backward.default, (LAST, LAST.clone(), *OF_CHANNELS, True, 1e-5, [True] * 3)),
+    (aten.native_batch_norm_backward.default, (IMAGE, LAST, *OF_CHANNELS, True, 1e-5, [True] * 3)),
+    (aten.native_batch_norm_backward.default, (SPREAD, IMAGE, *OF_CHANNELS, True, 1e-5, [True] * 3)),
+    (aten.native_layer_norm.default, (MATRIX.t(), [64], None, None, 1e-5)), (aten.sum.default, (HALF,)),
+    (aten.var.correction, (MATRIX, [1])), (aten.std.correction, (MATRIX, None)), (aten.logsumexp.default, (HALF, [1])),
+    (aten._log_softmax.default, (HALF, 1, False)), (aten._softmax.default, (MATRIX[:, ::2], 1, False)),
+    (aten.upsample_bilinear2d.default, (IMAGE, [24, 24], False)),
+    (aten.upsample_bilinear2d.default, (IMAGE, [100, 100], False)),
+    (aten.upsample_nearest2d.default, (LAST, [24, 24])), (aten.avg_pool2d.default, (IMAGE.mT, [2, 2])),
+    (aten.max_pool2d_with_indices.default, (LAST, [2, 2])), (aten.mean.dim, (IMAGE.bfloat16(), [2, 3])),
+    (aten._adaptive_avg_pool2d_backward.default, (SPREAD[:, :, :1, :1], IMAGE)),
+    (aten.mse_loss.default, (MATRIX, MATRIX, 1)), (aten.huber_loss.default, (MATRIX, MATRIX, 1, 1.0)),
+    (aten.binary_cross_entropy.default, (MATRIX.sigmoid(), MATRIX.sigmoid(), None, 1)),
+    (aten.soft_margin_loss.default, (MATRIX, MATRIX.sign(), 1)), (aten.gelu_backward.default, (MATRIX.t(), MATRIX.t())),
+    (aten.embedding_dense_backward.default, (MATRIX[:, ::2], ROWS, 50, -1, False)), (aten.sort.default, (MATRIX,)),
+    (aten.roll.default, (IMAGE, [1, 1], [2, 3])), (aten.im2col.default, (IMAGE, [3, 3], [1, 1], [1, 1], [1, 1])),
+    (aten.cat.default, ([MATRIX, MATRIX],)), (aten.bmm.default, (IMAGE[0], IMAGE[1])),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("func", "args"), ALONE)
+def test_an_op_alone(func: Any, args: tuple[Any, ...]) -> None:
+    """What an op uses inside, beside its result, equal to the allocator's events."""
+    highest, out = _measured(lambda: func(*args))
+    made = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in tensors_in(out)}
+    assert workspaces.on_cpu(func, _meta(args), {}, _meta(out)) == highest - sum(made.values())
 
 
 def _meta(value: Any) -> Any:

@@ -28,7 +28,7 @@ Bytes = Callable[[Sequence[Any], Any], int]
 
 READ_IN_ORDER = {
     "_softmax": 1, "_log_softmax": 1, "_softmax_backward_data": 2, "_log_softmax_backward_data": 2,
-    "native_layer_norm": 1, "embedding_dense_backward": 1,
+    "embedding_dense_backward": 1,
 }  # fmt: skip
 """By op: how many of its first operands are copied if they are not in the usual order."""
 READ_AS_IMAGES = (
@@ -104,6 +104,11 @@ def _mean(args: Sequence[Any], out: Tensor) -> int:
 def _logsumexp(args: Sequence[Any], out: Tensor) -> int:
     """The exponentials, and the maxima that are taken from the arguments first."""
     return int(args[0].nbytes + out.nbytes)
+
+
+def _layer_norm(args: Sequence[Any], out: Any) -> int:
+    """The input in the usual order, which is there before the result."""
+    return 0 if args[0].is_contiguous() else int(args[0].nbytes)
 
 
 def _layer_norm_backward(args: Sequence[Any], out: Sequence[Tensor | None]) -> int:
@@ -212,6 +217,7 @@ def _clone(args: Sequence[Any], out: Tensor) -> int:
 BY_OP: dict[str, Bytes] = {
     "mean": _mean,
     "logsumexp": _logsumexp,
+    "native_layer_norm": _layer_norm,
     "native_layer_norm_backward": _layer_norm_backward,
     "native_group_norm_backward": _group_norm_backward,
     "native_batch_norm": _batch_norm,
