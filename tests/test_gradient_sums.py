@@ -16,7 +16,14 @@ import archcalc
 from archcalc.engine import Training
 
 Function = Callable[[nn.Module, Tensor], Tensor]
-ADDS = {"aten::add": "aten.add.Tensor", "aten::add_": "aten.add_.Tensor"}
+ADDS = {
+    "aten::add": "aten.add.Tensor", "aten::add_": "aten.add_.Tensor", "aten::scatter_add": "aten.scatter_add.default",
+    "aten::scatter_add_": "aten.scatter_add_.default", "aten::scatter": "aten.scatter.src",
+    "aten::scatter_": "aten.scatter_.src",
+}  # fmt: skip
+
+COMPOSED = "aten::value_selecting_reduction_backward"
+"""An op that consists of others, which are counted."""
 
 
 class Program(nn.Module):
@@ -79,6 +86,7 @@ PROGRAMS: dict[str, Function] = {
     "strided": lambda layer, h: h[::2].exp().sum() + h[:, ::2].exp().sum() + h.exp().sum(),
     "a hook": hooked,
     "own function": lambda layer, h: Doubled.apply(h) + Doubled.apply(h) + h.tanh(),
+    "greatest of each row": lambda layer, h: h.max(1).values + h.gather(1, h.argmax(1, True))[:, 0],
     "mish": lambda layer, h: nn.functional.mish(h) + nn.functional.mish(h * 2),
     "softmax of shares": lambda layer, h: h.softmax(-1) * h.logsumexp(-1, keepdim=True) + h.norm() + h.std(),
     "products": lambda layer, h: h.prod(1).sum() + h.cumprod(0).sum() + h.var(),
@@ -110,7 +118,7 @@ def _real(module: nn.Module, x: Tensor) -> Counter[str]:
 
 def _outermost(events: Any) -> Iterator[str]:
     for event in events:
-        if event.name.startswith("aten::"):
+        if event.name.startswith("aten::") and event.name != COMPOSED:
             yield event.name
         else:
             yield from _outermost(event.children)

@@ -15,10 +15,20 @@ FORMS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def channels_last(tensor: Any) -> bool:
-    """Whether a tensor lies in channels-last order, and not in the usual one."""
-    if not isinstance(tensor, Tensor) or tensor.dim() not in FORMS or tensor.is_contiguous():
+    """Whether torch takes a tensor for one in channels-last order: its strides grow from the channels outwards.
+
+    The rule of `suggest_memory_format`, c10/core/MemoryFormat.h: views with gaps count, and the usual order does where
+    both are true.
+    """
+    if not isinstance(tensor, Tensor) or tensor.dim() not in FORMS or not tensor.stride(1) or not tensor.numel():
         return False
-    return tensor.is_contiguous(memory_format=FORMS[tensor.dim()])
+    least = 0
+    for dim in (1, *range(tensor.dim() - 1, 1, -1), 0):
+        stride, size = tensor.stride(dim), tensor.shape[dim]
+        if stride < least or (dim == 0 and least == tensor.stride(1)):
+            return False
+        least = stride * size if size > 1 else stride
+    return True
 
 
 def in_order_of(x: Tensor, weight: Tensor, out: Tensor) -> Tensor:

@@ -173,17 +173,18 @@ def _resized(args: Sequence[Any], out: Tensor) -> int:
     small = sum(out.shape[2:]) <= SMALL_IMAGE
     if out.dim() < 4 or x.is_contiguous(memory_format=form):
         return 0
-    if small:
+    if small and out.dim() == 4:
         return int(x.nbytes + out.nbytes)
-    tables = sum(out.shape[2:]) * (8 + FLOAT)  # of the places that are read, and their weights
+    tables = sum(out.shape[2:]) * (8 + out.element_size())  # of the places that are read, and their weights
     return tables if _is_image(x) else tables + int(x.nbytes)
 
 
 def _interpolated(args: Sequence[Any], out: Tensor) -> int:
     """The same for two places in each dimension."""
-    tables = sum(out.shape[2:]) * (8 + FLOAT)
+    tables = sum(out.shape[2:]) * (8 + out.element_size())
+    small = out.dim() == 4 and sum(out.shape[2:]) <= SMALL_IMAGE
     bytes_ = _resized(args, out)
-    return bytes_ + tables if sum(out.shape[2:]) > SMALL_IMAGE and bytes_ else bytes_
+    return bytes_ + tables if bytes_ and not small else bytes_
 
 
 def _reduced_loss(args: Sequence[Any], out: Tensor) -> int:
@@ -195,7 +196,9 @@ def _reduced_loss(args: Sequence[Any], out: Tensor) -> int:
 def _loss_in_place(args: Sequence[Any], out: Tensor) -> int:
     """The mean beside the losses, which the result holds, and the number that it is divided by."""
     reduction = next((value for value in args[2:] if isinstance(value, int)), 1)
-    return 8 + 2 * out.element_size() if reduction == 1 else 0
+    if reduction != 1:
+        return 0
+    return FLOAT * (args[0].numel() + 1) + 2 if out.dtype in HALF else 8 + 2 * out.element_size()
 
 
 def _roll(args: Sequence[Any], out: Tensor) -> int:

@@ -29,7 +29,7 @@ def scratch(first: Tensor, second: Tensor) -> int:
     if first.dtype is not torch.bfloat16 or not processor.has_bfloat16() or size <= LEAST:
         return 0
     threads, transposed = processor.threads(), first.stride(-1) != 1 and summed > 1
-    shared = number < threads and (transposed or -(-columns // COLUMNS) < threads)
+    shared = number < threads and (transposed or -(-columns // COLUMNS) % threads > 0)
     at_once = _even(-(-rows // threads), ROWS) if shared else _even(rows, ROWS)
     deep = min(-(-summed // PAIRS) * PAIRS, SUMMED) if summed > PAIRS else -(-summed // PAIRS) * PAIRS
     packed = deep * COLUMNS * HALF

@@ -39,10 +39,10 @@ def padded_bias(c: Convolution, layouts: Layouts) -> int:
 
 
 def of_forward(c: Convolution, layouts: Layouts, y: Tensor, biased: bool, threads: int) -> int:
-    """Bytes beside the copies in a forward pass; in bfloat16 a product for each position is stored once more."""
+    """Bytes beside the copies in a forward pass; in bfloat16 a product for each position is added up in float32."""
     if layouts.weight is None:
         return _columns(c, y, threads) + ALIGNED
-    stored = image_bytes(y, layouts.outputs) + ALIGNED if c.half and c.points and c.groups == 1 else 0
+    stored = _stored(y, layouts, threads) if c.half and c.points and c.groups == 1 else 0
     return stored + (padded_bias(c, layouts) if biased else 0)
 
 
@@ -51,7 +51,7 @@ def of_data(c: Convolution, layouts: Layouts, grad: Tensor, x: Tensor, threads: 
     if layouts.weight is None:
         return _columns(c, grad, threads) + ALIGNED
     if c.half and c.points and not c.strided and c.groups == 1:
-        return image_bytes(x, layouts.outputs) + ALIGNED
+        return _stored(x, layouts, threads)
     if c.strided and c.groups == 1 and not c.dilated:
         return threads * (ACCUMULATED + grad.nbytes // grad.shape[0])
     return 0
@@ -82,6 +82,12 @@ def of_weights(c: Convolution, layouts: Layouts, x: Tensor, grad: Tensor, biased
     if c.points and c.strided:  # the positions that are read, of one image in each thread
         sums += threads * whole(c.inputs, block) * prod(grad.shape[2:]) * FLOAT + ALIGNED
     return sums
+
+
+def _stored(result: Tensor, layouts: Layouts, threads: int) -> int:
+    """One image of the result in float32 for each thread."""
+    image = image_bytes(result, layouts.outputs) // result.element_size() // result.shape[0]
+    return FLOAT * threads * image + ALIGNED
 
 
 def _columns(c: Convolution, y: Tensor, threads: int) -> int:

@@ -15,7 +15,15 @@ from archcalc.engine.meta.overlap_checks import dense
 from archcalc.engine.record.entries import Entries
 from archcalc.engine.torch_private import called_by_autograd, least_references, node_number, references, running_node
 
-ADD, ADD_IN_PLACE = torch.ops.aten.add.Tensor, torch.ops.aten.add_.Tensor
+aten = torch.ops.aten
+ADD = aten.add.Tensor
+IN_PLACE = {
+    ADD: aten.add_.Tensor,
+    aten.scatter.src: aten.scatter_.src,
+    aten.scatter.value: aten.scatter_.value,
+    aten.scatter_add.default: aten.scatter_add_.default,
+}
+"""Ops that autograd runs in place on real tensors: its sums, and writes into the zeros that a node made for them."""
 
 
 class GradientSums:
@@ -35,14 +43,18 @@ class GradientSums:
             self._node, self._there = number, len(self.entries.tensors)
 
     def in_place(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-        """Whether an op is such a sum, of a gradient that nothing else refers to.
+        """Whether an op of IN_PLACE writes into a tensor that nothing else refers to, called by autograd itself.
 
         Autograd adds between two nodes. A sum inside a node has a first argument that the node made itself, unless the
         node gives two gradients to one tensor.
         """
-        if func is not ADD or len(args) != 2 or kwargs or torch.is_grad_enabled() or not called_by_autograd():
+        if func not in IN_PLACE or kwargs or torch.is_grad_enabled() or not called_by_autograd():
             return False
-        first, second = args
+        first, second = args[:2]
+        if func is not ADD:
+            return self.entries.tensor(first, "constant") >= self._there and references(first) == self._alone
+        if len(args) != 2:
+            return False
         if not isinstance(second, torch.Tensor) or first.shape != second.shape or not dense(first):
             return False
         if self.entries.tensor(first, "constant") >= self._there and not _gives_twice():

@@ -19,7 +19,7 @@ from archcalc.engine.load.inputs import Inputs
 from archcalc.engine.meta.call_arguments import op_of, tensors_in
 from archcalc.engine.meta.known_values import KnownValues
 from archcalc.engine.record.entries import OPEN
-from archcalc.engine.record.gradient_sums import ADD_IN_PLACE, GradientSums
+from archcalc.engine.record.gradient_sums import IN_PLACE, GradientSums
 from archcalc.engine.record.master_weights import Optimizer, OverMasters, masters_of
 from archcalc.engine.record.recorder import Recorder
 from archcalc.engine.record.training_loop import PHASES, Loss, optimizer_of, steps
@@ -55,7 +55,7 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
     ) -> Any:
         self._sums.follow()
         if self._sums.in_place(func, args, kwargs or {}):
-            func = ADD_IN_PLACE
+            func = IN_PLACE[func]
         return super().__torch_dispatch__(func, types, args, kwargs)
 
     def mark(self, phase: str) -> None:
