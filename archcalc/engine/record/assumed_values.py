@@ -36,11 +36,12 @@ MEDIA = {
     "video": ("get_video_features", ("pixel_values_videos",), ("video_token_id", "video_token_index")),
     "sound": ("get_audio_features", ("input_features", "input_values"), ("audio_token_id", "audio_token_index")),
 }  # fmt: skip
-"""Of each medium: what makes its features, the inputs that may hold it, and the names of the token that stands for one."""
+"""Of each medium: what makes its features, the inputs that may hold it, the names of the token that stands for one."""
 ONE_TOKEN = frozenset(("qwen2_audio",))
 """Models that put the features of a sound in the place of one token."""
 START = {"image": "vision", "video": "vision", "sound": "audio"}
 """Words in the names of the tokens that begin and end a medium."""
+OTHERWISE = {"image": ": --images 0 leaves images out"}
 TYPES = {"image": 1, "video": 2, "sound": 3}
 """Numbers of the media in mm_token_type_ids."""
 
@@ -116,7 +117,9 @@ def _placed(
             _demand_room(rows, medium, each, tokens, text, given)
             continue
         verb = "stands" if each == 1 else "stand"
-        notes.append(f"{plural(each, 'token')} of input_ids {verb} for its {medium}{'s' if blocks > 1 else ''}")
+        notes.append(
+            f"{plural(each, 'token')} of input_ids {verb} for its {medium}{'s' if blocks > 1 else ''}{OTHERWISE.get(medium, '')}"
+        )
         start, end = (_mark(facts, f"{START.get(medium, medium)}_{side}_token_id") for side in ("start", "end"))
         row = [*row[:-1], start, *([number] * (each // blocks) + [end]) * blocks]
         kinds += ([types(medium, 0)] * (each // blocks) + [0]) * blocks
