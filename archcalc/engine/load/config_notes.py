@@ -22,7 +22,9 @@ def stated_dtype(module: Any) -> str:
 def _stated(config: Any) -> str:
     """The type that a configuration states, or else the part of it that makes the text; '' if neither does."""
     parts = [config, *(getattr(config, name, None) for name in ("text_config", "llm_config", "thinker_config"))]
-    values = (getattr(part, name, None) for part in parts if part for name in ("dtype", "torch_dtype"))
+    values = (  # the library warns of its former name wherever that is read
+        value for part in parts if part for value in (getattr(part, "dtype", None), vars(part).get("torch_dtype"))
+    )
     return next((str(value).removeprefix("torch.") for value in values if value is not None), "")
 
 

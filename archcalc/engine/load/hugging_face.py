@@ -33,6 +33,15 @@ def build(library: ModuleType, reference: InLibrary, setup: Setup) -> tuple[nn.M
 
     Nothing is downloaded but a config.json of the hub, and that only for hf:ORG/NAME without --offline.
     """
+    verbosity = library.logging.get_verbosity()
+    library.logging.set_verbosity_error()
+    try:
+        return _built(library, reference, setup)
+    finally:
+        library.logging.set_verbosity(verbosity)
+
+
+def _built(library: ModuleType, reference: InLibrary, setup: Setup) -> tuple[nn.Module, Declaration, Sequence[str]]:
     try:
         config, kind, notes = _config(library, reference, setup)
     except Exception as error:
@@ -44,14 +53,9 @@ def build(library: ModuleType, reference: InLibrary, setup: Setup) -> tuple[nn.M
     if hasattr(config, "use_cache") and "use_cache" not in setup.knobs:
         config.use_cache = False  # a forward pass over the whole text, not a step of generation
     class_, more = _model_class(library, config, kind, reference)
-    verbosity = library.logging.get_verbosity()
-    library.logging.set_verbosity_error()
-    try:
-        with _without_network():
-            module = class_(config)
-        _group_experts(module)
-    finally:
-        library.logging.set_verbosity(verbosity)
+    with _without_network():
+        module = class_(config)
+    _group_experts(module)
     return module, inputs_of(module, setup), (*notes, *more)
 
 
@@ -144,15 +148,29 @@ def _needs_hub(reference: InLibrary, error: Exception) -> CannotImport | None:
 
 
 def _from_hub(reference: InLibrary, offline: bool) -> Path:
-    """The repository's config.json, from the cache or by download; nothing else of it is asked for."""
-    from huggingface_hub import hf_hub_download
+    """The repository's config.json, by download, or from the cache if the hub is not asked or does not answer."""
+    from huggingface_hub import constants, hf_hub_download
 
+    silence = None if offline or constants.HF_HUB_OFFLINE else _silence_of_hub(reference.name)
     try:
-        return Path(hf_hub_download(reference.name, "config.json", local_files_only=offline))
+        cached = offline or silence is not None
+        return Path(hf_hub_download(reference.name, "config.json", local_files_only=cached))
     except Exception as error:  # the hub's and the network's many kinds
         where = "in the local cache" if offline else "on the hub, or the hub cannot be reached"
-        hint = "give the file: hf:path/to/config.json" + ("" if offline else f"\n({one_line(error)[:200]})")
+        hint = "give the file: hf:path/to/config.json" + ("" if offline else f"\n({one_line(silence or error)[:200]})")
         raise CannotImport(f"{reference.text}: there is no config.json {where}.", hint) from None
+
+
+def _silence_of_hub(name: str) -> Exception | None:
+    """The error of one short question to the hub, which by itself would ask six times; None if it answers."""
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.utils import get_session
+
+    try:
+        get_session().head(hf_hub_url(name, "config.json"), timeout=10)
+    except Exception as error:
+        return error
+    return None
 
 
 def _plain(config: Any, knobs: Any, reference: InLibrary) -> dict[str, Any]:

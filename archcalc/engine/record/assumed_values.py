@@ -36,11 +36,13 @@ MEDIA = {
     "video": ("get_video_features", ("pixel_values_videos",), ("video_token_id", "video_token_index")),
     "sound": ("get_audio_features", ("input_features", "input_values"), ("audio_token_id", "audio_token_index")),
 }  # fmt: skip
-"""Of each medium: what makes its features, the inputs that may hold it, and the names of the token for one."""
+"""Of each medium: what makes its features, the inputs that may hold it, the names of the token that stands for one."""
 ONE_TOKEN = frozenset(("qwen2_audio",))
 """Models that put the features of a sound in the place of one token."""
 START = {"image": "vision", "video": "vision", "sound": "audio"}
 """Words in the names of the tokens that begin and end a medium."""
+TYPES_OF_TOKENS = ("token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids")
+OTHERWISE = {"image": ": --images 0 leaves images out"}
 TYPES = {"image": 1, "video": 2, "sound": 3}
 """Numbers of the media in mm_token_type_ids."""
 
@@ -102,7 +104,7 @@ def _placed(
 
     A text that was `given` keeps its length.
     """
-    tokens, types = known["input_ids"], TYPES.get
+    tokens = known["input_ids"]
     values = kept(tokens)
     if values is None or (given and bool((values != facts.ordinary).any())):
         return inputs, []
@@ -115,24 +117,35 @@ def _placed(
         if not rows or each % blocks or text < blocks:
             _demand_room(rows, medium, each, tokens, text, given)
             continue
-        verb = "stands" if each == 1 else "stand"
-        notes.append(f"{plural(each, 'token')} of input_ids {verb} for its {medium}{'s' if blocks > 1 else ''}")
+        notes.append(_note(medium, each, blocks))
         start, end = (_mark(facts, f"{START.get(medium, medium)}_{side}_token_id") for side in ("start", "end"))
         row = [*row[:-1], start, *([number] * (each // blocks) + [end]) * blocks]
-        kinds += ([types(medium, 0)] * (each // blocks) + [0]) * blocks
+        kinds += ([TYPES.get(medium, 0)] * (each // blocks) + [0]) * blocks
         text -= blocks
     if not notes:
         return inputs, []
-    batch = tokens.shape[0]
     row, kinds = row + [facts.ordinary] * text, kinds + [0] * text
-    renewed = {"input_ids": _with(tokens, torch.tensor([row], dtype=tokens.dtype).expand(batch, -1))}
-    for name in ("token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids"):
-        if name in known:
-            renewed[name] = _with(known[name], torch.tensor([kinds], dtype=known[name].dtype).expand(batch, -1))
-    mask = known.get("attention_mask")
-    if mask is not None and mask.shape == tokens.shape:
-        renewed["attention_mask"] = _with(mask, torch.ones((), dtype=mask.dtype).expand(batch, len(row)))
-    return _replaced(inputs, known, renewed), notes
+    return _replaced(inputs, known, _renewed(known, row, kinds)), notes
+
+
+def _note(medium: str, each: int, blocks: int) -> str:
+    """How many tokens stand for a medium, and how to leave it out."""
+    verb, several = "stands" if each == 1 else "stand", "s" if blocks > 1 else ""
+    return f"{plural(each, 'token')} of input_ids {verb} for its {medium}{several}{OTHERWISE.get(medium, '')}"
+
+
+def _renewed(known: Mapping[str, Tensor], row: list[int], kinds: list[int]) -> dict[str, Tensor]:
+    """The text, and what goes with each of its tokens, of a new length."""
+    tokens = known["input_ids"]
+
+    def filled(name: str, values: list[int]) -> Tensor:
+        return _with(known[name], torch.tensor([values], dtype=known[name].dtype).expand(tokens.shape[0], -1))
+
+    renewed = {"input_ids": filled("input_ids", row)}
+    renewed |= {name: filled(name, kinds) for name in TYPES_OF_TOKENS if name in known}
+    if "attention_mask" in known and known["attention_mask"].shape == tokens.shape:
+        renewed["attention_mask"] = filled("attention_mask", [1] * len(row))
+    return renewed
 
 
 def _mark(facts: Facts, name: str) -> int:
@@ -155,7 +168,8 @@ def _media(facts: Facts, inputs: Inputs, known: Mapping[str, Tensor], setup: Set
     for place, (medium, (method, sources, names)) in enumerate(MEDIA.items()):
         source = _source(facts, medium, sources, known)
         number = _token(facts, names, place) if source else None
-        features = getattr(facts.model, method, None)
+        makers = (getattr(member, method, None) for member in facts.model.modules())
+        features = next((maker for maker in makers if maker is not None), None)
         if number is not None and features is not None:
             yield medium, number, _rows(facts, features, inputs, known, setup)
         elif number is not None and facts.kind in ONE_TOKEN:

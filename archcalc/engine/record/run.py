@@ -60,6 +60,7 @@ from archcalc.text.units import shape
 from archcalc.tracing import Trace, Value
 
 CODE_NAMES = "the code names the device {}: its tensors are taken as those of this run"
+DEFAULTS = "hint    this is the library's default configuration; one of a trained model: hf:path/to/config.json"
 DECIDED = "{} decided what ran"
 DREW = "a draw at random may have decided what ran: it is seeded, and another draw may give other figures"
 OWN_AUTOCAST = (
@@ -77,7 +78,13 @@ def run(
 ) -> Trace:
     """Load, build the inputs (from `values` where a caller has them), run once, and return the trace."""
     with alone():
-        return run_loaded(load(reference, setup), setup, values, watch)
+        loaded = load(reference, setup)
+        try:
+            return run_loaded(loaded, setup, values, watch)
+        except ForwardFailed as error:
+            if isinstance(reference, InLibrary) and reference.library == "hf" and "/" not in reference.name:
+                error.hint += f"\n{DEFAULTS}"
+            raise
 
 
 def prepared(loaded: Loaded, setup: Setup, values: Any = None) -> tuple[nn.Module, Inputs]:

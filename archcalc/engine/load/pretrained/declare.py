@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ IMAGES = ("pixel_values", "image_grid_thw", "image_merge_sizes", "image_sizes")
 SOUNDS = ("input_features", "input_values", "input_features_mask", "feature_attention_mask")
 """Arguments that go together."""
 TYPES_OF_TOKENS = ("mm_token_type_ids", "moe_mm_token_type_ids")
+UNREADABLE = (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError)
+"""What is raised where a configuration states its sizes in a form that is not known here."""
 TEXT_ALONE = frozenset(("csm", "vibevoice"))
 """Models whose sounds are for generation: they run on a text alone."""
 FUTURE = ("future_values", "future_time_features")
@@ -36,7 +39,8 @@ def declared(model: Any, setup: Setup) -> Declaration:
     for name in _chosen(facts, [main] if isinstance(main, str) else main):
         maker = own.get(name) or MAKERS.get(name)
         if maker is not None and name not in facts.made:
-            facts.made[name] = maker(facts, name)
+            with contextlib.suppress(*UNREADABLE):  # forward tells that it is missing
+                facts.made[name] = maker(facts, name)
     made = facts.made
     return Declaration(
         tuple(one.input for one in made.values()),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 TOKENS = 128
 """Default length of a text. A configuration states only the longest, which may be a million."""
-OURS = f"{TOKENS} tokens by default"
+OURS = f"{TOKENS} tokens by default: --seq-len"
 CONFIG = "its config"
 PROCESSOR = "its processor"
 VISION = ("vision", "image", "visual", "vit", "encoder", "backbone")

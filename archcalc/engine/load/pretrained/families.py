@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 from archcalc.engine.load.pretrained.facts import CONFIG, Facts, Made, each
-from archcalc.engine.load.pretrained.layouts import BESIDE
+from archcalc.engine.load.pretrained.layouts import BESIDE, all_images
 from archcalc.engine.load.pretrained.series import MAKERS
 from archcalc.engine.load.pretrained.sound import wave
 from archcalc.engine.load.pretrained.text import (
@@ -120,6 +120,12 @@ def of_classes(*sizes: int) -> Maker:
     return make
 
 
+def actions(facts: Facts, name: str) -> Made:
+    """The states of a chunk of actions and of the robot, as wide as the part that makes the actions."""
+    shape = (facts.batch, facts.number("chunk_size", default=50) + 1, facts.number("hidden_size", among=("dit",)))
+    return Made(Input(name, ("batch", "actions", "features"), shape), CONFIG)
+
+
 def points(facts: Facts, name: str) -> Made:
     """One point on the image."""
     shape = (facts.batch, 1, 1, 2)
@@ -180,6 +186,7 @@ FAMILIES: dict[str, dict[str, Maker]] = {
     "qwen3_asr": {"input_features": floats(128, 3000), "input_features_mask": integers(1, 3000)},
     "pe_audio_video": {"input_values": wave},
     "pe_audio_video_encoder": {"pixel_values_videos": videos},
+    "pi0": {"action_embeds": actions, "pixel_attention_mask": all_images},
     "evolla": {"protein_input_ids": tokens, "protein_attention_mask": ones_beside_text},
     "seggpt": {"prompt_pixel_values": prompt_image, "prompt_masks": prompt_image},
     "oneformer": {"task_inputs": integers(1, "task_seq_len")},

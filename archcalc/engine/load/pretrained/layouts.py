@@ -147,7 +147,9 @@ def _of_text(facts: Facts) -> int:
 
 LAYOUTS: dict[str, Maker] = {
     **dict.fromkeys("efficientloftr lightglue superglue".split(), pair),
-    **dict.fromkeys("idefics idefics2 idefics3 smolvlm modernvbert ultravbert granite_docling".split(), several_images),
+    **dict.fromkeys(
+        "pi0 idefics idefics2 idefics3 smolvlm modernvbert ultravbert granite_docling".split(), several_images
+    ),
     **dict.fromkeys("llava_next llava_next_video llava_onevision granite4_vision".split(), tiles),
     "mllama": tiles_of_images,
     **dict.fromkeys("siglip2 siglip2_vision_model lfm2_vl".split(), flat_patches),

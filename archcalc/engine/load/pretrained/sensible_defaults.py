@@ -14,6 +14,7 @@ from archcalc.engine.load.pretrained.facts import each
 HEADS = {"head_dim": 128}
 XDROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [16, 16, 16, 16]}
 SPEECH = {"projector_config.model_type": "blip_2_qformer", "projector_config.encoder_hidden_size": 1024}
+ROPE = {"rope_type": "default", "rope_theta": 10000.0}
 HALF_ROTARY = {"text_config.partial_rotary_factor": 0.5}
 LACKING: dict[str, dict[str, Any]] = {
     **each("autoformer informer time_series_transformer", {"prediction_length": 24}),
@@ -28,6 +29,10 @@ LACKING: dict[str, dict[str, Any]] = {
     "glm4v_moe_text": HEADS,
     "nemotron": {"head_dim": 128, "num_key_value_heads": 8},
     **each("modernvbert ultravbert", {"vision_config.image_size": 512, "vision_config.patch_size": 16}),
+    "cohere_compass": {"text_config.rope_parameters.full_attention": ROPE},
+    "cohere_compass_text": {"rope_parameters.full_attention": ROPE},
+    "moonshine_streaming": {"num_key_value_heads": 8},
+    "t5gemma2": {"encoder.vision_config.image_size": 896},
     "ovis2": {"hidden_size": 4096},
     "janus": {"vision_config.projection_dim": 4096},
     **each("granite_speech granite_speech_plus", SPEECH),
@@ -65,12 +70,11 @@ def completed_defaults(kind: Any, knobs: Mapping[str, Any]) -> tuple[Any, Sequen
     chosen = {name: value for name, value in lacking.items() if name.partition(".")[0] not in knobs}
     settings: dict[str, Any] = {}
     for name, value in chosen.items():
-        part, _, inner = name.partition(".")
-        plain = list(value) if isinstance(value, tuple) else value
-        if inner:
-            settings.setdefault(part, {})[inner] = plain
-        else:
-            settings[part] = plain
+        *parts, last = name.split(".")
+        place = settings
+        for part in parts:
+            place = place.setdefault(part, {})
+        place[last] = list(value) if isinstance(value, tuple) else value
     config = kind(**settings)
     chosen |= _fitted(config, model_type)
     said = ", ".join(f"{name}={_shown(value)}" for name, value in chosen.items())

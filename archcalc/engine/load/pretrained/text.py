@@ -26,7 +26,7 @@ def length_of_text(facts: Facts) -> int:
 
 def origin_of_text(facts: Facts) -> str:
     """Where the length of a text comes from."""
-    if facts.was_asked("batch", "seq_len"):
+    if facts.was_asked("batch", "seq_len", "images"):
         return "option"
     return OURS if length_of_text(facts) == TOKENS else f"{CONFIG}: no more positions"
 

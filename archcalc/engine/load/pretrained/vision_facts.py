@@ -31,7 +31,7 @@ def origin(facts: Facts) -> str:
 def stated(facts: Facts) -> tuple[tuple[int, int], str]:
     """The size that the configuration or a processor states, else ours; and which of them it was."""
     if facts.kind in OWN_SIDES:
-        return (OWN_SIDES[facts.kind],) * 2, f"{OWN_SIDES[facts.kind]} px by default"
+        return (OWN_SIDES[facts.kind],) * 2, f"{OWN_SIDES[facts.kind]} px by default: --size"
     towers = [config for path, config in facts.nested if any(word in path for word in TOWERS)]
     configs = [facts.config, *towers] if facts.kind not in PROCESSOR_FIRST else []
     for config in configs:
@@ -46,7 +46,7 @@ def stated(facts: Facts) -> tuple[tuple[int, int], str]:
     for _, config in facts.nested:
         if size := pair(getattr(config, "image_size", None)):
             return size, CONFIG
-    return (SIDE, SIDE), f"{SIDE} px by default"
+    return (SIDE, SIDE), f"{SIDE} px by default: --size"
 
 
 def _of_timm(module: Any) -> int:
