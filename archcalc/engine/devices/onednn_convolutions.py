@@ -68,6 +68,8 @@ class Layouts:
     outputs: int
 
 
+WIDEST = 14
+"""The widest kernel for whose gradient oneDNN has a blocked kernel."""
 MATRIX = Layouts(PLAIN, None, PLAIN)
 """The layouts of oneDNN's convolution by matrix products, which takes what no other kernel does."""
 
@@ -100,6 +102,8 @@ def backward_weights(c: Convolution) -> Layouts:
     if c.groups > 1:
         grouped = _grouped(c)
         return MATRIX if grouped.inputs == 4 else grouped
+    if max(c.kernel) > WIDEST:  # as in the patches of a vision transformer
+        return MATRIX
     if len(c.kernel) == 3 and not c.points and (c.lanes == 8 or 3 < c.inputs < 16):
         return MATRIX
     if c.points or c.inputs >= c.lanes:
