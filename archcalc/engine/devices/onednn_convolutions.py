@@ -76,6 +76,8 @@ MATRIX = Layouts(PLAIN, None, PLAIN)
 
 def forward(c: Convolution) -> Layouts:
     """The layouts of a forward pass on tensors in the usual order."""
+    if max(c.kernel) > WIDEST and any(c.padding):
+        return MATRIX
     if c.groups > 1:
         return _grouped(c)
     wide = len(c.kernel) == 2 and c.kernel[-1] > 7 and any(c.padding) and c.strided
@@ -97,13 +99,13 @@ def backward_data(c: Convolution) -> Layouts:
 
 def backward_weights(c: Convolution) -> Layouts:
     """The layouts in which the gradient of the weight is computed."""
+    if max(c.kernel) > WIDEST:  # as in the patches of a vision transformer
+        return MATRIX
     if c.depthwise:
         return _grouped(c) if max(c.kernel) <= 3 else MATRIX
     if c.groups > 1:
         grouped = _grouped(c)
         return MATRIX if grouped.inputs == 4 else grouped
-    if max(c.kernel) > WIDEST:  # as in the patches of a vision transformer
-        return MATRIX
     if len(c.kernel) == 3 and not c.points and (c.lanes == 8 or 3 < c.inputs < 16):
         return MATRIX
     if c.points or c.inputs >= c.lanes:
