@@ -35,6 +35,11 @@ READ_AS_IMAGES = (
     "avg_pool2d", "avg_pool2d_backward", "max_pool2d_with_indices", "max_pool2d_with_indices_backward",
     "_adaptive_avg_pool2d", "_adaptive_avg_pool2d_backward", "avg_pool3d", "avg_pool3d_backward",
     "upsample_bilinear2d_backward", "upsample_nearest2d_backward", "upsample_bicubic2d_backward",
+    "upsample_nearest3d_backward", "upsample_trilinear3d_backward", "_upsample_nearest_exact2d_backward",
+    "_upsample_nearest_exact3d_backward", "max_pool3d_with_indices_backward", "adaptive_max_pool2d_backward",
+    "adaptive_max_pool3d_backward", "_adaptive_avg_pool3d_backward", "reflection_pad1d_backward",
+    "reflection_pad2d_backward", "reflection_pad3d_backward", "replication_pad1d_backward",
+    "replication_pad2d_backward", "replication_pad3d_backward",
 )  # fmt: skip
 """Ops whose first operand is copied unless it is in the usual order or in channels-last order."""
 
@@ -158,8 +163,13 @@ def _of_all(args: Sequence[Any], out: Tensor) -> int:
 
 
 def _unfolded(args: Sequence[Any], out: Tensor) -> int:
-    """The image itself."""
+    """A copy of the argument."""
     return int(args[0].nbytes)
+
+
+def _scattered(args: Sequence[Any], out: Tensor) -> int:
+    """Halves are added up as float32 numbers."""
+    return FLOAT * out.numel() if out.dtype in HALF else 0
 
 
 def _cat(args: Sequence[Any], out: Tensor) -> int:
@@ -233,6 +243,9 @@ BY_OP: dict[str, Bytes] = {
     "var": _of_all,
     "std": _of_all,
     "im2col": _unfolded,
+    "_fft_c2c": _unfolded,
+    "_fft_r2c": _unfolded,
+    "scatter_add": _scattered,
     "upsample_bilinear2d": _interpolated,
     "upsample_nearest2d": _resized,
     "upsample_trilinear3d": _interpolated,

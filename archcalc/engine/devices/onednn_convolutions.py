@@ -68,12 +68,16 @@ class Layouts:
     outputs: int
 
 
+WIDEST = 14
+"""The widest kernel for whose gradient oneDNN has a blocked kernel."""
 MATRIX = Layouts(PLAIN, None, PLAIN)
 """The layouts of oneDNN's convolution by matrix products, which takes what no other kernel does."""
 
 
 def forward(c: Convolution) -> Layouts:
     """The layouts of a forward pass on tensors in the usual order."""
+    if max(c.kernel) > WIDEST and any(c.padding):
+        return MATRIX
     if c.groups > 1:
         return _grouped(c)
     wide = len(c.kernel) == 2 and c.kernel[-1] > 7 and any(c.padding) and c.strided
@@ -95,6 +99,8 @@ def backward_data(c: Convolution) -> Layouts:
 
 def backward_weights(c: Convolution) -> Layouts:
     """The layouts in which the gradient of the weight is computed."""
+    if max(c.kernel) > WIDEST:  # as in the patches of a vision transformer
+        return MATRIX
     if c.depthwise:
         return _grouped(c) if max(c.kernel) <= 3 else MATRIX
     if c.groups > 1:

@@ -27,8 +27,8 @@ WEIGHT_COST = 8
 """What oneDNN's rule takes a weight's element to cost beside one of an image."""
 
 
-COLUMNS = 291_648
-"""The most bytes that one thread unfolds of an image at once."""
+POSITIONS = 512
+"""Positions for each thread from which one product is shared by all threads."""
 
 
 def padded_bias(c: Convolution, layouts: Layouts) -> int:
@@ -41,7 +41,7 @@ def padded_bias(c: Convolution, layouts: Layouts) -> int:
 def of_forward(c: Convolution, layouts: Layouts, y: Tensor, biased: bool, threads: int) -> int:
     """Bytes beside the copies in a forward pass; in bfloat16 a product for each position is added up in float32."""
     if layouts.weight is None:
-        return _columns(c, y, threads) + ALIGNED
+        return _sharing(y, threads) * _columns(c, y) + ALIGNED
     stored = _stored(y, layouts, threads) if c.half and c.points and c.groups == 1 else 0
     return stored + (padded_bias(c, layouts) if biased else 0)
 
@@ -49,7 +49,7 @@ def of_forward(c: Convolution, layouts: Layouts, y: Tensor, biased: bool, thread
 def of_data(c: Convolution, layouts: Layouts, grad: Tensor, x: Tensor, threads: int) -> int:
     """Bytes beside the copies when the gradient of the input is computed."""
     if layouts.weight is None:
-        return _columns(c, grad, threads) + ALIGNED
+        return _sharing(grad, threads) * _columns(c, grad) + ALIGNED
     if c.half and c.points and not c.strided and c.groups == 1:
         return _stored(x, layouts, threads)
     if c.strided and c.groups == 1 and not c.dilated:
@@ -65,7 +65,7 @@ def of_small_products(c: Convolution) -> int:
 def of_weights(c: Convolution, layouts: Layouts, x: Tensor, grad: Tensor, biased: bool, threads: int) -> int:
     """Bytes beside the copies when the gradients of weight and bias are computed; `x` is the image that is read."""
     if layouts.weight is None:
-        return _columns(c, grad, threads) + 4 * threads * weight_bytes(c, None, FLOAT) + 2 * ALIGNED
+        return _sharing(grad, threads) * (_columns(c, grad) + 4 * weight_bytes(c, None, FLOAT)) + 2 * ALIGNED
     if c.groups > 1:
         return weight_bytes(c, layouts.weight, FLOAT) if c.half and not c.depthwise else 0
     weight = weight_bytes(c, layouts.weight, FLOAT)
@@ -90,12 +90,16 @@ def _stored(result: Tensor, layouts: Layouts, threads: int) -> int:
     return FLOAT * threads * image + ALIGNED
 
 
-def _columns(c: Convolution, y: Tensor, threads: int) -> int:
-    """The positions of one group's input that the kernel reads, unfolded in each thread."""
+def _columns(c: Convolution, y: Tensor) -> int:
+    """The positions of one group's input that the kernel reads, unfolded."""
     if c.points and not c.strided:
         return 0
-    unfolded = c.inputs * prod(c.kernel) * prod(y.shape[-2:]) * y.element_size()
-    return threads * min(unfolded, COLUMNS)
+    return c.inputs * prod(c.kernel) * prod(y.shape[-2:]) * y.element_size()
+
+
+def _sharing(y: Tensor, threads: int) -> int:
+    """How many products run side by side, each in a thread; large ones run one after the other in all threads."""
+    return threads if prod(y.shape[-2:]) < POSITIONS * threads else 1
 
 
 def _transposed(x: Tensor, grad: Tensor) -> int:
