@@ -86,6 +86,8 @@ def test_no_other_file_compares_the_name_of_a_device() -> None:
 
 
 LONG = {
+    "archcalc.engine.setup": "every setting of a run, in one table",
+    "archcalc.engine.meta.known_values": "one class follows what is known of values, op by op",
     "archcalc.errors": "every error that a user can meet, in one place",
     "archcalc.networks.vision.resnet": "four papers' members in one table",
     "archcalc.networks.sequence.recurrent": "three cells whose knobs are repeated in three signatures",

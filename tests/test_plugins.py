@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -20,7 +20,7 @@ NEEDED = ("pip", "hatchling")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the example installed by pip."""
     for tool in NEEDED:
-        if importlib.util.find_spec(tool) is None:
+        if tool not in {found.name for found in importlib.metadata.distributions()}:
             pytest.skip(f"{tool} is not installed")
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-build-isolation", "--no-deps"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -128,6 +129,14 @@ def test_references(shared: bool) -> None:
     with Counting():
         (h.exp() + h.sin()).sum().backward()
     assert seen == [(False, False), (True, not shared)]  # the first sum is the forward pass's own
+
+
+def test_bfloat16() -> None:
+    """OneDNN says whether it computes in bfloat16 as the processor's instructions tell."""
+    supported = private.takes_bfloat16()
+    if "avx512_bf16" in Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else False:
+        assert supported
+    assert isinstance(supported, bool)
 
 
 def test_storage_key() -> None:

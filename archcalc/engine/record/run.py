@@ -7,6 +7,7 @@ import gc
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from inspect import getattr_static
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,7 @@ from archcalc.tracing import Trace, Value
 CODE_NAMES = "the code names the device {}: its tensors are taken as those of this run"
 DEFAULTS = "hint    this is the library's default configuration; one of a trained model: hf:path/to/config.json"
 DECIDED = "{} decided what ran"
+NO_FORWARD = "{} has no forward of its own: other code calls its parts."
 DREW = "a draw at random may have decided what ran: it is seeded, and another draw may give other figures"
 OWN_AUTOCAST = (
     "the model's own autocast does not act on tensors without data: its layers are counted in their own dtype"
@@ -93,9 +95,8 @@ def prepared(loaded: Loaded, setup: Setup, values: Any = None) -> tuple[nn.Modul
     choices.mode(setup.mode)
     device_named(setup.device)
     kernel_selection.check(setup.attention, setup.amp)
-    if type(loaded.module).forward is nn.Module.forward:
-        sentence = f"{loaded.model.name} has no forward of its own: other code calls its parts."
-        raise CannotFollow(sentence, "name one of its parts; params counts all of them")
+    if getattr_static(type(loaded.module), "forward") is nn.Module.forward:
+        raise CannotFollow(NO_FORWARD.format(loaded.model.name), "name one of its parts; params counts all of them")
     module = of_dtype(loaded.module.train(_mode(setup) == "train"), setup)
     inputs = completed(module, _inputs(loaded, setup, values), setup)
     demand_all_dense((*registered(module).items(), *inputs.named))
@@ -145,8 +146,7 @@ def _assumptions(setup: Setup, inputs: Inputs, kernels: KernelSelection, state: 
         "kernels": "composite ops decomposed",
     }
     outputs = {"outputs": "output and loss live to the end of the step; gradients are None at its start"}
-    machine = kernels.device.machine()
-    if machine:
+    if machine := kernels.device.machine():
         run["processor"] = machine
     of_step = {**outputs, "optimizer_state": state} if setup.training else {}
     return {**run, **assumed(setup), "mode": _mode(setup), "attention": kernels.in_words(), **of_step}

@@ -53,10 +53,11 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        self._sums.follow()
-        if self._sums.in_place(func, args, kwargs or {}):
-            func = IN_PLACE[func]
-        return super().__torch_dispatch__(func, types, args, kwargs)
+        with without_function_modes():  # the backward pass runs with those of the model's code
+            self._sums.follow()
+            if self._sums.in_place(func, args, kwargs or {}):
+                func = IN_PLACE[func]
+            return super().__torch_dispatch__(func, types, args, kwargs)
 
     def mark(self, phase: str) -> None:
         """Record that a phase of the step begins."""
