@@ -68,7 +68,8 @@ def judged(case: Case, device: str = "cpu") -> dict[str, Any]:
 
 def judged_again(case: Case, row: dict[str, Any], device: str) -> dict[str, Any]:
     """A row with what archcalc computes now beside the real bytes that it has; both are run if it has none."""
-    if row["verdict"] != COMPARED or row.get("machine", machine(device)) != machine(device):
+    row = case.described() | {"machine": machine(device)} | row
+    if row["verdict"] != COMPARED or row["machine"] != machine(device):
         return judged(case, device)
     try:
         ours = computed(case, device)
