@@ -11,6 +11,8 @@ from tests.helpers import report
 from tests.regenerate import all_networks
 
 NETWORKS = all_networks()
+QUICK = [pytest.param(name, marks=pytest.mark.slow) if name == "resnet-1202" else name for name in NETWORKS]
+"""Its 1,202 layers take as long as thirty others."""
 
 
 def on_meta(network: Network) -> tuple[torch.nn.Module, list[torch.Tensor]]:
@@ -22,7 +24,7 @@ def on_meta(network: Network) -> tuple[torch.nn.Module, list[torch.Tensor]]:
         ]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", QUICK)
 def test_torch_counts_the_same(name: str) -> None:
     """Total and every module: torch's formulas are its own, its count walks its own modes."""
     module, inputs = on_meta(NETWORKS[name])
