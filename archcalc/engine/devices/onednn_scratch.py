@@ -94,12 +94,17 @@ def _columns(c: Convolution, y: Tensor) -> int:
     """The positions of one group's input that the kernel reads, unfolded."""
     if c.points and not c.strided:
         return 0
-    return c.inputs * prod(c.kernel) * prod(y.shape[-2:]) * y.element_size()
+    return c.inputs * prod(c.kernel) * _positions(y) * y.element_size()
+
+
+def _positions(y: Tensor) -> int:
+    """The positions of one image, or of one slice of a volume."""
+    return prod(y.shape[2:][-2:])
 
 
 def _sharing(y: Tensor, threads: int) -> int:
     """How many products run side by side, each in a thread; large ones run one after the other in all threads."""
-    return threads if prod(y.shape[-2:]) < POSITIONS * threads else 1
+    return threads if _positions(y) < POSITIONS * threads else 1
 
 
 def _transposed(x: Tensor, grad: Tensor) -> int:
