@@ -61,7 +61,9 @@ def chosen(patterns: Sequence[str], options: Sequence[str], rows: Mapping[str, M
 def write_page(device: str) -> None:
     """The page from the rows of all cases of today; rows of cases that are gone are left out."""
     rows = kept(ROWS[device])
-    PAGES[device].write_text(page([rows[c.key] for c in all_cases() if c.key in rows], device), encoding="utf-8")
+    PAGES[device].write_text(
+        page([c.described() | rows[c.key] for c in all_cases() if c.key in rows], device), encoding="utf-8"
+    )
 
 
 def in_words(made: dict[str, Any]) -> str:

@@ -175,6 +175,8 @@ def _channels_last_backward(call: Call, c: Convolution, grad: Tensor, out: Seque
         layout = onednn.on_channels_last(c, "weights")
         made = onednn.weight_bytes(c, layout, width)
         sums = onednn.weight_bytes(c, layout, 4) if c.half else 0
+        if sums and c.depthwise and max(c.kernel) > 3:
+            sums += onednn_scratch.of_spread_channels(c, call.x, grad)
         changes += [made, sums, *bias, -sums, *bias, of_weight.nbytes, of_weight.nbytes]
     return highest(changes)
 

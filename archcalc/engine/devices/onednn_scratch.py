@@ -27,6 +27,8 @@ WEIGHT_COST = 8
 """What oneDNN's rule takes a weight's element to cost beside one of an image."""
 
 
+SPREAD = 14_728
+"""Bytes around images whose channels are spread."""
 POSITIONS = 512
 """Positions for each thread from which one product is shared by all threads."""
 
@@ -43,6 +45,8 @@ def of_forward(c: Convolution, layouts: Layouts, y: Tensor, biased: bool, thread
     if layouts.weight is None:
         return _sharing(y, threads) * _columns(c, y) + ALIGNED
     stored = _stored(y, layouts, threads) if c.half and c.points and c.groups == 1 else 0
+    if stored and c.strided:
+        stored += _positions_read(c, y, threads)
     return stored + (padded_bias(c, layouts) if biased else 0)
 
 
@@ -65,7 +69,9 @@ def of_small_products(c: Convolution) -> int:
 def of_weights(c: Convolution, layouts: Layouts, x: Tensor, grad: Tensor, biased: bool, threads: int) -> int:
     """Bytes beside the copies when the gradients of weight and bias are computed; `x` is the image that is read."""
     if layouts.weight is None:
-        return _sharing(grad, threads) * (_columns(c, grad) + 4 * weight_bytes(c, None, FLOAT)) + 2 * ALIGNED
+        sharing = _sharing(grad, threads) if x.shape[0] > 1 or c.groups > 2 else 1
+        sums = 2 + 2 * sharing if c.half else 4 * sharing
+        return sharing * _columns(c, grad) + sums * weight_bytes(c, None, FLOAT) + (7 if c.half else 2) * ALIGNED
     if c.groups > 1:
         return weight_bytes(c, layouts.weight, FLOAT) if c.half and not c.depthwise else 0
     weight = weight_bytes(c, layouts.weight, FLOAT)
@@ -79,9 +85,18 @@ def of_weights(c: Convolution, layouts: Layouts, x: Tensor, grad: Tensor, biased
         sums += (images - 1) * weight + BARRIERS + FLOAT * whole(c.outputs, block) + (BIAS + 64 if biased else 0)
     elif biased and single and block == 16:
         sums += BIAS + 64
-    if c.points and c.strided:  # the positions that are read, of one image in each thread
-        sums += threads * whole(c.inputs, block) * prod(grad.shape[2:]) * FLOAT + ALIGNED
-    return sums
+    return sums + (_positions_read(c, grad, threads) if c.points and c.strided else 0)
+
+
+def of_spread_channels(c: Convolution, x: Tensor, grad: Tensor) -> int:
+    """Images in channels-last order whose channels are groups, each spread to a block and transposed, in bfloat16."""
+    elements = sum(image.shape[2] * (image.shape[-1] + 2) for image in (x, grad))
+    return c.groups * c.lanes * elements * x.element_size() + SPREAD
+
+
+def _positions_read(c: Convolution, y: Tensor, threads: int) -> int:
+    """The positions that a strided product for each position reads, of one image in each thread."""
+    return threads * whole(c.inputs, c.lanes) * prod(y.shape[2:]) * y.element_size() + ALIGNED
 
 
 def _stored(result: Tensor, layouts: Layouts, threads: int) -> int:
