@@ -151,7 +151,7 @@ def largest_batch(
     model: str | nn.Module | type[nn.Module],
     memory: str | int,
     inputs: Any = None,
-    reserve: str | int = "",
+    reserve: str | int | None = None,
     **how: Unpack[Keywords],
 ) -> Fitted:
     """The largest batch whose peak is within `memory`: bytes, "24GiB", or a device such as "rtx4090".

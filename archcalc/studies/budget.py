@@ -67,8 +67,8 @@ class Budget:
         return replace(setup, device=found.kernels)
 
 
-def parse_budget(memory: str | int, reserve: str | int = "") -> Budget:
-    """'24GiB', bytes as a number, or a device's name; `reserve` a size, '5%', bytes, or '' for the device's default.
+def parse_budget(memory: str | int, reserve: str | int | None = None) -> Budget:
+    """'24GiB', bytes as a number, or a device's name; `reserve` a size, '5%', bytes, or the device's default.
 
     BadInput for what is neither, for a number without a unit, and for a reserve that leaves nothing. UnknownDevice
     for a name that no device or that several have.
@@ -81,7 +81,7 @@ def parse_budget(memory: str | int, reserve: str | int = "") -> Budget:
     else:
         hardware = _device(typed)
         capacity = _capacity(hardware)
-    kept = _reserve(reserve) if reserve != "" else default_reserve(hardware)
+    kept = default_reserve(hardware) if reserve is None else _reserve(reserve)
     budget = Budget(typed, capacity, kept, hardware)
     if budget.bytes < 1:
         kept_words = f"a reserve of {size(budget.reserved)} leaves nothing of {size(capacity)}"

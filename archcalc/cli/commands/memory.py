@@ -24,11 +24,11 @@ from archcalc.render.layers import Selection
 def memory(
     model: Models,
     fit: Annotated[
-        str, typer.Option("--fit", metavar="SIZE|DEVICE", help="The largest batch in 24GiB, or on an rtx4090.")
-    ] = "",
+        str | None, typer.Option("--fit", metavar="SIZE|DEVICE", help="The largest batch in 24GiB, or on an rtx4090.")
+    ] = None,
     reserve: Annotated[
-        str, typer.Option("--reserve", metavar="SIZE|PERCENT", help="Of it, what is set aside (with --fit).")
-    ] = "",
+        str | None, typer.Option("--reserve", metavar="SIZE|PERCENT", help="Of it, what is set aside (with --fit).")
+    ] = None,
     no_changes: Annotated[
         bool, typer.Option("--no-changes", help="Without the table of changes, a trace each.")
     ] = False,
@@ -54,12 +54,12 @@ def memory(
     """
     from archcalc.studies.changes import ANALYSES
 
-    if reserve and not fit:
+    if reserve is not None and fit is None:
         raise WrongUse("--reserve is set aside of the memory that --fit gives.", "add  --fit 24GiB")
-    if no_changes and not (options.train or fit):
+    if no_changes and not (options.train or fit is not None):
         raise WrongUse("--no-changes leaves out a table of training steps.", "add  --train, or leave it out")
     pages = Pages(options, per_sample, timeline, changes=not no_changes and format_of(options) != "csv")
-    if fit:
+    if fit is not None:
         pages.emit_fitted(model, fit, reserve)
         return
     typed = iter(model)
@@ -85,7 +85,7 @@ class Pages:
                 rows = changes(reference, setup, report, observer)
         return self._page(reference, setup, report, selection, changes=rows)
 
-    def emit_fitted(self, references: Sequence[str], fit: str, reserve: str) -> None:
+    def emit_fitted(self, references: Sequence[str], fit: str, reserve: str | None) -> None:
         """Print what fits of each model; exit code 1 if nothing of one does, or not the batch that was asked for."""
         from archcalc.render.formats import FOR_MACHINES
         from archcalc.studies.budget import parse_budget
