@@ -126,9 +126,17 @@ def test_a_forward_pass_of_a_convolution(args: tuple[Any, ...]) -> None:
     assert workspaces.on_cpu(CONVOLUTION, _meta(args), {}, _meta(y)) == highest - y.nbytes
 
 
-@pytest.mark.parametrize("args", SEVERAL[8:])
-def test_a_backward_pass_of_a_convolution_by_columns(args: tuple[Any, ...]) -> None:
-    """Torch's own kernels for one small image."""
+GRADIENTS = [
+    *SEVERAL[8:],
+    _convolution((2, 3, 96, 96), (64, 3, 16, 16), stride=16, bias=False),
+    _convolution((2, 96, 14, 14), (96, 1, 7, 7), padding=3, groups=96),
+    _convolution((2, 64, 14, 14), (128, 64, 3, 3), padding=1),
+]
+
+
+@pytest.mark.parametrize("args", GRADIENTS)
+def test_a_backward_pass_of_a_convolution(args: tuple[Any, ...]) -> None:
+    """Torch's own kernels for one small image; oneDNN's, by columns for wide and for depthwise kernels."""
     grad, (x, w, bias, *settings) = torch.zeros_like(CONVOLUTION(*args)), args
     backward = (grad, x, w, None if bias is None else list(bias.shape), *settings, [True, True, bias is not None])
     func = aten.convolution_backward.default

@@ -1,7 +1,7 @@
 """Ops that a device computes by a kernel of its own, and that torch without data computes by smaller ops.
 
-Of the ops that torch composes of others, these have a kernel as well, with a backward pass of its own; none of them has
-one for tensors without data. `composed_with_kernels` in tests/helpers.py reads the list from torch: a test compares.
+Of the ops that torch composes of others, these have a kernel as well, and none for tensors without data.
+tests/test_own_kernels.py reads the list from the installed torch.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archcalc.engine.meta.shape_rules import new
+from archcalc.engine.meta.shape_rules import HALF, new
 
 
 def mish_backward(grad_output: Tensor, self: Tensor) -> Tensor:
@@ -28,7 +28,7 @@ def native_channel_shuffle(self: Tensor, groups: int) -> Tensor:
 def fused_rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, eps: float | None) -> Any:
     """..., D -> the same, and one number a row, in float32 for halves."""
     rows = (*input.shape[: -len(normalized_shape)], *(1 for _ in normalized_shape))
-    half = input.dtype in (torch.float16, torch.bfloat16)
+    half = input.dtype in HALF
     return new(input, input.shape), new(input, rows, torch.float32 if half else input.dtype)
 
 
