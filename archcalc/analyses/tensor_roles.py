@@ -1,4 +1,4 @@
-"""What a tensor is to the module that needs it in backward: its input, its output, or a result inside, and which."""
+"""The role of a tensor for the module that needs it in backward: input, output, or a named result inside."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 from archcalc.analyses.training_states import master_owners
+from archcalc.ops.names import packet
 from archcalc.tracing import Call, ModuleCall, Trace
 
 COPIES = ("clone", "_to_copy")
@@ -22,16 +23,7 @@ SIDE_RESULTS: Mapping[str, str] = {
     "native_layer_norm": "its statistics",
     "native_group_norm": "its statistics",
 }
-"""What the results after the first are, of ops whose later results backward needs."""
-
-
-def base_name(op: str) -> str:
-    """An op's name without library and overload.
-
-    >>> base_name("aten.sum.dim_IntList"), base_name("aten._softmax")
-    ('sum', '_softmax')
-    """
-    return op.split(".")[1]
+"""Words for the results after the first, by op; backward needs them."""
 
 
 class Roles:
@@ -56,7 +48,7 @@ class Roles:
 
     def reads_nothing(self, call: Call) -> bool:
         """Whether a call reads no element: it makes views of its inputs, or takes nothing but their shape and type."""
-        name = base_name(call.op)
+        name = packet(call.op)
         if name.endswith("_like") or name.startswith("new_"):
             return True
         if not call.outputs or name.endswith("_"):
@@ -79,7 +71,7 @@ class Roles:
         """The calls that write a storage in place."""
         written: dict[int, list[int]] = defaultdict(list)
         for number, call in enumerate(self.trace.calls):
-            if base_name(call.op).endswith("_") and not base_name(call.op).endswith("__"):
+            if packet(call.op).endswith("_") and not packet(call.op).endswith("__"):
                 for storage in self._storages(call.outputs):
                     written[storage].append(number)
         return written
@@ -89,11 +81,11 @@ class Roles:
         return {tensor.storage: tensor.dtype for tensor in reversed(self.trace.tensors)}
 
     def what(self, number: int, reader: Call) -> str:
-        """What a storage is to the module whose op `reader` reads it in backward."""
+        """The role of a storage, such as 'its input', for the module whose op `reader` reads it in backward."""
         return self._seen_by(number, self.trace.module_calls[reader.module_call])
 
     def _seen_by(self, number: int, run: ModuleCall) -> str:
-        """What a storage is to the module of a call."""
+        """The role of a storage for the module of a call."""
         given, made = self._storages(run.inputs), self._storages(run.outputs)
         if number not in given | made:  # a checkpoint calls the layer again: all calls of the module
             given, made = self._given[run.module], self._made[run.module]
@@ -113,9 +105,9 @@ class Roles:
         return f"{self._inside(number, maker, by).removeprefix('its ')} of {self.label(maker)}"
 
     def _inside(self, number: int, maker: Call, run: ModuleCall) -> str:
-        """What a tensor is that an op inside a module made."""
-        name = base_name(maker.op)
-        writers = [base_name(self.trace.calls[n].op) for n in self._written[number]] if number in self._written else []
+        """Words for a tensor that an op inside a module made, such as 'its mask'."""
+        name = packet(maker.op)
+        writers = [packet(self.trace.calls[n].op) for n in self._written[number]] if number in self._written else []
         if any(writer in DRAWN for writer in writers):
             return "its mask"
         if name in COPIES:
@@ -128,7 +120,7 @@ class Roles:
         return f"the result of {name.strip('_')}"
 
     def _copy(self, number: int, maker: Call, run: ModuleCall) -> str:
-        """What a tensor is that was copied from another."""
+        """Words for a tensor that was copied from another, such as 'a copy of its input'."""
         source = self.trace.tensors[next(maker.tensors())].storage
         whose = (
             "of its weights" if self.trace.storages[source].role == "parameter" else f"of {self._seen_by(source, run)}"

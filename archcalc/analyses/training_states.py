@@ -1,4 +1,4 @@
-"""What a training step keeps for its parameters: weights, master weights, gradients, optimizer state."""
+"""Bytes that a training step keeps for its parameters: weights, master weights, gradients, optimizer state."""
 
 from __future__ import annotations
 

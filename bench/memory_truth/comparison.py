@@ -54,9 +54,7 @@ def judged(case: Case, device: str = "cpu") -> dict[str, Any]:
             demand_short(ours.peak, ours.macs)
     except LeftOut as reason:
         return plain | {"verdict": LEFT_OUT, "reason": str(reason)}
-    except ArchcalcError as error:
-        return plain | _refused(case, device, f"{type(error).__name__}: {error.message}")
-    except Exception as error:  # the model cannot be built; or else it is an error of archcalc's own
+    except Exception as error:  # archcalc refuses it, or it cannot be built, or archcalc has an error of its own
         return plain | _refused(case, device, _in_short(error))
     try:
         made = _beside(case, ours, device)
@@ -107,6 +105,9 @@ def _refused(case: Case, device: str, ours: str) -> dict[str, Any]:
 
 
 def _in_short(error: BaseException) -> str:
+    """An error without paths of this machine: archcalc's by its message, another with the function that raised it."""
+    if isinstance(error, ArchcalcError):
+        return f"{type(error).__name__}: {error.message}"
     frame = traceback.extract_tb(error.__traceback__)[-1]
     text = " ".join(str(error).split())[:300]
     return f"{type(error).__name__}: {text} ({frame.name}, {frame.filename.rpartition('/')[2]}:{frame.lineno})"

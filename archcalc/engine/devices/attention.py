@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from archcalc.engine.devices.device import Attention
+from archcalc.engine.meta.shape_rules import HALF
 
 """Values of --attention: "auto" is the device's own choice."""
 aten = torch.ops.aten
@@ -47,7 +48,7 @@ def _fused_on_cuda(
 
 
 def _fused_on_gpu(asked: str, query: Tensor, key: Tensor, mask: Tensor | None, shared: bool) -> str:
-    half = query.dtype in (torch.float16, torch.bfloat16)
+    half = query.dtype in HALF
     if asked == "flash" and half and mask is None:
         return "flash"
     return "math" if shared and query.shape[-3] != key.shape[-3] else "efficient"

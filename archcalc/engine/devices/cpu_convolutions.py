@@ -17,6 +17,7 @@ from archcalc.engine.devices import onednn_convolutions as onednn
 from archcalc.engine.devices import onednn_scratch, processor
 from archcalc.engine.devices.convolution_layout import FORMS, channels_last
 from archcalc.engine.devices.onednn_convolutions import LAST, PLAIN, Convolution, highest
+from archcalc.engine.meta.shape_rules import each
 
 SMALL = 20_480
 """Numbers of a batch of one below which torch takes its own kernels."""
@@ -44,6 +45,11 @@ class Call:
         """Whether the kernel is one element, at each position."""
         return prod(self.kernel) == 1 and not any(self.padding) and set(self.stride) == {1}
 
+    @property
+    def dilated(self) -> bool:
+        """Whether the kernel has gaps."""
+        return set(self.dilation) != {1}
+
 
 def forward_scratch(args: Sequence[Tensor], y: Tensor) -> int:
     """Bytes that a forward call uses inside, beside its result; `args` are those of aten.convolution."""
@@ -59,14 +65,14 @@ def backward_scratch(args: Sequence[Tensor], out: Sequence[Tensor | None]) -> in
     call = call_of(x, w, args[4:])
     if by_onednn(call):
         return _onednn_backward(call, grad, out) - sum(tensor.nbytes for tensor in out if tensor is not None)
-    sums = out[2].nbytes if out[2] is not None and _dilated(call) else 0
+    sums = out[2].nbytes if out[2] is not None and call.dilated else 0
     return _columns(call, grad) + sums + _ordered(call.x, call.w, grad)
 
 
 def call_of(x: Tensor, w: Tensor, settings: Sequence[object]) -> Call:
     """The convolution of an op's input and weight, and of its settings from the stride on."""
     dims = x.dim() - 2
-    stride, padding, dilation = (onednn.sizes(value, dims) for value in settings[:3])  # type: ignore[arg-type]
+    stride, padding, dilation = (tuple(each(value, dims)) for value in settings[:3])  # type: ignore[arg-type]
     return Call(x, w, stride, padding, dilation, bool(settings[3]), int(settings[5]))  # type: ignore[call-overload]
 
 
@@ -78,8 +84,9 @@ def by_onednn(call: Call) -> bool:
     if x.dtype is not torch.float32:
         return False
     kernel = (1, *call.kernel) if x.dim() == 3 else call.kernel
-    strided, dilated = set(call.stride) != {1}, set(call.dilation) != {1}
-    worth = strided or dilated or x.shape[0] >= 16 or kernel[-2:] != (1, 1) or processor.threads() > 1
+    worth = (
+        set(call.stride) != {1} or call.dilated or x.shape[0] >= 16 or kernel[-2:] != (1, 1) or processor.threads() > 1
+    )
     shape = (x.shape[0], x.shape[1], 1, x.shape[2]) if x.dim() == 3 else x.shape[:4]
     large = call.groups > 1 or min(kernel[-2:]) > 3 or x.shape[0] > 1 or prod(shape) > SMALL
     return worth and large
@@ -90,19 +97,15 @@ def _columns(call: Call, y: Tensor) -> int:
     x, w = call.x, call.w
     if call.transposed:
         return w.shape[1] * prod(call.kernel) * prod(x.shape[2:]) * x.element_size()
-    if call.plain_point and not _dilated(call):
+    if call.plain_point and not call.dilated:
         return 0
-    images = 1 if _dilated(call) else x.shape[0]
+    images = 1 if call.dilated else x.shape[0]
     return images * w.shape[1] * prod(call.kernel) * prod(y.shape[2:]) * x.element_size()
 
 
 def _ordered(*tensors: Tensor) -> int:
     """Bytes of copies in the usual order, of tensors that are in another."""
     return sum(tensor.nbytes for tensor in tensors if not tensor.is_contiguous())
-
-
-def _dilated(call: Call) -> bool:
-    return set(call.dilation) != {1}
 
 
 def _seen(call: Call) -> Convolution:
@@ -116,7 +119,7 @@ def _seen(call: Call) -> Convolution:
         call.kernel,
         call.stride,
         call.padding,
-        _dilated(call),
+        call.dilated,
         processor.lanes(),
         half,
     )

@@ -15,14 +15,16 @@ from torch import Tensor
 
 from archcalc.engine.devices import processor
 from archcalc.engine.devices.convolution_layout import FORMS, channels_last
+from archcalc.engine.meta.shape_rules import HALF
 from archcalc.engine.torch_private import op_name
 
-HALF = (torch.float16, torch.bfloat16)
 FLOAT = 4
 TRANSPOSED = 60
 """Rows and columns of the block by which a matrix is transposed into another."""
 SMALL_IMAGE = 128
 """Height and width together up to which an image is resized in channels-last order."""
+MEAN = 1
+"""The reduction of a loss to its mean."""
 Bytes = Callable[[Sequence[Any], Any], int]
 """Bytes from an op's arguments and its result."""
 
@@ -80,7 +82,7 @@ def _cast(args: Sequence[Any], out: Any) -> int:
     computed = _computed_in(operands, out)
     if computed is None:
         return 0
-    width = torch.empty((), dtype=computed, device="meta").element_size()
+    width = computed.itemsize
     casts = sum(tensor.numel() * width for tensor in operands if tensor.dtype is not computed)
     written = out is operands[0] and out.dtype is not computed  # its own result, before it is written over
     return casts + (out.numel() * width if written else 0)
@@ -95,9 +97,8 @@ def _computed_in(operands: Sequence[Tensor], out: Any) -> torch.dtype | None:
     for tensor in operands:
         if tensor.dim() > 0 or not widest.dim():
             computed = torch.promote_types(computed, tensor.dtype)
-    return (
-        out.dtype if out.is_floating_point() and not (computed.is_floating_point or computed.is_complex) else computed
-    )
+    whole = not (computed.is_floating_point or computed.is_complex)
+    return out.dtype if whole and out.is_floating_point() else computed
 
 
 def _mean(args: Sequence[Any], out: Tensor) -> int:
@@ -177,36 +178,36 @@ def _cat(args: Sequence[Any], out: Tensor) -> int:
     return max((part.nbytes for part in args[0] if part.dtype is not out.dtype), default=0)
 
 
-def _resized(args: Sequence[Any], out: Tensor) -> int:
-    """A small image and its result in channels-last order."""
-    x, form = args[0], FORMS.get(out.dim(), torch.contiguous_format)
-    small = sum(out.shape[2:]) <= SMALL_IMAGE
-    if out.dim() < 4 or x.is_contiguous(memory_format=form):
-        return 0
-    if small and out.dim() == 4:
-        return int(x.nbytes + out.nbytes)
-    tables = sum(out.shape[2:]) * (8 + out.element_size())  # of the places that are read, and their weights
-    return tables if _is_image(x) else tables + int(x.nbytes)
+def _resized(places: int) -> Bytes:
+    """For an image whose elements are each made of so many places along each dimension."""
+
+    def bytes_(args: Sequence[Any], out: Tensor) -> int:
+        """A small image and its result in channels-last order; else a table of the places and of their weights."""
+        x, form = args[0], FORMS.get(out.dim(), torch.contiguous_format)
+        if out.dim() < 4 or x.is_contiguous(memory_format=form):
+            return 0
+        if out.dim() == 4 and sum(out.shape[2:]) <= SMALL_IMAGE:
+            return int(x.nbytes + out.nbytes)
+        tables = places * sum(out.shape[2:]) * (8 + out.element_size())
+        return tables if _is_image(x) else tables + int(x.nbytes)
+
+    return bytes_
 
 
-def _interpolated(args: Sequence[Any], out: Tensor) -> int:
-    """The same for two places in each dimension."""
-    tables = sum(out.shape[2:]) * (8 + out.element_size())
-    small = out.dim() == 4 and sum(out.shape[2:]) <= SMALL_IMAGE
-    bytes_ = _resized(args, out)
-    return bytes_ + tables if bytes_ and not small else bytes_
+def reduction_of(args: Sequence[Any]) -> int:
+    """The reduction of a loss: 0 for none, 1 for the mean, which is the default, 2 for the sum."""
+    return next((value for value in args[2:] if isinstance(value, int)), MEAN)
 
 
 def _reduced_loss(args: Sequence[Any], out: Tensor) -> int:
     """The losses of all elements; their mean is divided by a number."""
-    reduction = args[2] if len(args) > 2 else 1
-    return int(args[0].nbytes) + (8 + out.element_size()) * (reduction == 1) if reduction else 0
+    reduction = reduction_of(args)
+    return int(args[0].nbytes) + (8 + out.element_size()) * (reduction == MEAN) if reduction else 0
 
 
 def _loss_in_place(args: Sequence[Any], out: Tensor) -> int:
     """The mean beside the losses, which the result holds, and the number that it is divided by."""
-    reduction = next((value for value in args[2:] if isinstance(value, int)), 1)
-    if reduction != 1:
+    if reduction_of(args) != MEAN:
         return 0
     return FLOAT * (args[0].numel() + 1) + 2 if out.dtype in HALF else 8 + 2 * out.element_size()
 
@@ -246,10 +247,10 @@ BY_OP: dict[str, Bytes] = {
     "_fft_c2c": _unfolded,
     "_fft_r2c": _unfolded,
     "scatter_add": _scattered,
-    "upsample_bilinear2d": _interpolated,
-    "upsample_nearest2d": _resized,
-    "upsample_trilinear3d": _interpolated,
-    "upsample_nearest3d": _resized,
+    "upsample_bilinear2d": _resized(2),
+    "upsample_nearest2d": _resized(1),
+    "upsample_trilinear3d": _resized(2),
+    "upsample_nearest3d": _resized(1),
     "mse_loss": _reduced_loss,
     "smooth_l1_loss": _reduced_loss,
     "huber_loss": _reduced_loss,

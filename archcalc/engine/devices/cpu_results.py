@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from archcalc.engine.devices import cpu_convolutions
-from archcalc.engine.devices.convolution_layout import in_order_of
+from archcalc.engine.devices.convolution_layout import channels_last, in_order_of
+from archcalc.engine.devices.cpu_operands import reduction_of
 from archcalc.engine.torch_private import op_name
 
 NORMS = (
@@ -57,6 +58,8 @@ def _embedding_bag(func: Any, args: Sequence[Any], out: Any) -> Any:
 
 def _convolution(func: Any, args: Sequence[Any], out: Tensor) -> Tensor:
     """OneDNN keeps channels-last order; torch's own kernels do not."""
+    if not (channels_last(args[0]) or channels_last(args[1])):
+        return out
     call = cpu_convolutions.call_of(args[0], args[1], args[3:])
     return in_order_of(args[0], args[1], out) if cpu_convolutions.by_onednn(call) else out
 
@@ -76,8 +79,9 @@ def _normalised_groups(func: Any, args: Sequence[Any], out: Any) -> Any:
 
 def _reduced_loss(func: Any, args: Sequence[Any], out: Tensor) -> Tensor:
     """A mean or a sum over losses, whose storage held the loss of each element and stays as large."""
-    reduction = next((value for value in args[2:] if isinstance(value, int)), 1)
-    return torch.empty(args[0].shape, dtype=out.dtype, device="meta").as_strided((), ()) if reduction else out
+    if not reduction_of(args):
+        return out
+    return torch.empty(args[0].shape, dtype=out.dtype, device="meta").as_strided((), ())
 
 
 def _part(like: Tensor, held: int, used: int) -> Tensor:

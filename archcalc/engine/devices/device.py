@@ -84,5 +84,5 @@ class Device:
 
     @property
     def warning(self) -> str:
-        """What every answer on this device has to say of it; '' for none."""
+        """The sentence that every answer on this device shows; '' for none."""
         return f"device {self.name}: {self.standing}" if self.name and self.standing else ""

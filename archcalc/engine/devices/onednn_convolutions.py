@@ -6,12 +6,12 @@ they are copied before the call and the result after it. A convolution whose inp
 on the tensors as they are, and only its weights are copied.
 
 The rules were read off oneDNN 3's own log (ONEDNN_VERBOSE) over kinds of convolutions, with AVX2 and with AVX-512;
-`bench/convolutions.py` compares the bytes with the allocator's events.
+tests/test_cpu_kernels.py compares the bytes with the allocator's events.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 
@@ -175,8 +175,3 @@ def highest(changes: Iterable[int]) -> int:
         live += change
         most = max(most, live)
     return most
-
-
-def sizes(value: Sequence[int], dims: int) -> tuple[int, ...]:
-    """One number for each dimension."""
-    return tuple(value) if len(value) == dims else (value[0],) * dims

@@ -1,7 +1,7 @@
 """Bytes that oneDNN's convolutions use beside copies of their operands: sums of several threads, padded biases.
 
 Read off the allocator's events with 2 threads. The split of the gradient of a weight among threads follows oneDNN's own
-rule (`balance` in jit_avx512_core_amx_conv_kernel and kin). In bfloat16, and for the gradient of a strided
+rule for its AVX-512 kernels (`balance`). In bfloat16, and for the gradient of a strided
 convolution's input, the size is near the truth and not equal to it: docs/accuracy.md has the differences.
 """
 
@@ -25,8 +25,6 @@ ACCUMULATED = 30_720
 """Bytes in which a thread of the strided kernel adds up small products."""
 WEIGHT_COST = 8
 """What oneDNN's rule takes a weight's element to cost beside one of an image."""
-
-
 SPREAD = 14_728
 """Bytes around images whose channels are spread."""
 POSITIONS = 512

@@ -1,9 +1,7 @@
 """Memory that a device's kernels need beside the model's tensors: inside one op call, or once for all calls.
 
-`cpu`: torch's CPU kernels. A convolution in float32 or bfloat16 goes through oneDNN, which copies its operands into
-layouts of blocks of 16 channels (AVX-512) and its result back; a matrix that BLAS cannot read is copied; a Python
-number beside a tensor becomes a tensor of its own.
-Measured with the profiler's allocator events; oneDNN's buffers for reductions between threads are left out.
+`cpu`: torch's CPU kernels, one file a family of ops; here are matrices that BLAS cannot read, which are copied, and
+Python numbers, which become tensors. Measured with the profiler's allocator events.
 `cuda`: cuBLAS has a workspace for each thread that multiplies matrices, one in forward and one in backward, which torch
 takes from its own allocator and keeps (CUBLAS_WORKSPACE_CONFIG; 32 MiB on Hopper).
 """
@@ -24,8 +22,6 @@ CUBLAS = (2 * 4096 + 8 * 16) * 1024
 """Bytes of a workspace of cuBLAS: two chunks of 4,096 KiB and eight of 16 KiB."""
 aten = torch.ops.aten
 MATRIX_PRODUCTS = frozenset((aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default))
-
-
 SCALARS = {
     getattr(aten, name).Scalar: (1,) for name in "add sub mul div rsub eq ne lt le gt ge remainder floor_divide".split()
 }

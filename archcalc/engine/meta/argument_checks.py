@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from archcalc.engine.meta.call_arguments import op_of
+from archcalc.engine.meta.shape_rules import HALF
 
 Check = Callable[..., None]
 CHECKS: dict[str, list[Check]] = {}
-NARROW = (torch.float16, torch.bfloat16)
 
 
 def check(*names: str) -> Callable[[Check], Check]:
@@ -278,7 +278,7 @@ def dtypes_of_results(x: Tensor, *args: Any, **kwargs: Any) -> None:
 
 
 def _fits(x: Tensor, parameter: Tensor) -> bool:
-    return parameter.dtype == x.dtype or (x.dtype in NARROW and parameter.dtype == torch.float32)
+    return parameter.dtype == x.dtype or (x.dtype in HALF and parameter.dtype == torch.float32)
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -18,6 +18,8 @@ Rule = Callable[..., Any]
 RULES: dict[Any, Rule] = {}
 BY_ID: dict[int, Rule] = {}  # by the id of the op: to hash an op takes as long as a rule
 aten = torch.ops.aten
+HALF = (torch.float16, torch.bfloat16)
+"""Floats of two bytes."""
 
 
 def rule(*ops: Any) -> Callable[[Rule], Rule]:
@@ -82,13 +84,8 @@ IN_PLACE = (
     aten.hardswish_.default, aten.leaky_relu_.default, aten.elu_.default,
 )  # fmt: skip
 BINARY = (
-    aten.add.Tensor,
-    aten.sub.Tensor,
-    aten.mul.Tensor,
-    aten.div.Tensor,
-    aten.maximum.default,
-    aten.minimum.default,
-)
+    aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor, aten.maximum.default, aten.minimum.default,
+)  # fmt: skip
 BINARY_IN_PLACE = (aten.add_.Tensor, aten.sub_.Tensor, aten.mul_.Tensor, aten.div_.Tensor)
 
 

@@ -14,9 +14,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from archcalc.engine.meta.shape_rules import HALF
 from archcalc.engine.torch_private import storage_key
-
-LOWER = (torch.bfloat16, torch.float16)
 
 
 class Optimizer(Protocol):
@@ -41,7 +40,7 @@ class OverMasters:
     """An optimizer that updates float32 copies of the parameters of lower precision, and all others themselves."""
 
     def __init__(self, parameters: Sequence[Tensor], make: Callable[[Any], torch.optim.Optimizer]) -> None:
-        self.pairs = [(p, p.detach().to(torch.float32)) for p in parameters if p.dtype in LOWER]
+        self.pairs = [(p, p.detach().to(torch.float32)) for p in parameters if p.dtype in HALF]
         masters = {id(p): master for p, master in self.pairs}
         self.optimizer = make([masters.get(id(p), p) for p in parameters])
 

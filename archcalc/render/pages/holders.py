@@ -8,7 +8,7 @@ from typing import Any
 from archcalc.analyses.holders import held_by_module
 from archcalc.analyses.memory import LiveBytes
 from archcalc.analyses.report import Report
-from archcalc.analyses.tensor_roles import base_name
+from archcalc.ops.names import packet
 from archcalc.render.document import BYTES, EXACT, LAYER, NAME, Column, Table
 
 HOLDERS = 8
@@ -26,7 +26,7 @@ def holders(report: Report) -> Table:
     ]
     rows = _rows(report)
     for row in rows:
-        ops = list(dict.fromkeys(map(base_name, row["ops"])))
+        ops = list(dict.fromkeys(map(packet, row["ops"])))
         row["op"] = f"{ops[0]} and {len(ops) - 1} more" if len(ops) > 1 else "".join(ops)
         row["example"] = row["example"] if row["modules"] or row["example"] else None
     rest = rows[HOLDERS:]

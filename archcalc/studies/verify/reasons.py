@@ -101,7 +101,7 @@ def against_counter(report: Report, counted: Counted) -> Counterpart:
             else:
                 beside[op] += macs
     reasons = [f"counts {op}: {_signed(macs)}" for op, macs in beside.most_common()]
-    ours_too = {op.split(".")[1] for op in report.record(Contractions).macs_by_op}  # ops of other libraries among them
+    ours_too = {packet(op) for op in report.record(Contractions).macs_by_op}  # ops of other libraries among them
     missing, blind = ours - products, sorted((MULTIPLYING | ours_too - PRODUCT_NAMES).intersection(counted.unknown))
     if missing:
         where = _where(report, counted)
