@@ -17,12 +17,14 @@ Op(
     rrelu_with_noise_backward smooth_l1_loss_backward soft_margin_loss_backward softplus_backward softshrink_backward
     """.split(),
     work=EACH_OUTPUT,
+    fuses=True,
 )
-Op("_log_softmax_backward_data", "_masked_softmax_backward", work=passes(4))
+Op("_log_softmax_backward_data", "_masked_softmax_backward", work=passes(4), fuses=True)
 # an exponential, a sum, a product, a difference
 Op(
     "native_batch_norm_backward", "cudnn_batch_norm_backward", "batch_norm_backward", "native_layer_norm_backward",
-    "native_group_norm_backward", "_fused_rms_norm_backward", "_weight_norm_interface_backward", work=passes(8),
+    "native_group_norm_backward", "_fused_rms_norm_backward", "_weight_norm_interface_backward",
+    work=passes(8), fuses=True,
 )  # fmt: skip
 # deviation and its scale 2, both sums over the statistics' elements 3, the gradient of the input 3
 Op("_thnn_fused_lstm_cell_backward_impl", "_thnn_fused_gru_cell_backward", work=passes(4))
@@ -71,6 +73,7 @@ Op(
         """.split()
     ),
     work=EACH_UPDATED,
+    fuses=True,
 )
 Op("_foreach_clone", work=FREE)
 Op("_foreach_copy", "_foreach_zero", work=FREE, traffic=overwrites)

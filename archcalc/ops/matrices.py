@@ -7,11 +7,11 @@ from math import prod
 from archcalc.ops.axes import LOST, Field, Seen
 from archcalc.ops.call_view import CallView
 from archcalc.ops.registry import EACH_OUTPUT, Causal, Op
-from archcalc.ops.traffic import Operands, Traffic, each_once, without
+from archcalc.ops.traffic import Moved, Operands, each_once, without
 from archcalc.tracing import Shape
 
 
-def with_addend(operands: Operands) -> Traffic:
+def with_addend(operands: Operands) -> Moved:
     """The tensor that is added is not read where its factor `beta` is 0."""
     beta = operands.attributes.get("beta", 1)
     return (without("self") if beta == 0 and beta is not False else each_once)(operands)

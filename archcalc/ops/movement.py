@@ -12,6 +12,7 @@ CAT = Op("cat", work=FREE)
 PAD = Op("constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "replication_pad1d", "replication_pad2d", work=FREE)
 ROLL = Op("roll", work=FREE)
 EMBEDDING = Op("embedding", work=FREE, traffic=takes("weight"))
+Op("_to_copy", "tril", "triu", work=FREE, fuses=True)
 Op("gather", "index", "index_select", "take", "_unsafe_index", work=FREE, traffic=takes("self"))
 Op("scatter", "put", work=FREE, traffic=puts(elements_of("index")))
 Op("index_copy", work=FREE, traffic=puts(elements_of("source")))
@@ -35,18 +36,19 @@ Op(
     """.split(),
     work=FREE,
     traffic=fills,
+    fuses=True,
 )
-Op("bernoulli", "copy", "fill", "normal_functional", "poisson", "to", work=FREE, traffic=overwrites)
+Op("bernoulli", "copy", "fill", "normal_functional", "poisson", "to", work=FREE, traffic=overwrites, fuses=True)
 Op(
     *"""
     _assert_async _assert_scalar _chunk_cat _copy_from _functional_assert_async _linalg_check_errors
-    _local_scalar_dense _pack_padded_sequence _stack _to_copy _unsafe_masked_index as_strided_scatter block_diag
+    _local_scalar_dense _pack_padded_sequence _stack _unsafe_masked_index as_strided_scatter block_diag
     channel_shuffle col2im diag diag_embed diagonal_scatter flip im2col item lift_fresh_copy masked_scatter
     masked_select max_unpool2d max_unpool3d multinomial nonzero nonzero_static one_hot reflection_pad3d repeat
     repeat_interleave replication_pad3d rot90 select_scatter slice_scatter stack unfold_copy vander _reshape_copy
     _unsafe_masked_index_put_accumulate alias_copy as_strided_copy detach_copy diagonal_copy expand_copy narrow_copy
     permute_copy select_copy slice_copy split_copy split_with_sizes_copy squeeze_copy t_copy transpose_copy
-    unbind_copy unsqueeze_copy view_copy tril triu
+    unbind_copy unsqueeze_copy view_copy
     """.split(),
     work=FREE,
 )

@@ -27,9 +27,9 @@ def _taken(operands: Operands) -> int:
 
 
 EACH_INPUT = Work("1 an input element", _read)
-REDUCED = Op("mean", "sum", "amax", "amin", "var", "std", "prod", "logsumexp", work=EACH_INPUT)
-PAIRS = Op("max", "min", "var_mean", work=EACH_INPUT)
-TRUTH = Op("any", "all", work=EACH_INPUT)
+REDUCED = Op("mean", "sum", "amax", "amin", "var", "std", "prod", "logsumexp", work=EACH_INPUT, fuses=True)
+PAIRS = Op("max", "min", "var_mean", work=EACH_INPUT, fuses=True)
+TRUTH = Op("any", "all", work=EACH_INPUT, fuses=True)
 CUMULATED = Op("cumsum", work=EACH_INPUT)
 Op("_embedding_bag", "_embedding_bag_forward_only", work=Work(EACH_INPUT.words, _rows), traffic=takes("weight", _taken))
 Op("nll_loss_forward", "nll_loss2d_forward", work=EACH_INPUT, traffic=takes("self", elements_of("target")))

@@ -17,7 +17,7 @@ from archcalc.tracing import Call, Shape, Tensor, Trace, Value, element_size
 
 
 @dataclass(frozen=True, slots=True)
-class Traffic:
+class Moved:
     """Bytes that an op call reads, and those that it writes."""
 
     read: int = 0
@@ -96,6 +96,21 @@ class Operands:
         return bool(outputs) and not self.written and all(tensor.storage in there for tensor in outputs)
 
     @property
+    def read_tensors(self) -> list[Tensor]:
+        """The inputs that it reads."""
+        return self._tensors(self.read)
+
+    @property
+    def written_tensors(self) -> list[Tensor]:
+        """The inputs that it writes, and its outputs."""
+        return [*self._tensors(self.written), *self._outputs]
+
+    @property
+    def written_storages(self) -> set[int]:
+        """The storages of the inputs that it writes."""
+        return {tensor.storage for tensor in self._tensors(self.written)}
+
+    @property
     def _named_in_place(self) -> bool:
         name = packet(self._call.op)
         return name.endswith("_") and not name.endswith("__")
@@ -113,39 +128,39 @@ class Operands:
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:
-    return sum({(t.storage, t.shape, t.strides, t.offset): t.distinct_bytes for t in tensors}.values())
+    return sum({tensor.place: tensor.distinct_bytes for tensor in tensors}.values())
 
 
-Rule = Callable[[Operands], Traffic]
+Rule = Callable[[Operands], Moved]
 Count = Callable[[Operands], int]
 
 
-def each_once(operands: Operands) -> Traffic:
+def each_once(operands: Operands) -> Moved:
     """Every input is read, every output written, what changes in place both: the rule of most ops."""
-    return Traffic(operands.bytes_of(*operands.read), operands.made + operands.bytes_of(*operands.written))
+    return Moved(operands.bytes_of(*operands.read), operands.made + operands.bytes_of(*operands.written))
 
 
-def nothing(operands: Operands) -> Traffic:
+def nothing(operands: Operands) -> Moved:
     """Memory is reserved or described, and not touched."""
-    return Traffic()
+    return Moved()
 
 
-def fills(operands: Operands) -> Traffic:
+def fills(operands: Operands) -> Moved:
     """The output is written; an input gives its shape alone."""
-    return Traffic(0, operands.made + operands.bytes_of(*operands.written))
+    return Moved(0, operands.made + operands.bytes_of(*operands.written))
 
 
-def overwrites(operands: Operands) -> Traffic:
+def overwrites(operands: Operands) -> Moved:
     """What it writes in place is not read before; its other inputs are."""
-    return Traffic(operands.bytes_of(*operands.others), operands.made + operands.bytes_of(*operands.written))
+    return Moved(operands.bytes_of(*operands.others), operands.made + operands.bytes_of(*operands.written))
 
 
 def without(*names: str) -> Rule:
     """The rule of ops that take some of their inputs for the shape alone."""
 
-    def rule(operands: Operands) -> Traffic:
+    def rule(operands: Operands) -> Moved:
         read = [name for name in operands.read if name not in names]
-        return Traffic(operands.bytes_of(*read), each_once(operands).written)
+        return Moved(operands.bytes_of(*read), each_once(operands).written)
 
     return rule
 
@@ -156,12 +171,12 @@ def takes(table: str, rows: Count | None = None) -> Rule:
     `rows` counts the elements taken; without it they are as many as the results.
     """
 
-    def rule(operands: Operands) -> Traffic:
+    def rule(operands: Operands) -> Moved:
         rest = [name for name in operands.read if name != table]
         if not operands.has(table):
             return each_once(operands)
         taken = operands.made if rows is None else rows(operands) * operands.element_bytes(table)
-        return Traffic(min(taken, operands.bytes_of(table)) + operands.bytes_of(*rest), operands.made)
+        return Moved(min(taken, operands.bytes_of(table)) + operands.bytes_of(*rest), operands.made)
 
     return rule
 
@@ -172,13 +187,13 @@ def puts(count: Count, adds: Callable[[Operands], bool] | None = None) -> Rule:
     `adds` says whether what was there is read too. Those that give a new tensor read and write all of it.
     """
 
-    def rule(operands: Operands) -> Traffic:
+    def rule(operands: Operands) -> Moved:
         if not operands.written:
             return each_once(operands)
         target = operands.written[0]
         touched = min(operands.bytes_of(target), count(operands) * operands.element_bytes(target))
         before = touched if adds is not None and adds(operands) else 0
-        return Traffic(operands.bytes_of(*operands.others) + before, touched)
+        return Moved(operands.bytes_of(*operands.others) + before, touched)
 
     return rule
 

@@ -99,6 +99,11 @@ class Tensor:
     offset: int = 0
 
     @property
+    def place(self) -> tuple[object, ...]:
+        """The storage and the elements in it: equal for two tensors that are the same elements."""
+        return self.storage, self.shape, self.strides, self.offset
+
+    @property
     def distinct_bytes(self) -> int:
         """Bytes of its elements, those in the same place once: a tensor that was expanded repeats elements.
 
