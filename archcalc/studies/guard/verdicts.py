@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from archcalc.analyses.lint.finding import LintFinding
+from archcalc.analyses.lint.lint import RULES
 from archcalc.analyses.metrics import BUDGETS, BYTES
 from archcalc.studies.guard.config import LIMITS, Budget, Check
 from archcalc.studies.guard.snapshot import Snapshot
@@ -40,9 +42,32 @@ Letters = MutableMapping[str, tuple[int, str]]
 """The size that each letter of a shape stands for, and the line where it was first used."""
 
 
-def judged(check: Check, now: Snapshot, baseline: Snapshot | None, letters: Letters) -> list[Verdict]:
-    """The verdict on every budget of a check."""
-    return [_judged(check, budget, now, baseline, letters) for budget in check.budgets]
+def judged(
+    check: Check,
+    now: Snapshot,
+    baseline: Snapshot | None,
+    letters: Letters,
+    worst: Mapping[str, LintFinding | None],
+) -> list[Verdict]:
+    """The verdict on every budget of a check; `worst` are the largest numbers of the rules of lint that it names."""
+    return [
+        _of_rule(check, budget, worst[budget.figure])
+        if budget.kind == "lint"
+        else _judged(check, budget, now, baseline, letters)
+        for budget in check.budgets
+    ]
+
+
+def _of_rule(check: Check, budget: Budget, worst: LintFinding | None) -> Verdict:
+    """The verdict on a rule of lint: its largest number in the network, at the layer that has it."""
+    value = worst.value if worst is not None else 0.0
+    holds = value <= budget.limit
+    status = OK if holds else WARN if check.level == "warn" else FAIL
+    over = "" if holds or worst is None else f"{worst.path or 'the model'}: {worst.advice}"
+    what = f"{budget.figure} {RULES[budget.figure].words}"
+    share = value / budget.limit if budget.limit else None
+    shown, limit = f"{value:.4g}", f"≤ {budget.limit:.4g}"
+    return Verdict(check.name, status, budget.key, what, shown, limit, share, over, budget.line)
 
 
 def error(check: Check, message: str) -> Verdict:
