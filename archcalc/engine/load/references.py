@@ -106,14 +106,11 @@ def parse(text: str) -> Reference:
         raise BadReference(text, "it names a file and no model in it", f"type  {text}:NameOfTheModel")
     if not text or "/" in text or "\\" in text:
         raise BadReference(text, "no network has a name like that")
-    if re.fullmatch(r"[\w.-]+\(.*=.*\)", text):
-        hint = f"write  '{text.replace('(', '[', 1)[:-1]}]'"
-        raise BadReference(text, "settings of a built-in network stand in [ ]", hint)
     return BuiltIn(text)
 
 
 def _in_library(text: str, library: str, name: str) -> InLibrary:
-    """The model of a library; what stands in brackets behind its name are settings, in the name of a folder it is not."""
+    """The model of a library; brackets behind its name hold settings, those in a folder's name do not."""
     before, bracket, inside = name.partition("[")
     if not bracket or (not inside.endswith("]") and {"/", "\\"}.intersection(inside)):
         return InLibrary(text, library, name)
@@ -151,6 +148,9 @@ def _demand_model(text: str) -> None:
         raise BadReference(text, "an exported graph is not read here", definition)
     if re.fullmatch(r"(\w+:)?\d+([xX]\d+)+", text):
         raise BadReference(text, "it is the shape of an input", f"write  -i {text}")
+    if re.fullmatch(r"[\w.-]+\(.*=.*\)", text):
+        hint = f"write  '{text.replace('(', '[', 1)[:-1]}]'"
+        raise BadReference(text, "settings of a built-in network stand in [ ]", hint)
 
 
 def _knobs(text: str) -> dict[str, Any]:
