@@ -116,7 +116,8 @@ def _built_in(reference: BuiltIn, setup: Setup) -> Loaded:
     settings = {knob: plain(value) for knob, value in knobs.items()}
     model = Model(_typed(reference), network.name, "builtin", {k: plain(v) for k, v in config.items()}, settings)
     declared = Declaration(network.inputs_for(config), knobs=network.knobs_of_inputs(config))
-    return Loaded(_without(module, network.name, setup), model, declared, (note,) if note else ())
+    notes = (note, network.remark(config) if network.remark else "")
+    return Loaded(_without(module, network.name, setup), model, declared, tuple(filter(None, notes)))
 
 
 def _knobs(reference: BuiltIn | InLibrary, setup: Setup) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from archcalc.networks.blocks.block_inputs import (
     step_of,
 )
 from archcalc.networks.parts import CHANNEL_SHUFFLE_DRAWING, SEPARABLE_DRAWING, ChannelShuffle
-from archcalc.networks.sequence.recurrent import LSTM, LSTM_DRAWING, RECURRENT, RNN_DRAWING, LSTMCell, RNNCell
+from archcalc.networks.sequence.cells import LSTM_DRAWING, RNN_DRAWING, LSTMCell, RNNCell
+from archcalc.networks.sequence.recurrent import LSTM, RECURRENT
 from archcalc.networks.sequence.transformer import (
     ATTENTION_DRAWING,
     DECODER_LAYER_DRAWING,
