@@ -102,7 +102,7 @@ def test_the_padded_share_is_told() -> None:
         ("rnn[lengths=(5,2),seq_len=5]", "leave one of them out"),
         ("rnn[output=lst]", "choose one of  every, last, none"),
         ("rnn[output=none,output_size=2]", "output=none asks for no output"),
-        ("rnn[lengths=(5,2)] --batch 3", "is a batch of 2 sequences of at most 5 steps, and the input is 3x5x64"),
+        ("rnn[lengths=(5,2)] --batch 3", "lengths=5,2 makes the batch, and an input is given beside it"),
         ("seq2seq[cell=ltsm]", "choose one of  rnn, gru, lstm"),
         ("one-to-many[tgt_len=0]", "tgt_len=0 cannot be built"),
     ],

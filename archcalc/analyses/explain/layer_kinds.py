@@ -153,6 +153,11 @@ def _read_se(seen: Seen) -> Reading:
     return {"N": N, "C": C, "r": C // reduced, "H": H, "W": W}, has(seen, "fc1.bias", "bias")
 
 
+def _read_positions(seen: Seen) -> Reading:
+    N, n, d = seen.inputs[0]
+    return {"N": N, "n": n, "d": d, "max_len": seen.parameters["positions"][0]}, set()
+
+
 def _read_shuffle(seen: Seen) -> Reading:
     groups = seen.op("view").output[1]
     N, C, H, W = seen.output
@@ -251,6 +256,14 @@ KINDS: tuple[Kind, ...] = (
         ),
         _read_multi_head_attention,
         "four projections, then both products of attention; with d_k = d_v = d/h and m = n:  4nd² + 2n²d",
+    ),
+    Kind(
+        "positional-encoding",
+        ("PositionalEncoding",),
+        "N batch, n positions of d features; max_len rows of the table",
+        (("output", "N×n×d"), ("buffers", "max_len · d"), ("elementwise", "N · n · d")),
+        _read_positions,
+        "x + PE, PE(pos, 2i) = sin(pos/10000^(2i/d)) and PE(pos, 2i + 1) its cosine: computed once, nothing is learnt",
     ),
     recurrent_cell("rnn-cell", ("RNNCell",), 1, "h = tanh(U x + W h + b), U with H · I weights and W with H · H"),
     recurrent_cell("gru-cell", ("GRUCell",), 3, "reset gate, update gate and new state, each with its U and W"),

@@ -116,7 +116,11 @@ def _built_in(reference: BuiltIn, setup: Setup) -> Loaded:
     settings = {knob: plain(value) for knob, value in knobs.items()}
     model = Model(_typed(reference), network.name, "builtin", {k: plain(v) for k, v in config.items()}, settings)
     declared = Declaration(network.inputs_for(config), knobs=network.knobs_of_inputs(config))
-    notes = (note, network.remark(config) if network.remark else "")
+    own = not (setup.inputs or setup.inputs_from or setup.batch)  # a remark is of the inputs that the knobs make
+    if config.get("lengths") and not own:
+        hint = "leave one of them out"
+        raise WrongUse(f"lengths={setting(config['lengths'])} makes the batch, and an input is given beside it.", hint)
+    notes = (note, network.remark(config) if network.remark and own else "")
     return Loaded(_without(module, network.name, setup), model, declared, tuple(filter(None, notes)))
 
 

@@ -9,27 +9,13 @@ from torch import Tensor, nn
 
 from archcalc.errors import BadKnob
 from archcalc.networks.blocks.block_inputs import (
-    decoder_inputs,
     maps,
     positions,
-    positions_with_mask,
-    queries_keys_values,
     step_of,
 )
 from archcalc.networks.parts import CHANNEL_SHUFFLE_DRAWING, SEPARABLE_DRAWING, ChannelShuffle
 from archcalc.networks.sequence.cells import LSTM_DRAWING, RNN_DRAWING, LSTMCell, RNNCell
 from archcalc.networks.sequence.recurrent import LSTM, RECURRENT
-from archcalc.networks.sequence.transformer import (
-    ATTENTION_DRAWING,
-    DECODER_LAYER_DRAWING,
-    ENCODER_LAYER_DRAWING,
-    MULTI_HEAD_ATTENTION_DRAWING,
-    TRANSFORMER,
-    DecoderLayer,
-    EncoderLayer,
-    MultiHeadAttention,
-    ScaledDotProductAttention,
-)
 from archcalc.networks.spec import Family, Network, Paper, at_least, one_of, register
 from archcalc.networks.vision.dense_block import (
     DENSE_BLOCK_DRAWING,
@@ -80,18 +66,7 @@ class Step(nn.Module):
         return self.cell(x, state)
 
 
-class SelfAttention(nn.Module):
-    """Multi-head attention of a sequence to itself: N, n, d_model -> N, n, d_model."""
-
-    def __init__(self, attention: MultiHeadAttention) -> None:
-        super().__init__()
-        self.attention = attention
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.attention(x, x, None)  # N, n, d_model
-
-
-def _divides(knob: str, divisor: int, whole: str, value: int) -> None:
+def divides(knob: str, divisor: int, whole: str, value: int) -> None:
     """Refuse a divisor that leaves a rest."""
     at_least(knob, divisor, 1)
     if value % divisor:
@@ -103,8 +78,8 @@ def conv(
     bias: bool = False,
 ) -> nn.Conv2d:  # fmt: skip
     """A convolution padded so that stride 1 keeps the size; kernel channels = in_channels / groups."""
-    _divides("groups", groups, "in_channels", in_channels)
-    _divides("groups", groups, "out_channels", out_channels)
+    divides("groups", groups, "in_channels", in_channels)
+    divides("groups", groups, "out_channels", out_channels)
     for knob, value in (("kernel", kernel), ("stride", stride), ("dilation", dilation)):
         at_least(knob, value, 1)
     padding = dilation * (kernel - 1) // 2
@@ -166,13 +141,13 @@ def bottleneck_block(
 ) -> Bottleneck:
     """1x1, 3x3, 1x1 and a shortcut."""
     one_of("version", version, ("1", "1.5"))
-    _divides("groups", groups, "width", width)
+    divides("groups", groups, "width", width)
     return Bottleneck(in_channels, width, out_channels, stride, groups, version)
 
 
 def se_block(channels: int = 256, reduction: int = 16, fc_bias: bool = False) -> SEBlock:
     """Squeeze and excitation: 2C²/r weights, plus C/r + C biases where there are any."""
-    _divides("reduction", reduction, "channels", channels)
+    divides("reduction", reduction, "channels", channels)
     return SEBlock(channels, reduction, fc_bias)
 
 
@@ -202,7 +177,7 @@ def transition(in_channels: int = 256, out_channels: int = 128) -> Transition:
 
 def channel_shuffle(channels: int = 240, groups: int = 3) -> ChannelShuffle:
     """(g, C/g) -> (C/g, g): no parameters, no arithmetic."""
-    _divides("groups", groups, "channels", channels)
+    divides("groups", groups, "channels", channels)
     return ChannelShuffle(groups)
 
 
@@ -211,8 +186,8 @@ def shuffle_unit_v1(in_channels: int = 240, out_channels: int = 240, stride: int
     one_of("stride", stride, (1, 2))
     if (stride == 1) != (in_channels == out_channels):
         raise BadKnob("out_channels", out_channels, f"stride {stride} from {in_channels} channels", "equal at stride 1")
-    _divides("groups", groups, "in_channels", in_channels)
-    _divides("groups", groups, "out_channels / 4", out_channels // 4)
+    divides("groups", groups, "in_channels", in_channels)
+    divides("groups", groups, "out_channels / 4", out_channels // 4)
     return ShuffleUnitV1(in_channels, out_channels, stride, groups, groups)
 
 
@@ -228,33 +203,6 @@ def shuffle_unit_v2(in_channels: int = 116, out_channels: int = 116, stride: int
     if out_channels <= in_channels:
         raise BadKnob("out_channels", out_channels, "stride 2 adds channels", f"more than {in_channels}")
     return DownsamplingUnit(in_channels, out_channels, stride)
-
-
-def attention(heads: int = 8, d_k: int = 64, d_v: int = 64, n: int = 128, m: int = 128) -> ScaledDotProductAttention:
-    """softmax(Q Kᵀ / √d_k) V for n queries and m keys: n·m·(d_k + d_v) multiply-adds a head, no parameters."""
-    for knob, value in (("heads", heads), ("d_k", d_k), ("d_v", d_v), ("n", n), ("m", m)):
-        at_least(knob, value, 1)
-    return ScaledDotProductAttention(0.0)
-
-
-def multi_head_attention(d_model: int = 512, heads: int = 8, bias: bool = False, seq_len: int = 128) -> SelfAttention:
-    """H attentions between four projections: 4d² weights, 4nd² + 2n²d multiply-adds."""
-    _divides("heads", heads, "d_model", d_model)
-    return SelfAttention(MultiHeadAttention(d_model, heads, d_model // heads, bias, 0.0))
-
-
-def encoder_layer(d_model: int = 512, heads: int = 8, d_ff: int = 2048, seq_len: int = 128) -> EncoderLayer:
-    """Self-attention and feed-forward."""
-    _divides("heads", heads, "d_model", d_model)
-    return EncoderLayer(d_model, heads, d_model // heads, d_ff, False, nn.ReLU(), 0.1)
-
-
-def decoder_layer(
-    d_model: int = 512, heads: int = 8, d_ff: int = 2048, src_len: int = 128, tgt_len: int = 128
-) -> DecoderLayer:
-    """Masked self-attention, encoder-decoder attention and feed-forward."""
-    _divides("heads", heads, "d_model", d_model)
-    return DecoderLayer(d_model, heads, d_model // heads, d_ff, 0.1)
 
 
 def rnn_cell(input_size: int = 64, hidden_size: int = 128) -> Step:
@@ -309,10 +257,6 @@ for name, build, inputs, paper, diagram in (
     ("channel-shuffle", channel_shuffle, maps(28, "channels"), SHUFFLENET_V1.paper, CHANNEL_SHUFFLE_DRAWING),
     ("shuffle-unit-v1", shuffle_unit_v1, maps(28), SHUFFLENET_V1.paper, SHUFFLE_UNIT_V1_DRAWING),
     ("shuffle-unit-v2", shuffle_unit_v2, maps(28), SHUFFLENET_V2.paper, SHUFFLE_UNIT_V2_DRAWING),
-    ("attention", attention, queries_keys_values, TRANSFORMER.paper, ATTENTION_DRAWING),
-    ("multi-head-attention", multi_head_attention, positions, TRANSFORMER.paper, MULTI_HEAD_ATTENTION_DRAWING),
-    ("encoder-layer", encoder_layer, positions_with_mask, TRANSFORMER.paper, ENCODER_LAYER_DRAWING),
-    ("decoder-layer", decoder_layer, decoder_inputs, TRANSFORMER.paper, DECODER_LAYER_DRAWING),
     ("rnn-cell", rnn_cell, step_of(1), RECURRENT.paper, RNN_DRAWING),
     ("lstm-cell", lstm_cell, step_of(2), LSTM, LSTM_DRAWING),
 ):

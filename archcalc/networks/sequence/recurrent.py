@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from archcalc.errors import BadInput, BadKnob
+from archcalc.errors import BadKnob
 from archcalc.networks.sequence.cells import (
     GRU_DRAWING,
     LSTM_DRAWING,
@@ -25,7 +25,7 @@ from archcalc.networks.sequence.cells import (
 )
 from archcalc.networks.spec import Family, Input, Network, Paper, Published, at_least, one_of, register
 from archcalc.text.spelling import setting
-from archcalc.text.units import shape, share
+from archcalc.text.units import share
 
 
 class Direction(nn.Module):
@@ -109,10 +109,6 @@ class Recurrent(nn.Module):
         steps = list(x.unbind(1))  # T of N, I
         if not self.lengths:
             return steps
-        if (len(x), len(steps)) != (len(self.lengths), self.lengths[0]):
-            wanted = f"{len(self.lengths)} sequences of at most {self.lengths[0]} steps"
-            sentence = f"lengths={setting(self.lengths)} is a batch of {wanted}, and the input is {shape(x.shape)}."
-            raise BadInput(sentence, "leave the input out, or give as many lengths as it has sequences")
         running = [sum(length > t for length in self.lengths) for t in range(len(steps))]
         return [step[:rows] if rows < len(x) else step for step, rows in zip(steps, running, strict=True)]
 
