@@ -34,12 +34,23 @@ class LayerKind:
     settings: Mapping[str, Any] | None = None
 
 
+PRODUCTS = LayerKind("self-attention, products alone", "self-attention-layer", "", {"projections": False})
+ATTENTION = LayerKind("self-attention", "self-attention-layer")
+WITH_INPUT = LayerKind("recurrent, with its input matrix", "recurrent-layer", "", {"input_matrix": True})
+SEPARABLE = LayerKind("convolutional, separable", "separable-layer", "k")
+FEED_FORWARD = LayerKind("feed-forward (d -> 4d -> d)", "feed-forward-layer")
+BOTH = LayerKind("self-attention + feed-forward", "attention-feed-forward-layer")
 LAYER_KINDS = (
-    LayerKind("self-attention", "self-attention-layer"),
+    ATTENTION,
+    PRODUCTS,
     LayerKind("recurrent", "recurrent-layer"),
+    WITH_INPUT,
     LayerKind("convolutional", "convolutional-layer", "k"),
     LayerKind("convolutional, dilated", "convolutional-layer", "k", {"dilated": True}),
+    SEPARABLE,
     LayerKind("self-attention, restricted", "restricted-attention-layer", "r"),
+    FEED_FORWARD,
+    BOTH,
 )
 
 
@@ -92,7 +103,9 @@ def _compared(kind: LayerKind, observer: Observer) -> ComparedLayer:
 
 
 def _path(kind: LayerKind, setup: Setup, observer: Observer) -> tuple[str, str]:
-    """The form that the longest path follows on all members, and its big O."""
+    """The form that the longest path follows on all members, and its big O; "none" if positions never meet."""
+    if kind is FEED_FORWARD:
+        return _apart(kind, setup)
     points = (
         [(n, w) for w in (2, 3, 5) for n in _lengths(kind, w)] if kind.reach else [(n, 2) for n in (2, 3, 5, 9, 14)]
     )
@@ -103,6 +116,15 @@ def _path(kind: LayerKind, setup: Setup, observer: Observer) -> tuple[str, str]:
             words = _times(ratios.pop(), form.words.format(w=kind.reach))
             return words, form.big_o.format(w=kind.reach)
     return "no form", ""
+
+
+def _apart(kind: LayerKind, setup: Setup) -> tuple[str, str]:
+    """The answer for a layer that works at each position by itself: two layers do not join two positions either."""
+    for layers in (1, 2):
+        knobs = {**setup.knobs, "n": 2, "d": WIDTH, "layers": layers}
+        if path_length(engine.trace(kind.network, replace(setup, knobs=knobs))) is not None:
+            raise ArchcalcError(f"{layers} layers of {kind.network} join positions.")
+    return "none", ""
 
 
 def _times(factor: float, words: str) -> str:
