@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from math import log
 from typing import Any
 
@@ -15,8 +16,10 @@ from archcalc import engine
 from archcalc.analyses.op_graph import path_length
 from archcalc.engine.setup import Setup
 from archcalc.errors import ArchcalcError
+from archcalc.studies.law.crossing import sides
 from archcalc.studies.law.interpolation import Law
 from archcalc.studies.law.law import laws
+from archcalc.studies.law.polynomials import Formula
 from archcalc.studies.observer import SILENT, Observer
 
 COMPARED = ("macs", "sequential_operations")
@@ -87,6 +90,37 @@ class ComparedLayer:
     sequential: Law
     path: str
     path_big_o: str
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Two kinds of layer by their MACs in n and d: the first has more where `more` > `less`.
+
+    `first_macs` and `second_macs` are their formulas; with `at` the reach of the first is set to n.
+    """
+
+    first: LayerKind
+    second: LayerKind
+    at: str
+    first_macs: Formula
+    second_macs: Formula
+    more: Formula
+    less: Formula
+
+
+def meetings(layers: Sequence[ComparedLayer]) -> list[Meeting]:
+    """Where the costs of layers meet: attention and recurrence at n = d, a separable convolution's at k = n."""
+    by_words = {layer.kind.words: layer for layer in layers}
+    made = []
+    for first, second in ((PRODUCTS, WITH_INPUT), (ATTENTION, WITH_INPUT), (SEPARABLE, BOTH)):
+        one, other = by_words[first.words].macs.formula, by_words[second.words].macs.formula
+        at = f"{first.reach} = n" if first.reach else ""
+        whole: dict[tuple[int, ...], Fraction] = {}
+        for (n, d, *reach), coefficient in one.items():
+            powers = n + sum(reach), d
+            whole[powers] = whole.get(powers, Fraction(0)) + coefficient
+        made.append(Meeting(first, second, at, whole, other, *sides(whole, other, ("n", "d"))))
+    return made
 
 
 def layer_comparison(observer: Observer = SILENT) -> list[ComparedLayer]:
