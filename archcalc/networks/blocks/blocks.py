@@ -23,12 +23,13 @@ from archcalc.networks.vision.dense_block import (
     TRANSITION_DRAWING,
     BottleneckDenseLayer,
     DenseBlock,
+    DenseLayer,
     Transition,
 )
 from archcalc.networks.vision.densenet import DENSENET
 from archcalc.networks.vision.inception import BN_PAPER, INCEPTION, INCEPTION_MODULE_DRAWING, InceptionModule
 from archcalc.networks.vision.inception_v3 import LOW_RANK_DRAWING
-from archcalc.networks.vision.resnet import RESIDUAL_DRAWING, RESNET, BasicBlock, Bottleneck
+from archcalc.networks.vision.resnet import RESIDUAL_DRAWING, RESNET, BasicBlock, Bottleneck, PlainBasicBlock
 from archcalc.networks.vision.senet import SE_BLOCK_DRAWING, SENET, SEBlock
 from archcalc.networks.vision.shufflenet_v1 import SHUFFLE_UNIT_V1_DRAWING, SHUFFLENET_V1
 from archcalc.networks.vision.shufflenet_v1 import ShuffleUnit as ShuffleUnitV1
@@ -125,10 +126,11 @@ def inception_module(
     return InceptionModule(in_channels, n1x1, reduce3x3, n3x3, reduce5x5, n5x5, pool_proj)
 
 
-def residual_block(in_channels: int = 64, out_channels: int = 64, stride: int = 1) -> BasicBlock:
-    """Two 3x3 convolutions and a shortcut, identity where the shape stays."""
+def residual_block(in_channels: int = 64, out_channels: int = 64, stride: int = 1, shortcut: str = "B") -> BasicBlock:
+    """Two 3x3 convolutions and a shortcut, identity where the shape stays; `shortcut` none leaves it out."""
     at_least("stride", stride, 1)
-    return BasicBlock(in_channels, out_channels, stride)
+    one_of("shortcut", shortcut, ("B", "none"))
+    return (PlainBasicBlock if shortcut == "none" else BasicBlock)(in_channels, out_channels, stride)
 
 
 def bottleneck_block(
@@ -151,10 +153,13 @@ def se_block(channels: int = 256, reduction: int = 16, fc_bias: bool = False) ->
     return SEBlock(channels, reduction, fc_bias)
 
 
-def dense_layer(in_channels: int = 64, growth_rate: int = 32, memory_efficient: bool = False) -> OnOneMap:
-    """BN, ReLU, 1x1 to 4k, BN, ReLU, 3x3 to k."""
+def dense_layer(
+    in_channels: int = 64, growth_rate: int = 32, bottleneck: bool = True, memory_efficient: bool = False
+) -> OnOneMap:
+    """BN, ReLU, 1x1 to 4k, BN, ReLU, 3x3 to k; without bottleneck BN, ReLU, 3x3 to k."""
     at_least("growth_rate", growth_rate, 1)
-    return OnOneMap(BottleneckDenseLayer(in_channels, growth_rate, memory_efficient))
+    kind = BottleneckDenseLayer if bottleneck else DenseLayer
+    return OnOneMap(kind(in_channels, growth_rate, memory_efficient))
 
 
 def dense_block(
