@@ -186,14 +186,22 @@ def channel_shuffle(channels: int = 240, groups: int = 3) -> ChannelShuffle:
     return ChannelShuffle(groups)
 
 
-def shuffle_unit_v1(in_channels: int = 240, out_channels: int = 240, stride: int = 1, groups: int = 3) -> ShuffleUnitV1:
-    """ShuffleNet v1's unit; stride 2 concatenates the pooled input, so out_channels must exceed in_channels."""
+def shuffle_unit_v1(
+    in_channels: int = 240, out_channels: int = 240, stride: int = 1, groups: int = 3, shuffle: bool = True
+) -> ShuffleUnitV1:
+    """ShuffleNet v1's unit; stride 2 concatenates the pooled input, so out_channels must exceed in_channels.
+
+    Without `shuffle` a channel sees those of its own group alone.
+    """
     one_of("stride", stride, (1, 2))
     if (stride == 1) != (in_channels == out_channels):
         raise BadKnob("out_channels", out_channels, f"stride {stride} from {in_channels} channels", "equal at stride 1")
     divides("groups", groups, "in_channels", in_channels)
     divides("groups", groups, "out_channels / 4", out_channels // 4)
-    return ShuffleUnitV1(in_channels, out_channels, stride, groups, groups)
+    unit = ShuffleUnitV1(in_channels, out_channels, stride, groups, groups)
+    if not shuffle:
+        unit.shuffle = nn.Identity()
+    return unit
 
 
 def shuffle_unit_v2(in_channels: int = 116, out_channels: int = 116, stride: int = 1) -> nn.Module:
