@@ -43,9 +43,10 @@ def test_the_shuffle_joins_what_groups_keep_apart() -> None:
 
 
 def test_it_is_what_a_gradient_sees() -> None:
-    for shuffle, expected in ((True, 24), (False, 8)):
-        unit = shuffle_unit_v1(24, 24, 1, 3, shuffle)
-        assert seen(unit, (1, 24, 5, 5))[-1] == expected == by_gradient(unit, 24)
+    # of 24 channels the middle has 2 a group, which carry 2 of 3 groups of 8, and the shortcut one more channel
+    for channels, shuffle, expected in ((36, True, 36), (24, True, 17), (24, False, 8)):
+        unit = shuffle_unit_v1(channels, channels, 1, 3, shuffle)
+        assert seen(unit, (1, channels, 5, 5))[-1] == expected == by_gradient(unit, channels)
     block = interleaved_conv(12, 3, 3)
     assert seen(block, (1, 12, 5, 5)) == [4, 4, 12, 12]
     assert by_gradient(block, 12) == 12

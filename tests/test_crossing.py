@@ -19,7 +19,7 @@ def test_parameters_pass_temporaries_at_nine_halves_of_the_growth_rate() -> None
 
 
 def test_one_knob_is_told_to_the_value() -> None:
-    """(9k/2 + 1)·k·L(L+1) parameters with BN's two a channel, 4 bytes each as the elements: 9k + 2 > 2·64 from k = 15."""
+    """(9k/2 + 1)·k·L(L+1) parameters with BN's two a channel, 4 bytes each: 9k + 2 > 2·64 from k = 15."""
     ran = run(*BLOCK, "--over", "growth_rate=in_channels", "--size", "8", "--cross", f"params_bytes,{TEMPORARIES}")
     assert "pass elements of cat and native_batch_norm alive from k = 15 on" in ran.out  # at 14 both are 128
     assert "elements and parameters at 4 bytes" in ran.out

@@ -52,7 +52,7 @@ def channel_fields(trace: Trace) -> list[Channels | None]:
         seen = [(tensor, field) for tensor in call.tensors() if (field := fields[tensor]) is not None]
         if not seen or not call.outputs:
             continue
-        rule = RULES.get(base_name(call.op), _elementwise)
+        rule = RULES.get(base_name(call.op) or call.op, _elementwise)
         try:
             made = rule(CallView(trace, call), call, [field for _, field in seen], trace.shape(seen[0][0]))
         except (IndexError, LookupError, ValueError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from math import prod
 
 from archcalc.analyses.explain.layer_kind import Kind, Reading, Seen, has
+from archcalc.analyses.explain.norm_kinds import NORMS
 from archcalc.analyses.explain.window_kinds import (
     AXES,
     convolution,
@@ -16,10 +17,8 @@ from archcalc.analyses.explain.window_kinds import (
     read_global_pooling,
     transposed_convolution,
 )
-from archcalc.ops.call_view import CallView, integers
-from archcalc.ops.names import base_name
 
-# ---- linear, embedding, normalisation, activation ------------------------------------------------
+# ---- linear, embedding, activation ---------------------------------------------------------------
 
 
 def _read_linear(seen: Seen) -> Reading:
@@ -31,35 +30,6 @@ def _read_linear(seen: Seen) -> Reading:
 def _read_embedding(seen: Seen) -> Reading:
     V, D = seen.parameters["weight"]
     return {"V": V, "D": D}, set()
-
-
-def _read_batch_norm(seen: Seen) -> Reading:
-    op = seen.op("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training")
-    training = {"training"} if op.attributes.get("training") is True else {"evaluation"}
-    affine, running = has(seen, "weight", "affine"), has(seen, "running_mean", "running")
-    counted = {"counted"} if running and any(base_name(call.op) == "add" for call in seen.ops) else set()
-    numbers = {"C": op.output[1], "elements": prod(op.output), **_statistics(seen, op)}
-    return numbers, training | affine | running | counted
-
-
-def _statistics(seen: Seen, op: CallView) -> dict[str, int]:
-    """The pairs of mean and variance that the op gave beside its output, if it computed any."""
-    means = op.outputs[1:2]
-    return {"statistics": prod(means[0])} if means and prod(means[0]) else {}
-
-
-def _read_layer_norm(seen: Seen) -> Reading:
-    op = seen.op("native_layer_norm")
-    sizes = integers(op.attributes.get("normalized_shape"))
-    conditions = has(seen, "weight", "affine") | has(seen, "bias", "bias")
-    return {"D": prod(sizes), "elements": prod(seen.output), **_statistics(seen, op)}, conditions
-
-
-def _read_group_norm(seen: Seen) -> Reading:
-    op = seen.op("native_group_norm")
-    groups = integers(op.attributes.get("group"))[0]
-    numbers = {"N": op.output[0], "G": groups, "C": op.output[1], "elements": prod(op.output)}
-    return {**numbers, **_statistics(seen, op)}, has(seen, "weight", "affine")
 
 
 def _read_elements(seen: Seen) -> Reading:
@@ -196,40 +166,7 @@ KINDS: tuple[Kind, ...] = (
         _read_embedding,
         "a look-up: rows are copied, nothing is multiplied",
     ),
-    Kind(
-        "batch-norm",
-        ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d"),
-        "C channels; elements of the output, N · C · H · W for images",
-        (
-            ("statistics", "C"),
-            ("params", "[2 · C if affine]"),
-            ("buffers", "[2 · C + 1 if running]"),
-            ("elementwise", "[2 · elements if evaluation] [5 · elements if training] [+ 1 if counted]"),
-        ),
-        _read_batch_norm,
-        "statistics over N, H, W for each channel, of the batch in training, the running ones in evaluation: γ, β are "
-        "parameters; running mean, variance and a counter of batches buffers",
-    ),
-    Kind(
-        "group-norm",
-        ("GroupNorm",),
-        "N batch, C channels in G groups; elements of the output",
-        (("statistics", "N · G"), ("params", "[2 · C if affine]"), ("elementwise", "5 · elements")),
-        _read_group_norm,
-        "statistics over the channels and positions of a group, for each sample: γ and β, no buffers",
-    ),
-    Kind(
-        "layer-norm",
-        ("LayerNorm",),
-        "D features of one position; elements of the output",
-        (
-            ("statistics", "elements/D"),
-            ("params", "[D if affine] [+ D if bias]"),
-            ("elementwise", "5 · elements"),
-        ),
-        _read_layer_norm,
-        "statistics over the D features, for each position of each sample: γ and β, no buffers, the same in training",
-    ),
+    *NORMS,
     Kind("activation", ACTIVATIONS, "elements of the output", (("elementwise", "elements"),), _read_elements),
     Kind(
         "softmax",

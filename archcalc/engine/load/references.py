@@ -95,7 +95,8 @@ def parse(text: str) -> Reference:
     if text.endswith(".json"):
         return StoredTrace(text)
     name, bracket, _ = text.partition("[")
-    if bracket and ":" not in text and not {"/", "\\"}.intersection(name):
+    closed = ":" not in text or text.endswith("]")
+    if bracket and closed and not {"/", "\\", ":"}.intersection(name):
         return BuiltIn(name.strip(), _knobs(text))
     head, colon, expression = _split(text)
     if colon and not head.endswith(".py") and ("/" in head or "\\" in head or "" in head.split(".")):

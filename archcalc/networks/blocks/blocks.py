@@ -200,7 +200,7 @@ def shuffle_unit_v1(
     divides("groups", groups, "out_channels / 4", out_channels // 4)
     unit = ShuffleUnitV1(in_channels, out_channels, stride, groups, groups)
     if not shuffle:
-        unit.shuffle = nn.Identity()
+        unit.add_module("shuffle", nn.Identity())
     return unit
 
 
