@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from archcalc.engine.load.adapted import with_adapters
 from archcalc.engine.load.config_notes import config_notes, stated_dtype
 from archcalc.engine.load.declared_inputs import UNKNOWN, Declaration, inputs_of
 from archcalc.engine.load.references import BuiltIn, Code, InLibrary
@@ -51,7 +52,11 @@ def load(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module], se
     with own_draws(setup.seed), device:
         loaded = _loaded(reference, setup)
     notes = (*loaded.notes, *config_notes(loaded.module, loaded.typed(setup).dtype, bool(setup.dtype)))
-    return replace(loaded, notes=notes, named=frozenset(device.named))
+    loaded = replace(loaded, notes=notes, named=frozenset(device.named))
+    if not setup.lora:
+        return loaded
+    module, note = with_adapters(loaded.module, setup.lora, setup.data)
+    return replace(loaded, module=module, notes=(*loaded.notes, note))
 
 
 def _loaded(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module], setup: Setup) -> Loaded:

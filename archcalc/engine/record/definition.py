@@ -11,6 +11,7 @@ from archcalc.engine import choices
 from archcalc.engine.alone import alone
 from archcalc.engine.devices import device_named
 from archcalc.engine.devices.kernel_selection import KernelSelection
+from archcalc.engine.load.adapted import raise_halves
 from archcalc.engine.load.build import Loaded, load
 from archcalc.engine.load.inputs import dtype_named
 from archcalc.engine.load.references import BuiltIn, Code, InLibrary
@@ -41,14 +42,15 @@ def defined(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module],
         recorder = recording.Recorder(module, KernelSelection(device_named(setup.device), "math", ""))
         parameters = parameters_of(recorder)
         recorder.module_calls.append(ModuleCall(0, None, (), (), 0, 0))
-        assumptions = {"mode": DEFINITION, "dtype": setup.floats, "batch": None}
+        assumptions: dict[str, Value] = {"mode": DEFINITION, "dtype": setup.floats, "batch": None}
+        assumptions |= {"lora": setup.lora} if setup.lora else {}
         return bare_trace(loaded, recorder, parameters, assumptions)
 
 
 def of_dtype(module: nn.Module, setup: Setup) -> nn.Module:
-    """The module with its floats in the dtype of the setup."""
+    """The module with its floats in the dtype of the setup; adapters of layers in half precision stay float32."""
     dtype = dtype_named(choices.dtype(setup.floats))
-    return module if dtype == torch.float32 else cast(module, dtype)
+    return module if dtype == torch.float32 else raise_halves(cast(module, dtype))
 
 
 def demand_all_dense(named: Iterable[tuple[str, torch.Tensor]]) -> None:
