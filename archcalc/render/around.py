@@ -137,10 +137,11 @@ def as_typed(trace: Trace) -> str:
     parts += [f"-i {shlex.quote(_option(given, dtype))}" for given in trace.inputs if given.origin in GIVEN]
     origins = sorted({given.origin for given in trace.inputs if given.origin.startswith("--inputs ")})
     parts += [f"--inputs {shlex.quote(origin.removeprefix('--inputs '))}" for origin in origins]
-    parts += [f"--dtype {shlex.quote(dtype)}"] if dtype != "float32" else []
+    fixed = model.source == "exported"  # its type and its mode cannot be typed
+    parts += [f"--dtype {shlex.quote(dtype)}"] if dtype != "float32" and not fixed else []
     parts += [f"--lora {shlex.quote(str(trace.assumptions['lora']))}"] if trace.assumptions.get("lora") else []
     parts += ["--data"] if trace.assumptions.get("data") else []
-    return " ".join([*parts, *(["--mode train"] if trace.assumptions["mode"] == "train" else [])])
+    return " ".join([*parts, *(["--mode train"] if trace.assumptions["mode"] == "train" and not fixed else [])])
 
 
 def _option(given: Input, default: str) -> str:

@@ -159,7 +159,7 @@ DEFINITIONS: dict[str, Any] = {
         "properties": {
             "reference": {"type": "string"},
             "name": {"type": "string"},
-            "source": {"enum": ["builtin", "python", "module", *LIBRARIES]},
+            "source": {"enum": ["builtin", "python", "module", "exported", *LIBRARIES]},
             "config": {"type": "object"},
         },
     },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -14,7 +15,7 @@ from torch import nn
 from archcalc.engine.load.adapted import with_adapters
 from archcalc.engine.load.config_notes import config_notes, stated_dtype
 from archcalc.engine.load.declared_inputs import UNKNOWN, Declaration, inputs_of
-from archcalc.engine.load.references import BuiltIn, Code, InLibrary
+from archcalc.engine.load.references import BuiltIn, Code, Exported, InLibrary
 from archcalc.engine.load.user_code import CALLS, cannot, evaluate, here_first, import_file, import_module
 from archcalc.engine.meta.empty_modules import copy_without_data, settled, without_data
 from archcalc.engine.meta.one_device import CPU, OneDevice
@@ -46,7 +47,7 @@ class Loaded:
         return setup if setup.dtype else replace(setup, dtype=self.dtype)
 
 
-def load(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module], setup: Setup) -> Loaded:
+def load(reference: BuiltIn | Code | InLibrary | Exported | nn.Module | type[nn.Module], setup: Setup) -> Loaded:
     """Build the model of a reference. Errors: exit code 2 for wrong names and knobs, 3 for code that raises."""
     device = OneDevice(CPU)
     with own_draws(setup.seed), device:
@@ -59,13 +60,15 @@ def load(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module], se
     return replace(loaded, module=module, notes=(*loaded.notes, note))
 
 
-def _loaded(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module], setup: Setup) -> Loaded:
+def _loaded(reference: BuiltIn | Code | InLibrary | Exported | nn.Module | type[nn.Module], setup: Setup) -> Loaded:
     if isinstance(reference, BuiltIn):
         return _built_in(reference, setup)
     if isinstance(reference, Code):
         return _code(reference, setup)
     if isinstance(reference, InLibrary):
         return _in_library(reference, setup)
+    if isinstance(reference, Exported):
+        return _exported(reference, setup)
     return _at_hand(reference, setup)
 
 
@@ -142,6 +145,15 @@ def _in_library(reference: InLibrary, setup: Setup) -> Loaded:
     model = Model(reference.text, reference.name, reference.library, settings, settings)
     copied = _copied(module, reference.text, setup.data)
     return Loaded(copied, model, declared, tuple(notes), dtype=stated_dtype(module))
+
+
+def _exported(reference: Exported, setup: Setup) -> Loaded:
+    from archcalc.engine.load.exported import program
+
+    module, declared, dtype = program.build(reference.path, setup)
+    model = Model(reference.path, os.path.basename(reference.path), "exported", {})
+    notes = ("an exported program: its mode is the one that it was exported in",) if setup.training else ()
+    return Loaded(settled(module), model, declared, notes, dtype=dtype)
 
 
 def _code(reference: Code, setup: Setup) -> Loaded:

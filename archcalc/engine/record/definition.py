@@ -14,7 +14,7 @@ from archcalc.engine.devices.kernel_selection import KernelSelection
 from archcalc.engine.load.adapted import raise_halves
 from archcalc.engine.load.build import Loaded, load
 from archcalc.engine.load.inputs import dtype_named
-from archcalc.engine.load.references import BuiltIn, Code, InLibrary
+from archcalc.engine.load.references import BuiltIn, Code, Exported, InLibrary
 from archcalc.engine.meta.call_arguments import NotDense, demand_dense
 from archcalc.engine.meta.empty_modules import cast, registered
 from archcalc.engine.record import recorder as recording
@@ -28,7 +28,7 @@ from archcalc.version import __version__
 DENSE = "use dense tensors: .to_dense() for sparse ones, padding for nested ones"
 
 
-def defined(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module], setup: Setup) -> Trace:
+def defined(reference: BuiltIn | Code | InLibrary | Exported | nn.Module | type[nn.Module], setup: Setup) -> Trace:
     """Load, and return the modules and parameters of the definition: a trace of no calls."""
     with alone():
         loaded = load(reference, setup)

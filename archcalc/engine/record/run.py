@@ -23,7 +23,7 @@ from archcalc.engine.load.build import Loaded, load
 from archcalc.engine.load.given_inputs import from_function, from_values
 from archcalc.engine.load.inputs import Inputs, build, from_declared, from_options, needs_input, takes_nothing
 from archcalc.engine.load.pretrained.facts import is_pretrained
-from archcalc.engine.load.references import BuiltIn, Code, InLibrary, parse
+from archcalc.engine.load.references import BuiltIn, Code, Exported, InLibrary, parse
 from archcalc.engine.load.user_code import shown, value_of
 from archcalc.engine.meta.call_arguments import NotDense
 from archcalc.engine.meta.empty_modules import registered
@@ -67,7 +67,7 @@ HOMES = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
 
 
 def run(
-    reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module],
+    reference: BuiltIn | Code | InLibrary | Exported | nn.Module | type[nn.Module],
     setup: Setup,
     values: Any = None,
     watch: Watch = unwatched,
