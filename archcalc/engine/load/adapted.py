@@ -20,6 +20,8 @@ from archcalc.errors import WrongUse
 from archcalc.text.units import plural
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+BASE = "base_layer"
+"""The name of a layer inside the one that has its adapters."""
 MOST = 8
 """How many names of layers an error tells."""
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
 from torch import nn
 
 from archcalc.engine.load.adapted import with_adapters
-from archcalc.engine.load.config_notes import config_notes, stated_dtype
+from archcalc.engine.load.config_notes import config_notes, stated_dtype, weights_as_stored
 from archcalc.engine.load.declared_inputs import UNKNOWN, Declaration, inputs_of
 from archcalc.engine.load.references import BuiltIn, Code, Exported, InLibrary
 from archcalc.engine.load.user_code import CALLS, cannot, evaluate, here_first, import_file, import_module
@@ -32,7 +33,7 @@ class Loaded:
     """A module without data, what it is, and the inputs that it declares (none: unknown).
 
     `named` are the devices other than the CPU that its constructor names, `dtype` the type of floats that its
-    configuration states.
+    configuration states. `stored` are the bytes of the parameters that are stored quantized, by their names.
     """
 
     module: nn.Module
@@ -41,6 +42,7 @@ class Loaded:
     notes: tuple[str, ...] = ()
     named: frozenset[str] = frozenset()
     dtype: str = "float32"
+    stored: Mapping[str, int] = field(default_factory=dict)
 
     def typed(self, setup: Setup) -> Setup:
         """The setup with the type of floats of this model, where none was chosen."""
@@ -53,7 +55,8 @@ def load(reference: BuiltIn | Code | InLibrary | Exported | nn.Module | type[nn.
     with own_draws(setup.seed), device:
         loaded = _loaded(reference, setup)
     notes = (*loaded.notes, *config_notes(loaded.module, loaded.typed(setup).dtype, bool(setup.dtype)))
-    loaded = replace(loaded, notes=notes, named=frozenset(device.named))
+    stored = weights_as_stored(loaded.module)
+    loaded = replace(loaded, notes=notes, named=frozenset(device.named), stored=stored)
     if not setup.lora:
         return loaded
     module, note = with_adapters(loaded.module, setup.lora, setup.data)

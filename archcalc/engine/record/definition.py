@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -11,7 +12,7 @@ from archcalc.engine import choices
 from archcalc.engine.alone import alone
 from archcalc.engine.devices import device_named
 from archcalc.engine.devices.kernel_selection import KernelSelection
-from archcalc.engine.load.adapted import raise_halves
+from archcalc.engine.load.adapted import BASE, raise_halves
 from archcalc.engine.load.build import Loaded, load
 from archcalc.engine.load.inputs import dtype_named
 from archcalc.engine.load.references import BuiltIn, Code, Exported, InLibrary
@@ -62,6 +63,13 @@ def demand_all_dense(named: Iterable[tuple[str, torch.Tensor]]) -> None:
         raise CannotFollow(f"{error}.", DENSE) from None
 
 
+def as_stored(parameters: Iterable[Parameter], stored: Mapping[str, int]) -> Iterator[Parameter]:
+    """The parameters with their bytes in a quantized checkpoint; a layer with adapters has the name of its base."""
+    for parameter in parameters:
+        names = (name.replace(f".{BASE}.", ".") for name in parameter.names)
+        yield replace(parameter, stored=next((stored[name] for name in names if name in stored), None))
+
+
 def bare_trace(
     loaded: Loaded,
     recorder: recording.Recorder,
@@ -76,7 +84,7 @@ def bare_trace(
         versions={"archcalc": __version__, "torch": torch.__version__},
         modules=tuple(recorder.paths.modules),
         module_calls=tuple(recorder.module_calls),
-        parameters=parameters,
+        parameters=tuple(as_stored(parameters, loaded.stored)),
         tensors=tuple(recorder.tensors),
         storages=tuple(recorder.storages),
         calls=tuple(recorder.calls),
