@@ -88,6 +88,22 @@ def test_nested_inputs(folder: Path) -> None:
     assert ours.params == 20 * 8
 
 
+class Moves(nn.Module):
+    """Changes of type and device, which a graph writes as ops with a device, and an `and` of masks."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            far = torch.arange(x.shape[1], device=x.device)
+            seen = (far[None] <= far[:, None]) & (far[None] > far[:, None] - 3)
+        return (seen.to(device=x.device, dtype=torch.float32) @ x.to("cpu", torch.float64).float()).to(x.dtype)
+
+
+def test_devices_of_the_export(tmp_path: Path) -> None:
+    torch.export.save(torch.export.export(Moves(), (torch.randn(6, 6),)), tmp_path / "moves.pt2")
+    made = report(str(tmp_path / "moves.pt2"))
+    assert (made.macs, made.totals["uncounted"], made.notes) == (6 * 6 * 6, [], ())
+
+
 def test_sizes_that_may_change(folder: Path) -> None:
     """The batch of a program exported for any is an option; others, and those out of range, are refused in words."""
     net, any_ = str(folder / "net.pt2"), str(folder / "any.pt2")

@@ -12,16 +12,22 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+NAME = re.compile(r"([A-Za-z_]\w*)?", re.ASCII)  # an argument of an op of ops has none
 PATH = re.compile(r"[\w.@$-]*", re.ASCII)
 STACK = re.compile(r"[^\"\\\n]*")
 KEY = re.compile(r"[\w ./-]*")
 OP = re.compile(
-    r"torch\.ops\.(aten|prims|higher_order|torchvision|quantized_decomposed)\.(?!__)\w+(\.(?!__)\w+)?"
+    r"torch\.ops\.(aten|prims|higher_order|torchvision|quantized_decomposed)\.((?!__)\w+|__i?(and|or|xor|[lr]shift)__)(\.(?!__)\w+)?"
     r"|_operator\.(add|sub|mul|truediv|floordiv|mod|neg|pow|abs|eq|ne|lt|le|gt|ge|and_|or_|not_|getitem)"
     r"|math\.(ceil|floor|trunc|sqrt)|torch\.sym_\w+|torch\._sym_\w+",
     re.ASCII,
 )
+MOVES = ("torch.ops.aten.to.", "torch.ops.aten._to_copy.")
+"""Ops that change the type of a tensor, and its device only if one is given."""
+CHECK = "torch.ops.aten._assert_tensor_metadata.default"
+"""An op that compares the type and device of a tensor with those of the export; it gives nothing."""
+TO_DEVICE, TO_TYPE = "torch.ops.aten.to.device", "torch.ops.aten.to.dtype"
+HERE = {"type": "cpu", "index": None}
 READS_FILES = ("torch.ops.aten.from_file",)
 SIZES = frozenset(
     "Symbol Integer Float Rational Add Mul Pow Max Min Mod Abs Eq Ne Lt Le Gt Ge And Or Not FloorDiv ModularIndexing "
@@ -94,15 +100,22 @@ def _without_extras(graph: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_notes(value: Any) -> Any:
-    """A graph, and graphs in it, with the path of modules as the only note of each op."""
+    """A graph, and graphs in it, with the path of modules as the only note of each op, on one device."""
     if isinstance(value, list):
-        return [_without_notes(inner) for inner in value]
+        return [
+            _without_notes(inner) for inner in value if not (isinstance(inner, dict) and inner.get("target") == CHECK)
+        ]
     if not isinstance(value, dict):
         return value
     if "target" in value and "metadata" in value:
         path = value["metadata"].get("nn_module_stack")
         value = {**value, "metadata": {"nn_module_stack": path} if path else {}}
-    return {key: _without_notes(inner) for key, inner in value.items()}
+        if str(value["target"]).startswith(MOVES):  # tensors without data stay where they are
+            value["inputs"] = [given for given in value["inputs"] if given["name"] != "device"]
+            value["target"] = TO_TYPE if value["target"] == TO_DEVICE else value["target"]
+    return {
+        key: HERE if key in ("device", "as_device") and inner else _without_notes(inner) for key, inner in value.items()
+    }
 
 
 def _plain_results(entry: dict[str, Any]) -> dict[str, Any]:
