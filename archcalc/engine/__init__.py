@@ -9,7 +9,8 @@ from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archcalc.engine.load.references import BuiltIn, Code, StoredTrace, parse
+from archcalc.engine.load.exported.archive import demand_archive
+from archcalc.engine.load.references import BuiltIn, Code, Exported, StoredTrace, parse
 from archcalc.engine.setup import Setup, Training, by_recipe
 from archcalc.engine.subject import Subject
 from archcalc.engine.watch import Watch, unwatched
@@ -100,6 +101,8 @@ def demand_known(*models: Any) -> None:
             catalogue.resolve(reference.name)
         elif isinstance(reference, Code) and reference.is_file and not isfile(reference.where):
             raise BadReference(reference.text, f"there is no file {reference.where}")
+        elif isinstance(reference, Exported):
+            demand_archive(reference.path)
 
 
 def other_counts(model: str | nn.Module | type[nn.Module] | Subject, setup: Setup) -> tuple[Counted, ...]:

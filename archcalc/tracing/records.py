@@ -72,12 +72,16 @@ class ModuleCall:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter or buffer: its dotted names (several when tied), tensor and kind."""
+    """A parameter or buffer: its dotted names (several when tied), tensor and kind.
+
+    `stored` are its bytes in a quantized checkpoint, scales included; None if it is stored in its own type.
+    """
 
     names: tuple[str, ...]
     tensor: int
     kind: str
     trainable: bool
+    stored: int | None = None
 
     @property
     def owner(self) -> str:

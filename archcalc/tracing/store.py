@@ -113,6 +113,8 @@ def _check_modules(fields: Fields) -> None:
         _demand(named and parameter.owner in paths, f"parameter {number} belongs to no module")
         right = parameter.kind in ("parameter", "buffer") and isinstance(parameter.trainable, bool)
         _demand(right, f"parameter {number} must be a parameter or a buffer, trainable or not")
+        right = parameter.stored is None or _natural(parameter.stored)
+        _demand(right, f"parameter {number} takes {parameter.stored!r} bytes as stored")
 
 
 def _check_memory(fields: Fields) -> None:
