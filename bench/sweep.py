@@ -1,14 +1,19 @@
 """Every model of timm, torchvision and transformers: analysed, or the reason why not; written to docs/coverage.md.
 
-    python -m bench.sweep                      everything, in parallel; a row is kept as soon as it is there
-    python -m bench.sweep timm:resnet* hf:b*   only these
+    python -m bench.sweep                      what has no row yet; a row is kept as soon as it is there
+    python -m bench.sweep timm:resnet* hf:b*   only these, where they have no row yet
+    python -m bench.sweep --again hf:b*        these anew, also where they have a row
+    python -m bench.sweep --unanswered         those anew that had no answer
+    python -m bench.sweep --processes 1        how many run at once (2 by default)
 
+It may be stopped at any time: the rows stay in bench/sweep.jsonl, which git ignores, and the next call goes on.
 Three checks for each model: parameters against the sum over unique parameters, MACs op by op against torch's own
 FlopCounterMode on meta tensors, and no op without a rule. Needs timm, torchvision and transformers.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import signal
@@ -16,7 +21,7 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from multiprocessing import get_context
 from pathlib import Path
@@ -119,17 +124,21 @@ def differences(row: dict[str, Any]) -> dict[str, int]:
     return {op: ours[op] - theirs[op] for op in sorted({*ours, *theirs}) if ours[op] != theirs[op]}
 
 
-def sweep(patterns: list[str]) -> None:
-    """Measure what is not in the file yet, or what the patterns name."""
-    rows = {row["reference"]: row for row in _kept()}
-    names = list(references())
-    if patterns:
-        wanted = [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
-    else:
-        wanted = [name for name in names if name not in rows]
-    with get_context("spawn").Pool(2, maxtasksperchild=100) as pool:
-        for row in pool.imap_unordered(measured, wanted):
-            rows[row["reference"]] = row
+def wanted(asked: argparse.Namespace, names: Iterable[str], rows: Mapping[str, dict[str, Any]]) -> list[str]:
+    """The references to measure, in order: of those that the patterns name, the ones that have no row yet."""
+
+    def is_due(name: str) -> bool:
+        return name not in rows or asked.again or (asked.unanswered and "macs" not in rows[name])
+
+    patterns = asked.patterns or ["*"]
+    return [name for name in names if any(fnmatch(name, pattern) for pattern in patterns) and is_due(name)]
+
+
+def sweep(asked: argparse.Namespace) -> None:
+    """Measure what is wanted; each row is kept as soon as it is there."""
+    names = wanted(asked, references(), {row["reference"]: row for row in _kept()})
+    with get_context("spawn").Pool(asked.processes, maxtasksperchild=100) as pool:
+        for row in pool.imap_unordered(measured, names):
             print(row["reference"], row.get("reason", "")[:100], file=sys.stderr)
             with ROWS.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
@@ -214,8 +223,18 @@ def _reasons(rows: list[dict[str, Any]]) -> Iterator[str]:
             yield f"* `{row['reference']}`: {reason.partition(': ')[2][:160]}"
 
 
+def arguments(given: Sequence[str]) -> argparse.Namespace:
+    """The command line, parsed."""
+    parser = argparse.ArgumentParser(prog="python -m bench.sweep", description=__doc__.splitlines()[0])
+    parser.add_argument("patterns", nargs="*", help="references, such as timm:resnet*; all by default")
+    parser.add_argument("--again", action="store_true", help="also those that have a row")
+    parser.add_argument("--unanswered", action="store_true", help="also those that have a row without an answer")
+    parser.add_argument("--processes", type=int, default=2, help="how many run at once")
+    return parser.parse_args(given)
+
+
 if __name__ == "__main__":
-    sweep(sys.argv[1:])
+    sweep(arguments(sys.argv[1:]))
     made = page(sorted(_kept(), key=lambda row: row["reference"]))
     _, marker, operators = PAGE.read_text(encoding="utf-8").partition(BEGIN)  # bench.operators writes that part
     PAGE.write_text(f"{made}\n{marker}{operators}" if marker else made, encoding="utf-8")
