@@ -15,7 +15,7 @@ from archcalc.engine.choices import FLOATS
 from archcalc.engine.load.declaration import Declaration
 from archcalc.engine.load.nested import tensors_with_places
 from archcalc.engine.meta.known_values import keep
-from archcalc.errors import BadInput, NeedsInput
+from archcalc.errors import BadInput, CannotFollow, NeedsInput
 from archcalc.text.units import parse_shape, shape
 from archcalc.tracing import Input
 
@@ -173,9 +173,18 @@ def takes_nothing(forward: Any) -> bool:
     return True
 
 
-def needs_input(reference: str, forward: Any) -> NeedsInput:
-    """The error for a model whose inputs are unknown, with forward's own arguments and a line to paste."""
+SESSION = "inference_session"
+OF_SESSION = "forward of {} takes an inference session, an object that holds the frames of a video and what was found."
+
+
+def needs_input(reference: str, forward: Any) -> NeedsInput | CannotFollow:
+    """The error for a model whose inputs are unknown, with forward's own arguments and a line to paste.
+
+    CannotFollow for a model that takes an object of the library instead of tensors.
+    """
     parameters = parameters_of(forward)
+    if SESSION in parameters:
+        return CannotFollow(OF_SESSION.format(reference), "name the model of one image, without _video")
     required = [n for n, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
     signature = f"({', '.join(map(_as_written, parameters.values()))})"
     plain = [name for name in required if parameters[name].annotation in PLAIN]

@@ -51,7 +51,8 @@ def build(reference: InLibrary, setup: Setup) -> Built:
             raise MissingExtra(lacking[1], reference.text, "it is not installed") from error
         if isinstance(cause, ImportError):
             hint = f"install what it imports: pip install {cause.name.partition('.')[0]}" if cause.name else hint
-        raise WrongUse(f"{reference.text} cannot be built so: {one_line(cause)}.", hint) from error
+        told = re.sub(r"<module '([\w.]+)' from '[^']*'>", r"\1", one_line(cause)).rstrip(".!")
+        raise WrongUse(f"{reference.text} cannot be built so: {told}.", hint) from error
 
 
 def imported(package: str, purpose: str) -> ModuleType:
