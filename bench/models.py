@@ -66,6 +66,14 @@ def torchvision_ops() -> None:
                 torch.library.impl(f"torchvision::{name}", "CPU", DETECTION[name])
 
 
+def let_detectors_run() -> None:
+    """Let torchvision's detectors call the ops that are declared here; they ask first whether compiled ones are there."""
+    torchvision_ops()
+    from torchvision import extension
+
+    extension._has_ops = lambda: True
+
+
 def nms(dets: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     """The boxes that no better one overlaps by more than a share of both, best first, in plain steps."""
     from torchvision.ops.boxes import box_iou
@@ -91,7 +99,8 @@ def roi_align(
     """The features of regions, pooled to one size, by torchvision's own definition in Python."""
     from torchvision.ops.roi_align import _roi_align
 
-    return _roi_align(input, rois, spatial_scale, pooled_height, pooled_width, sampling_ratio, aligned)
+    plain = getattr(_roi_align, "__wrapped__", _roi_align)  # not compiled
+    return plain(input, rois, spatial_scale, pooled_height, pooled_width, sampling_ratio, aligned)
 
 
 DETECTION = {"nms": nms, "roi_align": roi_align}

@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from archcalc.analyses.flops import Contractions
-from bench.models import torchvision_ops
+from archcalc.errors import NeedsData
+from bench.models import let_detectors_run, torchvision_ops
 from bench.operators import BEGIN
 
 LACKS = "its default configuration does not run by itself"
@@ -56,7 +57,7 @@ def measured(reference: str) -> dict[str, Any]:
     import os
 
     os.environ["TRANSFORMERS_VERBOSITY"] = "error"
-    torchvision_ops()
+    let_detectors_run()
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGALRM, _late)
     signal.alarm(SECONDS)
@@ -77,8 +78,12 @@ def measured(reference: str) -> dict[str, Any]:
 def _ours(reference: str) -> dict[str, Any]:
     import archcalc
 
-    report = archcalc.analyze(reference)
+    try:
+        report, data = archcalc.analyze(reference), False
+    except NeedsData:
+        report, data = archcalc.analyze(reference, data=True), True
     return {
+        "data": data,
         "params": report.params,
         "macs": report.macs,
         "by_op": dict(report.record(Contractions).macs_by_op),
@@ -157,8 +162,13 @@ def _kept() -> Iterator[dict[str, Any]]:
 LIBRARIES = {"torchvision": "torchvision", "timm": "timm", "hf": "transformers"}
 
 
-def page(rows: list[dict[str, Any]]) -> str:
-    """docs/coverage.md: for each library the sums, then every reason."""
+def page(rows: list[dict[str, Any]], before: str) -> str:
+    """docs/coverage.md: for each library the sums, then every reason.
+
+    A library that has no rows keeps its lines of the page `before`.
+    """
+    swept = {row["reference"].partition(":")[0] for row in rows}
+    old = [library for library in LIBRARIES if library not in swept]
     import timm
     import torch
     import torchvision
@@ -180,15 +190,28 @@ def page(rows: list[dict[str, Any]]) -> str:
         "",
         "| library | models | analysed | params | same MACs | torch fails | differ | marked | median s |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
-        *(_line(library, [r for r in rows if r["reference"].startswith(f"{library}:")]) for library in LIBRARIES),
+        *(
+            _begun(before, f"| {LIBRARIES[library]} |")[0]
+            if library in old
+            else _line(library, [r for r in rows if r["reference"].startswith(f"{library}:")])
+            for library in LIBRARIES
+        ),
         "",
         "## Not analysed, and why",
         "",
         *_reasons(rows),
+        *(line for library in old for line in _begun(before, f"* `{library}:") if "`: " in line),
         "",
         "## Analysed with settings that the default configuration lacks",
         "",
         *(f"* `{r['reference']}`: {r['taken_with'].partition('taken with ')[2]}" for r in rows if r.get("taken_with")),
+        "",
+        "## Analysed with `--data`",
+        "",
+        "What runs depends on values: these are analysed on random ones. The figures of a detector depend on its",
+        "proposals, those of a model that speaks on the length of its speech.",
+        "",
+        *(f"* `{r['reference']}`" for r in rows if r.get("data")),
         "",
         "## Analysed, with ops that have no rule",
         "",
@@ -196,6 +219,11 @@ def page(rows: list[dict[str, Any]]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _begun(text: str, start: str) -> list[str]:
+    """The lines that begin so."""
+    return [line for line in text.splitlines() if line.startswith(start)]
 
 
 def _line(library: str, rows: list[dict[str, Any]]) -> str:
@@ -235,6 +263,7 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
 
 if __name__ == "__main__":
     sweep(arguments(sys.argv[1:]))
-    made = page(sorted(_kept(), key=lambda row: row["reference"]))
-    _, marker, operators = PAGE.read_text(encoding="utf-8").partition(BEGIN)  # bench.operators writes that part
+    before = PAGE.read_text(encoding="utf-8")
+    made = page(sorted(_kept(), key=lambda row: row["reference"]), before)
+    _, marker, operators = before.partition(BEGIN)  # bench.operators writes that part
     PAGE.write_text(f"{made}\n{marker}{operators}" if marker else made, encoding="utf-8")

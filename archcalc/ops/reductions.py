@@ -25,6 +25,7 @@ REDUCED = Op("mean", "sum", "amax", "amin", "var", "std", "prod", "logsumexp", w
 PAIRS = Op("max", "min", "var_mean", work=EACH_INPUT)
 TRUTH = Op("any", "all", work=EACH_INPUT)
 CUMULATED = Op("cumsum", work=EACH_INPUT)
+Op("torchvision.nms", "torchvision.roi_align", work=EACH_INPUT)
 Op("_embedding_bag", "_embedding_bag_forward_only", work=Work(EACH_INPUT.words, _rows))
 Op(
     *"""

@@ -16,6 +16,7 @@ class Declaration:
 
     `knobs` are those of the model that the shapes of the inputs depend on. `origins` says of single inputs where they
     come from, `values` what they are taken to hold. `applied` are the shorthands that the shapes already follow.
+    Inputs that are `listed` go into a list, alone.
     """
 
     inputs: Sequence[Input] = ()
@@ -25,6 +26,7 @@ class Declaration:
     origins: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, Tensor] = field(default_factory=dict)
     applied: frozenset[str] = frozenset()
+    listed: frozenset[str] = frozenset()
 
     @property
     def instead(self) -> str:

@@ -110,7 +110,11 @@ def _torchvision_inputs(models: ModuleType, name: str) -> Declaration:
     if "optical_flow" in _home(models, name):
         return Declaration((image("image1", 3, 520, 960), image("image2", 3, 520, 960)), "its training crops")
     if "detection" in _home(models, name):
-        return Declaration((Input("images", ("channels", "height", "width"), (3, 800, 800)),), "torchvision")
+        return Declaration(
+            (Input("images", ("channels", "height", "width"), (3, 800, 800)),),
+            "torchvision",
+            listed=frozenset(("images",)),
+        )
     origin = "torchvision weights metadata" if weights else "torchvision"
     crop = transform.get("crop_size", transform.get("resize_size", 224))
     height, width = (crop, crop) if isinstance(crop, int) else (crop[0], crop[-1])

@@ -225,6 +225,8 @@ def _rows(facts: Facts, features: Any, inputs: Inputs, known: Mapping[str, Tenso
         recorder.close()
     pooled = getattr(made, "pooler_output", None)
     made = getattr(made, "last_hidden_state", made) if pooled is None else pooled
+    if isinstance(made, list | tuple) and made and isinstance(made[0], tuple) and isinstance(made[0][0], int):
+        made = made[0][1]  # features for several layers of the text, each with the number of its layer
     fixed = facts.number("audio_soft_tokens_per_image") if "input_features" in given else 0
     if fixed:
         return fixed * known["input_ids"].shape[0]
