@@ -206,19 +206,26 @@ def page(rows: list[dict[str, Any]], before: str) -> str:
         "",
         *(f"* `{r['reference']}`: {r['taken_with'].partition('taken with ')[2]}" for r in rows if r.get("taken_with")),
         "",
-        "## Analysed with `--data`",
-        "",
-        "What runs depends on values: these are analysed on random ones. The figures of a detector depend on its",
-        "proposals, those of a model that speaks on the length of its speech.",
-        "",
-        *(f"* `{r['reference']}`" for r in rows if r.get("data")),
-        "",
+        *_with_data(rows),
         "## Analysed, with ops that have no rule",
         "",
         *(f"* `{r['reference']}`: {', '.join(f'`{op}`' for op in r['uncounted'])}" for r in rows if r.get("uncounted")),
         "",
     ]
     return "\n".join(lines)
+
+
+def _with_data(rows: list[dict[str, Any]]) -> list[str]:
+    """The part on models that were analysed with values; nothing if there are none."""
+    said = [
+        "## Analysed with `--data`",
+        "",
+        "What runs depends on values: these are analysed on random ones. The figures of a detector depend on its",
+        "proposals, those of a model that speaks on the length of its speech.",
+        "",
+    ]
+    names = [f"* `{row['reference']}`" for row in rows if row.get("data")]
+    return [*said, *names, ""] if names else []
 
 
 def _begun(text: str, start: str) -> list[str]:
