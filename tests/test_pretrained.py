@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import archcalc
 from archcalc.engine.load.pretrained.stored_weights import stored_bytes
 from archcalc.engine.load.references import InLibrary, StoredTrace, parse
-from archcalc.errors import BadInput
+from archcalc.errors import BadInput, CannotFollow
 from tests.helpers import report, run, run_fresh
 
 ROWS, WIDTH = 50, 8
@@ -330,3 +330,51 @@ def test_the_files_of_gpt_oss(tmp_path: Path) -> None:
     experts = 24 * 32 * 2880 * (5760 + 2880)
     assert totals["params"] == 20_914_757_184
     assert totals["stored_params_bytes"] == experts * 17 // 32 + 2 * (20_914_757_184 - experts) == 13_761_264_768
+
+
+class Hearing(Text):
+    """Counts the tokens of its sound while it makes the features, as MusicFlamingo does."""
+
+    input_modalities = ("audio", "text")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config.audio_token_id = ROWS - 1
+        self.config.max_position_embeddings = 64
+        self.listen = nn.Linear(80, WIDTH)
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.embedding
+
+    def get_audio_features(self, input_features: Tensor, input_ids: Tensor) -> Tensor:
+        tokens = int((input_ids == self.config.audio_token_id).sum())
+        features = self.listen(input_features[:, ::64])
+        if tokens != features.shape[1]:
+            raise ValueError(f"Audio features and audio tokens do not match, tokens: {tokens}, features: 8")
+        return features
+
+    def forward(self, input_ids: Tensor, input_features: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        x = self.linear(self.embedding(input_ids))
+        if input_features is not None:
+            x[:, : 512 // 64] += self.get_audio_features(input_features, input_ids)
+        return x
+
+
+def test_a_sound_has_as_many_tokens_as_the_model_itself_says_that_it_needs() -> None:
+    made = report(Hearing())
+    text = next(given for given in made.trace.inputs if given.name == "input_ids")
+    assert text.shape == (1, 64 + 8)  # 512 / 64 frames, one token each
+    assert made.macs == 72 * WIDTH * WIDTH + 8 * 80 * WIDTH
+
+
+class OfSession(nn.Module):
+    """Takes an object of the library that holds the frames of a video."""
+
+    def forward(self, inference_session: Any, frame_idx: int = 0) -> Tensor:
+        return torch.zeros(frame_idx)
+
+
+def test_a_model_of_an_inference_session_says_what_it_takes() -> None:
+    with pytest.raises(CannotFollow, match="inference session") as caught:
+        report(OfSession())
+    assert "without _video" in caught.value.hint

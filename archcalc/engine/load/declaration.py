@@ -16,7 +16,7 @@ class Declaration:
 
     `knobs` are those of the model that the shapes of the inputs depend on. `origins` says of single inputs where they
     come from, `values` what they are taken to hold. `applied` are the shorthands that the shapes already follow, and
-    `fixed` says why there are none for the sizes of the inputs.
+    `fixed` says why there are none for the sizes of the inputs. Inputs that are `listed` go into a list, alone.
     """
 
     inputs: Sequence[Input] = ()
@@ -27,6 +27,7 @@ class Declaration:
     values: Mapping[str, Tensor] = field(default_factory=dict)
     applied: frozenset[str] = frozenset()
     fixed: str = ""
+    listed: frozenset[str] = frozenset()
 
     @property
     def instead(self) -> str:
