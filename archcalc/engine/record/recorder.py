@@ -43,7 +43,7 @@ from archcalc.engine.torch_private import (
     with_tensors_changed,
     without_function_modes,
 )
-from archcalc.tracing import Call, ModuleCall, Step, Storage, Value, plain
+from archcalc.tracing import Call, Kept, ModuleCall, Step, Storage, Value, plain
 from archcalc.tracing import Tensor as TraceTensor
 
 COMPILED = frozenset(
@@ -253,6 +253,10 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
 
     def steps_of(self) -> tuple[Step, ...]:
         """The training steps of the run; a forward pass has none."""
+        return ()
+
+    def kept_of(self) -> tuple[Kept, ...]:
+        """What autograd kept in training steps; a forward pass keeps nothing."""
         return ()
 
     def watch_modules(self) -> None:
