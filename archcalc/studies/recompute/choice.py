@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from archcalc.studies.recompute.candidates import Candidate, Step
 from archcalc.studies.recompute.prediction import before, copies, timeline, while_recomputed
 
-MOST = 4000
-"""Paths that are kept at one position for the same tensors; of more, some are dropped, and the choice is near the best."""
+FEW, MOST = 30, 1000
+"""Paths that are kept at one position for the same tensors: in a first search, whose work bounds the second, and there.
+
+Of more than the second number some are dropped, and the choice is near the best one."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,16 @@ class Choice:
 
     def best(self, budget: int) -> Path | None:
         """The path with the least work whose peak is within the budget; None if there is none."""
-        return min(self._ends(budget, working=True), key=lambda path: (path.work, path.bytes), default=None)
+        found = self.fits(budget)
+        for most in (FEW, MOST):
+            if found is not None:
+                paths = self._ends(budget, most, found.work)
+                found = min([*paths, found], key=lambda path: (path.work, path.bytes))
+        return found
 
     def fits(self, budget: int) -> Path | None:
         """Any path whose peak is within the budget, the quickest to find."""
-        return next(iter(self._ends(budget, working=False)), None)
+        return next(iter(self._ends(budget)), None)
 
     def lowest(self, above: int = 0) -> int:
         """The lowest peak of all paths in bytes."""
@@ -105,8 +112,8 @@ class Choice:
             low, high = (low, middle) if self.fits(middle) else (middle, high)
         return high
 
-    def _ends(self, budget: int, working: bool) -> list[Path]:
-        """The paths to the end of forward, by bytes; one for all if their work does not matter."""
+    def _ends(self, budget: int, most: int = 1, work: int | None = None) -> list[Path]:
+        """The paths to the end of forward with at most some work; the one with the fewest bytes if `work` is None."""
         if self.least > budget:
             return []
         self.thinned = False
@@ -115,12 +122,12 @@ class Choice:
         at[0][frozenset()] = [Path(0, 0)]
         for position in range(count):
             for held, paths in at[position].items():
-                kept = self._best_of(paths, working)
+                kept = self._best_of(paths, most, work)
                 self._go(at, held, kept, position, None, budget)
                 for c in self.starting.get(position, ()):
                     self._go(at, held, kept, position, c, budget)
             at[position] = {}
-        return [path for paths in at[count].values() for path in self._best_of(paths, working)]
+        return [path for paths in at[count].values() for path in self._best_of(paths, most, work)]
 
     def _go(
         self,
@@ -165,16 +172,16 @@ class Choice:
         open_ = frozenset(s for s in (*held, *added) if ends[s] > last or self.latest[s] >= end)
         return open_, more, highest
 
-    def _best_of(self, paths: list[Path], working: bool) -> list[Path]:
+    def _best_of(self, paths: list[Path], most: int, work: int | None) -> list[Path]:
         """The paths of which no other has as few bytes and as little work."""
-        if not working:
+        if work is None:
             return [min(paths, key=lambda path: path.bytes)] if paths else []
         paths.sort(key=lambda path: (path.bytes, path.work))
         kept: list[Path] = []
         for path in paths:
-            if not kept or path.work < kept[-1].work:
+            if path.work <= work and (not kept or path.work < kept[-1].work):
                 kept.append(path)
-        if len(kept) <= MOST:
+        if len(kept) <= most:
             return kept
         self.thinned = True
-        return [kept[number * (len(kept) - 1) // (MOST - 1)] for number in range(MOST)]
+        return [kept[number * (len(kept) - 1) // (most - 1)] for number in range(most)]
