@@ -38,7 +38,7 @@ from archcalc.tracing import Call, Kept, Step
 
 
 class Packed:
-    """A tensor that autograd keeps, and its version then; `times` are the numbers of calls when it is read and let go."""
+    """A tensor that autograd keeps, and its version then; `times` count the calls until it is read and let go."""
 
     __slots__ = ("calls", "tensor", "times", "version")
 

@@ -160,9 +160,7 @@ class Choice:
         first, last, ends = self.times[begin], self.times[end], self.step.ends
         added = [s for s in new if s not in held]
         more = sum(self.storages[s].bytes for s in added if ends[s] <= first)
-        closing = sorted(
-            (ends[s], self.storages[s].bytes) for s in (*held, *added) if first < ends[s] <= last
-        )
+        closing = sorted((ends[s], self.storages[s].bytes) for s in (*held, *added) if first < ends[s] <= last)
         highest, start = 0, first
         for moment, bytes_ in [*closing, (last, 0)]:
             if moment > start:

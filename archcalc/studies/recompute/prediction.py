@@ -32,7 +32,7 @@ def lives(step: Step, chosen: Sequence[Candidate]) -> list[tuple[int, int, int]]
 
 
 def copies(step: Step, c: Candidate) -> list[tuple[int, int, int]]:
-    """Each storage that a module's second computation makes: number, bytes, and when backward lets it go; 0: never kept."""
+    """What a module's second computation makes: number of a storage, bytes, end in backward (0 if it is not kept)."""
     released: dict[int, int] = defaultdict(int)
     for position in range(c.begin, c.end):
         storage = step.storage_of[position]
@@ -54,7 +54,7 @@ def timeline(step: Step, storages: Iterable[tuple[int, int, int]]) -> list[int]:
 
 
 def recomputed(step: Step, c: Candidate, live: Sequence[int]) -> list[int]:
-    """Live bytes during each call that is run again, where `live` are those of the step with all that is kept of them."""
+    """Live bytes during each call that is run again; `live` are those of the step around it."""
     return [before(step, c, live) + bytes_ for bytes_ in while_recomputed(step, c)]
 
 

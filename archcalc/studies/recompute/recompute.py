@@ -46,8 +46,8 @@ class Recomputed(Shown):
     """The modules to compute again, and the step that does so as it was traced, which `fitted` is of.
 
     `patterns` are what --checkpoint takes. `predicted_bytes` is the peak that one trace of the plain step foretold,
-    `plain_bytes` the peak of that step, `lowest_bytes` the lowest of all choices. `macs` and `elementwise` are the extra
-    work of a backward pass, by the traces; `share` is it of the whole work of forward and backward. `best` is False
+    `plain_bytes` the peak of that step, `lowest_bytes` the lowest of all choices. `macs` and `elementwise` are the
+    extra work of one backward pass, by the traces; `share` is that work as a share of forward and backward. `best` is False
     where not all choices were compared. `left_out` are modules that cannot be computed again.
     """
 
@@ -202,7 +202,7 @@ class _Search:
             except ForwardFailed as error:
                 self._ban(error, chosen)
                 continue
-            if predicted <= target < report.peak_bytes <= budget + target and target > lowest:
+            if predicted <= target < report.peak_bytes and target > lowest:
                 target -= report.peak_bytes - target  # what the prediction missed
                 continue
             return _Plan(report, plain, chosen, patterns, predicted, choice, lowest)
