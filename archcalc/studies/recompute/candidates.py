@@ -13,6 +13,8 @@ from archcalc.tracing import Kept, Storage, Trace
 
 SMALLEST = 10_000
 """Modules that free less than this part of what is kept are not looked at."""
+SUMMED = ("aten.sum.dim_IntList", "aten.view")
+"""Ops by which autograd reduces a gradient to the shape of what was broadcast, when a node has run."""
 LONG_LIVED = ("parameter", "buffer", "constant", "input", "gradient", "optimizer", "master", "workspace")
 
 
@@ -124,6 +126,20 @@ class Step:
         """The storages that the calls [first, last) make, with their numbers."""
         numbers = (number for call in range(first, last) for number in self._births.get(call, ()))
         return [(number, self.trace.storages[number]) for number in numbers]
+
+    def read_until(self, position: int) -> int:
+        """The call before which the node has run that reads what is kept at a position; 0 if it never does.
+
+        A tensor that was computed again goes then; one that was kept goes a little later, when its node is cleared.
+        """
+        kept, storage = self.kept[position], self.storage_of[position]
+        end = kept.released or 0
+        while kept.unpacked is not None and kept.unpacked < end - 1:
+            call = self.trace.calls[end - 1]
+            if call.op not in SUMMED or storage in {self.trace.tensors[t].storage for t in call.tensors()}:
+                break
+            end -= 1
+        return end
 
     def movable(self, storage: int) -> bool:
         """Whether the storage is one that a choice may free: made in forward, and not kept by the model's own code."""

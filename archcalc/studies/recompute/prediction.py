@@ -36,7 +36,7 @@ def copies(step: Step, c: Candidate) -> list[tuple[int, int, int]]:
     released: dict[int, int] = defaultdict(int)
     for position in range(c.begin, c.end):
         storage = step.storage_of[position]
-        released[storage] = max(released[storage], step.kept[position].released or 0)
+        released[storage] = max(released[storage], step.read_until(position))
     return [
         (number, storage.bytes, released.get(number, 0))
         for number, storage in step.made_in(c.first, c.stop)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from glob import escape
 
 from archcalc import engine
 from archcalc.analyses.report import Report
@@ -47,8 +48,8 @@ class Recomputed(Shown):
 
     `patterns` are what --checkpoint takes. `predicted_bytes` is the peak that one trace of the plain step foretold,
     `plain_bytes` the peak of that step, `lowest_bytes` the lowest of all choices. `macs` and `elementwise` are the
-    extra work of one backward pass, by the traces; `share` is that work as a share of forward and backward. `best` is False
-    where not all choices were compared. `left_out` are modules that cannot be computed again.
+    extra work of one backward pass, by the traces; `share` is that work as a share of forward and backward. `best` is
+    False where not all choices were compared. `left_out` are modules that cannot be computed again.
     """
 
     fitted: Fitted
@@ -200,20 +201,32 @@ class _Search:
             try:
                 report = self._traced(self._with(replace(self.setup, batch=batch), patterns)) if chosen else plain
             except ForwardFailed as error:
-                self._ban(error, chosen)
+                self._ban(error, chosen, batch)
                 continue
             if predicted <= target < report.peak_bytes and target > lowest:
                 target -= report.peak_bytes - target  # what the prediction missed
                 continue
             return _Plan(report, plain, chosen, patterns, predicted, choice, lowest)
 
-    def _ban(self, error: ForwardFailed, chosen: Sequence[Candidate]) -> None:
-        """Leave out the kind of module in which a second computation failed; the error itself if that is unknown."""
+    def _ban(self, error: ForwardFailed, chosen: Sequence[Candidate], batch: int) -> None:
+        """Leave out the kinds of modules whose second computation fails; the error itself if that is none of them.
+
+        The error names the layer, or each kind is tried by itself.
+        """
         layer = LAYER.search(error.hint)
-        failed = [c for c in chosen if layer and f"{layer[1]}.".startswith(f"{c.path}.")]
+        failed = {_kind(c.path) for c in chosen if layer and f"{layer[1]}.".startswith(f"{c.path}.")}
+        kinds = {_kind(c.path): c for c in chosen}
+        failed = failed or {kind for kind, c in kinds.items() if not self._runs_again(c, batch)}
         if not failed:
             raise error
-        self.banned[_kind(failed[0].path)] = None
+        self.banned |= dict.fromkeys(sorted(failed))
+
+    def _runs_again(self, c: Candidate, batch: int) -> bool:
+        try:
+            self._traced(self._with(replace(self.setup, batch=batch), (escape(c.path),)))
+        except ForwardFailed:
+            return False
+        return True
 
     def _traced(self, setup: Setup) -> Report:
         report = measured(self.reference, setup)
