@@ -83,6 +83,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         self.failed: tuple[int, str] | None = None
         self.own_autocast = False
         self.state_names: tuple[str, ...] = ()
+        self.keeps: tuple[Kept, ...] = ()  # what autograd kept in training steps
         self._multiplied: set[bool] = set()
         self._unseen = False
         self._overwritten: dict[int, torch.UntypedStorage] = {}
@@ -253,10 +254,6 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
 
     def steps_of(self) -> tuple[Step, ...]:
         """The training steps of the run; a forward pass has none."""
-        return ()
-
-    def kept_of(self) -> tuple[Kept, ...]:
-        """What autograd kept in training steps; a forward pass keeps nothing."""
         return ()
 
     def watch_modules(self) -> None:

@@ -160,16 +160,13 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
                 start = call
         return tuple(finished)
 
-    def kept_of(self) -> tuple[Kept, ...]:
-        """What autograd kept, in the order in which it did; backward reads it, then lets it go."""
-        return tuple(
+    def close(self) -> None:
+        """End the record, and set what became known during the run: roles of storages, and what autograd kept."""
+        super().close()
+        self.keeps = tuple(
             Kept(tensor, run, at, times[0] if len(times) > 1 else None, times[-1] if times else None)
             for tensor, run, at, times in self._packed
         )
-
-    def close(self) -> None:
-        """End the record, and set the roles of storages that became known during the run."""
-        super().close()
         roles = dict.fromkeys(self.kept, "saved") | self.roles
         fixed = ("parameter", "buffer", "input", "master")
         self.entries.storages = [
