@@ -78,6 +78,11 @@ def definition(model: str | nn.Module | type[nn.Module], setup: Setup | None = N
 
 def _checked(model: Any, setup: Setup, given: bool) -> Any:
     """Parse a model's reference, and raise the errors that need no torch."""
+    if setup.training and "auto" in setup.training.checkpoint:
+        raise WrongUse(
+            "--checkpoint auto chooses what to compute again so that a training step fits: it belongs to memory --fit.",
+            "type  archcalc memory MODEL --train --fit 24GiB --checkpoint auto",
+        )
     reference = parse(model) if isinstance(model, str) else model
     if isinstance(reference, StoredTrace) and (setup != Setup() or given):
         raise WrongUse(

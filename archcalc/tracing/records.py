@@ -180,6 +180,21 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """A tensor that autograd keeps for backward: the module call that made the node which keeps it, and when.
+
+    It is kept when `packed` op calls have run, first read after `unpacked` calls, and let go after `released`. The last
+    two are None for what backward never read or never let go.
+    """
+
+    tensor: int
+    module_call: int
+    packed: int
+    unpacked: int | None
+    released: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Counted:
     """The result of another counter: MACs of each module's own ops, under the counter's own names.
 

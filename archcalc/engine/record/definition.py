@@ -92,4 +92,5 @@ def bare_trace(
         output_tensors=(),
         notes=loaded.notes,
         steps=recorder.steps_of(),
+        kept=recorder.keeps,
     )

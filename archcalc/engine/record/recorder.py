@@ -43,7 +43,7 @@ from archcalc.engine.torch_private import (
     with_tensors_changed,
     without_function_modes,
 )
-from archcalc.tracing import Call, ModuleCall, Step, Storage, Value, plain
+from archcalc.tracing import Call, Kept, ModuleCall, Step, Storage, Value, plain
 from archcalc.tracing import Tensor as TraceTensor
 
 COMPILED = frozenset(
@@ -83,6 +83,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         self.failed: tuple[int, str] | None = None
         self.own_autocast = False
         self.state_names: tuple[str, ...] = ()
+        self.keeps: tuple[Kept, ...] = ()  # what autograd kept in training steps
         self._multiplied: set[bool] = set()
         self._unseen = False
         self._overwritten: dict[int, torch.UntypedStorage] = {}
