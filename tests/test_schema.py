@@ -22,6 +22,7 @@ COMMANDS = (
     "memory bottleneck-block --train --fit 64MiB",
     "memory resnet-20 --batch 8 --train --fit 9MiB --checkpoint auto --no-changes",
     "explain resnet-18", "explain resnet-18 conv1", "explain conv2d",
+    "traffic resnet-20", "lint shufflenet-v1",
     "compare resnet-18 resnet-34", "verify resnet-20", "law resnet-20 --over batch --figure macs --measure 2:4:2",
     "law --table self-attention", "sweep resnet-20 --set batch=1,2", "diff resnet-18 resnet-34",
     f"check {ROOT}/docs/examples/guard.toml", "params nothing-like-it", "params resnet-18 --set depht=3",

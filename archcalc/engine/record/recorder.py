@@ -52,8 +52,6 @@ COMPILED = frozenset(
 )
 """Ops whose meta kernels are compiled. Those in Python leave cycles behind, which keep their arguments alive until they
 are collected; real kernels, which compute on tensors with data, leave none."""
-
-
 AS_IT_IS = frozenset((int, bool, str, type(None)))
 """Types of arguments that are trace data as they are."""
 BY_NUMBERS = (torch.ops.aten._ctc_loss.default,)
@@ -118,8 +116,8 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         self._note_workspace(func)
         scratch = self.kernels.scratch(func, args, kwargs, out)
         writes = tuple([name for name in op.written if name in inputs]) if op.mutable else ()
-        caller = self.caller(tensors)
-        self.calls.append(Call(op.label, caller, self.phase, inputs, outputs, attributes, scratch, writes))
+        where = self.caller(tensors), self.phase
+        self.calls.append(Call(op.label, *where, inputs, outputs, attributes, scratch, writes))
         return out
 
     def _result(
