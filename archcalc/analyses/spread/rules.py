@@ -21,7 +21,9 @@ LINEAR = VIEWS | frozenset(
     "add add_ sub sub_ mul mul_ div div_ t transpose permute expand slice select sum copy_ slice_backward cat".split()
 )
 """Ops that may be done on the terms of a sum before these are added up."""
-REDUCING = frozenset("sum mean amax amin max min var std var_mean norm linalg_vector_norm logsumexp argmax all any".split())
+REDUCING = frozenset(
+    "sum mean amax amin max min var std var_mean norm linalg_vector_norm logsumexp argmax all any".split()
+)
 NORMS = frozenset(
     "native_layer_norm native_group_norm native_batch_norm _softmax _safe_softmax _fused_rms_norm rms_norm".split()
 )

@@ -9,14 +9,14 @@ brings the positions together before the next divided layer, in backward again (
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 
 from archcalc.analyses.spread.axis import COLUMNS, SEQUENCE, SUM, Axis
 from archcalc.analyses.spread.products import OPERANDS, Product, operands, product
 from archcalc.analyses.spread.rules import VIEWS, Seen, followed, name_of
-from archcalc.analyses.spread.styles import ROW, WORDS, Styles, parameter_axis, weights_of
+from archcalc.analyses.spread.styles import ROW, Styles, parameter_axis, weights_of
 from archcalc.tracing import Trace
 
 REDUCE, GATHER, SCATTER = "all_reduce", "all_gather", "reduce_scatter"
@@ -64,15 +64,15 @@ def spread(trace: Trace, sequence: bool, named: Mapping[str, str] | None = None)
 
     `named` are styles of layers by patterns of their paths; all others are found.
     """
-    styles = Styles(trace, named).found()
-    return _Walk(trace, sequence, styles).spread()
+    search = Styles(trace, named)
+    return _Walk(trace, sequence, search.found(), search.last).spread()
 
 
 class _Walk:
     """One pass over the calls of the step, in order."""
 
-    def __init__(self, trace: Trace, sequence: bool, styles: Mapping[int, str]) -> None:
-        self.trace, self.sequence, self.styles = trace, sequence, styles
+    def __init__(self, trace: Trace, sequence: bool, styles: Mapping[int, str], last: Collection[int]) -> None:
+        self.trace, self.sequence, self.styles, self.last = trace, sequence, styles, last
         step = trace.steps[-1]
         self.calls = range(step.forward, step.optimizer)
         batch = trace.assumptions.get("batch")
@@ -100,9 +100,8 @@ class _Walk:
                   for c in (self.trace.calls[i] for i in forward) if (n := name_of(c)) in OPERANDS
                   and operands(n, c)[1] in weights}  # fmt: skip
         shapes = {number: self.trace.shape(self.trace.parameters[number].tensor) for number in self.styles}
-        words = {shapes[number][0] for number, style in self.styles.items() if style == WORDS}
         axes = {n: parameter_axis(shapes[n], style, turned.get(n, True)) for n, style in self.styles.items()}
-        return {n: replace(axis, uneven=axis.uneven or axis.size in words) for n, axis in axes.items()}
+        return {n: replace(axis, uneven=axis.uneven or n in self.last) for n, axis in axes.items()}
 
     def _axis(self, tensor: int) -> Axis | None:
         """The axis of a tensor; of one that was added up meanwhile what that left."""

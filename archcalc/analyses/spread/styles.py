@@ -53,9 +53,13 @@ class Styles:
         step = trace.steps[-1]
         self.calls = range(step.forward, step.loss)
         self.weights = weights_of(trace, self.calls)
-        self.named = {n: s for n, p in enumerate(trace.parameters) for g, s in (named or {}).items() if _named(p.names, g)}
+        self.named = {
+            n: s for n, p in enumerate(trace.parameters) for g, s in (named or {}).items() if _named(p.names, g)
+        }
         self.inputs = {trace.tensors[tensor].storage for tensor in trace.input_tensors}
         self.outputs = {trace.tensors[tensor].storage for tensor in trace.output_tensors}
+        self.last: set[int] = set()
+        """Weights whose output is the model's: words and classes, which are padded where they do not divide."""
 
     def found(self) -> Mapping[int, str]:
         """The style of each divided parameter, by its position among the trace's parameters."""
@@ -66,6 +70,7 @@ class Styles:
             for tensor, labels in walk.behind.items():
                 if tensor in walk.axes and self.trace.tensors[tensor].storage in self.outputs:
                     walk.paired |= labels
+                    self.last |= labels
             columns = {number for number, style in walk.styles.items() if style == COLUMN and number not in self.named}
             bad = walk.refused | (columns - walk.paired)
             if bad <= refused:
@@ -103,7 +108,7 @@ class Styles:
             walk.axes[result] = a.at(tensors[result].shape, len(tensors[result].shape) - 2)
             walk.behind[result] = labels
         elif weight.parameter not in refused and self.named.get(weight.parameter, COLUMN) == COLUMN:
-            walk.styles[weight.parameter] = COLUMN
+            walk.styles.setdefault(weight.parameter, COLUMN)
             rows = tensors[result].shape
             axis = Axis(1, shape[-1], packed=shape[-1] == 3 * shape[-2])
             walk.axes[result] = axis.at(rows, len(rows) - 1)
@@ -174,7 +179,9 @@ def _named(names: Iterable[str], pattern: str) -> bool:
 
 def weights_of(trace: Trace, calls: range) -> dict[int, Weight]:
     """Parameters, and what views, copies and transpositions make of them, by the ids of the tensors."""
-    by_storage = {trace.tensors[p.tensor].storage: number for number, p in enumerate(trace.parameters) if p.kind == "parameter"}
+    by_storage = {
+        trace.tensors[p.tensor].storage: number for number, p in enumerate(trace.parameters) if p.kind == "parameter"
+    }
     found = {p.tensor: Weight(number, False) for number, p in enumerate(trace.parameters) if p.kind == "parameter"}
     for number in calls:
         call = trace.calls[number]
@@ -194,8 +201,8 @@ def weights_of(trace: Trace, calls: range) -> dict[int, Weight]:
 def parameter_axis(shape: Shape, style: str, transposed: bool) -> Axis:
     """The divided axis of a weight in its own layout: (out, in) of a linear layer, which products transpose.
 
-    >>> parameter_axis((3072, 768), "column", True), parameter_axis((768, 3072), "row", True)
-    (Axis(before=1, size=3072, kind='columns', packed=False, uneven=False), Axis(before=768, size=3072, kind='columns', packed=False, uneven=False))
+    >>> parameter_axis((3072, 768), "column", True).size, parameter_axis((768, 3072), "row", True).before
+    (3072, 768)
     """
     if style == WORDS:
         return Axis(1, shape[0], uneven=True)
