@@ -12,7 +12,7 @@ from archcalc.analyses.report import assemble
 from archcalc.render.around import envelope, head
 from archcalc.render.assumed import words
 from archcalc.render.columns import SHARE_COLUMN, ratio
-from archcalc.render.document import BYTES, NAME, NUMBER, SHARE, TEXT, Column, Document, Table
+from archcalc.render.document import BYTES, NAME, NUMBER, TEXT, Column, Document, Table
 from archcalc.render.promise import MODEL, Promise
 from archcalc.studies.plan.plan import WORDS, Plan, Planned
 from archcalc.studies.plan.rank import LINES
@@ -107,7 +107,7 @@ def _layouts(planned: Plan) -> list[Table]:
             else []
         ),
         Column("microbatches", "microbatches", NUMBER, gives_way=True),
-        Column("bubble_share", "bubble", SHARE, gives_way=True),
+        Column("bubble", "bubble", NUMBER, gives_way=True),
     ]
     fitting = [_shown(row) for row in planned.fitting[:SHOWN]]
     reasons = [{"layout": row.layout.words, "reason": row.reason} for row in _few(planned.rejected)]
@@ -128,7 +128,7 @@ def _few(rejected: Sequence[Planned]) -> list[Planned]:
 
 
 def _shown(row: Planned) -> dict[str, Any]:
-    shown = {**_row(row, True), "layout": row.layout.words}
+    shown = {**_row(row, True), "layout": row.layout.words, "bubble": f"{100 * row.bubble:.1f} %"}
     if row.bound:
         shown |= {"least": _seconds(row.bound.seconds), "binds": row.bound.by}
     return shown

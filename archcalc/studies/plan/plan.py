@@ -164,11 +164,9 @@ def _demand_sense(asked: Asked, work: Work, setup: Setup) -> None:
     for degree in known:
         product *= degree
     if asked.gpus % product or (asked.one and product != asked.gpus):
-        typed = " x ".join(map(str, known))
-        raise WrongUse(
-            f"{typed} = {product:,} does not make {asked.gpus:,} devices.",
-            f"write  --gpus {product}  or leave one of --tp, --pp, --dp out",
-        )
+        typed = f"{' x '.join(map(str, known))} = {product:,}" if len(known) > 1 else f"{product:,}"
+        hint = f"write  --gpus {product}" + ("  or leave one of --tp, --pp, --dp out" if len(known) > 1 else "")
+        raise WrongUse(f"{typed} does not divide {asked.gpus:,} devices.", hint)
     if asked.sp and asked.tp == 1:
         raise WrongUse("--sp divides positions among the ranks of --tp, which is 1.", "add  --tp 8, or leave --sp out")
     if asked.chunks > 1 and (asked.pp or 2) == 1:
