@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
+from archcalc.errors import WrongUse
 from archcalc.studies.plan.schedule import ONE_F_ONE_B, SCHEDULES
 
 ZERO = (0, 1, 2, 3)
@@ -94,6 +96,22 @@ class Asked:
         if self.one or dp == 1:
             return (0,)
         return ZERO if pp == 1 else ZERO[:2]
+
+
+def asked_of(gpus: int, degrees: Mapping[str, Any]) -> Asked:
+    """What a mapping of degrees asks for, by the names of the options; WrongUse for another name or a wrong value."""
+    renamed = {("chunks" if key == "interleave" else key): value for key, value in degrees.items()}
+    known = [field.name for field in fields(Asked)][1:]
+    for key, value in renamed.items():
+        if key not in known:
+            named = ", ".join("interleave" if name == "chunks" else name for name in known)
+            raise WrongUse(f"a layout has no '{key}'.", f"it has  {named}, node, link, network, reserve")
+        whole = type(value) is int and value >= (0 if key == "zero" else 1) and (key != "zero" or value in ZERO)
+        if not (value in SCHEDULES if key == "schedule" else type(value) is bool if key == "sp" else whole):
+            raise WrongUse(f"{key}={value!r} is not a degree of a layout.", 'write  layout={"tp": 8, "zero": 1}')
+    if type(gpus) is not int or gpus < 1:
+        raise WrongUse(f"gpus={gpus!r} is not a number of devices.", "write  gpus=8")
+    return Asked(gpus, **renamed)
 
 
 def _divisors(number: int) -> tuple[int, ...]:
