@@ -22,7 +22,8 @@ def planned(way: str, model: str) -> int:
     make, shape = MODELS[model]
     degrees = {"tp": 1, "pp": 1, "dp": 1, **OPTIONS[way]}
     x = torch.zeros(shape, device="meta")
-    made = archcalc.plan(make(), 2, x, layout=degrees, train=Training("adamw"), device="cpu")
+    batch = shape[0] * degrees["dp"]
+    made = archcalc.plan(make(), 2, x, layout=degrees, global_batch=batch, train=Training("adamw"), device="cpu")
     assert made.best
     assert made.best.bill
     return made.best.bill.peak

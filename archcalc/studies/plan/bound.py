@@ -45,15 +45,16 @@ class Bound:
     parts: Mapping[str, float]
 
 
-def products(ranks: Shares, stage: int) -> Mapping[str, int]:
-    """MACs of a microbatch on one rank of a stage, forward and backward, by dtype."""
-    facts, chunks = ranks.facts, set(ranks.stage(stage))
-    found: dict[str, int] = defaultdict(int)
+def products(ranks: Shares) -> Mapping[int, Mapping[str, int]]:
+    """MACs of a microbatch on one rank, forward and backward, by stage and dtype."""
+    facts, stages = ranks.facts, ranks.layout.pp
+    found: dict[int, dict[str, int]] = {stage: defaultdict(int) for stage in range(stages)}
     for number, macs in facts.work.items():
-        if ranks.start <= number < ranks.end and ranks.chunk_at(number) in chunks:
+        if ranks.start <= number < ranks.end:
             call = facts.trace.calls[number]
             dtype = facts.trace.tensors[call.outputs[0]].dtype if call.outputs else "float32"
-            found[dtype] += macs // ranks.layout.tp if number in ranks.spread.divided else macs
+            local = macs // ranks.layout.tp if number in ranks.spread.divided else macs
+            found[ranks.chunk_at(number) % stages][dtype] += local
     return found
 
 
@@ -65,9 +66,9 @@ def peak_of(hardware: Hardware, dtype: str) -> float | None:
 def bound(ranks: Shares, sent: Sequence[Traffic], machines: Machines) -> Bound | None:
     """The least time of a step; None if a peak that it needs is not printed. `sent` is the traffic of each stage."""
     layout, busiest = ranks.layout, 0.0
-    for stage in range(layout.pp):
+    for work in products(ranks).values():
         seconds = 0.0
-        for dtype, macs in products(ranks, stage).items():
+        for dtype, macs in work.items():
             peak = peak_of(machines.hardware, dtype)
             if peak is None:
                 return None

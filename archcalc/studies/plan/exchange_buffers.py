@@ -48,11 +48,11 @@ def buffers_of(ranks: Shares, chunk: int) -> Buffers:
     elif ranks.layout.zero == 2 and ranks.layout.dp > 1:
         _buckets(ranks, chunk, communication, gradients)
     else:
-        states = {state.number: state for state in ranks.of_chunks([chunk])}
-        for birth, size, owner in ranks.facts.gradient_births:
-            if owner in states:
+        births = ranks.facts.births_of
+        for state in ranks.of_chunks([chunk]):
+            for birth, size in births.get(state.number, ()):
                 call = birth - ranks.start
-                gradients.add(ranks.local(states[owner], size), call, call + 2 if ranks.microbatches > 1 else length)
+                gradients.add(ranks.local(state, size), call, call + 2 if ranks.microbatches > 1 else length)
     return Buffers(communication.timeline(), gradients.timeline())
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from typing import TypeVar, cast
 
 from archcalc.analyses.conventions import contractions
 from archcalc.analyses.spread.owners import parameters_of
@@ -18,6 +19,7 @@ from archcalc.analyses.spread.styles import weights_of
 from archcalc.analyses.spread.units import Units, units
 from archcalc.tracing import Trace
 
+R = TypeVar("R")
 EXPERT = re.compile(r"(^|\.)experts(\.|$)")
 LISTED = re.compile(r"(^|\.)experts\.(\d+)(\.|$)")
 HELD = ("parameter", "gradient", "optimizer", "master")
@@ -66,6 +68,7 @@ class Facts:
         self.owner_of = parameters_of(trace)
         self.work = contractions(trace)
         self._spreads: dict[bool, Spread] = {}
+        self._memory: dict[tuple[object, ...], object] = {}
 
     def spread(self, tp: int, sequence: bool) -> Spread:
         """How tensors spread over tensor parallel ranks."""
@@ -113,6 +116,34 @@ class Facts:
         return found
 
     @cached_property
+    def _by_unit(self) -> Mapping[int, Sequence[Tensors]]:
+        found: dict[int, list[Tensors]] = defaultdict(list)
+        for tensor in self.tensors:
+            for unit in tensor.uses:
+                found[unit].append(tensor)
+        return found
+
+    def tensors_of(self, units: Sequence[int]) -> Iterator[Tensors]:
+        """The tensors that some units use, each once."""
+        wanted = set(units)
+        for unit in units:
+            for tensor in self._by_unit.get(unit, ()):
+                if len(tensor.uses) == 1 or unit == next(other for other in tensor.uses if other in wanted):
+                    yield tensor
+
+    @cached_property
+    def scratch(self) -> Sequence[tuple[int, int]]:
+        """The calls whose kernels use memory inside, and its bytes."""
+        calls = range(self.step.forward, self.step.optimizer)
+        return [(call, scratch) for call in calls if (scratch := self.trace.calls[call].scratch)]
+
+    def remembered(self, key: tuple[object, ...], make: Callable[[], R]) -> R:
+        """What `make` gives, made once for each key: layouts share it."""
+        if key not in self._memory:
+            self._memory[key] = make()
+        return cast("R", self._memory[key])
+
+    @cached_property
     def states(self) -> Sequence[States]:
         """The states of each parameter; storages that several parameters share are one."""
         gradients: dict[int, int] = defaultdict(int)
@@ -142,6 +173,16 @@ class Facts:
             rows = shape[0] if shape else 1
             found.append(States(number, *held, users, unit, rows, prod(shape), self._experts(parameter.owner, shape)))
         return found
+
+    @cached_property
+    def counters(self) -> int:
+        """Bytes of optimizer state that belongs to no single parameter's elements, such as counts of steps."""
+        last = self.step.end - 1
+        return sum(
+            storage.bytes
+            for number, storage in enumerate(self.trace.storages)
+            if storage.role == "optimizer" and number not in self.owner_of and storage.live_at(last)
+        )
 
     def _experts(self, owner: str, shape: tuple[int, ...]) -> int:
         """How many experts a parameter is of: the first dimension of one tensor of all, or the modules in a list."""
@@ -173,6 +214,26 @@ class Facts:
             for number, storage in enumerate(self.trace.storages)
             if storage.role == "gradient" and first <= storage.birth < end and number in self.owner_of
         ]
+
+    @cached_property
+    def births_of(self) -> Mapping[int, Sequence[tuple[int, int]]]:
+        """The calls that make the gradient of each parameter, with its bytes."""
+        found: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for birth, size, owner in self.gradient_births:
+            found[owner].append((birth, size))
+        return found
+
+    @cached_property
+    def of_optimizer(self) -> Mapping[int, Sequence[tuple[int, int, int]]]:
+        """Temporaries and gradients that the optimizer's ops make of each parameter: bytes, birth and death."""
+        begin, end = self.step.optimizer, self.step.end
+        found: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
+        for number, storage in enumerate(self.trace.storages):
+            owner = self.owner_of.get(number)
+            if owner is not None and begin <= storage.birth < end and storage.role in ("activation", "gradient"):
+                death = end if storage.death is None else min(end, storage.death)
+                found[owner].append((storage.bytes, storage.birth, death))
+        return found
 
     @cached_property
     def dispatched(self) -> Sequence[tuple[int, int]]:

@@ -7,10 +7,8 @@ that runs hold what their chunks keep for backward.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import accumulate
 
 from archcalc.analyses.spread.spread import GATHER
@@ -72,44 +70,52 @@ class Ranks(Shares):
         return self._live[chunk]
 
     def _made(self, chunk: int) -> Live:
-        length = self.end - self.start
+        saved, other, kept, inputs, buffers_ = self.facts.remembered(self._key(chunk), lambda: self._activations(chunk))
+        buffers: Buffers = buffers_of(self, chunk)
+        communication, gradients = buffers.communication, buffers.gradients
+        for exchange in self.spread.exchanges:
+            if exchange.kind == GATHER and self.chunk_at(exchange.call) == chunk:
+                communication[exchange.call - self.start] += exchange.bytes
+        live = Live(saved, other, communication, gradients, kept, inputs, buffers_)
+        totals = list(map(sum, zip(saved, other, communication, gradients, strict=True)))
+        middle, length = self.facts.step.loss - self.start, self.end - self.start
+        for backward, first, last in ((False, 0, middle), (True, middle, length)):
+            live.peaks[backward] = totals.index(max(totals[first:last], default=0), first) if last > first else 0
+        return live
+
+    def _key(self, chunk: int) -> tuple[object, ...]:
+        layout = self.layout
+        return layout.tp, layout.sp and layout.tp > 1, layout.pp * layout.chunks, chunk
+
+    def _activations(self, chunk: int) -> tuple[list[int], list[int], int, int, int]:
+        """Live bytes by call of what backward needs and of all else; what is kept for backward, inputs and buffers."""
+        length, loss = self.end - self.start, self.facts.step.loss
         saved, other = [0] * (length + 1), [0] * (length + 1)
-        live = Live([], [], [], [])
-        loss = self.facts.step.loss
-        for tensor in self.facts.tensors:
-            span = self._span(tensor, chunk)
-            if span is None:
-                continue
+        kept = inputs = buffers = 0
+        units = [unit for unit, part in enumerate(self.chunk_of) if part == chunk]
+        for tensor in self.facts.tensors_of(units):
+            first, last = self._span(tensor, chunk)
             axis = self.spread.storages.get(tensor.number)
             size = axis.local(tensor.bytes, self.layout.tp) if axis else tensor.bytes
             if tensor.role in ("buffer", "constant"):
-                live.buffers += size
+                buffers += size
             elif tensor.role == "input":
-                live.inputs += size
+                inputs += size
             else:
                 changes = saved if tensor.role == "saved" else other
-                changes[span[0] - self.start] += size
-                changes[span[1] - self.start] -= size
-                if tensor.role == "saved" and span[0] < loss < span[1]:
-                    live.kept += size
-        live.saved, live.other = list(accumulate(saved))[:-1], list(accumulate(other))[:-1]
-        for number in range(length):
-            live.other[number] += self.facts.trace.calls[self.start + number].scratch if self.layout.pp == 1 else 0
-        buffers: Buffers = buffers_of(self, chunk)
-        live.communication, live.gradients = buffers.communication, buffers.gradients
-        for exchange in self.spread.exchanges:
-            if exchange.kind == GATHER and self.chunk_at(exchange.call) == chunk:
-                live.communication[exchange.call - self.start] += exchange.bytes
-        middle = self.facts.step.loss - self.start
-        for backward, span_ in ((False, range(middle)), (True, range(middle, length))):
-            live.peaks[backward] = max(span_, key=live.at, default=0)
-        return live
+                changes[first - self.start] += size
+                changes[last - self.start] -= size
+                if tensor.role == "saved" and first < loss < last:
+                    kept += size
+        held, rest = list(accumulate(saved))[:-1], list(accumulate(other))[:-1]
+        for call, scratch in self.facts.scratch:
+            if self.chunk_at(call) == chunk:
+                rest[call - self.start] += scratch
+        return held, rest, kept, inputs, buffers
 
-    def _span(self, tensor: Tensors, chunk: int) -> tuple[int, int] | None:
+    def _span(self, tensor: Tensors, chunk: int) -> tuple[int, int]:
         """When a tensor is live in a chunk: all its life, or from its first to its last use there if others use it."""
         uses = [span for unit, span in tensor.uses.items() if self.chunk_of[unit] == chunk]
-        if not uses:
-            return None
         if len(uses) == len(tensor.uses):
             return tensor.birth, tensor.death
         first, last = min(a for a, _ in uses), max(b for _, b in uses)
@@ -131,7 +137,6 @@ class Ranks(Shares):
         for turn in turns(stage, layout.pp, layout.chunks, self.microbatches, layout.schedule):
             live = lives[turn.chunk]
             flight = sum(count * lives[c].kept for c, count in turn.in_flight.items())
-            flight -= live.kept if turn.backward else 0
             total = flight + live.at(live.peaks[turn.backward])
             if total > best:
                 best, moment = total, (turn.backward, turn.chunk, flight)
@@ -158,26 +163,14 @@ class Ranks(Shares):
 
     def _optimizer_temporaries(self, chunks: Sequence[int]) -> int:
         """The most bytes that the optimizer's ops have beside states, of the parameters of some chunks."""
-        facts = self.facts
-        states = {state.number: state for state in self.of_chunks(chunks)}
-        begin, end = facts.step.optimizer, facts.step.end
-        changes: dict[int, int] = defaultdict(int)
-        for number, size, birth, death in self._of_optimizer_phase:
-            state = states.get(facts.owner_of.get(number, -1))
-            if state is not None:
+        begin = self.facts.step.optimizer
+        changes = [0] * (self.facts.step.end - begin + 1)
+        for state in self.of_chunks(chunks):
+            for size, birth, death in self.facts.of_optimizer.get(state.number, ()):
                 part = (self.shard if self.layout.zero >= 1 else self.local)(state, size)
-                changes[birth] += part
-                changes[death] -= part
-        return max(accumulate(changes[call] for call in range(begin, end)), default=0) if changes else 0
-
-    @cached_property
-    def _of_optimizer_phase(self) -> list[tuple[int, int, int, int]]:
-        begin, end = self.facts.step.optimizer, self.facts.step.end
-        return [
-            (number, storage.bytes, storage.birth, end if storage.death is None else min(end, storage.death))
-            for number, storage in enumerate(self.facts.trace.storages)
-            if begin <= storage.birth < end and storage.role in ("activation", "gradient")
-        ]
+                changes[birth - begin] += part
+                changes[death - begin] -= part
+        return max(accumulate(changes))
 
     def worst(self) -> Bill:
         """The bill of the rank that holds the most."""

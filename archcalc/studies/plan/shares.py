@@ -21,6 +21,7 @@ class Shares:
         self.spread: Spread = facts.spread(layout.tp, layout.sp)
         self.chunk_of = chunks_of(facts.unit_work, layout.pp * layout.chunks)
         self.start, self.end = facts.step.forward, facts.step.optimizer
+        self._of_chunk: dict[int, dict[int, States]] | None = None
 
     def stage(self, number: int) -> list[int]:
         """The chunks of a stage's ranks."""
@@ -54,8 +55,15 @@ class Shares:
 
     def of_chunks(self, chunks: Sequence[int]) -> list[States]:
         """The states of the parameters that chunks use."""
-        wanted = set(chunks)
-        return [state for state in self.facts.states if not wanted.isdisjoint(self.chunk_of[u] for u in state.users)]
+        if self._of_chunk is None:
+            self._of_chunk = {}
+            for state in self.facts.states:
+                for chunk in {self.chunk_of[unit] for unit in state.users}:
+                    self._of_chunk.setdefault(chunk, {})[state.number] = state
+        found: dict[int, States] = {}
+        for chunk in chunks:
+            found |= self._of_chunk.get(chunk, {})
+        return list(found.values())
 
     def held(self, stage: int) -> dict[str, int]:
         """Bytes of parameters, gradients and optimizer state that a rank keeps, by line; gradients at their end."""
@@ -63,5 +71,6 @@ class Shares:
         return {
             "params": sum((self.shard if zero >= 3 else self.local)(s, s.bytes) for s in states),
             "gradients": sum((self.shard if zero >= 2 else self.local)(s, s.gradient) for s in states),
-            "optimizer": sum((self.shard if zero >= 1 else self.local)(s, s.optimizer) for s in states),
+            "optimizer": sum((self.shard if zero >= 1 else self.local)(s, s.optimizer) for s in states)
+            + self.facts.counters,
         }
