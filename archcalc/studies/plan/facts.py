@@ -138,7 +138,9 @@ class Facts:
         return [(call, scratch) for call in calls if (scratch := self.trace.calls[call].scratch)]
 
     def remembered(self, key: tuple[object, ...], make: Callable[[], R]) -> R:
-        """What `make` gives, made once for each key: layouts share it."""
+        """What `make` gives, made once for each key: layouts share it. Of other cuts of the model nothing is kept."""
+        if self._memory and next(iter(self._memory))[:-1] != key[:-1]:
+            self._memory.clear()
         if key not in self._memory:
             self._memory[key] = make()
         return cast("R", self._memory[key])

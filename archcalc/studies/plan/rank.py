@@ -7,6 +7,7 @@ that runs hold what their chunks keep for backward.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -40,8 +41,8 @@ class Bill:
 class Live:
     """Live bytes during each call from forward to the optimizer's turn, for one chunk of the model."""
 
-    saved: list[int]
-    other: list[int]
+    saved: array[int]
+    other: array[int]
     communication: list[int]
     gradients: list[int]
     kept: int = 0
@@ -87,7 +88,7 @@ class Ranks(Shares):
         layout = self.layout
         return layout.tp, layout.sp and layout.tp > 1, layout.pp * layout.chunks, chunk
 
-    def _activations(self, chunk: int) -> tuple[list[int], list[int], int, int, int]:
+    def _activations(self, chunk: int) -> tuple[array[int], array[int], int, int, int]:
         """Live bytes by call of what backward needs and of all else; what is kept for backward, inputs and buffers."""
         length, loss = self.end - self.start, self.facts.step.loss
         saved, other = [0] * (length + 1), [0] * (length + 1)
@@ -107,7 +108,7 @@ class Ranks(Shares):
                 changes[last - self.start] -= size
                 if tensor.role == "saved" and first < loss < last:
                     kept += size
-        held, rest = list(accumulate(saved))[:-1], list(accumulate(other))[:-1]
+        held, rest = array("q", accumulate(saved))[:-1], array("q", accumulate(other))[:-1]
         for call, scratch in self.facts.scratch:
             if self.chunk_at(call) == chunk:
                 rest[call - self.start] += scratch
