@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from functools import cache
 from math import floor
 
 import pytest
@@ -12,17 +13,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import archcalc
-from archcalc import Setup, Training
+from archcalc import Training
 from archcalc.analyses.spread.spread import spread
 from archcalc.errors import WrongUse
 from archcalc.hardware import device
 from archcalc.hardware.interconnects import interconnects
 from archcalc.studies.plan.facts import Facts
 from archcalc.studies.plan.layout import Layout
-from archcalc.studies.plan.rank import Ranks
+from archcalc.studies.plan.rank import LINES, Ranks
 from archcalc.studies.plan.schedule import bubble, turns
 from archcalc.studies.plan.traffic import traffic
-from bench.plan_truth.ranks import Former, Perceptron
+from bench.plan_truth.ranks import Former
 from tests.helpers import run
 
 MIXED = Training("adam", recipe="bf16-fp32-master", rounds=1)
@@ -36,7 +37,7 @@ def facts_of(model: nn.Module, *shape: int, training: Training = MIXED, dtype: s
 
 # ---- ZeRO: Rajbhandari et al. 2020, table 1 ----
 
-CHAINS = {"7.5B": (10_000, 10_000, 75), "128B": (25_000, 40_000, 128), "1T": (100_000, 100_000, 100)}
+CHAINS = {"7.5B": (78_125, 6_400, 15), "128B": (25_000, 40_000, 128), "1T": (100_000, 100_000, 100)}
 """Linear layers without bias whose parameters are exactly as many."""
 TABLE_1 = {
     "7.5B": "120 120 120 / 52.5 41.3 30 / 35.6 21.6 7.5 / 31.4 16.6 1.88 / 30.4 15.4 0.47 / 30.1 15.1 0.12",
@@ -66,7 +67,7 @@ def test_zero_table_1(name: str) -> None:
 
 def test_volumes_are_two_and_three_parameters() -> None:
     """2P(N-1)/N elements under DDP and ZeRO 1 and 2, 3P(N-1)/N under 3: Rajbhandari et al. 2020, section 7."""
-    facts = facts_of(chain("7.5B"), 1, 10_000)
+    facts = facts_of(chain("7.5B"), 1, 78_125)
     for ranks in (4, 64, 1000):
         for zero, times in ((0, 2), (1, 2), (2, 2), (3, 3)):
             sent = traffic(Ranks(facts, Layout(dp=ranks, zero=zero), 1), 0)
@@ -116,16 +117,19 @@ class Stack(nn.Module):
         return x
 
 
+@cache
+def stack_of(layers: int, b: int, s: int, h: int, a: int, checkpoint: str) -> Facts:
+    training = Training("sgd", checkpoint=(checkpoint,) if checkpoint else (), rounds=1)
+    with torch.device("meta"):
+        stack = Stack(layers, h, a).bfloat16()
+    inputs = torch.zeros(b, s, h, device="meta", dtype=torch.bfloat16)
+    return Facts(archcalc.trace(stack, inputs, train=training, device="cuda"))
+
+
 def kept_by_a_layer(b: int, s: int, h: int, a: int, layout: Layout, checkpoint: str = "") -> int:
     """What one layer more keeps for backward on a rank, from traces of three and of two layers."""
-    training = Training("sgd", checkpoint=(checkpoint,) if checkpoint else (), rounds=1)
-    kept = []
-    for layers in (2, 3):
-        with torch.device("meta"):
-            stack = Stack(layers, h, a).bfloat16()
-        facts = Facts(archcalc.trace(stack, torch.zeros(b, s, h, device="meta", dtype=torch.bfloat16), train=training))
-        kept.append(Ranks(facts, layout, 1).live(0).kept)
-    return kept[1] - kept[0]
+    two, three = (Ranks(stack_of(n, b, s, h, a, checkpoint), layout, 1).live(0).kept for n in (2, 3))
+    return three - two
 
 
 def test_the_formula_of_a_layer_to_the_byte() -> None:
@@ -155,7 +159,7 @@ KORTHIKANTI = (
 def test_figure_1_with_interleaving(
     b: int, h: int, a: int, layers: int, p: int, chunks: int, baseline: float, best: float
 ) -> None:
-    """The first stage holds L (1 + (p - 1) / (p m)) layers: as many chunks of L / (p m) as the schedule has in flight."""
+    """The first stage holds L (1 + (p - 1) / (p m)) layers, which is what the schedule has in flight."""
     flight = 1 + max(sum(turn.in_flight.values()) for turn in turns(0, p, chunks, 8 * p, "1f1b"))
     for layout, checkpoint, printed in ((Layout(tp=8), "", baseline), (Layout(tp=8, sp=True), "layers.*.core", best)):
         each = kept_by_a_layer(b, 2048, h, a, layout, checkpoint)
@@ -163,7 +167,7 @@ def test_figure_1_with_interleaving(
 
 
 def test_exchanges_of_a_layer() -> None:
-    """4 all-reduces of b s h a layer; with sequences 4 reduce-scatters and the gathers before, and again in backward."""
+    """4 all-reduces of b s h a layer; with sequences 4 reduce-scatters."""
     facts = facts_of(Stack(3, 256, 4), 2, 64, 256)
     found = Counter((e.kind, e.bytes) for e in spread(facts.trace, sequence=False).exchanges)
     whole = 2 * 2 * 64 * 256
@@ -214,7 +218,7 @@ def test_narayanans_ten_sizes(printed: float, a: int, h: int, layers: int) -> No
 # ---- against traces ----
 
 
-@pytest.mark.parametrize("model", ["resnet-20", "gpt2[layers=2]", "densenet[depth=121]"])
+@pytest.mark.parametrize("model", ["resnet-20", "gpt2[layers=2]"])
 def test_one_device_is_memory(model: str) -> None:
     """A plan for one device has the peak of `memory --train`, to the byte."""
     made = archcalc.plan(model, 1, batch=2)
@@ -223,40 +227,18 @@ def test_one_device_is_memory(model: str) -> None:
     assert made.best.bill.peak == archcalc.analyze(model, batch=2, train=True).peak_bytes
 
 
-class HalfBlock(nn.Module):
-    """What one of two tensor parallel ranks has of a block: half of the heads and half of the wide layer."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.q, self.k, self.v = (nn.Linear(width, width // 2) for _ in range(3))
-        self.o = nn.Linear(width // 2, width)
-        self.up, self.down = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        n, t, _ = x.shape
-        y = self.norm1(x)
-        q, k, v = (part(y).view(n, t, -1, 32).transpose(1, 2) for part in (self.q, self.k, self.v))
-        scores = q @ k.transpose(-2, -1) / 32**0.5
-        x = x + self.o((scores.softmax(-1) @ v).transpose(1, 2).reshape(n, t, -1))
-        return x + self.down(functional.gelu(self.up(self.norm2(x))))
-
-
 def test_a_sharded_module_is_what_the_plan_says() -> None:
-    """The peak of a module with half of the weights is the plan's for two ranks, but for whole biases of its rows."""
-    shape = (4, 128, 256)
-    whole, half = Former(256, 3), Former(256, 0)
-    half.blocks = nn.ModuleList(HalfBlock(256) for _ in range(3))
-    inputs = torch.zeros(shape)
-    layout = {"tp": 2, "pp": 1, "dp": 1}
-    made = archcalc.plan(whole, 2, inputs, layout=layout, global_batch=4, train=Training("sgd"))
-    assert made.best
-    assert made.best.bill
-    real = archcalc.analyze(half, inputs, train=Training("sgd"))
-    # of 4 biases of column layers in 3 blocks: 3·256 + 1024 elements, half of them more than the sharded module's
-    assert made.best.bill.peak - real.peak_bytes == 3 * (3 * 256 + 1024) // 2 * 4 * (
-        2 if made.best.bill.phase == "optimizer" else 1
-    )
+    """The peak of a module with half of the heads and half of the wide layers is the plan's for two ranks."""
+    whole, half, inputs = Former(256, 3), Former(256, 3), torch.zeros(4, 128, 256)
+    for block in half.blocks:
+        for name in "qkv":
+            setattr(block.attention, name, nn.Linear(256, 128))
+        block.attention.o, block.up, block.down = nn.Linear(128, 256), nn.Linear(256, 512), nn.Linear(512, 256)
+    for training in (Training("sgd"), Training("adamw")):
+        made = archcalc.plan(whole, 2, inputs, layout={"tp": 2, "pp": 1}, global_batch=4, train=training)
+        assert made.best
+        assert made.best.bill
+        assert made.best.bill.peak == archcalc.analyze(half, inputs, train=training).peak_bytes
 
 
 # ---- pipelines ----
@@ -292,8 +274,7 @@ def test_the_answer_of_the_command() -> None:
     answer = json.loads(ran.out)
     totals, rows = answer["totals"], answer["rows"]
     assert ran.code == 0
-    lines = [value for key, value in totals.items() if key.endswith("_bytes") and isinstance(value, int)]
-    assert sum(lines) == 2 * totals["rank_peak_bytes"]
+    assert sum(totals[f"{line}_bytes"] for line in LINES) == totals["rank_peak_bytes"]
     fitting = [row for row in rows if row["fits"]]
     bounds = [row["bound_seconds"] / row["samples"] for row in fitting]
     assert bounds == sorted(bounds)
@@ -315,7 +296,7 @@ def test_the_answer_of_the_command() -> None:
         ("gpt2[layers=2] --gpus 4 --tp 1 --pp 1 --ep 2", 1, "no experts"),
         ("gpt2[layers=2] --gpus 4 --tp 2 --pp 1 --dp 2 --tp-plan q=x", 2, "colwise, rowwise or replicate"),
         ("gpt2[layers=2] --gpus 4 --tp 1 --pp 1 --global-batch 3", 1, "a global batch of 3 does not divide"),
-        ("gpt2-xl --gpus 1 --on gtx-1080-ti", 1, "nothing fits 1"),
+        ("resnet-20 --batch 65536 --gpus 1 --on gtx-1080-ti", 1, "nothing fits 1"),
     ],
 )
 def test_what_is_not_possible_is_said(typed: str, code: int, said: str) -> None:
@@ -329,7 +310,8 @@ def test_a_named_style_is_used() -> None:
     trace = archcalc.trace("gpt2[layers=2]", train=Training("sgd", rounds=1))
     free, kept = spread(trace, False), spread(trace, False, {"blocks.*.feed_forward.linear1": "whole"})
     names = {trace.parameters[n].names[0].split(".")[-2] for n in set(free.styles) - set(kept.styles)}
-    assert names == {"linear1", "linear2"} or names == {"linear1"}
+    assert "linear1" in names
+    assert not names & {"W_Q", "W_K", "W_V", "W_O"}
     with pytest.raises(WrongUse, match="no layer with parameters matches"):
         archcalc.plan("gpt2[layers=2]", 2, tp_plan={"nothing": "colwise"})
 
@@ -337,8 +319,7 @@ def test_a_named_style_is_used() -> None:
 def test_links_name_devices_that_there_are() -> None:
     for link in interconnects():
         assert link.source
-        assert [device(alias).name for alias in link.devices] or not link.devices
-    assert isinstance(Setup(), Setup)
+        assert len({device(alias).name for alias in link.devices}) == len(link.devices)
 
 
 @pytest.mark.slow
@@ -351,4 +332,3 @@ def test_real_ranks_within_3_percent() -> None:
     for case, measured in peaks(chosen).items():
         for peak in measured:
             assert planned(*case) == pytest.approx(peak, rel=0.03), case
-    assert Perceptron

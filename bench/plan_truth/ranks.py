@@ -28,7 +28,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """N, T, width -> N, T, width."""
-        n, t, width = x.shape
+        n, t, _ = x.shape
         q, k, v = (part(x).view(n, t, -1, 32).transpose(1, 2) for part in (self.q, self.k, self.v))
         scores = q @ k.transpose(-2, -1) / 32**0.5
         return self.o((scores.softmax(-1) @ v).transpose(1, 2).reshape(n, t, -1))
@@ -126,7 +126,7 @@ def peaks(cases: list[tuple[str, str]]) -> dict[tuple[str, str], list[int]]:
 
 
 def _port() -> str:
-    return os.path.join("/tmp", f"archcalc-ranks-{os.getpid()}")  # noqa: PTH118, S108 # a file both processes can see
+    return os.path.join("/tmp", f"archcalc-ranks-{os.getpid()}")
 
 
 def _rank(rank: int, cases: list[tuple[str, str]], store: str, queue: Any) -> None:

@@ -101,7 +101,8 @@ class _Walk:
                   and operands(n, c)[1] in weights}  # fmt: skip
         shapes = {number: self.trace.shape(self.trace.parameters[number].tensor) for number in self.styles}
         axes = {n: parameter_axis(shapes[n], style, turned.get(n, True)) for n, style in self.styles.items()}
-        return {n: replace(axis, uneven=axis.uneven or n in self.last) for n, axis in axes.items()}
+        padded = {axes[number].size for number in self.last if number in axes}
+        return {n: replace(axis, uneven=axis.uneven or axis.size in padded) for n, axis in axes.items()}
 
     def _axis(self, tensor: int) -> Axis | None:
         """The axis of a tensor; of one that was added up meanwhile what that left."""

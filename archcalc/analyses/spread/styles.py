@@ -58,6 +58,7 @@ class Styles:
         }
         self.inputs = {trace.tensors[tensor].storage for tensor in trace.input_tensors}
         self.outputs = {trace.tensors[tensor].storage for tensor in trace.output_tensors}
+        self.biases: dict[int, int] = {}
         self.last: set[int] = set()
         """Weights whose output is the model's: words and classes, which are padded where they do not divide."""
 
@@ -72,6 +73,7 @@ class Styles:
                     walk.paired |= labels
                     self.last |= labels
             columns = {number for number, style in walk.styles.items() if style == COLUMN and number not in self.named}
+            columns -= self.biases.keys()
             bad = walk.refused | (columns - walk.paired)
             if bad <= refused:
                 break
@@ -109,6 +111,10 @@ class Styles:
             walk.behind[result] = labels
         elif weight.parameter not in refused and self.named.get(weight.parameter, COLUMN) == COLUMN:
             walk.styles.setdefault(weight.parameter, COLUMN)
+            bias = self.weights.get(call.inputs["self"]) if name == "addmm" else None  # type: ignore[arg-type]
+            if bias is not None:
+                walk.styles.setdefault(bias.parameter, COLUMN)
+                self.biases[bias.parameter] = weight.parameter
             rows = tensors[result].shape
             axis = Axis(1, shape[-1], packed=shape[-1] == 3 * shape[-2])
             walk.axes[result] = axis.at(rows, len(rows) - 1)
@@ -204,8 +210,8 @@ def parameter_axis(shape: Shape, style: str, transposed: bool) -> Axis:
     >>> parameter_axis((3072, 768), "column", True).size, parameter_axis((768, 3072), "row", True).before
     (3072, 768)
     """
-    if style == WORDS:
-        return Axis(1, shape[0], uneven=True)
+    if style == WORDS or len(shape) == 1:
+        return Axis(1, shape[0], uneven=style == WORDS)
     as_factor = (*shape[:-2], shape[-1], shape[-2]) if transposed else shape
     free, summed = as_factor[-1], as_factor[-2]
     if style == COLUMN:

@@ -171,8 +171,8 @@ def _arrangement(planned: Plan, best: Planned | None) -> list[str]:
         lines += [f"divided by {style}s: {', '.join(found)}".replace("wordss", "words") for style, found in by.items()]
     machines = planned.machines
     if machines:
-        link = machines.link.name if machines.link else "no link known inside a machine"
-        lines.append(f"machines of {machines.node}: {link} inside, {machines.network.name} between")
+        link = f"{machines.link.name} inside" if machines.link else "no link known inside (--link)"
+        lines.append(f"machines of {machines.node}: {link}, {machines.network.name} between them")
     return lines
 
 
@@ -182,8 +182,9 @@ def _styles(planned: Plan) -> dict[str, str]:
     if best is None or best.layout.tp == 1:
         return {}
     found = planned.facts.spread(best.layout.tp, best.layout.sp)
-    names = {number: planned.trace.parameters[number].names[0].removesuffix(".weight") for number in found.styles}
-    return {NUMBER_IN_PATH.sub("*", names[number]): style for number, style in found.styles.items()}
+    names = {number: planned.trace.parameters[number].names[0] for number in found.styles}
+    weights = {number: name.removesuffix(".weight") for number, name in names.items() if not name.endswith("bias")}
+    return {NUMBER_IN_PATH.sub("*", name): found.styles[number] for number, name in weights.items()}
 
 
 def _machines(planned: Plan) -> Mapping[str, Any] | None:

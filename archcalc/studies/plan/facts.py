@@ -100,9 +100,13 @@ class Facts:
     def tensors(self) -> Sequence[Tensors]:
         """Storages of forward, loss and backward that are no states; the output of the batch before, too."""
         first, end = self.step.forward, self.step.optimizer
-        found = []
+        found: list[Tensors] = []
         last = len(self.units.paths) - 1
         outputs = {self.trace.tensors[tensor].storage for tensor in self.trace.output_tensors}
+        loss = [t for call in self.trace.calls[self.step.loss : self.step.backward] for t in call.outputs][-1:]
+        for number in {self.trace.tensors[tensor].storage for tensor in loss}:  # that of the step before
+            size = self.trace.storages[number].bytes
+            found.append(Tensors(number, size, "activation", first, self.step.backward, {last: (first, first)}))
         for number, storage in enumerate(self.trace.storages):
             death = end if storage.death is None else min(storage.death, end)
             if storage.role in HELD or storage.birth >= end or death <= first or not storage.bytes:
