@@ -69,10 +69,11 @@ class Planned:
         return bubble(self.layout.pp, self.layout.chunks, self.microbatches) if self.microbatches else 0.0
 
     @property
-    def rank(self) -> tuple[float, int, int]:
-        """What layouts are sorted by: the bound of a sample, then the bytes of a rank, then the fewest divisions."""
-        seconds = self.bound.seconds / self.samples if self.bound else inf
-        return seconds, self.bill.peak if self.bill else 0, self.layout.zero
+    def rank(self) -> tuple[float, float, int]:
+        """What layouts are sorted by: the bound of a sample, then its parts added up, then the bytes of a rank."""
+        parts = (self.bound.seconds, sum(self.bound.parts.values())) if self.bound else (inf, inf)
+        seconds, added = (float(f"{part / self.samples:.6g}") for part in parts)
+        return seconds, added, self.bill.peak if self.bill else 0
 
 
 @dataclass(frozen=True, repr=False)
