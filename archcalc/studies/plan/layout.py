@@ -10,6 +10,8 @@ from archcalc.errors import WrongUse
 from archcalc.studies.plan.schedule import ONE_F_ONE_B, SCHEDULES
 
 ZERO = (0, 1, 2, 3)
+EXPERTS = 8
+"""Ranks that divide the experts in a search, beside one and as many as there can be."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,10 @@ class Asked:
         return None not in (self.tp, self.pp, self.dp)
 
     def layouts(self, node: int, experts: int) -> Iterator[Layout]:
-        """The layouts that were asked for: all, with tensor parallelism inside a node, unless degrees are given."""
+        """The layouts that were asked for; a search has tensor parallelism inside a node, in powers of two.
+
+        With a pipeline it has ZeRO 1 alone, and of expert parallelism the smallest, 8 and the largest degree.
+        """
         for tp in _divisors(self.gpus) if self.tp is None else (self.tp,):
             if self.tp is None and tp > node:
                 continue
@@ -88,14 +93,15 @@ class Asked:
             return (self.ep,)
         if self.one or not experts:
             return (1,)
-        return tuple(ep for ep in _divisors(dp) if experts % ep == 0)
+        possible = [ep for ep in _divisors(dp) if experts % ep == 0]
+        return tuple(dict.fromkeys(ep for ep in (1, EXPERTS, possible[-1]) if ep in possible))
 
     def _zero(self, dp: int, pp: int) -> tuple[int, ...]:
         if self.zero is not None:
             return (self.zero,)
         if self.one or dp == 1:
             return (0,)
-        return ZERO if pp == 1 else ZERO[:2]
+        return ZERO if pp == 1 else ZERO[1:2]  # ZeRO 1 sends what DDP does and holds less
 
 
 def asked_of(gpus: int, degrees: Mapping[str, Any]) -> Asked:
