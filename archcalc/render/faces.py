@@ -21,6 +21,7 @@ from archcalc.render.pages import (
     law,
     lint,
     memory,
+    plan,
     recompute,
     summary,
     sweep,
@@ -33,6 +34,7 @@ from archcalc.studies.guard.diff import diff as changes_of
 from archcalc.studies.guard.snapshot import Snapshot
 from archcalc.studies.largest_batch import Fitted
 from archcalc.studies.law.law import Laws
+from archcalc.studies.plan.plan import Plan
 from archcalc.studies.recompute.recompute import Recomputed
 from archcalc.studies.sweep.sweep import Swept
 from archcalc.studies.verify.verify import Verification
@@ -65,6 +67,7 @@ PAGES: dict[type, Callable[[Any, Selection], Document]] = {
     Linted: lambda linted, _: lint.lint(linted),
     Laws: lambda laws, _: law.laws(laws),
     Swept: lambda swept, _: sweep.sweep(swept),
+    Plan: lambda planned, _: plan.plan(planned),
     Verification: lambda verification, _: verify.verification(verification),
     CheckRun: lambda run, _: check.checks(run),
 }
