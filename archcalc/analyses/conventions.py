@@ -12,7 +12,8 @@ from fractions import Fraction
 
 from archcalc.analyses.tool_conventions import fvcore_habit, ptflops_habit, thop_habit, torch_habit
 from archcalc.errors import WrongUse
-from archcalc.ops.causal import Hidden, hidden_macs
+from archcalc.ops.bands import Hidden
+from archcalc.ops.causal import hidden_macs
 from archcalc.ops.registry import macs_of
 from archcalc.tracing import Trace
 

@@ -135,7 +135,8 @@ def as_typed(trace: Trace) -> str:
     parts += [f"-i {shlex.quote(_option(given, dtype))}" for given in trace.inputs if given.origin in GIVEN]
     origins = sorted({given.origin for given in trace.inputs if given.origin.startswith("--inputs ")})
     parts += [f"--inputs {shlex.quote(origin.removeprefix('--inputs '))}" for origin in origins]
-    parts += [f"--dtype {shlex.quote(dtype)}"] if dtype != "float32" else []
+    chosen = dtype != trace.assumptions.get("config_dtype", "float32")
+    parts += [f"--dtype {shlex.quote(dtype)}"] if chosen else []
     parts += ["--data"] if trace.assumptions.get("data") else []
     return " ".join([*parts, *(["--mode train"] if trace.assumptions["mode"] == "train" else [])])
 

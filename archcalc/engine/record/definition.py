@@ -67,10 +67,11 @@ def bare_trace(
     assumptions: Mapping[str, Value],
 ) -> Trace:
     """What a recorder has, as a trace without inputs and outputs."""
+    other = {"config_dtype": loaded.dtype} if loaded.dtype not in ("float32", assumptions["dtype"]) else {}
     return Trace(
         model=loaded.model,
         inputs=(),
-        assumptions=assumptions,
+        assumptions={**assumptions, **other},
         versions={"archcalc": __version__, "torch": torch.__version__},
         modules=tuple(recorder.paths.modules),
         module_calls=tuple(recorder.module_calls),
