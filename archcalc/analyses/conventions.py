@@ -45,9 +45,8 @@ def windowed(trace: Trace) -> dict[int, int]:
     return _without(trace, lambda share: share.causal + share.window)
 
 
-def hidden_products(trace: Trace) -> tuple[int, int]:
-    """MACs that causal masks hide, and those that sliding windows hide beside them."""
-    exact = contractions(trace)
+def hidden_products(trace: Trace, exact: Mapping[int, int]) -> tuple[int, int]:
+    """Of the MACs of contractions: those that causal masks hide, and those that sliding windows hide beside them."""
     shares = [(exact[number], share) for number, share in hidden_macs(trace).items() if number in exact]
     return (
         sum(int(macs * share.causal) for macs, share in shares),

@@ -128,8 +128,9 @@ def sweep(
 
 def _floats(reference: str | Subject, setup: Setup) -> str:
     """The type of floats of a member: that of the setup, or else what a configuration of transformers states."""
-    stated = not setup.dtype and isinstance(reference, str) and reference.startswith("hf:")
-    return str(engine.definition(reference, setup).assumptions["dtype"]) if stated else setup.floats
+    if setup.dtype or not isinstance(reference, str) or not reference.startswith("hf:"):
+        return setup.floats
+    return str(engine.definition(reference, setup).assumptions["dtype"])
 
 
 def _demand_apart(named: Mapping[str, Any], names: Sequence[str], setup: Setup) -> None:
