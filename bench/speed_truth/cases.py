@@ -34,18 +34,18 @@ class PublishedTable:
 RESULTS = "huggingface/pytorch-image-models, results/benchmark-"
 TABLES = (
     PublishedTable(
-        "eager", "timm_infer_rtx4090_amp_nchw.csv", f"{RESULTS}infer-amp-nchw-*-rtx4090.csv", "rtx4090", "infer", 220
+        "eager", "timm_infer_rtx4090_amp_nchw.csv", f"{RESULTS}infer-amp-nchw-pt240-cu124-rtx4090.csv", "rtx4090", "infer", 220
     ),
     PublishedTable(
         "compiled",
         "timm_infer_rtx4090_amp_compiled.csv",
-        f"{RESULTS}infer-amp-*-rtx4090-dynamo.csv",
+        f"{RESULTS}infer-amp-nchw-pt240-cu124-rtx4090-dynamo.csv",
         "rtx4090",
         "infer",
         220,
     ),
     PublishedTable(
-        "training", "timm_train_rtx3090_amp.csv", f"{RESULTS}train-amp-nhwc-pt112-cu113-rtx3090.csv", "rtx3090",
+        "training", "timm_train_rtx3090_amp.csv", f"{RESULTS}train-amp-*-rtx3090.csv", "rtx3090",
         "train", 90,
     ),
 )  # fmt: skip
@@ -82,7 +82,11 @@ def _hash(row: dict[str, Any], table: PublishedTable) -> str:
 def _case(row: dict[str, Any], table: PublishedTable) -> Case:
     of = table.prefix
     return Case(
-        table.name, row["model"], int(row[f"{of}_img_size"]), int(row[f"{of}_batch_size"]), float(row[f"{of}_step_time"])
+        table.name,
+        row["model"],
+        int(row[f"{of}_img_size"]),
+        int(row[f"{of}_batch_size"]),
+        float(row[f"{of}_step_time"]),
     )
 
 

@@ -1,0 +1,30 @@
+"""Seconds as text."""
+
+from __future__ import annotations
+
+UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
+
+
+def duration(seconds: float) -> str:
+    """A time with three significant figures in the largest unit that it reaches.
+
+    >>> duration(0.00142), duration(0), duration(75), duration(0.0009996), duration(2e-11)
+    ('1.42 ms', '0 s', '75.0 s', '1.00 ms', '0.0200 ns')
+    """
+    if not seconds:
+        return "0 s"
+    rounded = float(f"{seconds:.3g}")
+    unit, size = next((pair for pair in UNITS if rounded >= pair[1]), UNITS[-1])
+    number = float(f"{seconds / size:.3g}")
+    decimals = max(0, 2 - len(str(int(number))) + 1) if number >= 1 else 4
+    return f"{number:,.{decimals}f} {unit}"
+
+
+def rate(number: float) -> str:
+    """How often a second, with three significant figures.
+
+    >>> rate(22534.2), rate(3.14159)
+    ('22,500', '3.14')
+    """
+    rounded = float(f"{number:.3g}")
+    return f"{rounded:,.0f}" if rounded >= 100 else f"{rounded:g}"
