@@ -10,9 +10,10 @@ from archcalc.analyses.memory import Memory
 from archcalc.analyses.params import Params
 from archcalc.analyses.report import Analysis, Report, assemble
 from archcalc.analyses.shapes import Shapes
+from archcalc.analyses.traffic import Traffic
 from archcalc.tracing import Trace
 
-ALL: tuple[Analysis, ...] = (Params(), Flops(), Shapes(), Memory(), Backward())
+ALL: tuple[Analysis, ...] = (Params(), Flops(), Shapes(), Memory(), Traffic(), Backward())
 
 
 def analyze(trace: Trace, analyses: Sequence[Analysis] = ALL) -> Report:
@@ -21,4 +22,4 @@ def analyze(trace: Trace, analyses: Sequence[Analysis] = ALL) -> Report:
     return assemble(trace, [analysis(trace if analysis.of_steps else forward) for analysis in analyses])
 
 
-__all__ = ["ALL", "Analysis", "Backward", "Flops", "Memory", "Params", "Report", "Shapes", "analyze"]
+__all__ = ["ALL", "Analysis", "Backward", "Flops", "Memory", "Params", "Report", "Shapes", "Traffic", "analyze"]

@@ -8,12 +8,11 @@ those that the data sheet's peaks are of, and data that stay in a cache between 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from archcalc.analyses.fusion import FusedWork, fused_work
-from archcalc.analyses.op_work import OpWork, work_of
+from archcalc.analyses.op_work import Work, Works, works_of
 from archcalc.analyses.report import Finding
 from archcalc.errors import NoBandwidth, NoPeak
 from archcalc.hardware import Hardware
@@ -30,20 +29,6 @@ PEAKS = {
     "complex128": "fp64", "int8": "int8", "uint8": "int8", "float8_e4m3fn": "fp8", "float8_e5m2": "fp8",
 }  # fmt: skip
 """The peak of numbers of a type."""
-
-
-@dataclass(frozen=True)
-class Works:
-    """The kernels of a pass, for no device yet: each op by itself, and compiled."""
-
-    eager: Sequence[OpWork]
-    fused: Sequence[FusedWork]
-
-
-def works_of(trace: Trace) -> Works:
-    """The kernels of the forward pass, or of the last training step if the trace has any."""
-    eager = work_of(trace)
-    return Works(eager, fused_work(trace, eager))
 
 
 @dataclass(frozen=True)
@@ -106,7 +91,7 @@ class Bound:
             time, _ = kernel_time(kernel, self.hardware, 0.0)
             own[kernel.path]["fused_bound_fs"] += time
             fused += time
-        return Finding(KEYS, own, record=self._record(works, causes, fused))
+        return Finding(KEYS, own, notes=_notes(works), record=self._record(works, causes, fused))
 
     def _record(self, works: Works, causes: Mapping[str, int], fused: int) -> Bounds:
         return Bounds(
@@ -122,7 +107,13 @@ class Bound:
         )
 
 
-def kernel_time(work: OpWork | FusedWork, hardware: Hardware, launch: float) -> tuple[int, str]:
+def _notes(works: Works) -> tuple[str, ...]:
+    if not works.unknown:
+        return ()
+    return (f"bytes not known of {', '.join(works.unknown)}: the bound leaves them out",)
+
+
+def kernel_time(work: Work, hardware: Hardware, launch: float) -> tuple[int, str]:
     """The least time of a kernel in femtoseconds, and what it waits for.
 
     Its products at the peak of their type, the rest of its arithmetic at that of the unit for it, its bytes at the
@@ -137,7 +128,7 @@ def kernel_time(work: OpWork | FusedWork, hardware: Hardware, launch: float) -> 
     return round(times[cause] * FEMTO), cause
 
 
-def peak_of(work: OpWork | FusedWork, hardware: Hardware) -> float:
+def peak_of(work: Work, hardware: Hardware) -> float:
     """Operations a second of products of these numbers; NoPeak if the data sheet has none.
 
     Convolutions of float32 may use TF32, as torch lets them by default; other products of float32 do not.

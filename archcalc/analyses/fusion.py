@@ -1,131 +1,149 @@
-"""The kernels of a compiled pass: elementwise chains, normalisations, reductions and copies as one kernel each.
+"""Ops that a compiler runs as one kernel: chains of elementwise ops, normalisations and copies.
 
-Ops that a compiler can fuse become one kernel if one gives its result to the other and no product stands between
-them. Such a kernel reads what others made once, and writes only what others or the caller read.
+What one op of a chain makes for the next alone never leaves the chip: the chain reads its inputs once and writes what
+others use. Two ops are in one chain if one uses the other's result and no other kernel lies between them.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from archcalc.analyses.op_work import Moved, OpWork
+from archcalc.ops.registry import known, traffic_of
+from archcalc.ops.traffic import Moved, Operands
 from archcalc.tracing import Trace
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True)
 class Kernel:
-    """Op calls that run as one; `level` is the number of kernels of products on the longest way to it."""
+    """Op calls that run as one kernel, by their numbers, and the bytes that it moves, at the call that moves them.
+
+    `unknown` is the op of a kernel whose traffic is not known.
+    """
+
+    moved: Mapping[int, Moved]
+    unknown: str = ""
+
+    @property
+    def calls(self) -> tuple[int, ...]:
+        """The numbers of the op calls, in order."""
+        return tuple(self.moved)
+
+    @property
+    def total(self) -> int:
+        """Bytes that it reads and writes."""
+        return sum(moved.total for moved in self.moved.values())
+
+
+def kernels(trace: Trace, span: range, fused: bool) -> list[Kernel]:
+    """The kernels of the op calls in `span`: one for each op, or, `fused`, one for each chain. Views need none."""
+    alone, chained = [], defaultdict[int, list[int]](list)
+    chains = _chains(trace, span) if fused else {}
+    for number in span:
+        if number in chains:
+            chained[chains[number]].append(number)
+            continue
+        call = trace.calls[number]
+        moved = traffic_of(trace, call)
+        if moved is None:
+            alone.append(Kernel({number: Moved()}, call.op))
+        elif moved.total:
+            alone.append(Kernel({number: moved}))
+    if not chained:
+        return alone
+    uses = _Uses(trace, span)
+    return sorted([*alone, *(_fused(trace, calls, uses) for calls in chained.values())], key=lambda k: k.calls[0])
+
+
+@dataclass
+class _Chain:
+    """A storage's last writer: its place in the order of kernels, and the chain that it is in, if any."""
 
     level: int
-    works: list[OpWork] = field(default_factory=list)
+    chain: int | None
 
 
-Version = tuple[int, int]
-"""A storage, and how often it had been written."""
+def _chains(trace: Trace, span: range) -> dict[int, int]:
+    """The chain of each op call that can be in one, by numbers.
+
+    A kernel that is no chain has a higher level than what it reads, and so has what reads its result. Ops of one level
+    that use each other's results are one chain, for no other kernel can lie between them.
+    """
+    writers: dict[int, _Chain] = {}
+    chains: dict[int, int] = {}
+    joined: dict[int, int] = {}
+
+    def root(chain: int) -> int:
+        while joined.get(chain, chain) != chain:
+            chain = joined[chain]
+        return chain
+
+    for number in span:
+        call = trace.calls[number]
+        op, operands = known(call.op), Operands(trace, call)
+        if operands.is_view:
+            continue
+        fuses = op is not None and op.fuses
+        read = {trace.tensors[tensor].storage for tensor in call.tensors()}
+        before = [writers[storage] for storage in sorted(read) if storage in writers]
+        level = max((w.level + (w.chain is None or not fuses) for w in before), default=0)
+        chain = None
+        if fuses:
+            chain = chains[number] = number
+            for writer in before:
+                if writer.chain is not None and writer.level == level:
+                    joined[root(writer.chain)] = root(chain)
+        written = {trace.tensors[tensor].storage for tensor in call.outputs} | operands.written_storages
+        writers |= dict.fromkeys(written, _Chain(level, chain))
+    return {number: root(chain) for number, chain in chains.items()}
 
 
-class _Fusing:
-    """The kernels so far, and who made the newest content of each storage."""
+class _Uses:
+    """Who uses each storage: the op calls of a span, by number, and those after it or the caller (`outside`)."""
 
-    def __init__(self) -> None:
-        self.kernel_of: dict[int, Kernel] = {}
-        self.times: dict[int, int] = defaultdict(int)
-        self.maker: dict[Version, int] = {}
-        self.levels: dict[Version, int] = {}
-        self.read: dict[int, list[tuple[Version, Moved]]] = {}
-        self.written: dict[int, list[tuple[Version, Moved]]] = {}
+    def __init__(self, trace: Trace, span: range) -> None:
+        self.calls: dict[int, list[int]] = defaultdict(list)
+        for number in span:
+            call = trace.calls[number]
+            if not Operands(trace, call).is_view:
+                for storage in {trace.tensors[tensor].storage for tensor in call.tensors()}:
+                    self.calls[storage].append(number)
+        self.outside = {trace.tensors[tensor].storage for tensor in trace.output_tensors}
+        self.outside |= {
+            number for number, storage in enumerate(trace.storages)
+            if storage.birth < span.start or storage.death is None or storage.death > span.stop
+        }  # fmt: skip
 
-    def add(self, work: OpWork) -> None:
-        """Put a call into the kernels that made what it reads, if it can be; else into one of its own."""
-        sources = [(moved.storage, self.times[moved.storage]) for moved in (*work.reads, *work.writes)]
-        level = max((self.levels.get(source, 0) for source in sources), default=0) + (not work.fuses)
-        kernel = Kernel(level)
-        if work.fuses:
-            kernel = self._merged([self.maker[source] for source in sources if source in self.maker], level)
-        kernel.works.append(work)
-        self.kernel_of[work.number] = kernel
-        self.read[work.number] = [((moved.storage, self.times[moved.storage]), moved) for moved in work.reads]
-        for storage in {moved.storage for moved in work.writes}:
-            self.times[storage] += 1
-            self.maker[storage, self.times[storage]] = work.number
-            self.levels[storage, self.times[storage]] = level
-        self.written[work.number] = [((moved.storage, self.times[moved.storage]), moved) for moved in work.writes]
-
-    def _merged(self, makers: Sequence[int], level: int) -> Kernel:
-        """One kernel of those of the same level that made something of what is read."""
-        kernels = {id(kernel): kernel for kernel in (self.kernel_of[maker] for maker in makers)}
-        alike = [k for k in kernels.values() if k.level == level and k.works[0].fuses]
-        if not alike:
-            return Kernel(level)
-        largest = max(alike, key=lambda kernel: len(kernel.works))
-        for kernel in alike:
-            if kernel is not largest:
-                largest.works += kernel.works
-                for work in kernel.works:
-                    self.kernel_of[work.number] = largest
-        return largest
+    def needed(self, storage: int, inside: Iterable[int]) -> bool:
+        """Whether a storage that a chain wrote is read by anyone else."""
+        return storage in self.outside or not set(self.calls[storage]) <= set(inside)
 
 
-@dataclass(frozen=True, slots=True)
-class FusedWork:
-    """The work of one kernel of a compiled pass, told at the module of its first op."""
+@dataclass
+class _Running:
+    """A chain so far: bytes by op call, storages that it wrote, and where it wrote them last."""
 
-    path: str
-    flops: int
-    dtype: str
-    operations: int
-    bytes: int
-    convolves: bool
-    ops: int
+    read: dict[int, int] = field(default_factory=dict)
+    written: dict[int, tuple[int, int]] = field(default_factory=dict)
+    seen: set[object] = field(default_factory=set)
 
 
-def fused_work(trace: Trace, works: Sequence[OpWork]) -> list[FusedWork]:
-    """The kernels of a compiled pass."""
-    fusing = _Fusing()
-    for work in works:
-        fusing.add(work)
-    kernels = {id(kernel): kernel for kernel in fusing.kernel_of.values()}
-    readers: dict[Version, set[int]] = defaultdict(set)
-    for number, read in fusing.read.items():
-        for version, _ in read:
-            readers[version].add(id(fusing.kernel_of[number]))
-    stays = _stays(trace, fusing.times, works[-1].number if works else 0)
-    return [_as_one(kernel, fusing, readers, stays) for kernel in kernels.values()]
-
-
-def _stays(trace: Trace, times: Mapping[int, int], last: int) -> set[Version]:
-    """What is there after the pass: its result is written whoever reads it."""
-    deaths = ((storage, trace.storages[storage].death) for storage in times)
-    return {(storage, times[storage]) for storage, death in deaths if death is None or death > last}
-
-
-def _as_one(kernel: Kernel, fusing: _Fusing, readers: Mapping[Version, set[int]], stays: set[Version]) -> FusedWork:
-    works = kernel.works
-    first = min(works, key=lambda work: work.number)
-    made = {version for work in works for version, _ in fusing.written[work.number]}
-    read = ((v, moved) for work in works for v, moved in fusing.read[work.number] if v not in made or not first.fuses)
-    written = (
-        (version, moved)
-        for work in works
-        for version, moved in fusing.written[work.number]
-        if not first.fuses or version in stays or readers[version] - {id(kernel)}
-    )
-    return FusedWork(
-        first.path,
-        sum(work.flops for work in works),
-        first.dtype,
-        sum(work.operations for work in works),
-        sum(_distinct(read)) + sum(_distinct(written)),
-        first.convolves,
-        len(works),
-    )
-
-
-def _distinct(moved: Iterator[tuple[Version, Moved]]) -> Iterator[int]:
-    """Bytes of each content, what several ops take of it once: at most the largest, if parts may overlap."""
-    parts: dict[Version, dict[int, int]] = defaultdict(dict)
-    for version, part in moved:
-        parts[version][part.part] = part.bytes
-    return (max(by_part.values()) for by_part in parts.values())
+def _fused(trace: Trace, calls: list[int], uses: _Uses) -> Kernel:
+    """A chain as one kernel: each input from outside is read once, each result that others need is written once."""
+    running = _Running()
+    for number in calls:
+        call = trace.calls[number]
+        moved = traffic_of(trace, call) or Moved()
+        operands = Operands(trace, call)
+        inside = [t for t in operands.read_tensors if t.storage in running.written or t.place in running.seen]
+        running.read[number] = max(0, moved.read - sum(t.distinct_bytes for t in {t.place: t for t in inside}.values()))
+        running.seen |= {tensor.place for tensor in operands.read_tensors}
+        for tensor in operands.written_tensors:
+            size = max(tensor.distinct_bytes, running.written.get(tensor.storage, (0, 0))[1])
+            running.written[tensor.storage] = number, size
+    results: dict[int, int] = defaultdict(int)
+    for storage, (number, size) in running.written.items():
+        if uses.needed(storage, calls):
+            results[number] += size
+    return Kernel({number: Moved(read, results[number]) for number, read in running.read.items()})

@@ -1,136 +1,74 @@
-"""The work of one pass or one step as pieces: products, other operations and bytes of each kernel, for no device yet.
-
-Eager: every op is a kernel of its own, which reads its inputs from memory and writes its outputs there.
-"""
+"""The work of each kernel of a pass or step: products, other operations and bytes, for no device yet."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
 
-from archcalc.analyses.weights import COMPLEX, element_size
+from archcalc.analyses.fusion import Kernel, kernels
+from archcalc.analyses.weights import COMPLEX
 from archcalc.ops.names import packet
-from archcalc.ops.registry import known, macs_of, operations_of
+from archcalc.ops.registry import macs_of, operations_of
 from archcalc.tracing import Call, Trace
 
 CONVOLUTIONS = ("convolution", "_convolution", "cudnn_convolution", "convolution_overrideable", "convolution_backward")
-LOOK_UP = {"embedding": "weight", "index": "self", "index_select": "self", "gather": "self", "_embedding_bag": "weight"}
-"""Ops that read the rows or elements that they take, and the name of what they take them from."""
-UNTOUCHED = ("empty", "empty_like", "empty_strided", "new_empty", "empty_permuted", "resize_", "_local_scalar_dense")
-"""Ops that reserve memory and do not touch it."""
+REALS = 4
+"""Multiply-adds of real numbers in one of complex numbers."""
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
-    """Bytes of one tensor that a kernel reads or writes: its storage, what part of it, and how many."""
-
-    storage: int
-    part: int
-    bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class OpWork:
-    """One op call that does something: where it stands, its work, and what it moves.
+class Work:
+    """The work of one kernel, at the module of its first op.
 
     `flops` are 2 a multiply-add of real numbers, in numbers of type `dtype`; `operations` all others. `convolves` says
-    that the products are those of a convolution. `fuses` says that a compiler can make it part of a larger kernel.
+    that the products are those of a convolution.
     """
 
-    number: int
     path: str
-    op: str
     flops: int
     dtype: str
     operations: int
-    reads: tuple[Moved, ...]
-    writes: tuple[Moved, ...]
-    convolves: bool = False
-    fuses: bool = False
-
-    @property
-    def bytes(self) -> int:
-        """Bytes read and written."""
-        return sum(moved.bytes for moved in self.reads) + sum(moved.bytes for moved in self.writes)
+    bytes: int
+    convolves: bool
 
 
-def span(trace: Trace) -> tuple[int, int]:
-    """The op calls of a pass: the forward pass, or of a training run its last step, which is like all that follow."""
-    return (trace.steps[-1].start, trace.steps[-1].end) if trace.steps else (0, len(trace.calls))
+@dataclass(frozen=True)
+class Works:
+    """The kernels of a pass: each op by itself, and compiled; the ops whose bytes are not known."""
+
+    eager: tuple[Work, ...]
+    fused: tuple[Work, ...]
+    unknown: tuple[str, ...]
 
 
-def work_of(trace: Trace) -> list[OpWork]:
-    """Every op call of a pass or step that reads or writes memory, in order; views do not."""
-    first, last = span(trace)
-    works = (_work(trace, number, trace.calls[number]) for number in range(first, last))
-    return [work for work in works if work is not None]
+def works_of(trace: Trace) -> Works:
+    """The kernels of the forward pass, or of the last training step, which is like all that follow it."""
+    span = range(trace.steps[-1].start, trace.steps[-1].end) if trace.steps else range(len(trace.calls))
+    alone, chained = kernels(trace, span, fused=False), kernels(trace, span, fused=True)
+    flops = {number: _flops(trace, trace.calls[number]) for kernel in alone for number in kernel.calls}
+    operations = {number: operations_of(trace, trace.calls[number]) or 0 for number in flops}
+    eager, fused = (tuple(_work(trace, k, flops, operations) for k in each) for each in (alone, chained))
+    return Works(eager, fused, tuple(sorted({kernel.unknown for kernel in alone if kernel.unknown})))
 
 
-def _work(trace: Trace, number: int, call: Call) -> OpWork | None:
-    writes = tuple(_writes(trace, call))
-    if not writes:
-        return None
-    macs = macs_of(trace, call) or 0
-    dtype = _dtype(trace, call)
-    return OpWork(
-        number,
-        trace.path(call),
-        call.op,
-        2 * macs * (4 if dtype.startswith(COMPLEX) else 1),
-        dtype,
-        operations_of(trace, call) or 0,
-        tuple(_reads(trace, call)),
-        writes,
-        packet(call.op) in CONVOLUTIONS,
-        not macs and known(call.op) is not None,
-    )
+def _flops(trace: Trace, call: Call) -> int:
+    """FLOPs of the products of a call."""
+    return 2 * (macs_of(trace, call) or 0) * (REALS if _dtype(trace, call).startswith(COMPLEX) else 1)
 
 
 def _dtype(trace: Trace, call: Call) -> str:
-    """The type of the first tensor that the call reads."""
-    first = next(call.tensors(), None)
-    return trace.tensors[first if first is not None else call.outputs[0]].dtype if call.outputs or first else ""
+    """The type of the first tensor of a call."""
+    tensors = (*call.tensors(), *call.outputs)
+    return trace.tensors[tensors[0]].dtype if tensors else ""
 
 
-def _in_place(call: Call) -> tuple[int, ...]:
-    """The tensors that an op whose name ends in _ changes; the first argument, or a list of tensors."""
-    name = packet(call.op)
-    if not name.endswith("_") or name.endswith("__") or not call.inputs:
-        return ()
-    target = next(iter(call.inputs.values()))
-    return (target,) if isinstance(target, int) else target
-
-
-def _moved(trace: Trace, tensor: int) -> Moved:
-    """A tensor's bytes: at most its storage's, where elements are repeated."""
-    of = trace.tensors[tensor]
-    return Moved(of.storage, tensor, min(prod(of.shape) * element_size(of.dtype), trace.storages[of.storage].bytes))
-
-
-def _reads(trace: Trace, call: Call) -> Iterator[Moved]:
-    name = packet(call.op)
-    source = call.inputs.get(LOOK_UP.get(name, ""))
-    made = sum(_moved(trace, tensor).bytes for tensor in call.outputs)
-    seen = set()
-    for tensor in call.tensors():
-        moved = _moved(trace, tensor)
-        if (moved.storage, moved.bytes) not in seen and moved.bytes and name not in ("copy_", "zero_", "fill_"):
-            yield Moved(moved.storage, tensor, min(moved.bytes, made)) if tensor == source else moved
-        elif name == "copy_" and tensor == call.inputs.get("src"):
-            yield moved
-        seen.add((moved.storage, moved.bytes))
-
-
-def _writes(trace: Trace, call: Call) -> Iterator[Moved]:
-    """What is changed in place, and outputs that lie in no input's storage; nothing for views."""
-    if packet(call.op) in UNTOUCHED:
-        return
-    there = {trace.tensors[tensor].storage for tensor in call.tensors()}
-    changed = _in_place(call)
-    yield from (moved for moved in (_moved(trace, tensor) for tensor in changed) if moved.bytes)
-    for tensor in call.outputs:
-        moved = _moved(trace, tensor)
-        if moved.bytes and moved.storage not in there:
-            yield moved
-        there.add(moved.storage)
+def _work(trace: Trace, kernel: Kernel, flops: Mapping[int, int], operations: Mapping[int, int]) -> Work:
+    first = trace.calls[kernel.calls[0]]
+    return Work(
+        trace.path(first),
+        sum(flops.get(number, 0) for number in kernel.calls),
+        _dtype(trace, first),
+        sum(operations.get(number, 0) for number in kernel.calls),
+        kernel.total,
+        packet(first.op) in CONVOLUTIONS,
+    )

@@ -4,8 +4,8 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 ORDER = (
-    "list", "devices", "show", "summary", "params", "flops", "memory", "speed", "shapes", "explain", "compare", "verify",
-    "law", "sweep", "check", "init", "snapshot", "diff",
+    "list", "devices", "show", "summary", "params", "flops", "memory", "traffic", "speed", "shapes", "explain",
+    "compare", "verify", "law", "sweep", "check", "init", "snapshot", "diff",
 )  # fmt: skip
 """How the help lists them; a command that is not named here follows."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from archcalc.analyses.bound import CAUSES, FEMTO, KEYS, MEMORY
@@ -155,7 +156,7 @@ def _turns(speeds: Speeds) -> list[str]:
         swept = sorted((one for one in speeds.by_batch if one.typed == device.typed), key=lambda one: one.batch or 0)
         if not swept:
             continue
-        pairs = [(a, b) for a, b in zip(swept, swept[1:], strict=False) if a.bounds.bound_by != b.bounds.bound_by]
+        pairs = [(a, b) for a, b in pairwise(swept) if a.bounds.bound_by != b.bounds.bound_by]
         told = [
             f"from {a.bounds.bound_by} to {b.bounds.bound_by} between batch {a.batch:,} and {b.batch:,}"
             for a, b in pairs

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from archcalc import engine
 from archcalc.analyses import analyze
-from archcalc.analyses.bound import Bound, Bounds, Works, works_of
+from archcalc.analyses.bound import Bound, Bounds
+from archcalc.analyses.op_work import Works, works_of
 from archcalc.analyses.report import Report
 from archcalc.engine.setup import Setup
 from archcalc.engine.subject import Subject

@@ -61,7 +61,5 @@ def assumed_kernels(target_: Target, setup: Setup) -> str:
     """The sentence about whose kernels were traced for a device that archcalc has none of; '' for the others."""
     if target_.hardware.kernels:
         return ""
-    traced = (
-        f"those of {setup.device}" if device_named(setup.device).name else "none, with attention unfused"
-    )
+    traced = f"those of {setup.device}" if device_named(setup.device).name else "none, with attention unfused"
     return f"{target_.typed}: archcalc has no kernels of it; assumed are {traced}"
