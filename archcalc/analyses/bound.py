@@ -113,6 +113,13 @@ def _notes(works: Works) -> tuple[str, ...]:
     return (f"bytes not known of {', '.join(works.unknown)}: the bound leaves them out",)
 
 
+def least_seconds(trace: Trace, hardware: Hardware) -> float:
+    """The bound of a pass, or of a training step, in seconds; NoPeak and NoBandwidth."""
+    record = Bound(hardware)(trace).record
+    assert isinstance(record, Bounds), "the record of Bound"
+    return record.seconds
+
+
 def kernel_time(work: Work, hardware: Hardware, launch: float) -> tuple[int, str]:
     """The least time of a kernel in femtoseconds, and what it waits for.
 

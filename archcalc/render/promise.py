@@ -68,7 +68,8 @@ def schema() -> dict[str, Any]:
         "description": (
             "What every command prints under --json: an answer, a list of answers (one for each model), or an error. "
             "Keys are added, never changed, within a schema_version. Counts are integers; keys ending in _bytes are "
-            f"bytes, those ending in _seconds seconds, as floats. Former keys stay: {', '.join(f'{old} is {new}' for old, new in ALIASES.items())}."
+            "bytes, those ending in _seconds seconds and floats. "
+            f"Former keys stay: {', '.join(f'{old} is {new}' for old, new in ALIASES.items())}."
         ),
         "oneOf": [
             {"$ref": "#/$defs/error"},

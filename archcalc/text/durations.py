@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
+from archcalc.text.visible import shortened
+
+POWERS = {"s": 0, "ms": -3, "µs": -6, "us": -6, "ns": -9}
 UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
 
 
@@ -18,6 +23,18 @@ def duration(seconds: float) -> str:
     number = float(f"{seconds / size:.3g}")
     decimals = max(0, 2 - len(str(int(number))) + 1) if number >= 1 else 4
     return f"{number:,.{decimals}f} {unit}"
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of '2 ms', '1.5s', '300 us'; ValueError for anything else.
+
+    >>> parse_duration("2 ms"), parse_duration("1.5s"), parse_duration("300 us")
+    (0.002, 1.5, 0.0003)
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|ms|µs|us|ns)\s*", text)
+    if match is None or not float(match[1]):
+        raise ValueError(f"'{shortened(text)}' is not a time such as 2 ms")
+    return float(f"{match[1]}e{POWERS[match[2]]}")
 
 
 def rate(number: float) -> str:

@@ -34,19 +34,15 @@ class PublishedTable:
 RESULTS = "huggingface/pytorch-image-models, results/benchmark-"
 TABLES = (
     PublishedTable(
-        "eager", "timm_infer_rtx4090_amp_nchw.csv", f"{RESULTS}infer-amp-nchw-pt240-cu124-rtx4090.csv", "rtx4090", "infer", 220
+        "eager", "timm_infer_rtx4090_amp_nchw.csv", f"{RESULTS}infer-amp-nchw-pt240-cu124-rtx4090.csv",
+        "rtx4090", "infer", 220,
     ),
     PublishedTable(
-        "compiled",
-        "timm_infer_rtx4090_amp_compiled.csv",
-        f"{RESULTS}infer-amp-nchw-pt240-cu124-rtx4090-dynamo.csv",
-        "rtx4090",
-        "infer",
-        220,
+        "compiled", "timm_infer_rtx4090_amp_compiled.csv", f"{RESULTS}infer-amp-nchw-pt240-cu124-rtx4090-dynamo.csv",
+        "rtx4090", "infer", 220,
     ),
     PublishedTable(
-        "training", "timm_train_rtx3090_amp.csv", f"{RESULTS}train-amp-*-rtx3090.csv", "rtx3090",
-        "train", 90,
+        "training", "timm_train_rtx3090_amp.csv", f"{RESULTS}train-amp-*-rtx3090.csv", "rtx3090", "train", 90,
     ),
 )  # fmt: skip
 

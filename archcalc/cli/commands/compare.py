@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from archcalc.cli.answer import demand_complete, emit_documents
 from archcalc.cli.app import Models, app
+from archcalc.cli.completion import complete_device
 from archcalc.cli.options import BUILDING, COMPLETE, INPUT, PRINTING, STEP, TRAIN, Options, shared
 
 
 @app.command()
 @shared(BUILDING, INPUT, TRAIN, STEP, COMPLETE, PRINTING)
-def compare(model: Models, *, options: Options) -> None:
+def compare(
+    model: Models,
+    on: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--on",
+            metavar="DEVICE",
+            help="Also the least time on h100, rtx4090, ...; repeatable.",
+            autocompletion=complete_device,
+        ),
+    ] = None,
+    *,
+    options: Options,
+) -> None:
     """Several networks side by side.
 
     \b
@@ -18,10 +36,11 @@ def compare(model: Models, *, options: Options) -> None:
       archcalc compare resnet-18 resnet-34 --batch 8 -f md
       archcalc compare conv 'conv[groups=4]'
       archcalc compare resnet-50 densenet-121 --batch 16 --train --optimizer momentum
+      archcalc compare resnet-50 densenet-121 --on h100 --on rtx4090
     """
     from archcalc.render.pages import compare as page
     from archcalc.studies.compare import side_by_side
 
-    compared = side_by_side(model, options.setup)
+    compared = side_by_side(model, options.setup, on or ())
     demand_complete(compared.reports, options)
     emit_documents([page.compare(compared)], options)

@@ -11,6 +11,7 @@ from archcalc.analyses.metrics import BUDGETS, BYTES
 from archcalc.studies.guard.config import LIMITS, Budget, Check
 from archcalc.studies.guard.snapshot import Snapshot
 from archcalc.text import units
+from archcalc.text.durations import duration
 
 OK, WARN, FAIL, ERROR = "ok", "WARN", "FAIL", "ERROR"
 
@@ -40,9 +41,27 @@ Letters = MutableMapping[str, tuple[int, str]]
 """The size that each letter of a shape stands for, and the line where it was first used."""
 
 
-def judged(check: Check, now: Snapshot, baseline: Snapshot | None, letters: Letters) -> list[Verdict]:
-    """The verdict on every budget of a check."""
-    return [_judged(check, budget, now, baseline, letters) for budget in check.budgets]
+def judged(
+    check: Check, now: Snapshot, baseline: Snapshot | None, letters: Letters, times: Mapping[int, float] | None = None
+) -> list[Verdict]:
+    """The verdict on every budget of a check; `times` are the seconds of budgets of time, by their lines."""
+    return [
+        _timed(check, budget, (times or {})[budget.line])
+        if budget.kind == "time"
+        else _judged(check, budget, now, baseline, letters)
+        for budget in check.budgets
+    ]
+
+
+def _timed(check: Check, budget: Budget, seconds: float) -> Verdict:
+    """A bound above the limit fails: no run can be as fast. One below it is no promise that a run will be."""
+    limit, metric = budget.limit
+    status = OK if seconds <= limit else WARN if check.level == "warn" else FAIL
+    over = "" if status == OK else f"over by {duration(seconds - limit)}"
+    return Verdict(
+        check.name, status, budget.key, metric.words, duration(seconds), f"≤ {duration(limit)}", seconds / limit, over,
+        budget.line,
+    )  # fmt: skip
 
 
 def error(check: Check, message: str) -> Verdict:

@@ -50,7 +50,7 @@ class OnDevice:
 
 @dataclass(frozen=True, repr=False)
 class Speeds(Shown):
-    """The bounds of a model on each device; `by_batch` those at other batches, device by device; notes for the reader."""
+    """The bounds of a model on each device, `by_batch` those at other batches, and notes for the reader."""
 
     devices: Sequence[OnDevice]
     notes: Sequence[str]

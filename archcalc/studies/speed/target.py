@@ -12,8 +12,6 @@ from archcalc.hardware import Hardware, device_typed, means_another
 
 HERE = "cpu"
 """The name of this machine."""
-TIME = "time_on:"
-"""Before a device, the name of a figure: the least time of a forward pass there."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,13 @@ def target(text: str) -> Target:
         return Target(HERE, hardware, f"{hardware.name}: {hardware.source}")
     hardware = device_typed(text)
     return Target(text, hardware, means_another(text, hardware))
+
+
+def with_kernels(setup: Setup, on: Sequence[Hardware | None]) -> Setup:
+    """The setup with the kernels of the devices of some figures; WrongUse for another --device, or for two kinds."""
+    for hardware in filter(None, on):
+        setup = Target(hardware.alias, hardware).setup(setup)
+    return setup
 
 
 def assumed_kernels(target_: Target, setup: Setup) -> str:
