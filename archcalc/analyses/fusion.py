@@ -7,10 +7,10 @@ others use. Two ops are in one chain if one uses the other's result and no other
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from archcalc.ops.registry import known, traffic_of
+from archcalc.ops.registry import Op, known, traffic_of
 from archcalc.ops.traffic import Moved, Operands
 from archcalc.tracing import Trace
 
@@ -36,10 +36,23 @@ class Kernel:
         return sum(moved.total for moved in self.moved.values())
 
 
-def kernels(trace: Trace, span: range, fused: bool) -> list[Kernel]:
-    """The kernels of the op calls in `span`: one for each op, or, `fused`, one for each chain. Views need none."""
+def declared(op: Op) -> bool:
+    """Whether the op's entry says that compilers fuse it: elementwise ops, normalisations, copies."""
+    return op.fuses
+
+
+def all_but_products(op: Op) -> bool:
+    """Whether a compiler could fuse the op: pooling, reductions, padding and joining too, all but products."""
+    return op.formula is None
+
+
+def kernels(trace: Trace, span: range, fused: bool, fuses: Callable[[Op], bool] = declared) -> list[Kernel]:
+    """The kernels of the op calls in `span`: one for each op, or, `fused`, one for each chain. Views need none.
+
+    `fuses` says which ops can be in a chain.
+    """
     alone, chained = [], defaultdict[int, list[int]](list)
-    chains = _chains(trace, span) if fused else {}
+    chains = _chains(trace, span, fuses) if fused else {}
     for number in span:
         if number in chains:
             chained[chains[number]].append(number)
@@ -64,7 +77,7 @@ class _Chain:
     chain: int | None
 
 
-def _chains(trace: Trace, span: range) -> dict[int, int]:
+def _chains(trace: Trace, span: range, can: Callable[[Op], bool]) -> dict[int, int]:
     """The chain of each op call that can be in one, by numbers.
 
     A kernel that is no chain has a higher level than what it reads, and so has what reads its result. Ops of one level
@@ -84,7 +97,7 @@ def _chains(trace: Trace, span: range) -> dict[int, int]:
         op, operands = known(call.op), Operands(trace, call)
         if operands.is_view:
             continue
-        fuses = op is not None and op.fuses
+        fuses = op is not None and can(op)
         read = {trace.tensors[tensor].storage for tensor in call.tensors()}
         before = [writers[storage] for storage in sorted(read) if storage in writers]
         level = max((w.level + (w.chain is None or not fuses) for w in before), default=0)

@@ -45,8 +45,8 @@ class Metric:
 
     `trains` says that the report must be one of a training step, `defined` that the definition alone tells it, without
     a run. A figure that is the highest of moments gives it at each op call of the step as `moments`. `ops` are those
-    that it is of, as people typed them, `on` the device that a time is of. `budget` is its word in the keys of a check file (max_<budget>), with `short`
-    as its heading there; `stored` its key in snapshots, by default the name.
+    that it is of, as people typed them, `on` the device that a time is of. `budget` is its word in the keys of a check
+    file (max_<budget>), with `short` as its heading there; `stored` its key in snapshots, by default the name.
     """
 
     name: str
@@ -161,9 +161,8 @@ def metric_named(name: str) -> Metric:
     name = ALIASES.get(name, name)
     names = [metric.name for metric in known_to(LAW)]
     if name not in names:
-        raise WrongUse(
-            f"there is no figure '{name}'.", f"choose one of  {', '.join((*names, LIVE + 'OP+OP', TIME + 'DEVICE'))}"
-        )
+        names += [f"{LIVE}OP+OP", f"{TIME}DEVICE"]
+        raise WrongUse(f"there is no figure '{name}'.", f"choose one of  {', '.join(names)}")
     return METRICS[name]
 
 

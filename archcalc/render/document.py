@@ -12,7 +12,8 @@ from archcalc.text.durations import duration
 from archcalc.text.visible import visible
 
 NAME, LAYER, GROUP, TYPE, TEXT, TEX, EXACT, SI, BYTES, SHARE, SHAPE, FIELD, NUMBER, TIME = (
-    "name", "layer", "group", "type", "text", "tex", "exact", "si", "bytes", "share", "shape", "field", "number", "time",
+    "name", "layer", "group", "type", "text", "tex", "exact", "si", "bytes", "share", "shape", "field", "number",
+    "time",
 )  # fmt: skip
 """The kinds of column: names and layers may be shortened in the middle, all else is printed whole; a group once.
 
