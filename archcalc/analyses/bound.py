@@ -35,7 +35,7 @@ PEAKS = {
 class Bounds:
     """The bound of a pass on a device: seconds by cause and in sum, compiled ones beside them, bytes and FLOPs.
 
-    `kernels` are those of the eager pass, `fused_kernels` those of the compiled one.
+    `kernels` are those of the eager pass, `fused_kernels` those of the compiled one; `peak` is the highest that its products have.
     """
 
     hardware: Hardware
@@ -47,6 +47,7 @@ class Bounds:
     flops: int
     kernels: int
     fused_kernels: int
+    peak: float
 
     @property
     def bound_by(self) -> str:
@@ -104,6 +105,7 @@ class Bound:
             sum(work.flops for work in works.eager),
             len(works.eager),
             len(works.fused),
+            max((peak_of(work, self.hardware) for work in works.eager if work.flops), default=0.0),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from archcalc.analyses.fusion import Kernel, all_but_products, kernels
+from archcalc.analyses.fusion import Kernel, Span, all_but_products, kernels
 from archcalc.analyses.weights import COMPLEX
 from archcalc.ops.names import packet
 from archcalc.ops.registry import macs_of, operations_of
@@ -47,7 +47,8 @@ def works_of(trace: Trace) -> Works:
     Compiled, whatever is no product is fused with what it reads from and writes to: no compiler does more.
     """
     span = range(trace.steps[-1].start, trace.steps[-1].end) if trace.steps else range(len(trace.calls))
-    alone, chained = kernels(trace, span, False), kernels(trace, span, True, all_but_products)
+    calls = Span(trace, span)
+    alone, chained = kernels(calls, False), kernels(calls, True, all_but_products)
     flops = {number: _flops(trace, trace.calls[number]) for kernel in alone for number in kernel.calls}
     operations = {number: operations_of(trace, trace.calls[number]) or 0 for number in flops}
     eager, fused = (tuple(_work(trace, k, flops, operations) for k in each) for each in (alone, chained))

@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from archcalc.analyses.bound import FEMTO, PEAKS, Bounds
+from archcalc.analyses.bound import FEMTO, Bounds
 from archcalc.analyses.report import Report
 from archcalc.errors import MissingExtra, one_line
 
@@ -43,8 +43,7 @@ def roofline(typed: str, report: Report) -> Roofline:
     hardware = bounds.hardware
     own = [layer.own for layer in report.root.walk() if layer.own["product_flops"] and layer.own["traffic_bytes"]]
     points = [(f["product_flops"] / f["traffic_bytes"], f["product_flops"] * FEMTO / f["bound_fs"]) for f in own]
-    used = {PEAKS[t.dtype] for t in report.trace.tensors if t.dtype in PEAKS} | {"tf32"}
-    peak = max(peak for dtype, peak in hardware.peaks.items() if dtype in used)
+    peak = bounds.peak or max(hardware.peaks.values())
     title = f"{report.trace.model.name} on {typed}: ridge at {peak / (hardware.bandwidth or 1):.0f} FLOP/byte"
     return Roofline(title, points, peak, hardware.bandwidth or 1)
 
