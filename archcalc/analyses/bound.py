@@ -35,7 +35,8 @@ PEAKS = {
 class Bounds:
     """The bound of a pass on a device: seconds by cause and in sum, compiled ones beside them, bytes and FLOPs.
 
-    `kernels` are those of the eager pass, `fused_kernels` those of the compiled one; `peak` is the highest that its products have.
+    `kernels` are those of the eager pass, `fused_kernels` those of the compiled one; `peak` is the highest peak of
+    its products.
     """
 
     hardware: Hardware

@@ -186,7 +186,8 @@ def _precision(speeds: Speeds) -> list[str]:
 
 
 def _on(speeds: Speeds) -> str:
-    return "".join(f" --on {one.typed}" for one in speeds.devices)
+    amp = speeds.report.trace.assumptions.get("amp")
+    return "".join(f" --on {one.typed}" for one in speeds.devices) + (f" --amp {amp}" if amp else "")
 
 
 def drawn(document: Document, speeds: Speeds, picture: str) -> Document:
