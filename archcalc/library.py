@@ -11,7 +11,7 @@ and has `to_markdown`, `to_latex`, `to_json` and `to_dataframe`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from archcalc.analyses.explain.lines import Explanation
+    from archcalc.analyses.lint.lint import Linted
     from archcalc.analyses.report import Report
     from archcalc.studies.compare import SideBySide
     from archcalc.studies.guard.check import CheckRun
@@ -235,6 +236,28 @@ def explain(
 
     report = analyze(model, inputs, **how)
     return explained(report, report.layers[layer])
+
+
+@with_keywords
+def lint(
+    model: str | nn.Module | type[nn.Module] | Trace,
+    inputs: Any = None,
+    only: str | Sequence[str] = (),
+    threshold: Mapping[str, float] | None = None,
+    ignore: str | Sequence[str] = (),
+    **how: Unpack[Keywords],
+) -> Linted:
+    """Findings by the four guidelines for fast networks, and faults that a trace proves; with `train` those of a step.
+
+    `only` are codes such as "G1", `threshold` the most that rules let pass, by code, `ignore` globs of paths, alone or
+    behind a code ("C1:head*"). WrongUse for a code that no rule has.
+    """
+    from archcalc.analyses.lint.lint import lint as findings
+    from archcalc.analyses.lint.lint import strictness_of
+
+    bounds = [f"{code}={number}" for code, number in (threshold or {}).items()]
+    strictness = strictness_of(_several(only), bounds, _several(ignore))
+    return findings(model if isinstance(model, Trace) else trace(model, inputs, **how), strictness)
 
 
 @with_keywords

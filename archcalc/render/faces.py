@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from archcalc.analyses.explain.lines import Explanation
+from archcalc.analyses.lint.lint import Linted
 from archcalc.analyses.report import Report
 from archcalc.errors import MissingExtra, one_line
 from archcalc.render.document import Document
 from archcalc.render.formats import Screen, render
 from archcalc.render.formats.as_html import as_html
 from archcalc.render.layers import ALL, Selection
-from archcalc.render.pages import check, compare, diff, explain, law, memory, speed, summary, sweep, verify
+from archcalc.render.pages import check, compare, diff, explain, law, lint, memory, speed, summary, sweep, verify
 from archcalc.studies.compare import SideBySide
 from archcalc.studies.guard.check import CheckRun
 from archcalc.studies.guard.comparison import NOTHING, Comparison
@@ -44,6 +45,7 @@ PAGES: dict[type, Callable[[Any, Selection], Document]] = {
     Comparison: lambda comparison, _: diff.diff(comparison),
     SideBySide: lambda compared, _: compare.compare(compared),
     Explanation: lambda explanation, _: explain.explanation(explanation.report, explanation.layer),
+    Linted: lambda linted, _: lint.lint(linted),
     Laws: lambda laws, _: law.laws(laws),
     Speeds: speed.speed,
     Swept: lambda swept, _: sweep.sweep(swept),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from archcalc.analyses.lint.lint import RULES
 from archcalc.analyses.metrics import BUDGETS, BYTES, Metric, time_on
 from archcalc.analyses.report import ALIASES
 from archcalc.engine.setup import INPUT, KERNELS, STEP, keys_of, settings
@@ -25,7 +26,7 @@ MAX_TIME = "max_time"
 LIMITS = {"max": "≤", "min": "≥", "exact": "="}
 OTHERS: dict[str, tuple[type, ...]] = {
     "name": (str,), "model": (str,), "baseline": (str,), "level": (str,), "message": (str,), "output": (str,),
-    "shapes": (dict,), "no_uncounted_ops": (bool,), MAX_TIME: (str,),
+    "shapes": (dict,), "no_uncounted_ops": (bool,), "lint": (list,), MAX_TIME: (str,),
 }  # fmt: skip
 BUDGET_KEYS = (
     *(f"{limit}_{figure}" for limit in LIMITS for figure in BUDGETS),
@@ -180,6 +181,8 @@ def _budgets(entry: Mapping[str, Any], path: str, places: Places, number: int) -
                 yield Budget(key, "shape", layer, str(typed), _letters(typed, f"{path}:{line}"), line)
         elif key == MAX_TIME:
             yield Budget(key, "time", "", value, _time(value, f"{path}:{line}"), line)
+        elif key == "lint":
+            yield from (_rule(typed, f"{path}:{line}", line) for typed in value)
         elif key == "no_uncounted_ops" and value:
             yield Budget(key, "uncounted", "", "0", 0, line)
         elif key in BUDGET_KEYS or key in FORMER_KEYS:
@@ -220,6 +223,16 @@ def _time(text: str, place: str) -> tuple[float, Metric]:
         raise BadConfig(place, f"{MAX_TIME}: {error}", f'write  {MAX_TIME} = "2 ms on h100"') from None
     except ArchcalcError as error:
         raise BadConfig(place, f"{MAX_TIME}: {error.message.rstrip('.')}", error.hint) from None
+
+
+def _rule(typed: Any, place: str, line: int) -> Budget:
+    """A bound on the worst finding of a rule of `lint`: "G1 <= 1.5", or "G1" with the rule's own bound."""
+    match = re.fullmatch(r"\s*(\w+)\s*(?:(?:<=|≤)\s*(\d+(?:\.\d*)?)\s*)?", str(typed))
+    if match is None or match[1] not in RULES:
+        hint = f'write  lint = ["G1 <= 1.5"]; its rules  {", ".join(RULES)}'
+        raise BadConfig(place, f"{typed!r} is no bound of a rule", hint)
+    limit = RULES[match[1]].most if match[2] is None else float(match[2])
+    return Budget("lint", "lint", match[1], str(typed), limit, line)
 
 
 def _letters(text: Any, place: str) -> tuple[int | str, ...]:
