@@ -9,7 +9,7 @@ from typing import Any
 from archcalc.analyses.report import Report
 from archcalc.analyses.shapes import Walk
 from archcalc.analyses.weights import types_in_words
-from archcalc.engine.load.references import BuiltIn, parse
+from archcalc.engine.load.references import BuiltIn, InLibrary, parse
 from archcalc.render.document import Document, Table, field_text
 from archcalc.render.layers import Selection
 from archcalc.text import units
@@ -133,8 +133,8 @@ def as_typed(trace: Trace) -> str:
     """The model and its settings as they are typed behind a command."""
     model = trace.model
     parts = [shlex.quote(model.reference)]
-    reference = parse(model.reference) if model.source == "builtin" else None
-    inside = reference.knobs if isinstance(reference, BuiltIn) else {}
+    reference = parse(model.reference) if "[" in model.reference else None
+    inside = reference.knobs if isinstance(reference, BuiltIn | InLibrary) else {}
     beside = {knob: value for knob, value in model.settings.items() if knob not in inside}
     parts += [f"--set {shlex.quote(f'{knob}={setting(value)}')}" for knob, value in beside.items()]
     dtype = str(trace.assumptions["dtype"])

@@ -101,11 +101,7 @@ def _at_hand(module: nn.Module | type[nn.Module], setup: Setup) -> Loaded:
 def _built_in(reference: BuiltIn, setup: Setup) -> Loaded:
     entry, note = catalogue.resolve(reference.name)
     network = catalogue.load(entry)
-    twice = [knob for knob in reference.knobs if knob in setup.knobs]
-    if twice:
-        hint = "set it in one place"
-        raise WrongUse(f"{twice[0]} is given twice: in the brackets of {reference.name} and beside it.", hint)
-    knobs = {**reference.knobs, **setup.knobs}
+    knobs = _knobs(reference, setup)
     length = {"seq_len": setup.seq_len} if setup.seq_len and "seq_len" in network.config else {}
     if length and "seq_len" in knobs:
         raise WrongUse("seq_len is given twice: as a knob and as the length of the sequence.", "leave one of them out")
@@ -120,7 +116,21 @@ def _built_in(reference: BuiltIn, setup: Setup) -> Loaded:
     settings = {knob: plain(value) for knob, value in knobs.items()}
     model = Model(_typed(reference), network.name, "builtin", {k: plain(v) for k, v in config.items()}, settings)
     declared = Declaration(network.inputs_for(config), knobs=network.knobs_of_inputs(config))
-    return Loaded(_without(module, network.name, setup), model, declared, (note,) if note else ())
+    own = not (setup.inputs or setup.inputs_from or setup.batch)  # a remark is of the inputs that the knobs make
+    if config.get("lengths") and not own:
+        hint = "leave one of them out"
+        raise WrongUse(f"lengths={setting(config['lengths'])} makes the batch, and an input is given beside it.", hint)
+    notes = (note, network.remark(config) if network.remark and own else "")
+    return Loaded(_without(module, network.name, setup), model, declared, tuple(filter(None, notes)))
+
+
+def _knobs(reference: BuiltIn | InLibrary, setup: Setup) -> dict[str, Any]:
+    """The settings in the brackets of a reference and those of the setup; WrongUse for one that is in both."""
+    twice = [knob for knob in reference.knobs if knob in setup.knobs]
+    if twice:
+        hint = "set it in one place"
+        raise WrongUse(f"{twice[0]} is given twice: in the brackets of {reference.name} and beside it.", hint)
+    return {**reference.knobs, **setup.knobs}
 
 
 def _typed(reference: BuiltIn) -> str:
@@ -132,6 +142,7 @@ def _typed(reference: BuiltIn) -> str:
 def _in_library(reference: InLibrary, setup: Setup) -> Loaded:
     from archcalc.engine.load import libraries
 
+    setup = replace(setup, knobs=_knobs(reference, setup))
     module, declared, notes = libraries.build(reference, setup)
     settings = {knob: plain(value) for knob, value in setup.knobs.items()}
     model = Model(reference.text, reference.name, reference.library, settings, settings)

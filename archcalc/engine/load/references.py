@@ -6,14 +6,14 @@ package.module:EXPR     EXPR = dotted attributes, called or not with literals: m
 path/to/file.py:EXPR    the same, from a file
 path/to/trace.json      a stored trace
 path/to/config.json     a configuration of transformers, or the folder that holds one; the same with hf: in front
-torchvision:NAME  timm:NAME  hf:ORG/NAME  hf:path/to/config.json  hf:bert
+torchvision:NAME  timm:NAME  hf:ORG/NAME  hf:path/to/config.json  hf:bert     each with [knob=value,...] behind it, too
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from os.path import isfile
 from typing import Any
@@ -52,11 +52,12 @@ class Code:
 
 @dataclass(frozen=True)
 class InLibrary:
-    """A model of torchvision, timm or transformers (hf), by its name there."""
+    """A model of torchvision, timm or transformers (hf), by its name there, and settings that the reference gives."""
 
     text: str
     library: str
     name: str
+    knobs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,13 +89,14 @@ def parse(text: str) -> Reference:
     if library in LIBRARIES and ":" in text:
         if not name.strip():
             raise BadReference(text, "it names a library and no model of it", f"type  {library}:{LIBRARIES[library]}")
-        return InLibrary(text, library, name.strip())
-    if is_configuration(text):
-        return InLibrary(text, "hf", text)
+        return _in_library(text, library, name.strip())
+    if is_configuration(text.partition("[")[0] if text.endswith("]") else text):
+        return _in_library(text, "hf", text)
     if text.endswith(".json"):
         return StoredTrace(text)
     name, bracket, _ = text.partition("[")
-    if bracket and ":" not in text and not {"/", "\\"}.intersection(name):
+    closed = ":" not in text or text.endswith("]")
+    if bracket and closed and not {"/", "\\", ":"}.intersection(name):
         return BuiltIn(name.strip(), _knobs(text))
     head, colon, expression = _split(text)
     if colon and not head.endswith(".py") and ("/" in head or "\\" in head or "" in head.split(".")):
@@ -106,6 +108,14 @@ def parse(text: str) -> Reference:
     if not text or "/" in text or "\\" in text:
         raise BadReference(text, "no network has a name like that")
     return BuiltIn(text)
+
+
+def _in_library(text: str, library: str, name: str) -> InLibrary:
+    """The model of a library; brackets behind its name hold settings, those in a folder's name do not."""
+    before, bracket, inside = name.partition("[")
+    if not bracket or (not inside.endswith("]") and {"/", "\\"}.intersection(inside)):
+        return InLibrary(text, library, name)
+    return InLibrary(text, library, before.strip(), _knobs(text))
 
 
 def is_configuration(text: str) -> bool:
@@ -139,19 +149,21 @@ def _demand_model(text: str) -> None:
         raise BadReference(text, "an exported graph is not read here", definition)
     if re.fullmatch(r"(\w+:)?\d+([xX]\d+)+", text):
         raise BadReference(text, "it is the shape of an input", f"write  -i {text}")
+    if re.fullmatch(r"[\w.-]+\(.*=.*\)", text):
+        hint = f"write  '{text.replace('(', '[', 1)[:-1]}]'"
+        raise BadReference(text, "settings of a built-in network stand in [ ]", hint)
 
 
 def _knobs(text: str) -> dict[str, Any]:
-    """The knobs of NAME[knob=value,...]; a part without '=' goes on with the list before it."""
+    """The settings of NAME[knob=value,...]; a part without '=' goes on with the list before it."""
     name, _, inside = text.partition("[")
-    hint = f"write  {name.strip() or 'NAME'}[knob=value]  or  {name.strip() or 'NAME'}[knob=value,knob=value]"
-    if not inside.endswith("]") or not name.strip():
-        raise BadReference(
-            text, "its brackets are not closed behind a name" if name.strip() else "it has no name", hint
-        )
+    name = name.strip()
+    hint = f"write  '{name or 'NAME'}[knob=value]'  or  '{name or 'NAME'}[knob=value,knob=value]'"
+    if not inside.endswith("]") or not name:
+        raise BadReference(text, "its brackets are not closed behind a name" if name else "it has no name", hint)
     knobs: dict[str, str] = {}
     knob = ""
-    for part in inside[:-1].split(","):
+    for part in _parts(inside[:-1]):
         before, equals, value = part.partition("=")
         if equals:
             knob = before.strip().replace("-", "_")
@@ -163,6 +175,26 @@ def _knobs(text: str) -> dict[str, Any]:
         else:
             raise BadReference(text, f"'{part}' is not a setting", hint)
     return {knob: parse_value(value) for knob, value in knobs.items()}
+
+
+def _parts(inside: str) -> Iterator[str]:
+    """The parts between commas; commas in brackets and in quotes belong to a value.
+
+    >>> list(_parts("lengths=(20,12,5),rope={'type': 'a,b=c'},bias=false"))
+    ['lengths=(20,12,5)', "rope={'type': 'a,b=c'}", 'bias=false']
+    """
+    start, depth, quote = 0, 0, ""
+    for place, letter in enumerate(inside):
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "'\"":
+            quote = letter
+        elif letter == "," and not depth:
+            yield inside[start:place]
+            start = place + 1
+        else:
+            depth += (letter in "([{") - (letter in ")]}")
+    yield inside[start:]
 
 
 def _split(text: str) -> tuple[str, str, str]:
@@ -177,7 +209,9 @@ def _expression(text: str, expression: str) -> Expression:
     try:
         node = ast.parse(expression.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError):
-        raise BadReference(text, f"'{expression[:80]}' is not an expression") from None
+        name, bracket, inside = text.partition("[")
+        hint = f"write  '{name}({inside.removesuffix(']')})'" if bracket and "=" in inside else ""
+        raise BadReference(text, f"'{expression[:80]}' is not an expression", hint) from None
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = {}
     call = isinstance(node, ast.Call)
