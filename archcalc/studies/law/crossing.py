@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from archcalc.analyses.metrics import BYTES, metric_named
-from archcalc.analyses.weights import element_size
 from archcalc.errors import ArchcalcError, WrongUse
 from archcalc.studies.law.interpolation import Law
 from archcalc.studies.law.lattice import Lattice
 from archcalc.studies.law.law import Laws
 from archcalc.studies.law.polynomials import Formula, expression
 from archcalc.studies.law.stretches import stretches
+from archcalc.tracing import element_size
 
 STORED = ("parameters", "elements")
 """Units that count elements of tensors, which take bytes."""
