@@ -78,7 +78,7 @@ def kept(path: Path = ROWS) -> list[Row]:
     if not path.exists():
         return []
     kinds: dict[str, Callable[[str], object]] = {"table": str, "model": str, "size": int, "batch": int}
-    read = csv.DictReader(path.open(encoding="utf-8"))
+    read = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
     return [Row(**{key: kinds.get(key, float)(value) for key, value in row.items()}) for row in read]  # type: ignore[arg-type]
 
 

@@ -20,8 +20,8 @@ REASONS: tuple[tuple[str, Callable[[Row], bool]], ...] = (
         lambda row: row.table == "eager" and row.model.endswith(GROUP_NORMS),
     ),
     (
-        "Attention of five dimensions, which runs as products and softmax: traced with torch 2.13, which computes these "
-        "in float32; torch 2.4, which ran, computes them in float16",
+        "Attention of five dimensions, which runs as products and softmax: traced with torch 2.13, which computes "
+        "these in float32; torch 2.4, which ran, computes them in float16",
         lambda row: row.model.startswith("nest_"),
     ),
     (
@@ -29,7 +29,7 @@ REASONS: tuple[tuple[str, Callable[[Row], bool]], ...] = (
         lambda row: row.model.startswith("sequencer"),
     ),
     (
-        "Likely the cache: at batch 256 many tensors are smaller than its 72 MB, and are read from it and not from memory",
+        "Likely the cache: at batch 256 many tensors are smaller than its 72 MB and need not be read from memory",
         lambda row: row.table == "compiled" and row.memory_share > MOSTLY,
     ),
     (
