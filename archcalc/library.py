@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from archcalc.studies.guard.snapshot import Snapshot
     from archcalc.studies.largest_batch import Fitted
     from archcalc.studies.law.law import Laws
+    from archcalc.studies.recompute.recompute import Recomputed
     from archcalc.studies.speed.speed import Speeds
     from archcalc.studies.sweep.sweep import Swept
     from archcalc.studies.verify.verify import Verification
@@ -185,6 +186,25 @@ def speed(
     from archcalc.studies.speed.speed import speed as study
 
     return study(Subject(model, inputs), setup_from(how), _several(on), batches)
+
+
+@with_keywords
+def recompute(
+    model: str | nn.Module | type[nn.Module],
+    memory: str | int,
+    inputs: Any = None,
+    reserve: str | int | None = None,
+    **how: Unpack[Keywords],
+) -> Recomputed:
+    """The modules to compute again in backward so that a training step is within `memory` with the least extra work.
+
+    With `batch` the answer is for that one, else for the largest that fits. `memory` and `reserve` are as in
+    `largest_batch`. `patterns` of the result are for Training(checkpoint=...). WrongUse for patterns in `train`.
+    """
+    from archcalc.studies.budget import parse_budget
+    from archcalc.studies.recompute.recompute import recompute as study
+
+    return study(Subject(model, inputs), setup_from(how), parse_budget(memory, reserve))
 
 
 @with_keywords

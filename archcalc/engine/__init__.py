@@ -9,7 +9,8 @@ from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archcalc.engine.load.references import BuiltIn, Code, StoredTrace, parse
+from archcalc.engine.load.exported.archive import demand_archive
+from archcalc.engine.load.references import BuiltIn, Code, Exported, StoredTrace, parse
 from archcalc.engine.setup import Setup, Training, by_recipe
 from archcalc.engine.subject import Subject
 from archcalc.engine.watch import Watch, unwatched
@@ -77,6 +78,11 @@ def definition(model: str | nn.Module | type[nn.Module], setup: Setup | None = N
 
 def _checked(model: Any, setup: Setup, given: bool) -> Any:
     """Parse a model's reference, and raise the errors that need no torch."""
+    if setup.training and "auto" in setup.training.checkpoint:
+        raise WrongUse(
+            "--checkpoint auto chooses what to compute again so that a training step fits: it belongs to memory --fit.",
+            "type  archcalc memory MODEL --train --fit 24GiB --checkpoint auto",
+        )
     reference = parse(model) if isinstance(model, str) else model
     if isinstance(reference, StoredTrace) and (setup != Setup() or given):
         raise WrongUse(
@@ -100,6 +106,8 @@ def demand_known(*models: Any) -> None:
             catalogue.resolve(reference.name)
         elif isinstance(reference, Code) and reference.is_file and not isfile(reference.where):
             raise BadReference(reference.text, f"there is no file {reference.where}")
+        elif isinstance(reference, Exported):
+            demand_archive(reference.path)
 
 
 def other_counts(model: str | nn.Module | type[nn.Module] | Subject, setup: Setup) -> tuple[Counted, ...]:

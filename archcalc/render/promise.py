@@ -39,7 +39,7 @@ class Promise:
     """The keys that a command's JSON always has: in its totals, in each row, and around them.
 
     A command with several forms of answer promises each of them. `further` are schemas of keys around the rows that
-    the answer has only where it was asked for them.
+    the answer has only where it was asked for them. `sometimes` are totals that only some models have.
     """
 
     command: str
@@ -47,6 +47,7 @@ class Promise:
     rows: tuple[str, ...] = ()
     around: tuple[str, ...] = ()
     further: Mapping[str, Any] = field(default_factory=dict)
+    sometimes: tuple[str, ...] = ()
 
 
 def promises() -> Iterator[Promise]:
@@ -100,7 +101,7 @@ def _form(promise: Promise) -> dict[str, Any]:
     return {
         "required": list(promise.around),
         "properties": {
-            "totals": {"required": list(promise.totals), "properties": _kinds(promise.totals)},
+            "totals": {"required": list(promise.totals), "properties": _kinds((*promise.totals, *promise.sometimes))},
             "rows": {"items": {"required": list(promise.rows), "properties": _kinds(promise.rows)}},
             **promise.further,
         },
@@ -163,7 +164,7 @@ DEFINITIONS: dict[str, Any] = {
         "properties": {
             "reference": {"type": "string"},
             "name": {"type": "string"},
-            "source": {"enum": ["builtin", "python", "module", *LIBRARIES]},
+            "source": {"enum": ["builtin", "python", "module", "exported", *LIBRARIES]},
             "config": {"type": "object"},
         },
     },
