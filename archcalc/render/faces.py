@@ -23,6 +23,7 @@ from archcalc.render.pages import (
     memory,
     plan,
     recompute,
+    speed,
     summary,
     sweep,
     verify,
@@ -36,6 +37,7 @@ from archcalc.studies.largest_batch import Fitted
 from archcalc.studies.law.law import Laws
 from archcalc.studies.plan.plan import Plan
 from archcalc.studies.recompute.recompute import Recomputed
+from archcalc.studies.speed.speed import Speeds
 from archcalc.studies.sweep.sweep import Swept
 from archcalc.studies.verify.verify import Verification
 
@@ -66,6 +68,7 @@ PAGES: dict[type, Callable[[Any, Selection], Document]] = {
     Explanation: lambda explanation, _: explain.explanation(explanation.report, explanation.layer),
     Linted: lambda linted, _: lint.lint(linted),
     Laws: lambda laws, _: law.laws(laws),
+    Speeds: speed.speed,
     Swept: lambda swept, _: sweep.sweep(swept),
     Plan: lambda planned, _: plan.plan(planned),
     Verification: lambda verification, _: verify.verification(verification),
