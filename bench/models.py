@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -69,9 +70,10 @@ def torchvision_ops() -> None:
 def let_detectors_run() -> None:
     """Let torchvision's detectors call the ops that are declared here; they ask first whether compiled ones are there."""
     torchvision_ops()
-    from torchvision import extension
+    import torchvision.ops  # noqa: F401, its modules ask by a name of their own
 
-    extension._has_ops = lambda: True
+    for name in ("torchvision.extension", "torchvision.ops.roi_align"):
+        sys.modules[name]._has_ops = lambda: True  # type: ignore[attr-defined]
 
 
 def nms(dets: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:

@@ -378,3 +378,33 @@ def test_a_model_of_an_inference_session_says_what_it_takes() -> None:
     with pytest.raises(CannotFollow, match="inference session") as caught:
         report(OfSession())
     assert "without _video" in caught.value.hint
+
+
+class Compiles(Text):
+    """Has attention that torch compiles when it is called, and another one."""
+
+    def __init__(self, *others: str) -> None:
+        super().__init__()
+        self.config._attn_implementation, self.others = "flex_attention", others
+
+    def set_attn_implementation(self, name: str) -> None:
+        if name not in self.others:
+            raise ValueError(name)
+        self.config._attn_implementation = name
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        if self.config._attn_implementation == "flex_attention":
+            raise RuntimeError("no compiler here")
+        return super().forward(input_ids, attention_mask)
+
+
+@pytest.mark.parametrize(("others", "taken"), [(("eager", "sdpa"), "sdpa"), (("eager",), "eager")])
+def test_attention_that_is_compiled_is_run_as_another(others: tuple[str, ...], taken: str) -> None:
+    module = Compiles(*others)
+    made = report(module)
+    assert made.macs == 16 * WIDTH * WIDTH
+    assert (
+        f"its flex attention is counted as {taken}: the products are the same, and hidden ones are computed"
+        in made.notes
+    )
+    assert module.config._attn_implementation == "flex_attention"  # the caller's own stays as it is

@@ -5,6 +5,7 @@ reference -> load -> module -> inputs -> tracer -> Trace
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,9 +58,11 @@ def trace(
     reference = _checked(model, setup, given=inputs is not None)
     if isinstance(reference, StoredTrace):
         return read(reference.path)
+    from archcalc.engine.devices.processor import one_thread
     from archcalc.engine.record.run import run
 
-    return run(reference, setup, inputs, watch)
+    with nullcontext() if setup.data else one_thread():
+        return run(reference, setup, inputs, watch)
 
 
 def definition(model: str | nn.Module | type[nn.Module], setup: Setup | None = None) -> Trace:
@@ -71,9 +74,11 @@ def definition(model: str | nn.Module | type[nn.Module], setup: Setup | None = N
     reference = _checked(model, setup, given=False)
     if isinstance(reference, StoredTrace):
         return read(reference.path)
+    from archcalc.engine.devices.processor import one_thread
     from archcalc.engine.record.definition import defined
 
-    return defined(reference, setup)
+    with nullcontext() if setup.data else one_thread():
+        return defined(reference, setup)
 
 
 def _checked(model: Any, setup: Setup, given: bool) -> Any:

@@ -55,7 +55,8 @@ class Training:
 
     `frozen` and `checkpoint` are patterns of layer paths: parameters that are not trained, and layers that are
     recomputed in backward. `accumulation` batches run forward and backward before the optimizer's update. `recipe` is
-    a name of archcalc.engine.recipes, in place of the setup's `dtype` and `amp`.
+    a name of archcalc.engine.recipes, in place of the setup's `dtype` and `amp`. `rounds` steps are traced: two show
+    the steady state; in one the optimizer's state is only made at the end, for studies that add it themselves.
     """
 
     optimizer: Annotated[
@@ -82,6 +83,7 @@ class Training:
             read=choices.recipe,
         ),
     ] = ""
+    rounds: int = 2
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,8 @@ def as_typed(trace: Trace) -> str:
     origins = sorted({given.origin for given in trace.inputs if given.origin.startswith("--inputs ")})
     parts += [f"--inputs {shlex.quote(origin.removeprefix('--inputs '))}" for origin in origins]
     fixed = model.source == "exported"  # its type and its mode cannot be typed
-    parts += [f"--dtype {shlex.quote(dtype)}"] if dtype != "float32" and not fixed else []
+    chosen = dtype != trace.assumptions.get("config_dtype", "float32") and not fixed
+    parts += [f"--dtype {shlex.quote(dtype)}"] if chosen else []
     parts += [f"--lora {shlex.quote(str(trace.assumptions['lora']))}"] if trace.assumptions.get("lora") else []
     parts += ["--data"] if trace.assumptions.get("data") else []
     return " ".join([*parts, *(["--mode train"] if trace.assumptions["mode"] == "train" and not fixed else [])])

@@ -21,6 +21,7 @@ from archcalc.render.pages import (
     law,
     lint,
     memory,
+    plan,
     recompute,
     speed,
     summary,
@@ -34,6 +35,7 @@ from archcalc.studies.guard.diff import diff as changes_of
 from archcalc.studies.guard.snapshot import Snapshot
 from archcalc.studies.largest_batch import Fitted
 from archcalc.studies.law.law import Laws
+from archcalc.studies.plan.plan import Plan
 from archcalc.studies.recompute.recompute import Recomputed
 from archcalc.studies.speed.speed import Speeds
 from archcalc.studies.sweep.sweep import Swept
@@ -68,6 +70,7 @@ PAGES: dict[type, Callable[[Any, Selection], Document]] = {
     Laws: lambda laws, _: law.laws(laws),
     Speeds: speed.speed,
     Swept: lambda swept, _: sweep.sweep(swept),
+    Plan: lambda planned, _: plan.plan(planned),
     Verification: lambda verification, _: verify.verification(verification),
     CheckRun: lambda run, _: check.checks(run),
 }

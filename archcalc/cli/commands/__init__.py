@@ -5,8 +5,7 @@ from pkgutil import iter_modules
 
 ORDER = (
     "list", "devices", "show", "summary", "params", "flops", "memory", "traffic", "lint", "speed", "shapes",
-    "explain",
-    "compare", "verify", "law", "sweep", "check", "init", "snapshot", "diff",
+    "explain", "compare", "verify", "law", "sweep", "plan", "check", "init", "snapshot", "diff",
 )  # fmt: skip
 """How the help lists them; a command that is not named here follows."""
 

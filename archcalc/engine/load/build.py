@@ -16,6 +16,7 @@ from torch import nn
 from archcalc.engine.load.adapted import with_adapters
 from archcalc.engine.load.config_notes import config_notes, stated_dtype, weights_as_stored
 from archcalc.engine.load.declared_inputs import UNKNOWN, Declaration, inputs_of
+from archcalc.engine.load.pretrained.attention import without_flex
 from archcalc.engine.load.references import BuiltIn, Code, Exported, InLibrary
 from archcalc.engine.load.user_code import CALLS, cannot, evaluate, here_first, import_file, import_module
 from archcalc.engine.meta.empty_modules import copy_without_data, settled, without_data
@@ -54,7 +55,8 @@ def load(reference: BuiltIn | Code | InLibrary | Exported | nn.Module | type[nn.
     device = OneDevice(CPU)
     with own_draws(setup.seed), device:
         loaded = _loaded(reference, setup)
-    notes = (*loaded.notes, *config_notes(loaded.module, loaded.typed(setup).dtype, bool(setup.dtype)))
+    stated = config_notes(loaded.module, loaded.typed(setup).dtype, bool(setup.dtype))
+    notes = (*loaded.notes, *stated, *without_flex(loaded.module))
     stored = weights_as_stored(loaded.module)
     loaded = replace(loaded, notes=notes, named=frozenset(device.named), stored=stored)
     if not setup.lora:
@@ -157,8 +159,9 @@ def _in_library(reference: InLibrary, setup: Setup) -> Loaded:
     module, declared, notes = libraries.build(reference, setup)
     settings = {knob: plain(value) for knob, value in setup.knobs.items()}
     model = Model(reference.text, reference.name, reference.library, settings, settings)
-    copied = _copied(module, reference.text, setup.data)
-    return Loaded(copied, model, declared, tuple(notes), dtype=stated_dtype(module))
+    fresh = not setup.data and all(p.is_meta for p in module.parameters())
+    own = settled(module) if fresh else _copied(module, reference.text, setup.data)
+    return Loaded(own, model, declared, tuple(notes), dtype=stated_dtype(module))
 
 
 def _exported(reference: Exported, setup: Setup) -> Loaded:

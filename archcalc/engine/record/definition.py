@@ -77,10 +77,11 @@ def bare_trace(
     assumptions: Mapping[str, Value],
 ) -> Trace:
     """What a recorder has, as a trace without inputs and outputs."""
+    stated = {} if loaded.dtype == "float32" else {"config_dtype": loaded.dtype}
     return Trace(
         model=loaded.model,
         inputs=(),
-        assumptions=assumptions,
+        assumptions={**assumptions, **stated},
         versions={"archcalc": __version__, "torch": torch.__version__},
         modules=tuple(recorder.paths.modules),
         module_calls=tuple(recorder.module_calls),

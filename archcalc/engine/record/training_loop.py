@@ -118,14 +118,15 @@ def steps(
     mark: Mark,
     region: Region = nullcontext,
     accumulation: int = 1,
+    rounds: int = 2,
 ) -> Any:
-    """Two steps as people write them: output and loss live until the next batch's take their names.
+    """Two steps as people write them, or `rounds`: output and loss live until the next batch's take their names.
 
     The second batch of an accumulation is like every later one: more are not run. Modes for torch's functions are kept
     out of updates, which are torch's own code, unless a parameter is of a class that has functions of its own.
     """
     plain = all(type(p) in (nn.Parameter, Tensor) for group in optimizer.param_groups for p in group["params"])
-    for _ in range(2):
+    for _ in range(rounds):
         optimizer.zero_grad(set_to_none=True)
         for _ in range(min(accumulation, 2)):
             mark("forward")

@@ -208,7 +208,8 @@ def train(
             recorder.own(_owners(recorder, module, optimizer))
 
     with recorder, saved_tensors_hooks(recorder.pack, recorder.unpack):
-        out = steps(_Called(run), inputs, loss, optimizer, mark, kernels.region, training.accumulation)
+        batches = training.accumulation, training.rounds
+        out = steps(_Called(run), inputs, loss, optimizer, mark, kernels.region, *batches)
     outputs = tuple(recorder.tensor(t, "constant") for t in tensors_in(out))
     recorder.close()
     return outputs
