@@ -30,7 +30,6 @@ KINDS: dict[str, dict[str, Any]] = {
     "calls": {"type": ["integer", "object"]},
     "path": {"type": "string"},
     "type": {"type": "string"},
-    "bound_seconds": {"type": "number", "minimum": 0},
     "fused_bound_seconds": {"type": "number", "minimum": 0},
     "share": {"type": "number", "minimum": 0},
 }
