@@ -24,6 +24,7 @@ from typer.models import ArgumentInfo
 from archcalc import networks
 from archcalc.analyses import Flops, Memory, Params, analyze
 from archcalc.cli.app import app
+from archcalc.cli.commands import register
 from archcalc.engine import Setup, Training, trace
 from archcalc.engine.load.build import Loaded
 from archcalc.engine.load.declared_inputs import Declaration
@@ -136,7 +137,7 @@ def output(command: str) -> str:
 
 def commands_table() -> str:
     """Every command with its arguments and the first line of its help."""
-    import_module("archcalc.cli.commands")
+    register()
     lines = ["| command | answer |", "| :-- | :-- |"]
     for command in app.registered_commands:
         assert command.callback is not None

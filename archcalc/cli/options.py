@@ -10,9 +10,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from archcalc.analyses.metrics import demand_figure_of_step
 from archcalc.cli.output import demand_format, demand_output, files_named
-from archcalc.engine.devices import device_named
 from archcalc.engine.setup import BUILDING, INPUT, KERNELS, STEP, Row, Setup, keys_of, settings, setup_of
 from archcalc.errors import WrongUse
 from archcalc.render.layers import ALL, Selection
@@ -87,12 +85,17 @@ class Options:
         """
         step = [key for key in keys_of(STEP) if key in self.typed]
         if step:
+            from archcalc.analyses.metrics import demand_figure_of_step
+
             demand_figure_of_step(figures, settings()[step[0]].option)
         return self._setup(trains=True)
 
     def _setup(self, trains: bool) -> Setup:
         setup = setup_of(self.typed, trains)
-        device_named(setup.device)  # a wrong one is told before any model is traced
+        if setup.device:
+            from archcalc.engine.devices import device_named
+
+            device_named(setup.device)  # a wrong one is told before any model is traced
         return setup
 
     def selection(self, for_machine: bool) -> Selection:

@@ -14,12 +14,11 @@ from archcalc.engine.setup import Setup, Training, by_recipe
 from archcalc.engine.subject import Subject
 from archcalc.engine.watch import Watch, unwatched
 from archcalc.errors import BadReference, WrongUse, unreadable
-from archcalc.networks import catalogue
-from archcalc.tracing import Counted, Trace
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from archcalc.tracing import Counted, Trace
 
 __all__ = [
     "BuiltIn",
@@ -97,6 +96,8 @@ def demand_known(*models: Any) -> None:
     for model in models:
         reference = parse(model) if isinstance(model, str) else model
         if isinstance(reference, BuiltIn):
+            from archcalc.networks import catalogue
+
             catalogue.resolve(reference.name)
         elif isinstance(reference, Code) and reference.is_file and not isfile(reference.where):
             raise BadReference(reference.text, f"there is no file {reference.where}")
@@ -119,6 +120,8 @@ def other_counts(model: str | nn.Module | type[nn.Module] | Subject, setup: Setu
 
 def read(path: str) -> Trace:
     """The trace stored in a file."""
+    from archcalc.tracing import Trace
+
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:

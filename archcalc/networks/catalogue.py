@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archcalc.errors import CannotImport, UnknownNetwork, one_line
+from archcalc.text.entry_points import entry_points
 from archcalc.text.spelling import normal
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from archcalc.networks.spec import Network
 
 FILE = Path(__file__).with_name("catalogue.json")
