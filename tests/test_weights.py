@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 import archcalc
-from archcalc.analyses.weights import element_size
 from archcalc.render.layers import Selection
 from archcalc.render.pages import flops, memory, params
+from archcalc.tracing import element_size
 from tests.helpers import report, run
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from archcalc.analyses.params import Params
     from archcalc.analyses.report import Analysis, Report
     from archcalc.analyses.shapes import Shapes
+    from archcalc.analyses.traffic import Traffic
     from archcalc.tracing import Trace
 
     ALL: tuple[Analysis, ...]
@@ -23,12 +24,13 @@ PLACES = {
     "Flops": "flops",
     "Shapes": "shapes",
     "Memory": "memory",
+    "Traffic": "traffic",
     "Backward": "backward",
     "Analysis": "report",
     "Report": "report",
 }
 """The files of the names of this room."""
-ANALYSES = ("Params", "Flops", "Shapes", "Memory", "Backward")
+ANALYSES = ("Params", "Flops", "Shapes", "Memory", "Traffic", "Backward")
 
 
 def analyze(trace: Trace, analyses: Sequence[Analysis] | None = None) -> Report:
@@ -51,4 +53,4 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f"archcalc.analyses.{PLACES[name]}"), name)
 
 
-__all__ = ["ALL", "Analysis", "Backward", "Flops", "Memory", "Params", "Report", "Shapes", "analyze"]
+__all__ = ["ALL", "Analysis", "Backward", "Flops", "Memory", "Params", "Report", "Shapes", "Traffic", "analyze"]

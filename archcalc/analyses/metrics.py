@@ -101,6 +101,13 @@ TABLE = (
     Metric("macs", "MACs", "MACs", _total("macs"), ALL, budget="macs", short="MACs"),
     Metric("flops", "FLOPs (2 x MACs)", "FLOPs", _total("flops"), LAW | SNAPSHOT, budget="flops", short="FLOPs"),
     Metric("elementwise_flops", "elementwise operations", "operations", _total("elementwise_flops"), ALL),
+    Metric(
+        "traffic_bytes", "bytes read and written", BYTES, _total("traffic_bytes"), ALL,
+        budget="traffic", short="traffic",
+    ),
+    Metric(
+        "step_traffic_bytes", "bytes read and written in a training step", BYTES, _total("traffic_bytes"), trains=True
+    ),
     Metric("graph_depth", "depth of the op graph", "ops", _graph_depth),
     Metric("sequential_operations", "contractions that wait for one another", "ops", _sequential_operations),
     Metric("backward_macs", "MACs of the backward pass", "MACs", _total("backward_macs"), trains=True),

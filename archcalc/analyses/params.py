@@ -8,8 +8,8 @@ from math import prod
 from typing import ClassVar
 
 from archcalc.analyses.report import Finding
-from archcalc.analyses.weights import OfType, by_type, element_size, unregistered
-from archcalc.tracing import Trace
+from archcalc.analyses.weights import OfType, by_type, unregistered
+from archcalc.tracing import Trace, element_size
 
 KEYS = ("params", "trainable_params", "buffers", "params_bytes", "buffers_bytes")
 

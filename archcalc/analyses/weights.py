@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
 from archcalc.ops.registry import macs_of
 from archcalc.text import units
-from archcalc.tracing import Trace
+from archcalc.tracing import Trace, element_size
 
 COMPLEX = "complex"
 """Types that begin so have two real numbers an element."""
@@ -24,18 +23,6 @@ class OfType:
     params_bytes: int
     buffers: int
     buffers_bytes: int
-
-
-def element_size(dtype: str) -> int:
-    """Bytes of one element; torch stores types of less than a byte in one.
-
-    >>> element_size("float32"), element_size("bfloat16"), element_size("bool"), element_size("complex64")
-    (4, 2, 1, 8)
-    >>> element_size("float8_e4m3fn"), element_size("uint4"), element_size("quint4x2")
-    (1, 1, 1)
-    """
-    bits = re.search(r"\d+", dtype)
-    return max(1, int(bits[0]) // 8) if bits else 1
 
 
 def by_type(trace: Trace) -> tuple[OfType, ...]:

@@ -7,6 +7,7 @@ their own libraries with `contraction` and `elementwise`.
 from archcalc.ops import (  # noqa: F401, they register their entries
     attention,
     convolutions,
+    gradients,
     matrices,
     movement,
     normalisation,

@@ -11,8 +11,8 @@ from archcalc.tracing import Shape
 
 PASSES = 5
 """Of a softmax over its elements: maximum, subtract, exponential, sum, divide."""
-SOFTMAX = Op("_softmax", "_safe_softmax", "softmax", work=passes(PASSES), causal=Causal.SOFTMAX)
-LOG_SOFTMAX = Op("_log_softmax", "log_softmax", "_masked_softmax", work=passes(PASSES))
+SOFTMAX = Op("_softmax", "_safe_softmax", "softmax", work=passes(PASSES), causal=Causal.SOFTMAX, fuses=True)
+LOG_SOFTMAX = Op("_log_softmax", "log_softmax", "_masked_softmax", work=passes(PASSES), fuses=True)
 
 
 def _scaled_softmax(call: CallView) -> int:

@@ -8,6 +8,7 @@ from math import prod
 from archcalc.ops.axes import LOST, Axis, Field, Seen
 from archcalc.ops.call_view import CallView, once
 from archcalc.ops.registry import FREE, Op
+from archcalc.ops.traffic import Moved, Operands
 from archcalc.ops.windows import window
 from archcalc.tracing import Shape
 
@@ -19,7 +20,19 @@ OF_ONE_DEVICE = Op(
 TRANSPOSED = Op("cudnn_convolution_transpose", "slow_conv_transpose2d", "slow_conv_transpose3d")
 CONV_TBC = Op("conv_tbc")
 DEFORMABLE = Op("torchvision.deform_conv2d")
-BACKWARD = Op("convolution_backward", work=FREE)
+
+
+def of_wanted_gradients(operands: Operands) -> Moved:
+    """The weight is read for the gradient of the input, the input for that of the weight."""
+    wanted = operands.attributes.get("output_mask")
+    input_, weight = (
+        (bool(wanted[0]), bool(wanted[1])) if isinstance(wanted, tuple) and len(wanted) > 1 else (True, True)
+    )
+    read = ["grad_output", *(["weight"] if input_ else []), *(["input"] if weight else [])]
+    return Moved(operands.bytes_of(*read), operands.made)
+
+
+BACKWARD = Op("convolution_backward", "convolution_backward_overrideable", work=FREE, traffic=of_wanted_gradients)
 
 
 @CONVOLUTION.macs

@@ -7,18 +7,26 @@ from math import prod
 from archcalc.ops.axes import LOST, Field, Seen
 from archcalc.ops.call_view import CallView
 from archcalc.ops.registry import EACH_OUTPUT, Causal, Op
+from archcalc.ops.traffic import Moved, Operands, each_once, without
 from archcalc.tracing import Shape
+
+
+def with_addend(operands: Operands) -> Moved:
+    """The tensor that is added is not read where its factor `beta` is 0."""
+    beta = operands.attributes.get("beta", 1)
+    return (without("self") if beta == 0 and beta is not False else each_once)(operands)
+
 
 MM = Op("mm", causal=Causal.PRODUCT)
 OTHER_MM = Op("_int_mm", "_scaled_mm", "_scaled_mm_v2")
-ADDMM = Op("addmm", work=EACH_OUTPUT, causal=Causal.PRODUCT)
+ADDMM = Op("addmm", work=EACH_OUTPUT, causal=Causal.PRODUCT, traffic=with_addend)
 ADDMM_ACTIVATION = Op("_addmm_activation", work=EACH_OUTPUT)
 BMM = Op("bmm", causal=Causal.PRODUCT)
-BADDBMM = Op("baddbmm", work=EACH_OUTPUT, causal=Causal.PRODUCT)
-ADDBMM = Op("addbmm", work=EACH_OUTPUT)
+BADDBMM = Op("baddbmm", work=EACH_OUTPUT, causal=Causal.PRODUCT, traffic=with_addend)
+ADDBMM = Op("addbmm", work=EACH_OUTPUT, traffic=with_addend)
 MATMUL = Op("matmul", causal=Causal.PRODUCT)
 MV = Op("mv")
-ADDMV = Op("addmv", work=EACH_OUTPUT)
+ADDMV = Op("addmv", work=EACH_OUTPUT, traffic=with_addend)
 DOT = Op("dot", "vdot")
 LINEAR = Op("linear")
 OTHER_LINEAR = Op("mkldnn_linear", "_weight_int8pack_mm")

@@ -5,29 +5,50 @@ from __future__ import annotations
 from archcalc.ops.axes import LOST, Field, Seen
 from archcalc.ops.call_view import CallView, dim_of, integers
 from archcalc.ops.registry import FREE, Op
+from archcalc.ops.traffic import adds_up, elements_of, filled, fills, indexed, nothing, overwrites, puts, takes
 from archcalc.tracing import Shape
 
 CAT = Op("cat", work=FREE)
 PAD = Op("constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "replication_pad1d", "replication_pad2d", work=FREE)
 ROLL = Op("roll", work=FREE)
-EMBEDDING = Op("embedding", work=FREE)
+EMBEDDING = Op("embedding", work=FREE, traffic=takes("weight"))
+Op("_to_copy", "tril", "triu", work=FREE, fuses=True)
+Op("gather", "index", "index_select", "take", "_unsafe_index", work=FREE, traffic=takes("self"))
+Op("scatter", "put", work=FREE, traffic=puts(elements_of("index")))
+Op("index_copy", work=FREE, traffic=puts(elements_of("source")))
+Op("index_fill", work=FREE, traffic=puts(filled))
+Op("index_put", "_index_put_impl", "_unsafe_index_put", work=FREE, traffic=puts(indexed, adds_up))
 Op(
     *"""
-    _assert_async _assert_scalar _chunk_cat _copy_from _efficientzerotensor _functional_assert_async
-    _has_compatible_shallow_copy_type _index_put_impl _linalg_check_errors _local_scalar_dense _pack_padded_sequence
-    _pin_memory _resize_output _stack _to_copy _unsafe_index _unsafe_index_put _unsafe_masked_index arange
-    as_strided_scatter bartlett_window bernoulli blackman_window block_diag cauchy channel_shuffle col2im copy diag
-    diag_embed diagonal_scatter empty empty_like empty_permuted empty_strided exponential eye fill flip full full_like
-    gather geometric hamming_window hann_window im2col index index_copy index_fill index_put index_select is_pinned
-    is_same_size item kaiser_window lift_fresh_copy linspace log_normal logspace masked_scatter masked_select
-    max_unpool2d max_unpool3d multinomial new_empty new_empty_strided new_full new_ones new_zeros nonzero nonzero_static
-    normal normal_functional one_hot ones ones_like poisson put rand rand_like randint randint_like randn randn_like
-    random randperm range reflection_pad3d repeat repeat_interleave replication_pad3d resize resize_as rot90
-    scalar_tensor scatter select_scatter set slice_scatter stack sym_numel sym_size sym_stride take to tril_indices
-    triu_indices unfold_copy uniform vander zero zeros zeros_like _reshape_copy _unsafe_masked_index_put_accumulate
-    alias_copy as_strided_copy detach_copy diagonal_copy expand_copy fft_fftfreq fft_rfftfreq narrow_copy permute_copy
-    promote_types select_copy slice_copy split_copy split_with_sizes_copy squeeze_copy t_copy transpose_copy unbind_copy
-    unsqueeze_copy view_copy tril triu
+    _efficientzerotensor _has_compatible_shallow_copy_type _pin_memory _resize_output empty empty_like empty_permuted
+    empty_strided is_pinned is_same_size new_empty new_empty_strided promote_types resize resize_as set sym_numel
+    sym_size sym_stride
+    """.split(),
+    work=FREE,
+    traffic=nothing,
+)
+Op(
+    *"""
+    arange bartlett_window blackman_window cauchy exponential eye fft_fftfreq fft_rfftfreq full full_like geometric
+    hamming_window hann_window kaiser_window linspace log_normal logspace new_full new_ones new_zeros normal ones
+    ones_like rand rand_like randint randint_like randn randn_like random randperm range scalar_tensor tril_indices
+    triu_indices uniform zero zeros zeros_like
+    """.split(),
+    work=FREE,
+    traffic=fills,
+    fuses=True,
+)
+Op("bernoulli", "copy", "fill", "normal_functional", "poisson", "to", work=FREE, traffic=overwrites, fuses=True)
+Op(
+    *"""
+    _assert_async _assert_scalar _chunk_cat _copy_from _functional_assert_async _linalg_check_errors
+    _local_scalar_dense _pack_padded_sequence _stack _unsafe_masked_index as_strided_scatter block_diag
+    channel_shuffle col2im diag diag_embed diagonal_scatter flip im2col item lift_fresh_copy masked_scatter
+    masked_select max_unpool2d max_unpool3d multinomial nonzero nonzero_static one_hot reflection_pad3d repeat
+    repeat_interleave replication_pad3d rot90 select_scatter slice_scatter stack unfold_copy vander _reshape_copy
+    _unsafe_masked_index_put_accumulate alias_copy as_strided_copy detach_copy diagonal_copy expand_copy narrow_copy
+    permute_copy select_copy slice_copy split_copy split_with_sizes_copy squeeze_copy t_copy transpose_copy
+    unbind_copy unsqueeze_copy view_copy
     """.split(),
     work=FREE,
 )

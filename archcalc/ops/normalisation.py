@@ -7,6 +7,7 @@ from math import prod
 from archcalc.ops.axes import Field, Seen
 from archcalc.ops.call_view import CallView, integers
 from archcalc.ops.registry import Op, Work, passes
+from archcalc.ops.traffic import Moved, Operands, each_once
 from archcalc.tracing import Shape
 
 
@@ -20,16 +21,25 @@ def _batch_norm(passes_: int) -> Work:
     return Work(f"{passes_} an output element", of)
 
 
+def running_statistics(operands: Operands) -> Moved:
+    """In training the running mean and variance are written too; the op's schema does not say so."""
+    moved = each_once(operands)
+    if operands.attributes.get("training", operands.attributes.get("train")) is not True or operands.written:
+        return moved
+    statistics = [name for name in ("running_mean", "running_var") if operands.has(name)]
+    return Moved(moved.read, moved.written + operands.bytes_of(*statistics))
+
+
 Op(
     "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "_batch_norm_no_update",
-    "cudnn_batch_norm", work=_batch_norm(2),
+    "cudnn_batch_norm", work=_batch_norm(2), traffic=running_statistics, fuses=True,
 )  # fmt: skip
-Op("_batch_norm_with_update", work=_batch_norm(5))
-LAYERS_AND_GROUPS = Op("native_layer_norm", "native_group_norm", work=passes(5))
+Op("_batch_norm_with_update", work=_batch_norm(5), fuses=True)
+LAYERS_AND_GROUPS = Op("native_layer_norm", "native_group_norm", work=passes(5), fuses=True)
 # mean 1, variance 2, normalise and scale 1, shift 1
-RMS = Op("_fused_rms_norm", work=passes(4))
+RMS = Op("_fused_rms_norm", work=passes(4), fuses=True)
 # square and sum 2, normalise 1, scale 1
-Op("renorm", "_weight_norm_interface", work=passes(3))
+Op("renorm", "_weight_norm_interface", work=passes(3), fuses=True)
 
 
 @LAYERS_AND_GROUPS.field

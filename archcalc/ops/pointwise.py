@@ -30,4 +30,5 @@ Op(
     embedding_renorm isin linalg_cross multi_margin_loss multilabel_margin_loss_forward unfold_backward
     """.split(),
     work=EACH_OUTPUT,
+    fuses=True,
 )

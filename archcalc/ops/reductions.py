@@ -7,6 +7,7 @@ from math import prod
 from archcalc.ops.axes import GLOBAL, LOST, Field, Seen
 from archcalc.ops.call_view import CallView, integers
 from archcalc.ops.registry import Op, Work
+from archcalc.ops.traffic import Operands, always, elements_of, puts, takes
 from archcalc.tracing import Shape
 
 
@@ -20,19 +21,26 @@ def _rows(call: CallView) -> int:
     return prod(call.named["indices"]) * call.named["weight"][-1]
 
 
+def _taken(operands: Operands) -> int:
+    """Elements of those rows, of an op's operands."""
+    return operands.elements("indices") * operands.shape("weight")[-1]
+
+
 EACH_INPUT = Work("1 an input element", _read)
-REDUCED = Op("mean", "sum", "amax", "amin", "var", "std", "prod", "logsumexp", work=EACH_INPUT)
-PAIRS = Op("max", "min", "var_mean", work=EACH_INPUT)
-TRUTH = Op("any", "all", work=EACH_INPUT)
+REDUCED = Op("mean", "sum", "amax", "amin", "var", "std", "prod", "logsumexp", work=EACH_INPUT, fuses=True)
+PAIRS = Op("max", "min", "var_mean", work=EACH_INPUT, fuses=True)
+TRUTH = Op("any", "all", work=EACH_INPUT, fuses=True)
 CUMULATED = Op("cumsum", work=EACH_INPUT)
-Op("_embedding_bag", "_embedding_bag_forward_only", work=Work(EACH_INPUT.words, _rows))
+Op("_embedding_bag", "_embedding_bag_forward_only", work=Work(EACH_INPUT.words, _rows), traffic=takes("weight", _taken))
+Op("nll_loss_forward", "nll_loss2d_forward", work=EACH_INPUT, traffic=takes("self", elements_of("target")))
+Op("index_add", "index_reduce", work=EACH_INPUT, traffic=puts(elements_of("source"), adds=always))
+Op("scatter_add", "scatter_reduce", work=EACH_INPUT, traffic=puts(elements_of("index"), adds=always))
 Op(
     *"""
     _aminmax _ctc_loss _cummax_helper _cummin_helper _is_all_true _is_any_true _unique _unique2 aminmax argmax argmin
-    argsort bincount bucketize count_nonzero cummax cummin cumprod dist histc index_add index_reduce kthvalue
-    linalg__powsum linalg_vector_norm logcumsumexp median mode nanmedian nansum nll_loss2d_forward nll_loss_forward
-    norm scatter_add
-    scatter_reduce searchsorted segment_reduce sort std_mean topk trace unique_consecutive unique_dim
+    argsort bincount bucketize count_nonzero cummax cummin cumprod dist histc kthvalue linalg__powsum
+    linalg_vector_norm logcumsumexp median mode nanmedian nansum norm searchsorted segment_reduce sort std_mean topk
+    trace unique_consecutive unique_dim
     """.split(),
     work=EACH_INPUT,
 )

@@ -1,4 +1,4 @@
-"""One entry an op: its multiply-adds, its other work, the rule of its shape, its receptive field.
+"""One entry an op: its multiply-adds, its other work, its traffic, the rule of its shape, its receptive field.
 
 An entry belongs to one or several ops that behave alike. A rule sees the shapes and attributes of one call, no torch.
 Packages add entries for the ops of their own libraries with `contraction` and `elementwise`.
@@ -18,6 +18,7 @@ from archcalc.errors import CannotImport, one_line
 from archcalc.ops.axes import Field, Seen
 from archcalc.ops.call_view import CallView
 from archcalc.ops.names import ATEN, PRIMS
+from archcalc.ops.traffic import Moved, Operands, Rule, each_once
 from archcalc.text.entry_points import entry_points
 from archcalc.tracing import Call, Shape, Trace
 
@@ -67,8 +68,9 @@ class Op:
 
     A bare name ("mm") stands for all overloads of the op in ATen, in place or not; "mylib.gate" for an op of another
     library. `work` counts its operations on elements: all it does, or, for a contraction, what it does beside its
-    products; None if that is not known. `rearranges` says that it only changes how the same elements are seen;
-    `step=False` that it is not worth a line of its own in a list of steps.
+    products; None if that is not known. `traffic` is the rule of the bytes that it moves; `fuses` says
+    that compilers run it in one kernel with the elementwise ops beside it. `rearranges` says that it
+    only changes how the same elements are seen; `step=False` that it is not worth a line of its own in a list of steps.
     """
 
     def __init__(
@@ -76,11 +78,14 @@ class Op:
         *names: str,
         work: Work | None = None,
         causal: Causal | None = None,
+        traffic: Rule = each_once,
+        fuses: bool = False,
         rearranges: bool = False,
         step: bool = True,
     ) -> None:
         self.names = tuple(name if "." in name else f"{ATEN}.{name}" for name in names)
-        self.work, self.causal, self.rearranges, self.step = work, causal, rearranges, step
+        self.work, self.causal, self.traffic = work, causal, traffic
+        self.fuses, self.rearranges, self.step = fuses, rearranges, step
         self.formula: Formula | None = None
         self.shape_reason: Reason | None = None
         self.field_rule: FieldRule | None = None
@@ -143,6 +148,15 @@ def operations_of(trace: Trace, call: Call) -> int | None:
     if op is None or op.work is None or (op.formula is not None and macs_of(trace, call) is None):
         return None
     return op.work.of(CallView(trace, call))
+
+
+def traffic_of(trace: Trace, call: Call) -> Moved | None:
+    """Bytes that one op call reads and writes; none for a view, None if its op is not known."""
+    op = known(call.op)
+    if op is None:
+        return None
+    operands = Operands(trace, call)
+    return Moved() if operands.is_view else op.traffic(operands)
 
 
 @cache

@@ -19,7 +19,7 @@ UNBIND = Op("unbind", work=FREE)
 SELECT = Op("select", work=FREE, rearranges=True)
 SQUEEZE = Op("unsqueeze", "squeeze", work=FREE, rearranges=True)
 EXPAND = Op("expand", work=FREE, rearranges=True)
-Op("detach", "alias", "lift_fresh", "clone", work=FREE, step=False)
+Op("detach", "alias", "lift_fresh", "clone", work=FREE, fuses=True, step=False)
 Op(
     *"""
     _conj _fw_primal _lazy_clone _neg_view _nested_view_from_buffer _new_zeros_with_same_feature_meta _reshape_alias

@@ -21,10 +21,16 @@ GIVEN = ("option", "argument")
 
 
 def document(
-    command: str, report: Report, tables: Sequence[Table], foot: Sequence[str], totals: Mapping[str, Any]
+    command: str,
+    report: Report,
+    tables: Sequence[Table],
+    foot: Sequence[str],
+    totals: Mapping[str, Any],
+    verdict: str = "",
 ) -> Document:
-    """An answer on one report: its head line, tables and foot, and the envelope with its totals."""
-    return Document(command, head(report), tables, foot, envelope(report, totals))
+    """An answer on one report: the verdict, its head line, tables and foot, and the envelope with its totals."""
+    first = [verdict] if verdict else []
+    return Document(command, [*first, *head(report)], tables, foot, envelope(report, totals))
 
 
 def head(report: Report) -> list[str]:

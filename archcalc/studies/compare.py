@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from archcalc import engine
-from archcalc.analyses import Flops, Memory, Params, Report, analyze
+from archcalc.analyses import Flops, Memory, Params, Report, Traffic, analyze
 from archcalc.engine.setup import Setup
 from archcalc.engine.subject import Subject
 from archcalc.text.faces import Shown
@@ -17,7 +17,7 @@ from archcalc.tracing import Model
 if TYPE_CHECKING:
     from archcalc.engine.subject import AnyModel
 
-ANALYSES = (Params(), Flops(), Memory())
+ANALYSES = (Params(), Flops(), Memory(), Traffic())
 
 
 @dataclass(frozen=True, repr=False)

@@ -13,6 +13,7 @@ from archcalc.tracing.records import (
     Storage,
     Tensor,
     Value,
+    element_size,
     plain,
 )
 from archcalc.tracing.trace import DEFINITION, Trace
@@ -32,5 +33,6 @@ __all__ = [
     "Tensor",
     "Trace",
     "Value",
+    "element_size",
     "plain",
 ]

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from math import isfinite
+from functools import cache
+from math import isfinite, prod
+from re import search
 from typing import Any
 
 Shape = tuple[int, ...]
 Value = int | float | bool | str | None | tuple["Value", ...]
 """Types of an op's attribute; floats that JSON cannot write (inf, nan) are kept as text."""
+
+
+@cache
+def element_size(dtype: str) -> int:
+    """Bytes of one element; torch stores types of less than a byte in one.
+
+    >>> element_size("float32"), element_size("bfloat16"), element_size("bool"), element_size("complex64")
+    (4, 2, 1, 8)
+    >>> element_size("float8_e4m3fn"), element_size("uint4"), element_size("quint4x2")
+    (1, 1, 1)
+    """
+    bits = search(r"\d+", dtype)
+    return max(1, int(bits[0]) // 8) if bits else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +87,37 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """Shape and dtype of a tensor, and the storage its elements live in."""
+    """Shape and dtype of a tensor, the storage its elements live in, and where: strides and offset, in elements.
+
+    `strides` is None in traces stored by versions that did not record them.
+    """
 
     shape: Shape
     dtype: str
     storage: int
+    strides: Shape | None = None
+    offset: int = 0
+
+    @property
+    def place(self) -> tuple[object, ...]:
+        """The storage and the elements in it: equal for two tensors that are the same elements."""
+        return self.storage, self.shape, self.strides, self.offset
+
+    @property
+    def distinct_bytes(self) -> int:
+        """Bytes of its elements, those in the same place once: a tensor that was expanded repeats elements.
+
+        >>> Tensor((8, 100), "float32", 0, (1, 0)).distinct_bytes, Tensor((8, 100), "float32", 0).distinct_bytes
+        (32, 3200)
+        >>> Tensor((9, 4), "float32", 0, (2, 1)).distinct_bytes  # windows of 4 at every second of 20 elements
+        80
+        """
+        elements = prod(self.shape)
+        if elements and self.strides is not None:
+            places = [(size, stride) for size, stride in zip(self.shape, self.strides, strict=True) if stride]
+            span = 1 + sum((size - 1) * abs(stride) for size, stride in places)
+            elements = min(prod(size for size, _ in places), span)
+        return elements * element_size(self.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +138,8 @@ class Storage:
 class Call:
     """One op call: ATen name, the module call it ran in, its tensors by argument name, its other arguments.
 
-    `scratch` are bytes that its kernel uses inside the call and gives back, as far as a device was named.
+    `scratch` are bytes that its kernel uses inside the call and gives back, as far as a device was named. `writes` are
+    the names of the inputs that it writes.
     """
 
     op: str
@@ -107,6 +149,7 @@ class Call:
     outputs: tuple[int, ...]
     attributes: Mapping[str, Value]
     scratch: int = 0
+    writes: tuple[str, ...] = ()
 
     def tensors(self) -> Iterator[int]:
         """The ids of the input tensors, in the order of the arguments."""

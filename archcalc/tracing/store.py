@@ -1,4 +1,7 @@
-"""A trace as JSON, and back. What is read from a file is checked: ids lead somewhere, values are of the right kind."""
+"""A trace as JSON, and back. What is read from a file is checked: ids lead somewhere, values are of the right kind.
+
+Version 2 of the form added strides and offsets of tensors, and the inputs that an op writes; version 1 is still read.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ from archcalc.errors import NotATrace
 from archcalc.text.finite_json import read_json
 from archcalc.tracing.records import Call, Input, Model, Module, ModuleCall, Parameter, Step, Storage, Tensor
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE = (1, 2)
+"""Versions of the form that are read."""
 LARGEST = 2**63
 """No tensor of torch has as many elements, and no storage as many bytes."""
 ROLES = (
@@ -47,8 +52,8 @@ def read(text: str, path: str) -> Fields:
         if isinstance(document, dict) and not {"model_type", "architectures"}.isdisjoint(document):
             raise NotATrace(path, "it is a configuration of transformers", f"write  hf:{path}")
         raise NotATrace(path, "it has no 'trace'")
-    if document.get("schema_version") != SCHEMA_VERSION:
-        raise NotATrace(path, f"its schema_version is not {SCHEMA_VERSION}")
+    if document.get("schema_version") not in READABLE:
+        raise NotATrace(path, f"its schema_version is not {' or '.join(map(str, READABLE))}")
     try:
         fields = _records(_frozen(document["trace"]))
         check(fields)
@@ -115,6 +120,9 @@ def _check_memory(fields: Fields) -> None:
     for number, tensor in enumerate(fields["tensors"]):
         _demand(_sizes(tensor.shape) and _texts(tensor.dtype), f"tensor {number} must have a shape and a dtype")
         _demand_ids(f"tensor {number}", "storage", len(storages), [tensor.storage])
+        placed = tensor.strides is None or (_naturals(tensor.strides) and len(tensor.strides) == len(tensor.shape))
+        right = placed and _natural(tensor.offset)
+        _demand(right, f"tensor {number} must have a stride for each size, and an offset from 0")
     for number, storage in enumerate(storages):
         _demand(_natural(storage.bytes), f"storage {number} has {storage.bytes!r} bytes")
         _demand(storage.role in ROLES, f"storage {number} has the role {storage.role!r}, which does not exist")
@@ -146,6 +154,8 @@ def _check_calls(fields: Fields) -> None:
         _demand_ids(f"op call {number}", "module call", len(runs), [call.module_call])
         _demand_ids(f"op call {number}", "tensor", tensors, [*call.tensors(), *call.outputs])
         _demand(_natural(call.scratch), f"op call {number} has {call.scratch!r} scratch bytes")
+        written = isinstance(call.writes, tuple) and all(name in call.inputs for name in call.writes)
+        _demand(written, f"op call {number} writes what is none of its inputs")
 
 
 def _demand(right: bool, sentence: str) -> None:
@@ -168,7 +178,11 @@ def _texts(*values: Any) -> bool:
 
 
 def _sizes(shape: Any) -> bool:
-    return isinstance(shape, tuple) and all(map(_natural, shape)) and prod(shape) < LARGEST
+    return _naturals(shape) and prod(shape) < LARGEST
+
+
+def _naturals(numbers: Any) -> bool:
+    return isinstance(numbers, tuple) and all(map(_natural, numbers))
 
 
 def _natural(number: Any) -> bool:

@@ -13,14 +13,13 @@ from archcalc.analyses.explain.formula_templates import in_letters, in_numbers, 
 from archcalc.analyses.explain.layer_kind import Kind, Reading, Seen
 from archcalc.analyses.explain.layer_kinds import BY_TYPE, KINDS
 from archcalc.analyses.report import Layer, Report
-from archcalc.analyses.weights import element_size
 from archcalc.ops.names import base_name
 from archcalc.ops.registry import known, macs_of, operations_of
 from archcalc.ops.shape_reasons import why
 from archcalc.text.faces import Shown
 from archcalc.text.spelling import normal
 from archcalc.text.units import shape
-from archcalc.tracing import Call, Trace
+from archcalc.tracing import Call, Trace, element_size
 
 
 @dataclass(frozen=True)

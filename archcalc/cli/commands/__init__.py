@@ -6,8 +6,8 @@ from pkgutil import iter_modules
 from archcalc.cli.app import app, command_name
 
 ORDER = (
-    "list", "devices", "show", "summary", "params", "flops", "memory", "shapes", "explain", "compare", "verify", "law",
-    "sweep", "check", "init", "snapshot", "diff",
+    "list", "devices", "show", "summary", "params", "flops", "memory", "traffic", "shapes", "explain",
+    "compare", "verify", "law", "sweep", "check", "init", "snapshot", "diff",
 )  # fmt: skip
 """How the help lists them; a command that is not named here follows."""
 

@@ -45,7 +45,8 @@ class Op:
 
     `name` is without library ("add_"), `label` as a trace has it ("aten.add_.Tensor", "aten.mm" for a default
     overload). `mutable` says that it writes an argument, `by_values` that its result is in the values of its inputs,
-    `draws` that it draws at random, `marks` that it is a mark for a profiler, as optimizers leave them.
+    `draws` that it draws at random, `marks` that it is a mark for a profiler, as optimizers leave them. `names` are
+    those of all arguments, `written` those of the ones that it writes.
     """
 
     overload: Any
@@ -57,6 +58,7 @@ class Op:
     draws: bool
     marks: bool
     names: tuple[str, ...]
+    written: tuple[str, ...]
 
     def given(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
         """Every argument of a call by its name, those left out by their default, as trace data."""
@@ -103,6 +105,7 @@ def _learned(func: Any) -> Op:
         draws,
         marks,
         tuple(a.name for a in arguments),
+        tuple(a.name for a in arguments if a.written),
     )
 
 

@@ -48,11 +48,14 @@ class Entries:
             known = self._ids.get(id(tensor))
         if known is not None and known[0]() is tensor:
             entered = self.tensors[known[1]]
-            if entered.shape == tensor.shape and self._storage_ids.get(storage_key(tensor)) == entered.storage:
+            placed = entered.shape == tensor.shape and entered.strides == tensor.stride()
+            if placed and self._storage_ids.get(storage_key(tensor)) == entered.storage:
                 return known[1]
         storage = self._storage(tensor, role, born)
         number = len(self.tensors)
-        self.tensors.append(TraceTensor(tuple(tensor.shape), _dtype_name(tensor.dtype), storage))
+        shape, dtype = tuple(tensor.shape), _dtype_name(tensor.dtype)
+        offset = int(tensor.storage_offset())
+        self.tensors.append(TraceTensor(shape, dtype, storage, tensor.stride(), offset))
         self._ids[id(tensor)] = (weakref.ref(tensor), number)
         return number
 

@@ -116,7 +116,9 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         outputs = tuple([self.entries.tensor(t, "activation", len(self.calls)) for t in results])
         self._note_workspace(func)
         scratch = self.kernels.scratch(func, args, kwargs, out)
-        self.calls.append(Call(op.label, self.caller(tensors), self.phase, inputs, outputs, attributes, scratch))
+        writes = tuple([name for name in op.written if name in inputs]) if op.mutable else ()
+        caller = self.caller(tensors)
+        self.calls.append(Call(op.label, caller, self.phase, inputs, outputs, attributes, scratch, writes))
         return out
 
     def _result(

@@ -23,6 +23,7 @@ def compare(compared: SideBySide) -> Document:
     reports, names = compared.reports, compared.names
     rows = [{"model": name, **_compared(report)} for name, report in zip(names, reports, strict=True)]
     training = bool(reports[0].trace.steps)
+    run = "training step" if training else "forward pass"
     columns = [
         Column("model", "figure", NAME),
         PARAMETERS_COLUMN,
@@ -31,7 +32,8 @@ def compare(compared: SideBySide) -> Document:
         Column("elementwise_flops", "elementwise operations", SI),
         Column("params_bytes", "bytes of parameters", BYTES),
         *([Column("saved_total_bytes", "kept for backward", BYTES)] if training else []),
-        Column("peak_bytes", f"peak of a {'training step' if training else 'forward pass'}", BYTES),
+        Column("peak_bytes", f"peak of a {run}", BYTES),
+        Column("traffic_bytes", f"traffic of a {run}", BYTES),
         Column("macs_per_param", "MACs per parameter", EXACT),
         Column("contractions", "convolutions and matmuls", EXACT),
     ]
@@ -84,7 +86,16 @@ def _stars(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[int, str]]
 
 def _compared(report: Report) -> dict[str, Any]:
     totals = report.totals
-    keys = ("params", "macs", "flops", "elementwise_flops", "params_bytes", "saved_total_bytes", "peak_bytes")
+    keys = (
+        "params",
+        "macs",
+        "flops",
+        "elementwise_flops",
+        "params_bytes",
+        "saved_total_bytes",
+        "peak_bytes",
+        "traffic_bytes",
+    )
     calls = report.record(Contractions).calls
     ratio = round(totals["macs"] / totals["params"]) if totals["params"] else None
     figures = {key: totals[key] for key in keys}
@@ -92,6 +103,7 @@ def _compared(report: Report) -> dict[str, Any]:
 
 
 PROMISE = Promise(
-    "compare", (), ("model", "params", "macs", "flops", "params_bytes", "peak_bytes"), ("models", "inputs")
-)
+    "compare", (), ("model", "params", "macs", "flops", "params_bytes", "peak_bytes", "traffic_bytes"),
+    ("models", "inputs"),
+)  # fmt: skip
 """The keys that its JSON always has."""

@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from archcalc import engine
-from archcalc.analyses import Flops, Memory, Params, analyze
+from archcalc.analyses import Flops, Memory, Params, Traffic, analyze
 from archcalc.engine import Setup
 from archcalc.engine.subject import Subject
 from archcalc.errors import BadReference, unreadable
 from archcalc.studies.guard.snapshot import Snapshot, from_json, is_snapshot, snapshot
 
-ANALYSES = (Params(), Flops(), Memory())
+ANALYSES = (Params(), Flops(), Memory(), Traffic())
 
 
 def taken(reference: str | Subject, setup: Setup) -> Snapshot:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from archcalc import engine
-from archcalc.analyses import Analysis, Backward, Flops, Memory, Params, Report, analyze
+from archcalc.analyses import Analysis, Backward, Flops, Memory, Params, Report, Traffic, analyze
 from archcalc.analyses.memory import LiveBytes
 from archcalc.analyses.metrics import Metric
 from archcalc.engine.setup import Setup, Training
@@ -22,7 +22,7 @@ TYPE = "macs of "
 Traced = Callable[[int], None]
 """Told how many op calls each trace has."""
 SHORTHANDS = ("batch", "size", "seq_len")
-OF_FORWARD: tuple[Analysis, ...] = (Params(), Flops())
+OF_FORWARD: tuple[Analysis, ...] = (Params(), Flops(), Traffic())
 OF_TRAINING: tuple[Analysis, ...] = (*OF_FORWARD, Memory(), Backward())
 
 

@@ -1,0 +1,149 @@
+"""Ops that a compiler runs as one kernel: chains of elementwise ops, normalisations and copies.
+
+What one op of a chain makes for the next alone never leaves the chip: the chain reads its inputs once and writes what
+others use. Two ops are in one chain if one uses the other's result and no other kernel lies between them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from archcalc.ops.registry import known, traffic_of
+from archcalc.ops.traffic import Moved, Operands
+from archcalc.tracing import Trace
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Op calls that run as one kernel, by their numbers, and the bytes that it moves, at the call that moves them.
+
+    `unknown` is the op of a kernel whose traffic is not known.
+    """
+
+    moved: Mapping[int, Moved]
+    unknown: str = ""
+
+    @property
+    def calls(self) -> tuple[int, ...]:
+        """The numbers of the op calls, in order."""
+        return tuple(self.moved)
+
+    @property
+    def total(self) -> int:
+        """Bytes that it reads and writes."""
+        return sum(moved.total for moved in self.moved.values())
+
+
+def kernels(trace: Trace, span: range, fused: bool) -> list[Kernel]:
+    """The kernels of the op calls in `span`: one for each op, or, `fused`, one for each chain. Views need none."""
+    alone, chained = [], defaultdict[int, list[int]](list)
+    chains = _chains(trace, span) if fused else {}
+    for number in span:
+        if number in chains:
+            chained[chains[number]].append(number)
+            continue
+        call = trace.calls[number]
+        moved = traffic_of(trace, call)
+        if moved is None:
+            alone.append(Kernel({number: Moved()}, call.op))
+        elif moved.total:
+            alone.append(Kernel({number: moved}))
+    if not chained:
+        return alone
+    uses = _Uses(trace, span)
+    return sorted([*alone, *(_fused(trace, calls, uses) for calls in chained.values())], key=lambda k: k.calls[0])
+
+
+@dataclass
+class _Chain:
+    """A storage's last writer: its place in the order of kernels, and the chain that it is in, if any."""
+
+    level: int
+    chain: int | None
+
+
+def _chains(trace: Trace, span: range) -> dict[int, int]:
+    """The chain of each op call that can be in one, by numbers.
+
+    A kernel that is no chain has a higher level than what it reads, and so has what reads its result. Ops of one level
+    that use each other's results are one chain, for no other kernel can lie between them.
+    """
+    writers: dict[int, _Chain] = {}
+    chains: dict[int, int] = {}
+    joined: dict[int, int] = {}
+
+    def root(chain: int) -> int:
+        while joined.get(chain, chain) != chain:
+            chain = joined[chain]
+        return chain
+
+    for number in span:
+        call = trace.calls[number]
+        op, operands = known(call.op), Operands(trace, call)
+        if operands.is_view:
+            continue
+        fuses = op is not None and op.fuses
+        read = {trace.tensors[tensor].storage for tensor in call.tensors()}
+        before = [writers[storage] for storage in sorted(read) if storage in writers]
+        level = max((w.level + (w.chain is None or not fuses) for w in before), default=0)
+        chain = None
+        if fuses:
+            chain = chains[number] = number
+            for writer in before:
+                if writer.chain is not None and writer.level == level:
+                    joined[root(writer.chain)] = root(chain)
+        written = {trace.tensors[tensor].storage for tensor in call.outputs} | operands.written_storages
+        writers |= dict.fromkeys(written, _Chain(level, chain))
+    return {number: root(chain) for number, chain in chains.items()}
+
+
+class _Uses:
+    """Who uses each storage: the op calls of a span, by number, and those after it or the caller (`outside`)."""
+
+    def __init__(self, trace: Trace, span: range) -> None:
+        self.calls: dict[int, list[int]] = defaultdict(list)
+        for number in span:
+            call = trace.calls[number]
+            if not Operands(trace, call).is_view:
+                for storage in {trace.tensors[tensor].storage for tensor in call.tensors()}:
+                    self.calls[storage].append(number)
+        self.outside = {trace.tensors[tensor].storage for tensor in trace.output_tensors}
+        self.outside |= {
+            number for number, storage in enumerate(trace.storages)
+            if storage.birth < span.start or storage.death is None or storage.death > span.stop
+        }  # fmt: skip
+
+    def needed(self, storage: int, inside: Iterable[int]) -> bool:
+        """Whether a storage that a chain wrote is read by anyone else."""
+        return storage in self.outside or not set(self.calls[storage]) <= set(inside)
+
+
+@dataclass
+class _Running:
+    """A chain so far: bytes by op call, storages that it wrote, and where it wrote them last."""
+
+    read: dict[int, int] = field(default_factory=dict)
+    written: dict[int, tuple[int, int]] = field(default_factory=dict)
+    seen: set[object] = field(default_factory=set)
+
+
+def _fused(trace: Trace, calls: list[int], uses: _Uses) -> Kernel:
+    """A chain as one kernel: each input from outside is read once, each result that others need is written once."""
+    running = _Running()
+    for number in calls:
+        call = trace.calls[number]
+        moved = traffic_of(trace, call) or Moved()
+        operands = Operands(trace, call)
+        inside = [t for t in operands.read_tensors if t.storage in running.written or t.place in running.seen]
+        running.read[number] = max(0, moved.read - sum(t.distinct_bytes for t in {t.place: t for t in inside}.values()))
+        running.seen |= {tensor.place for tensor in operands.read_tensors}
+        for tensor in operands.written_tensors:
+            size = max(tensor.distinct_bytes, running.written.get(tensor.storage, (0, 0))[1])
+            running.written[tensor.storage] = number, size
+    results: dict[int, int] = defaultdict(int)
+    for storage, (number, size) in running.written.items():
+        if uses.needed(storage, calls):
+            results[number] += size
+    return Kernel({number: Moved(read, results[number]) for number, read in running.read.items()})

@@ -1,0 +1,229 @@
+"""Bytes that one op reads and writes: the rule of most ops, and those of the ops that differ.
+
+Each input is read once and each output written once, whatever a kernel's caches do: the least that must move between
+a device's memory and its arithmetic units. A view moves nothing. Ma et al. 2018 (ShuffleNet v2) call it memory access
+cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+from archcalc.ops.names import packet
+from archcalc.tracing import Call, Shape, Tensor, Trace, Value, element_size
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Bytes that an op call reads, and those that it writes."""
+
+    read: int = 0
+    written: int = 0
+
+    @property
+    def total(self) -> int:
+        """Bytes read and written."""
+        return self.read + self.written
+
+
+class Operands:
+    """The tensors of one op call, as bytes: those that it reads, those that it writes in place, and those it makes."""
+
+    def __init__(self, trace: Trace, call: Call) -> None:
+        self._trace, self._call = trace, call
+
+    @property
+    def attributes(self) -> Mapping[str, Value]:
+        """The arguments that are no tensors."""
+        return self._call.attributes
+
+    @cached_property
+    def written(self) -> tuple[str, ...]:
+        """Names of the inputs that it writes; in a trace that does not record them, the first of an op like `add_`."""
+        if self._call.writes or any(tensor.strides is not None for tensor in self._tensors(self._call.inputs)):
+            return self._call.writes
+        return tuple(self._call.inputs)[:1] if self._named_in_place else ()
+
+    @cached_property
+    def read(self) -> list[str]:
+        """Names of the inputs that it reads: all but those that it is told to write its results into (`out=`)."""
+        first = next(iter(self._call.inputs), "")
+
+        def changes(name: str) -> bool:
+            return self._named_in_place or name == first or name.startswith("running_")
+
+        return [name for name in self._call.inputs if name not in self.written or changes(name)]
+
+    @property
+    def others(self) -> list[str]:
+        """Names of the inputs that it does not write."""
+        return [name for name in self._call.inputs if name not in self.written]
+
+    def has(self, name: str) -> bool:
+        """Whether an argument is a tensor, or a list of tensors."""
+        return name in self._call.inputs
+
+    def shape(self, name: str) -> Shape:
+        """The shape of an argument that is one tensor; of a list, that of its largest."""
+        return max((tensor.shape for tensor in self._tensors([name])), key=prod, default=())
+
+    def elements(self, name: str) -> int:
+        """Elements of that shape; 0 without the argument."""
+        return prod(self.shape(name)) if self.has(name) else 0
+
+    def element_bytes(self, name: str) -> int:
+        """Bytes of one element of an argument that is one tensor."""
+        return element_size(self._tensors([name])[0].dtype)
+
+    def bytes_of(self, *names: str) -> int:
+        """Bytes of some arguments; elements that are there twice count once."""
+        return _bytes(self._tensors(names))
+
+    @cached_property
+    def made(self) -> int:
+        """Bytes of the outputs that lie in no input's storage."""
+        there = {tensor.storage for tensor in self._tensors(self._call.inputs)}
+        return _bytes(tensor for tensor in self._outputs if tensor.storage not in there)
+
+    @property
+    def is_view(self) -> bool:
+        """Whether it only shows an input in another form: it writes nothing, and its outputs lie in their storages."""
+        there = {tensor.storage for tensor in self._tensors(self._call.inputs)}
+        outputs = self._outputs
+        return bool(outputs) and not self.written and all(tensor.storage in there for tensor in outputs)
+
+    @property
+    def read_tensors(self) -> list[Tensor]:
+        """The inputs that it reads."""
+        return self._tensors(self.read)
+
+    @property
+    def written_tensors(self) -> list[Tensor]:
+        """The inputs that it writes, and its outputs."""
+        return [*self._tensors(self.written), *self._outputs]
+
+    @property
+    def written_storages(self) -> set[int]:
+        """The storages of the inputs that it writes."""
+        return {tensor.storage for tensor in self._tensors(self.written)}
+
+    @property
+    def _named_in_place(self) -> bool:
+        name = packet(self._call.op)
+        return name.endswith("_") and not name.endswith("__")
+
+    @property
+    def _outputs(self) -> list[Tensor]:
+        return [self._trace.tensors[tensor] for tensor in self._call.outputs]
+
+    def _tensors(self, names: Iterable[str]) -> list[Tensor]:
+        ids: list[int] = []
+        for name in names:
+            value = self._call.inputs.get(name, ())
+            ids += [value] if isinstance(value, int) else value
+        return [self._trace.tensors[tensor] for tensor in ids]
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum({tensor.place: tensor.distinct_bytes for tensor in tensors}.values())
+
+
+Rule = Callable[[Operands], Moved]
+Count = Callable[[Operands], int]
+
+
+def each_once(operands: Operands) -> Moved:
+    """Every input is read, every output written, what changes in place both: the rule of most ops."""
+    return Moved(operands.bytes_of(*operands.read), operands.made + operands.bytes_of(*operands.written))
+
+
+def nothing(operands: Operands) -> Moved:
+    """Memory is reserved or described, and not touched."""
+    return Moved()
+
+
+def fills(operands: Operands) -> Moved:
+    """The output is written; an input gives its shape alone."""
+    return Moved(0, operands.made + operands.bytes_of(*operands.written))
+
+
+def overwrites(operands: Operands) -> Moved:
+    """What it writes in place is not read before; its other inputs are."""
+    return Moved(operands.bytes_of(*operands.others), operands.made + operands.bytes_of(*operands.written))
+
+
+def without(*names: str) -> Rule:
+    """The rule of ops that take some of their inputs for the shape alone."""
+
+    def rule(operands: Operands) -> Moved:
+        read = [name for name in operands.read if name not in names]
+        return Moved(operands.bytes_of(*read), each_once(operands).written)
+
+    return rule
+
+
+def takes(table: str, rows: Count | None = None) -> Rule:
+    """The rule of ops that look elements or rows up: those that they take are read, at most the whole `table`.
+
+    `rows` counts the elements taken; without it they are as many as the results.
+    """
+
+    def rule(operands: Operands) -> Moved:
+        rest = [name for name in operands.read if name != table]
+        if not operands.has(table):
+            return each_once(operands)
+        taken = operands.made if rows is None else rows(operands) * operands.element_bytes(table)
+        return Moved(min(taken, operands.bytes_of(table)) + operands.bytes_of(*rest), operands.made)
+
+    return rule
+
+
+def puts(count: Count, adds: Callable[[Operands], bool] | None = None) -> Rule:
+    """The rule of ops that write `count` elements of a tensor in place, and leave the others alone.
+
+    `adds` says whether what was there is read too. Those that give a new tensor read and write all of it.
+    """
+
+    def rule(operands: Operands) -> Moved:
+        if not operands.written:
+            return each_once(operands)
+        target = operands.written[0]
+        touched = min(operands.bytes_of(target), count(operands) * operands.element_bytes(target))
+        before = touched if adds is not None and adds(operands) else 0
+        return Moved(operands.bytes_of(*operands.others) + before, touched)
+
+    return rule
+
+
+def elements_of(name: str) -> Count:
+    """The count of the elements of an argument."""
+    return lambda operands: operands.elements(name)
+
+
+def indexed(operands: Operands) -> int:
+    """Elements that `index_put_` writes: its values, or, if one value goes everywhere, the places that are indexed."""
+    values = operands.elements("values")
+    if values != 1:
+        return values
+    whole, places = operands.shape("self"), operands.shape("indices")
+    return prod(places) * prod(whole[1:])
+
+
+def filled(operands: Operands) -> int:
+    """Elements that `index_fill_` writes: the slices at its indices."""
+    shape, dim = operands.shape("self"), operands.attributes.get("dim", 0)
+    size = shape[int(dim)] if shape and isinstance(dim, int) else 1
+    return operands.elements("index") * prod(shape) // max(size, 1)
+
+
+def always(operands: Operands) -> bool:
+    """The answer of ops that always add to what was there."""
+    return True
+
+
+def adds_up(operands: Operands) -> bool:
+    """Whether `index_put_` adds its values to what was there."""
+    return operands.attributes.get("accumulate") is True
