@@ -15,6 +15,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -88,6 +89,7 @@ def _member(network: Network) -> dict[str, Any]:
         "knobs": dict(network.config),
         "params": report.params,
         "macs": report.macs,
+        "published": [asdict(published) for published in network.published],
     }
 
 

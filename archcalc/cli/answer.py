@@ -53,7 +53,9 @@ def answer(
         if options.verbose:
             spent = time.perf_counter() - traced
             calls = f"{len(run.calls):,} op calls"
-            tell(f"{reference}: traced {calls} in {traced - start:.2f} s, analysed in {spent:.2f} s")
+            how = "read from the cache" if engine.last_hit() else "traced"
+            why = f"; not kept: {reason}" if (reason := engine.why_not_kept()) else ""
+            tell(f"{reference}: {how} {calls} in {traced - start:.2f} s, analysed in {spent:.2f} s{why}")
     emit_documents(documents, options)
 
 

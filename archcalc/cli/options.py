@@ -10,7 +10,8 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from archcalc.cli.output import demand_format, demand_output, files_named
+from archcalc.cli.output import demand_format, demand_output, files_named, tell
+from archcalc.engine.cache import caching
 from archcalc.engine.setup import BUILDING, INPUT, KERNELS, STEP, Row, Setup, keys_of, settings, setup_of
 from archcalc.errors import WrongUse
 from archcalc.render.layers import ALL, Selection
@@ -41,6 +42,9 @@ class Options:
     typed: Mapping[str, Any] = field(default_factory=dict)
     train: Annotated[
         bool, TRAIN, typer.Option("--train", help="A training step: forward, loss, backward, optimizer.")
+    ] = False
+    no_cache: Annotated[
+        bool, BUILDING, typer.Option("--no-cache", help="Trace again: neither use nor keep stored traces.")
     ] = False
     strict: Annotated[
         bool, COMPLETE, typer.Option("--strict", help="An op without a rule is an error (exit 3), not a note.")
@@ -130,7 +134,13 @@ def shared(
             made = Options(typed, **options)
             demand_format(made.format_, made.output, made.json_, further, form)
             demand_output(made.output, files_named((*given.values(), typed.get("inputs", ""))))
-            command(**given, options=made)
+            if not any(parameter.name == "no_cache" for parameter in offered):
+                command(**given, options=made)
+                return
+            with caching(not made.no_cache) as folder:
+                command(**given, options=made)
+            for note in () if folder is None or made.quiet else folder.notes:
+                tell(f"note: {note}")
 
         run.__signature__ = inspect.Signature([*own, *offered])  # type: ignore[attr-defined]
         return run

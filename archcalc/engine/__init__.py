@@ -9,6 +9,7 @@ from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from archcalc.engine.cache import kept, last_hit, why_not_kept
 from archcalc.engine.load.references import BuiltIn, Code, StoredTrace, parse
 from archcalc.engine.setup import Setup, Training, by_recipe
 from archcalc.engine.subject import Subject
@@ -28,10 +29,12 @@ __all__ = [
     "Training",
     "definition",
     "demand_known",
+    "last_hit",
     "other_counts",
     "parse",
     "read",
     "trace",
+    "why_not_kept",
 ]
 
 
@@ -55,9 +58,13 @@ def trace(
     reference = _checked(model, setup, given=inputs is not None)
     if isinstance(reference, StoredTrace):
         return read(reference.path)
-    from archcalc.engine.record.run import run
 
-    return run(reference, setup, inputs, watch)
+    def made() -> Trace:
+        from archcalc.engine.record.run import run
+
+        return run(reference, setup, inputs, watch)
+
+    return kept("run", reference, model, setup, made) if isinstance(model, str) and inputs is None else made()
 
 
 def definition(model: str | nn.Module | type[nn.Module], setup: Setup | None = None) -> Trace:
@@ -69,9 +76,13 @@ def definition(model: str | nn.Module | type[nn.Module], setup: Setup | None = N
     reference = _checked(model, setup, given=False)
     if isinstance(reference, StoredTrace):
         return read(reference.path)
-    from archcalc.engine.record.definition import defined
 
-    return defined(reference, setup)
+    def made() -> Trace:
+        from archcalc.engine.record.definition import defined
+
+        return defined(reference, setup)
+
+    return kept("definition", reference, model, setup, made) if isinstance(model, str) else made()
 
 
 def _checked(model: Any, setup: Setup, given: bool) -> Any:

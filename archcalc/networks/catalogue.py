@@ -45,6 +45,8 @@ class Entry:
     knobs: Mapping[str, Any]
     params: int | None
     macs: int | None
+    published: Sequence[Mapping[str, Any]] = ()
+    """The figures that papers print, as fields of spec.Published."""
     plugin: EntryPoint | None = None
 
 
@@ -100,7 +102,7 @@ def plugins() -> Mapping[str, Entry]:
     for point in entry_points(group=PLUGINS):
         if normal(point.name) not in taken:
             package = point.dist.name if point.dist else point.module
-            added[point.name] = Entry(point.name, (), package, "", None, "", {}, None, None, point)
+            added[point.name] = Entry(point.name, (), package, "", None, "", {}, None, None, plugin=point)
     return added
 
 
