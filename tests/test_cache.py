@@ -264,10 +264,10 @@ def test_a_configuration_is_kept_by_its_contents(tmp_path: Path) -> None:
     keys = []
     for hidden in (64, 128):
         file.write_text(json.dumps({"model_type": "bert", "hidden_size": hidden}))
-        keys += [key_of("run", parse(str(file)), str(file), Setup()) for _ in range(2)]
+        keys += [key_of("run", parse(str(file)), str(file), Setup(), "programs") for _ in range(2)]
     assert keys[0] == keys[1] != keys[2] == keys[3]
     for text in ("hf:org/name", "timm:hf-hub:org/name"):
-        assert key_of("run", parse(text), text, Setup()) == ""
+        assert key_of("run", parse(text), text, Setup(), "programs") == ""
 
 
 # ---- the folder ----------------------------------------------------------------------------------

@@ -18,8 +18,14 @@ PREFIXES = ("TORCH", "PYTORCH", "ATEN", "TIMM", "HF_", "TRANSFORMERS", "OMP_", "
 PACKAGE = Path(__file__).parents[2]
 
 
-def key_of(kind: str, reference: Reference, text: str, setup: Setup) -> str:
-    """The key of a trace of some kind (a run or a definition); '' for a model that is not kept.
+def programs() -> str:
+    """Digest of Python, of the installed packages, of archcalc, and of the environment that libraries read."""
+    parts = (sys.version, sys.platform, *_installed(), *_archcalc(), *_environment())
+    return sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def key_of(kind: str, reference: Reference, text: str, setup: Setup, programs: str) -> str:
+    """The key of a trace of some kind (a run or a definition) by some `programs`; '' for a model that is not kept.
 
     Values of --data and functions of --inputs, kernels that this machine chooses, files of the hub and networks of
     other packages are not kept.
@@ -29,7 +35,7 @@ def key_of(kind: str, reference: Reference, text: str, setup: Setup) -> str:
     own = _of_reference(reference)
     if own is None:
         return ""
-    parts = (kind, text, repr(setup), own, sys.version, sys.platform, *_installed(), *_archcalc(), *_environment())
+    parts = (kind, text, repr(setup), own, programs)
     return sha256("\0".join(map(str, parts)).encode("utf-8", "surrogateescape")).hexdigest()
 
 

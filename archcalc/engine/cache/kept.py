@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -19,10 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass
 class State:
-    """The folder of a block, and what became of the last trace: "kept", "made", or why it was not kept."""
+    """The folder of a block, and what became of the last trace: "kept", "made", or why it was not kept.
+
+    `programs` is a digest of what this process has loaded; `refused` says why models of the user's are not kept.
+    """
 
     folder: Folder
     last: str = ""
+    programs: str = ""
+    refused: dict[str, str] = field(default_factory=dict)
 
 
 STATE: ContextVar[State | None] = ContextVar("STATE", default=None)
@@ -57,17 +62,18 @@ def kept(kind: str, reference: Reference, text: str, setup: Setup, make: Callabl
     state = STATE.get()
     if state is None:
         return make()
-    from archcalc.engine.cache.conditions import key_of
+    from archcalc.engine.cache.conditions import key_of, programs
 
-    key = key_of(kind, reference, text, setup)
-    if not key:
-        state.last = "a model of this kind is not kept"
+    state.programs = state.programs or programs()
+    key = key_of(kind, reference, text, setup, state.programs)
+    if not key or state.refused.get(text):
+        state.last = state.refused.get(text, "a model of this kind is not kept")
         return make()
     found = _found(state.folder, key)
     if found is not None:
         state.last = "kept"
         return found
-    return _made(state, key, make) if not isinstance(reference, Code) else _watched(state, key, make)
+    return _made(state, key, make) if not isinstance(reference, Code) else _watched(state, key, text, make)
 
 
 def _found(folder: Folder, key: str) -> Trace | None:
@@ -99,7 +105,7 @@ def _made(state: State, key: str, make: Callable[[], Trace]) -> Trace:
     return trace
 
 
-def _watched(state: State, key: str, make: Callable[[], Trace]) -> Trace:
+def _watched(state: State, key: str, text: str, make: Callable[[], Trace]) -> Trace:
     """The trace of the user's own code, kept with all that building and running it read."""
     from archcalc.engine.cache.watcher import watched
     from archcalc.tracing.columns import columns
@@ -110,7 +116,7 @@ def _watched(state: State, key: str, make: Callable[[], Trace]) -> Trace:
         trace = make()
     read = watcher.dependencies()
     if read is None:
-        state.last = watcher.reason
+        state.last = state.refused[text] = watcher.reason
     else:
         state.folder.write(key, read, columns(trace))
         state.last = "made"

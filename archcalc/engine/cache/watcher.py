@@ -14,12 +14,17 @@ import sysconfig
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from archcalc.engine.cache.conditions import LIBRARIES
+
 IMPORTS = "<frozen importlib._bootstrap_external>"
 """Where Python's own import reads files and folders."""
+SITE = tuple({os.path.realpath(sysconfig.get_paths()[name]) + os.sep for name in ("purelib", "platlib")})
+"""Folders of installed packages."""
 LIBRARY = tuple(
     {
         os.path.realpath(folder) + os.sep
@@ -67,32 +72,36 @@ class Watcher:
     def opened(self, path: Any, imports: bool) -> None:
         """A file was opened: a module, one of a library, or else one that is not followed."""
         name = os.path.realpath(os.fsdecode(path)) if isinstance(path, str | bytes | os.PathLike) else ""
-        if name.startswith(LIBRARY):
+        package = next((name.removeprefix(site).partition(os.sep)[0] for site in SITE if name.startswith(site)), "")
+        if name.startswith(LIBRARY) and (not package or package in LIBRARIES):
             return
         if imports and name.endswith(".pyc"):
             folder, file = os.path.split(os.path.dirname(name))[0], os.path.basename(name).partition(".")[0]
             name = name if "__pycache__" not in name else os.path.join(folder, f"{file}.py")
-        if (imports or name.endswith(".py")) and name:
+        if (imports or package or name.endswith(".py")) and name:
             self.files.add(name)
         elif not imports:
             self.refuse(f"it opens {name or path}")
 
     def dependencies(self) -> Mapping[str, Mapping[str, str]] | None:
         """Everything that was read, with its contents; None, with a `reason`, if that is not known."""
+        if self.reason:
+            return None
         for module in list(sys.modules.values()):  # those that were loaded before
             file = getattr(getattr(module, "__spec__", None), "origin", None)
-            if isinstance(file, str) and os.path.isabs(file) and not os.path.realpath(file).startswith(LIBRARY):
-                self.files.add(os.path.realpath(file))
+            if isinstance(file, str) and os.path.isabs(file) and not _real(file).startswith(LIBRARY):
+                self.files.add(_real(file))
         for file in sorted(self.files):
             try:
                 late = os.stat(file).st_mtime_ns >= self.began
-                said = _names_the_world(Path(file)) if file.endswith(".py") else ""
+                own = file.endswith(".py") and not file.startswith(LIBRARY)
+                said = _names_the_world(Path(file)) if own else ""
             except (OSError, ValueError, SyntaxError, RecursionError):
                 self.refuse(f"{file} cannot be read again")
                 continue
             if late or said:
                 self.refuse(f"{file} {'changed since' if late else said}")
-        folders = {os.path.dirname(file) for file in self.files} | self.folders
+        folders = {os.path.dirname(file) for file in self.files if not file.startswith(LIBRARY)} | self.folders
         folders |= {
             os.path.realpath(path) for path in sys.path if not (os.path.realpath(path) + os.sep).startswith(LIBRARY)
         }
@@ -179,6 +188,9 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
             watcher.refuse(f"it lists {folder}")
     elif event.startswith(REFUSED):
         watcher.refuse(f"it uses {event}")
+
+
+_real = cache(os.path.realpath)
 
 
 def _names_the_world(file: Path) -> str:
