@@ -234,7 +234,8 @@ def _gigabytes(size: int) -> str:
 
 
 def main() -> None:
-    """Write everything."""
+    """Write everything, from runs and not from stored traces."""
+    os.environ["ARCHCALC_CACHE"] = "off"
     catalogue.FILE.write_text(catalogue_json(), encoding="utf-8")
     SCHEMA.write_text(dumps(schema()), encoding="utf-8")
     for page in pages():

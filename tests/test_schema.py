@@ -22,7 +22,7 @@ COMMANDS = (
     "memory bottleneck-block --train --fit 64MiB", "explain resnet-18", "explain resnet-18 conv1", "explain conv2d",
     "compare resnet-18 resnet-34", "verify resnet-20", "law resnet-20 --over batch --figure macs --measure 2:4:2",
     "law --table self-attention", "sweep resnet-20 --set batch=1,2", "diff resnet-18 resnet-34",
-    f"check {ROOT}/docs/examples/guard.toml", "params nothing-like-it", "params resnet-18 --set depht=3",
+    f"check {ROOT}/docs/examples/guard.toml", "cache info", "params nothing-like-it", "params resnet-18 --set depht=3",
 )  # fmt: skip
 WITHOUT_JSON = {"init", "snapshot"}
 """Commands whose answer has a form of its own."""
