@@ -26,6 +26,12 @@ CASES: list[tuple[str, dict[str, Any], int, int]] = [
     ("multi-head-attention", {}, 4 * 512 * 512, 4 * 128 * 512 * 512 + 2 * 128 * 128 * 512),
     ("rnn-cell", {}, 128 * (64 + 128 + 2), 128 * (64 + 128)),
     ("lstm-cell", {}, 4 * 128 * (64 + 128 + 2), 4 * 128 * (64 + 128)),
+    ("dense-layer", {"bottleneck": False}, 2 * 64 + 64 * 32 * 9, 64 * 32 * 9 * H * W),
+    ("residual-block", {"shortcut": "none"}, 2 * (64 * 64 * 9 + 128), 2 * 64 * 64 * 9 * H * W),
+    # L = 8 groups of M = 8 channels 3x3, then M groups of L channels 1x1: C(9M + L)
+    ("interleaved-conv", {}, 64 * (9 * 8 + 8), 64 * (9 * 8 + 8) * H * W),
+    ("conv-stack", {"layers": 3}, 3 * 64 * 64 * 9, 3 * 64 * 64 * 9 * H * W),
+    ("dilated-conv-stack", {"layers": 3, "kernel": 5}, 3 * 64 * 64 * 25, 3 * 64 * 64 * 25 * H * W),
     ("transition", {}, 2 * 256 + 256 * 128, 256 * 128 * H * W),
 ]
 
@@ -34,6 +40,24 @@ CASES: list[tuple[str, dict[str, Any], int, int]] = [
 def test_a_block_in_closed_form(name: str, knobs: dict[str, Any], params: int, macs: int) -> None:
     made = report(name, knobs=knobs)
     assert (made.params, made.macs) == (params, macs)
+
+
+@pytest.mark.parametrize(
+    ("block", "field"), [("conv-stack", 1 + 4 * 2), ("dilated-conv-stack", 1 + 2 * (1 + 2 + 4 + 8))]
+)
+def test_stacks_see_linearly_or_exponentially(block: str, field: int) -> None:
+    """Contiguous kernels: 1 + L(k - 1); dilated by 2^l: 1 + (k - 1)(2^L - 1)."""
+    assert f"receptive field {field} px" in run("shapes", block).out
+
+
+def test_a_plain_net_is_the_residual_net_without_its_projections() -> None:
+    """Three projections of 64·128, 128·256 and 256·512 weights at 28, 14 and 7 px, and BN's two a channel."""
+    residual, plain = report("resnet-34"), report("plain-34")
+    weights = [64 * 128, 128 * 256, 256 * 512]
+    assert residual.params - plain.params == sum(weights) + 2 * (128 + 256 + 512) == 173_824
+    assert residual.macs - plain.macs == sum(w * s * s for w, s in zip(weights, (28, 14, 7), strict=True))
+    same, none = (report("cifar-resnet", knobs={"shortcut": option}) for option in ("A", "none"))
+    assert (same.params, same.macs) == (none.params, none.macs)
 
 
 @pytest.mark.parametrize("L", [1, 4, 9])

@@ -14,8 +14,8 @@ import pytest
 
 import archcalc
 from archcalc import engine
-from archcalc.engine.cache import Folder, caching, watcher
-from archcalc.engine.cache.folder import chosen_folder
+from archcalc.engine.cache import caching, watcher
+from archcalc.engine.cache.folder import Folder, chosen_folder
 from archcalc.engine.setup import Setup, Training
 from archcalc.tracing import Trace
 from archcalc.tracing.columns import columns, records

@@ -30,6 +30,8 @@ class Net(nn.Module):
         ("conv[groups=4]", "conv", {"groups": 4}),
         ("conv[ groups = 4 , bias = true ]", "conv", {"groups": 4, "bias": True}),
         ("densenet[block_config=6,12,24,growth-rate=12]", "densenet", {"block_config": (6, 12, 24), "growth_rate": 12}),
+        ("rnn[lengths=(20,12,5),output=last]", "rnn", {"lengths": (20, 12, 5), "output": "last"}),
+        ("conv[rope={'type': 'a,b=c'},bias=false]", "conv", {"rope": {"type": "a,b=c"}, "bias": False}),
         ("conv", "conv", {}),
     ],
 )
@@ -69,6 +71,8 @@ def test_one_network_at_two_settings() -> None:
     [
         (["conv[groups=4]", "--set", "groups=2"], "groups is given twice"),
         (["conv[grups=4]"], "did you mean  groups ?"),
+        (["conv(groups=4)"], "write  'conv[groups=4]'"),
+        (["net.py:Net[depth=4]"], "write  'net.py:Net(depth=4)'"),
     ],
 )
 def test_a_knob_that_is_set_twice_or_does_not_exist(options: list[str], said: str) -> None:

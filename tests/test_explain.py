@@ -161,3 +161,18 @@ def test_a_layer_that_is_not_there_is_named_with_its_neighbours() -> None:
     ran = run("explain", "resnet-18", "layer2.0.conv9")
     assert ran.code == 2
     assert "layer2.0.conv1" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "pairs"),
+    [
+        ("batch-norm --mode train --batch 8", 64),  # C
+        ("batch-norm --batch 8", 64),
+        ("layer-norm --batch 8", 8 * 128),  # B·n
+        ("layer-norm --mode train --seq-len 10", 10),
+        ("torch.nn:GroupNorm(3,6) -i 2x6x4x4", 2 * 3),  # N·G
+    ],
+)
+def test_norms_say_how_many_statistics_they_have(typed: str, pairs: int) -> None:
+    rows = json.loads(run("explain", *typed.split(), "--json").out)["rows"]
+    assert {row["figure"]: row["value"] for row in rows}["statistics"] == pairs

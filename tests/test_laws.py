@@ -314,16 +314,30 @@ def test_a_missing_extra_tells_what_to_install(missing: str, tmp_path: Path) -> 
 
 def test_the_classic_comparison_is_computed() -> None:
     """Vaswani et al. 2017, Table 1: complexity, sequential operations and longest path of each kind of layer."""
-    rows = {row["layer"]: row for row in json.loads(run("law", "--table", "self-attention", "--json").out)["rows"]}
+    answer = json.loads(run("law", "--table", "self-attention", "--json").out)
+    rows = {row["layer"]: row for row in answer["rows"]}
     orders = {name: (row["macs_big_o"], row["sequential_big_o"], row["path_big_o"]) for name, row in rows.items()}
     assert orders == {
         "self-attention": ("O(n²·d + n·d²)", "O(1)", "O(1)"),
+        "self-attention, products alone": ("O(n²·d)", "O(1)", "O(1)"),
         "recurrent": ("O(n·d²)", "O(n)", "O(n)"),
+        "recurrent, with its input matrix": ("O(n·d²)", "O(n)", "O(n)"),
         "convolutional": ("O(n·d²·k)", "O(1)", "O(n/k)"),
         "convolutional, dilated": ("O(n·d²·k)", "O(1)", "O(log_k n)"),
+        "convolutional, separable": ("O(n·d² + n·d·k)", "O(1)", "O(n/k)"),
         "self-attention, restricted": ("O(n·d² + n·d·r)", "O(1)", "O(n/r)"),
+        "feed-forward (d -> 4d -> d)": ("O(n·d²)", "O(1)", ""),
+        "self-attention + feed-forward": ("O(n²·d + n·d²)", "O(1)", "O(1)"),
     }
     assert rows["recurrent"]["path"] == "n - 1"
+    assert rows["feed-forward (d -> 4d -> d)"]["path"] == "none"
+    # 2n²d against 2nd²: n against d; 4nd² + 2n²d is always more; n²d + nd², a separable kernel of n, always less
+    met = {(row["first"], row["second"]): row["more_where"] for row in answer["crossings"]}
+    assert met == {
+        ("self-attention, products alone", "recurrent, with its input matrix"): "n > d",
+        ("self-attention", "recurrent, with its input matrix"): "1 > 0",
+        ("convolutional, separable", "self-attention + feed-forward"): "0 > 1",
+    }
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,16 @@ def test_a_model_of_timm_by_name_with_its_own_input() -> None:
 
 
 @pytest.mark.usefixtures("packages")
+def test_a_model_of_a_library_at_two_settings() -> None:
+    """Width 4 and 8: 3·w·9 + w of the convolution, w·36·2 + 2 of the classifier."""
+    ran = run("compare", "timm:tiny_net", "timm:tiny_net[width=8]", "--json")
+    rows = {row["model"]: row["params"] for row in json.loads(ran.out)["rows"]}
+    assert rows == {"tiny_net": 4 * (28 + 72) + 2, "tiny_net[width=8]": 8 * (28 + 72) + 2}
+    assert "archcalc flops 'timm:tiny_net[width=8]'" in run("params", "timm:tiny_net[width=8]").out
+    assert "width is given twice" in run("params", "timm:tiny_net[width=8]", "--set", "width=2").err
+
+
+@pytest.mark.usefixtures("packages")
 @pytest.mark.parametrize(
     ("reference", "said"),
     [

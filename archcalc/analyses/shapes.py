@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import ClassVar
 
 from archcalc.analyses.report import Finding
 from archcalc.ops.axes import GLOBAL, WHOLE, Axis, Field
+from archcalc.ops.channel_field import Channels, channel_fields
 from archcalc.ops.names import base_name, packet
 from archcalc.ops.receptive_field import fields
 from archcalc.ops.registry import known
@@ -20,7 +21,8 @@ from archcalc.tracing import Call, Shape, Trace
 class ShapeStep:
     """One step: `type` is the module's class or the op's name; `field` and `stride` are per spatial axis of the output.
 
-    A field of None sees the whole axis; both are empty where the output has no tracked place in space.
+    A field of None sees the whole axis; both are empty where the output has no tracked place in space. `channels_seen`
+    is the most channels of the input that one channel of the output sees; None where that is not followed.
     """
 
     path: str
@@ -30,6 +32,7 @@ class ShapeStep:
     why: str
     field: tuple[int | None, ...]
     stride: tuple[float, ...]
+    channels_seen: int | None = None
 
     @property
     def changes(self) -> bool:
@@ -39,10 +42,14 @@ class ShapeStep:
 
 @dataclass(frozen=True)
 class Walk:
-    """Every step of a run, and the path of the step whose receptive field the totals give; '' if there is none."""
+    """Every step of a run, and the path of the step whose receptive field the totals give; '' if there is none.
+
+    `channels` are those of the input, of which steps see some; 0 where they are not followed.
+    """
 
     steps: Sequence[ShapeStep]
     field_at: str
+    channels: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,17 +64,28 @@ class Shapes:
 
     def __call__(self, trace: Trace) -> Finding:
         """Follow shapes and receptive fields through the run."""
-        seen = fields(trace)
-        steps = list(_steps(trace, seen))
+        channels = channel_fields(trace)
+        steps = [replace(step, channels_seen=_most(channels[output])) for step, output in _steps(trace, fields(trace))]
         maps = [s for s in steps if s.field and any(size > 1 for size in s.outputs[0][-len(s.field) :]) and s.stride]
         totals = {
             "receptive_field": list(maps[-1].field) if maps else [],
             "total_stride": list(maps[-1].stride) if maps else [],
         }
-        return Finding((), {}, totals, record=Walk(steps, maps[-1].path if maps else ""))
+        return Finding((), {}, totals, record=Walk(steps, maps[-1].path if maps else "", _channels(trace)))
 
 
-def _steps(trace: Trace, seen: list[Field]) -> Iterator[ShapeStep]:
+def _most(channels: Channels | None) -> int | None:
+    return channels.most if channels else None
+
+
+def _channels(trace: Trace) -> int:
+    """The channels of the one input of a model; 0 if it has another form."""
+    shapes = [trace.shape(tensor) for tensor in trace.input_tensors]
+    return shapes[0][1] if len(shapes) == 1 and len(shapes[0]) > 2 else 0
+
+
+def _steps(trace: Trace, seen: list[Field]) -> Iterator[tuple[ShapeStep, int]]:
+    """The steps, each with the tensor that it gives."""
     parents = {trace.modules[call.module].parent for call in trace.module_calls}
     index = 0
     while index < len(trace.calls):
@@ -78,14 +96,14 @@ def _steps(trace: Trace, seen: list[Field]) -> Iterator[ShapeStep]:
             calls = trace.calls[module_call.first : module_call.last]
             inputs, outputs = module_call.inputs, module_call.outputs
             reason = module_rule(module.type, trace.shape(outputs[0])) or _reason(trace, calls)
-            yield _step(trace, seen, module.path, module.type, inputs, outputs, reason)
+            yield _step(trace, seen, module.path, module.type, inputs, outputs, reason), outputs[0]
             index = max(module_call.last, index + 1)
             continue
         entry = known(call.op)
         if call.outputs and (entry is None or entry.step) and any(True for _ in call.tensors()):
             name = (base_name(call.op) or packet(call.op)).strip("_")
             inputs = tuple(call.tensors())
-            yield _step(trace, seen, module.path, name, inputs, call.outputs, why(trace, call))
+            yield _step(trace, seen, module.path, name, inputs, call.outputs, why(trace, call)), call.outputs[0]
         index += 1
 
 

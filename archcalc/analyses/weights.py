@@ -8,7 +8,7 @@ from math import prod
 
 from archcalc.ops.registry import macs_of
 from archcalc.text import units
-from archcalc.tracing import Trace, element_size
+from archcalc.tracing import Shape, Trace, element_size
 
 COMPLEX = "complex"
 """Types that begin so have two real numbers an element."""
@@ -61,11 +61,13 @@ def real_numbers(trace: Trace) -> int:
     return sum(of.params * (2 if of.dtype.startswith(COMPLEX) else 1) for of in by_type(trace))
 
 
-def unregistered(trace: Trace) -> Iterator[str]:
-    """A note for each module that multiplies by tensors that are there before the run and that no module registers.
+def used_unregistered(trace: Trace) -> dict[str, list[Shape]]:
+    """The shapes of the weights that no module registers, by the path of the module that multiplies by them."""
+    return {path: [shape for shape, _ in several] for path, several in _unregistered(trace).items()}
 
-    Such are the weights of layers in a plain list. They are not parameters, so nothing counts or trains them.
-    """
+
+def _unregistered(trace: Trace) -> dict[str, list[tuple[Shape, str]]]:
+    """Shapes and ops of the tensors that modules multiply by, that are there before the run and not registered."""
     first_in: dict[int, int] = {}
     for number, tensor in enumerate(trace.tensors):
         first_in.setdefault(tensor.storage, number)
@@ -78,12 +80,21 @@ def unregistered(trace: Trace) -> Iterator[str]:
                 block = trace.storages[storage]
                 if block.birth == -1 and block.role in ("constant", "saved") and storage not in given:
                     found.setdefault(trace.path(call), {}).setdefault(storage, call.op)
-    for path, by_storage in found.items():
-        shapes = {storage: trace.shape(first_in[storage]) for storage in by_storage}
-        several = list(by_storage.items())
-        told = [f"{units.shape(shapes[storage])} in {op}" for storage, op in several[:4]]
+    return {
+        path: [(trace.shape(first_in[storage]), op) for storage, op in by_storage.items()]
+        for path, by_storage in found.items()
+    }
+
+
+def unregistered(trace: Trace) -> Iterator[str]:
+    """A note for each module that multiplies by tensors that are there before the run and that no module registers.
+
+    Such are the weights of layers in a plain list. They are not parameters, so nothing counts or trains them.
+    """
+    for path, several in _unregistered(trace).items():
+        told = [f"{units.shape(shape)} in {op}" for shape, op in several[:4]]
         told += [f"{len(several) - 4} more"] if len(several) > 4 else []
-        elements = sum(prod(shape) for shape in shapes.values())
+        elements = sum(prod(shape) for shape, _ in several)
         yield (
             f"{path or 'the model itself'} multiplies by tensors that are no parameter, buffer or input "
             f"({', '.join(told)}): {units.plural(elements, 'element')} that no figure of parameters has; "

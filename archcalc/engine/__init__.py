@@ -5,12 +5,13 @@ reference -> load -> module -> inputs -> tracer -> Trace
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archcalc.engine.cache import kept, last_hit, why_not_kept
-from archcalc.engine.load.references import BuiltIn, Code, StoredTrace, parse
+from archcalc.engine.load.references import BuiltIn, Code, Exported, StoredTrace, parse
 from archcalc.engine.setup import Setup, Training, by_recipe
 from archcalc.engine.subject import Subject
 from archcalc.engine.watch import Watch, unwatched
@@ -60,9 +61,11 @@ def trace(
         return read(reference.path)
 
     def made() -> Trace:
+        from archcalc.engine.devices.processor import one_thread
         from archcalc.engine.record.run import run
 
-        return run(reference, setup, inputs, watch)
+        with nullcontext() if setup.data else one_thread():
+            return run(reference, setup, inputs, watch)
 
     return kept("run", reference, model, setup, made) if isinstance(model, str) and inputs is None else made()
 
@@ -78,15 +81,22 @@ def definition(model: str | nn.Module | type[nn.Module], setup: Setup | None = N
         return read(reference.path)
 
     def made() -> Trace:
+        from archcalc.engine.devices.processor import one_thread
         from archcalc.engine.record.definition import defined
 
-        return defined(reference, setup)
+        with nullcontext() if setup.data else one_thread():
+            return defined(reference, setup)
 
     return kept("definition", reference, model, setup, made) if isinstance(model, str) else made()
 
 
 def _checked(model: Any, setup: Setup, given: bool) -> Any:
     """Parse a model's reference, and raise the errors that need no torch."""
+    if setup.training and "auto" in setup.training.checkpoint:
+        raise WrongUse(
+            "--checkpoint auto chooses what to compute again so that a training step fits: it belongs to memory --fit.",
+            "type  archcalc memory MODEL --train --fit 24GiB --checkpoint auto",
+        )
     reference = parse(model) if isinstance(model, str) else model
     if isinstance(reference, StoredTrace) and (setup != Setup() or given):
         raise WrongUse(
@@ -112,6 +122,10 @@ def demand_known(*models: Any) -> None:
             catalogue.resolve(reference.name)
         elif isinstance(reference, Code) and reference.is_file and not isfile(reference.where):
             raise BadReference(reference.text, f"there is no file {reference.where}")
+        elif isinstance(reference, Exported):
+            from archcalc.engine.load.exported.archive import demand_archive
+
+            demand_archive(reference.path)
 
 
 def other_counts(model: str | nn.Module | type[nn.Module] | Subject, setup: Setup) -> tuple[Counted, ...]:

@@ -91,7 +91,7 @@ class Network:
 
     `inputs` are what forward receives, or a function that gives them for the knobs. Knobs named in `either` say the
     same thing in two ways: setting one of them unsets the other. `same_as` is the reference of an implementation
-    elsewhere with the same parameters and MACs.
+    elsewhere with the same parameters and MACs. `remark` gives a note for some values of the knobs, '' for others.
     """
 
     name: str
@@ -106,6 +106,7 @@ class Network:
     aliases: tuple[str, ...] = ()
     diagram: str = ""
     same_as: str = ""
+    remark: Callable[[Mapping[str, Any]], str] | None = None
 
     @property
     def drawing(self) -> str:
@@ -166,6 +167,8 @@ def _like(knob: str, value: Any, default: Any, kind: str) -> Any:
     wanted = kind.split(" ", maxsplit=1)[0].split("[", maxsplit=1)[0]
     if wanted not in accepted or (value is None and "None" in kind):
         return value
+    if value is None and wanted == "str":  # the word, which is nothing elsewhere
+        return "none"
     if not isinstance(value, accepted[wanted]) or (wanted != "bool" and isinstance(value, bool)):
         raise BadKnob(knob, value, f"it is not {_ARTICLE[wanted]}", hint_for(knob, default))
     if wanted == "tuple":

@@ -9,7 +9,7 @@ from typing import Any
 from archcalc.analyses.report import Report
 from archcalc.analyses.shapes import Walk
 from archcalc.analyses.weights import types_in_words
-from archcalc.engine.load.references import BuiltIn, parse
+from archcalc.engine.load.references import BuiltIn, InLibrary, parse
 from archcalc.render.document import Document, Table, field_text
 from archcalc.render.layers import Selection
 from archcalc.text import units
@@ -39,6 +39,7 @@ def head(report: Report) -> list[str]:
     inputs = ", ".join(_input_text(trace, index) for index in range(len(trace.inputs)))
     source = {"builtin": "built-in"}.get(trace.model.source, trace.model.source)
     settings = "".join(f" · {knob}={setting(value)}" for knob, value in trace.model.settings.items())
+    settings += f" · LoRA {trace.assumptions['lora']}" if trace.assumptions.get("lora") else ""
     if trace.assumptions["mode"] == DEFINITION:
         return [f"{trace.model.name} · {source}{settings} · from the definition: no input, no run", *report.notes]
     types = types_in_words(trace)
@@ -118,7 +119,8 @@ def next_commands(report: Report, *commands: str) -> list[str]:
     if model.source == "module":
         return []
     typed = as_typed(report.trace)
-    own = [command for command in commands if model.source == "builtin" or command != "show"]
+    alone = model.source == "builtin" and not report.trace.assumptions.get("lora")
+    own = [command for command in commands if alone or command != "show"]
     told = (command.partition(" ") for command in own)
     return [f"next: {' · '.join(f'archcalc {name} {typed} {options}'.rstrip() for name, _, options in told)}"]
 
@@ -133,17 +135,20 @@ def as_typed(trace: Trace) -> str:
     """The model and its settings as they are typed behind a command."""
     model = trace.model
     parts = [shlex.quote(model.reference)]
-    reference = parse(model.reference) if model.source == "builtin" else None
-    inside = reference.knobs if isinstance(reference, BuiltIn) else {}
+    reference = parse(model.reference) if "[" in model.reference else None
+    inside = reference.knobs if isinstance(reference, BuiltIn | InLibrary) else {}
     beside = {knob: value for knob, value in model.settings.items() if knob not in inside}
     parts += [f"--set {shlex.quote(f'{knob}={setting(value)}')}" for knob, value in beside.items()]
     dtype = str(trace.assumptions["dtype"])
     parts += [f"-i {shlex.quote(_option(given, dtype))}" for given in trace.inputs if given.origin in GIVEN]
     origins = sorted({given.origin for given in trace.inputs if given.origin.startswith("--inputs ")})
     parts += [f"--inputs {shlex.quote(origin.removeprefix('--inputs '))}" for origin in origins]
-    parts += [f"--dtype {shlex.quote(dtype)}"] if dtype != "float32" else []
+    fixed = model.source == "exported"  # its type and its mode cannot be typed
+    chosen = dtype != trace.assumptions.get("config_dtype", "float32") and not fixed
+    parts += [f"--dtype {shlex.quote(dtype)}"] if chosen else []
+    parts += [f"--lora {shlex.quote(str(trace.assumptions['lora']))}"] if trace.assumptions.get("lora") else []
     parts += ["--data"] if trace.assumptions.get("data") else []
-    return " ".join([*parts, *(["--mode train"] if trace.assumptions["mode"] == "train" else [])])
+    return " ".join([*parts, *(["--mode train"] if trace.assumptions["mode"] == "train" and not fixed else [])])
 
 
 def _option(given: Input, default: str) -> str:

@@ -17,12 +17,12 @@ def normal(name: str) -> str:
 def setting(value: Any) -> str:
     """A setting's value as it is typed.
 
-    >>> setting((6, 12)), setting(True), setting("B")
-    ('6,12', 'true', 'B')
+    >>> setting((6, 12)), setting(True), setting("B"), setting(None)
+    ('6,12', 'true', 'B', 'none')
     """
     if isinstance(value, tuple | list):
         return ",".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def parse_value(text: str) -> Any:

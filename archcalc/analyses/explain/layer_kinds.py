@@ -9,6 +9,7 @@ from __future__ import annotations
 from math import prod
 
 from archcalc.analyses.explain.layer_kind import Kind, Reading, Seen, has
+from archcalc.analyses.explain.norm_kinds import NORMS
 from archcalc.analyses.explain.window_kinds import (
     AXES,
     convolution,
@@ -16,10 +17,8 @@ from archcalc.analyses.explain.window_kinds import (
     read_global_pooling,
     transposed_convolution,
 )
-from archcalc.ops.call_view import integers
-from archcalc.ops.names import base_name
 
-# ---- linear, embedding, normalisation, activation ------------------------------------------------
+# ---- linear, embedding, activation ---------------------------------------------------------------
 
 
 def _read_linear(seen: Seen) -> Reading:
@@ -31,26 +30,6 @@ def _read_linear(seen: Seen) -> Reading:
 def _read_embedding(seen: Seen) -> Reading:
     V, D = seen.parameters["weight"]
     return {"V": V, "D": D}, set()
-
-
-def _read_batch_norm(seen: Seen) -> Reading:
-    op = seen.op("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training")
-    training = {"training"} if op.attributes.get("training") is True else {"evaluation"}
-    affine, running = has(seen, "weight", "affine"), has(seen, "running_mean", "running")
-    counted = {"counted"} if running and any(base_name(call.op) == "add" for call in seen.ops) else set()
-    numbers = {"C": op.output[1], "elements": prod(op.output)}
-    return numbers, training | affine | running | counted
-
-
-def _read_layer_norm(seen: Seen) -> Reading:
-    sizes = integers(seen.op("native_layer_norm").attributes.get("normalized_shape"))
-    conditions = has(seen, "weight", "affine") | has(seen, "bias", "bias")
-    return {"D": prod(sizes), "elements": prod(seen.output)}, conditions
-
-
-def _read_group_norm(seen: Seen) -> Reading:
-    op = seen.op("native_group_norm")
-    return {"C": op.output[1], "elements": prod(op.output)}, has(seen, "weight", "affine")
 
 
 def _read_elements(seen: Seen) -> Reading:
@@ -153,6 +132,11 @@ def _read_se(seen: Seen) -> Reading:
     return {"N": N, "C": C, "r": C // reduced, "H": H, "W": W}, has(seen, "fc1.bias", "bias")
 
 
+def _read_positions(seen: Seen) -> Reading:
+    N, n, d = seen.inputs[0]
+    return {"N": N, "n": n, "d": d, "max_len": seen.parameters["positions"][0]}, set()
+
+
 def _read_shuffle(seen: Seen) -> Reading:
     groups = seen.op("view").output[1]
     N, C, H, W = seen.output
@@ -182,35 +166,7 @@ KINDS: tuple[Kind, ...] = (
         _read_embedding,
         "a look-up: rows are copied, nothing is multiplied",
     ),
-    Kind(
-        "batch-norm",
-        ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d"),
-        "C channels; elements of the output, N · C · H · W for images",
-        (
-            ("params", "[2 · C if affine]"),
-            ("buffers", "[2 · C + 1 if running]"),
-            ("elementwise", "[2 · elements if evaluation] [5 · elements if training] [+ 1 if counted]"),
-        ),
-        _read_batch_norm,
-        "statistics over N, H, W for each channel: γ, β are parameters; running mean, variance and a counter buffers; "
-        "in training the counter counts batches",
-    ),
-    Kind(
-        "group-norm",
-        ("GroupNorm",),
-        "C channels; elements of the output",
-        (("params", "[2 · C if affine]"), ("elementwise", "5 · elements")),
-        _read_group_norm,
-        "statistics over the channels and positions of a group, for each sample: γ and β, no buffers",
-    ),
-    Kind(
-        "layer-norm",
-        ("LayerNorm",),
-        "D features of one position; elements of the output",
-        (("params", "[D if affine] [+ D if bias]"), ("elementwise", "5 · elements")),
-        _read_layer_norm,
-        "statistics over the D features, for each position of each sample: γ and β, no buffers, the same in training",
-    ),
+    *NORMS,
     Kind("activation", ACTIVATIONS, "elements of the output", (("elementwise", "elements"),), _read_elements),
     Kind(
         "softmax",
@@ -251,6 +207,14 @@ KINDS: tuple[Kind, ...] = (
         ),
         _read_multi_head_attention,
         "four projections, then both products of attention; with d_k = d_v = d/h and m = n:  4nd² + 2n²d",
+    ),
+    Kind(
+        "positional-encoding",
+        ("PositionalEncoding",),
+        "N batch, n positions of d features; max_len rows of the table",
+        (("output", "N×n×d"), ("buffers", "max_len · d"), ("elementwise", "N · n · d")),
+        _read_positions,
+        "x + PE, PE(pos, 2i) = sin(pos/10000^(2i/d)) and PE(pos, 2i + 1) its cosine: computed once, nothing is learnt",
     ),
     recurrent_cell("rnn-cell", ("RNNCell",), 1, "h = tanh(U x + W h + b), U with H · I weights and W with H · H"),
     recurrent_cell("gru-cell", ("GRUCell",), 3, "reset gate, update gate and new state, each with its U and W"),

@@ -202,7 +202,8 @@ def _true(made: list[Line], layer: Layer, seen: Seen, reading: Reading) -> bool:
         "MACs": sum(macs_of(seen.trace, call) or 0 for call in seen.ops),
         "buffers": layer.total["buffers"],
     }
-    axes = all(values[figure] == reading[0].get(figure, values[figure]) for figure in values if figure.endswith("'"))
+    read = [figure for figure in values if figure.endswith("'") or figure == "statistics"]
+    axes = all(values[figure] == reading[0].get(figure, values[figure]) for figure in read)
     return (
         axes
         and all(values.get(figure, 0) == number for figure, number in counted.items())

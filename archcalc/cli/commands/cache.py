@@ -29,7 +29,7 @@ def cache(
       archcalc cache clear
       archcalc flops resnet-50 --no-cache
     """
-    from archcalc.engine.cache import Folder, chosen_folder
+    from archcalc.engine.cache.folder import Folder, chosen_folder
     from archcalc.render.pages import cache as page
 
     if action not in ("info", "clear"):

@@ -39,6 +39,9 @@ def law(
         str,
         typer.Option("--measure", metavar="A:B:STEP|KNOB=N,KNOB=N", help="Values beside the law; N may be a range."),
     ] = "",
+    cross: Annotated[
+        str, typer.Option("--cross", metavar="FIGURE,FIGURE", help="Where the first figure passes the second.")
+    ] = "",
     latex: Annotated[bool, typer.Option("--latex", help="Formulas in LaTeX.")] = False,
     plot: Annotated[bool, typer.Option("--plot", help="Draw the first figure; -o law.svg or .png writes it.")] = False,
     table: Annotated[str, typer.Option("--table", metavar="NAME", help="A classic comparison: self-attention.")] = "",
@@ -54,15 +57,19 @@ def law(
       archcalc law gpt2 --over seq_len --figure macs --measure 1024:8192:1024
       archcalc law multi-head-attention --over seq_len,d_model --measure seq_len=4096,d_model=512:2048:512
       archcalc law dense-block --set bottleneck=false --over layers,growth_rate=in_channels --figure weights
+      archcalc law dense-block --set bottleneck=false --over growth_rate=in_channels,size --cross weights,live:cat
       archcalc law --table self-attention
     """
-    from archcalc.analyses.metrics import metric_named
+    from archcalc.analyses.metrics import formula_metric_named
     from archcalc.render.pages import law as page
     from archcalc.render.plots import SUFFIXES
+    from archcalc.studies.law.crossing import crossing, demand_comparable
     from archcalc.studies.law.law import DEFAULT, laws
 
     if table:
-        _demand_alone(options, {"over": over, "figure": figure, "measure": measure, "latex": latex, "plot": plot})
+        _demand_alone(
+            options, {"over": over, "figure": figure, "measure": measure, "cross": cross, "latex": latex, "plot": plot}
+        )
         _print_table(table, model, options)
         return
     if not model:
@@ -70,16 +77,21 @@ def law(
         raise WrongUse("law needs a model.", hint)
     knobs = _knobs(over)
     members = parse_members(measure, knobs)
+    figure = figures_of(cross, figure)
     for name in figure or ():
-        metric_named(name)  # a wrong one is told before any model is traced
+        formula_metric_named(name)  # a wrong one is told before any model is traced
     suffix = Path(options.output).suffix.lower()
     picture = suffix if suffix in SUFFIXES else ""
     if (plot or picture) and len(knobs) != 1:
         raise WrongUse("a drawing follows one knob.", "give one knob to  --over")
+    if cross:
+        demand_comparable(*figure)
     setup = options.setup_with_step(figure or DEFAULT)
     with watching("members traced", options.quiet) as observer:
         result = laws(model, setup, knobs, figure or (), members, observer)
         document = page.laws(result, latex=latex)
+        if cross:
+            document = page.crossed(document, result, crossing(result, *figure))
         if result.laws and (plot or picture):
             document = page.drawn(document, result, picture)
     emit_documents([document], options)
@@ -114,6 +126,22 @@ def _knobs(over: str) -> list[str]:
     if len(set(names)) < len(names):
         raise WrongUse("--over names a knob twice.", "name each knob once")
     return knobs
+
+
+def figures_of(cross: str, figures: Sequence[str] | None) -> list[str]:
+    """The figures of --cross, or else those of --figure; WrongUse for both, and for others than two that differ.
+
+    >>> figures_of("weights,live:cat", None), figures_of("", ["macs"])
+    (['weights', 'live:cat'], ['macs'])
+    """
+    if not cross:
+        return list(figures or ())
+    if figures:
+        raise WrongUse("--cross names its figures itself.", "leave  --figure  out")
+    names = [name.strip() for name in cross.split(",")]
+    if len(names) != 2 or not all(names) or names[0] == names[1]:
+        raise WrongUse(f"'--cross {cross}' does not name two figures.", "write  --cross params_bytes,saved_total_bytes")
+    return names
 
 
 def parse_members(text: str, knobs: Sequence[str]) -> list[tuple[int, ...]]:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from archcalc.engine.cache.folder import Folder, chosen_folder
 from archcalc.engine.load.references import Code, Reference
 from archcalc.engine.setup import Setup
 
 if TYPE_CHECKING:
+    from archcalc.engine.cache.folder import Folder
     from archcalc.tracing import Trace
 
 
@@ -36,6 +36,8 @@ STATE: ContextVar[State | None] = ContextVar("STATE", default=None)
 @contextmanager
 def caching(on: bool = True) -> Iterator[Folder | None]:
     """In this block traces are kept and found again, where `on` and the environment allow it."""
+    from archcalc.engine.cache.folder import Folder, chosen_folder
+
     path = chosen_folder() if on else None
     state = State(Folder(path)) if path is not None else None
     token = STATE.set(state)

@@ -5,14 +5,15 @@ NAME[knob=value,...]    the same with some knobs set
 package.module:EXPR     EXPR = dotted attributes, called or not with literals: mynet:make(width=2)
 path/to/file.py:EXPR    the same, from a file
 path/to/trace.json      a stored trace
+path/to/model.pt2       a program that torch.export.save wrote
 path/to/config.json     a configuration of transformers, or the folder that holds one; the same with hf: in front
-torchvision:NAME  timm:NAME  hf:ORG/NAME  hf:path/to/config.json  hf:bert
+torchvision:NAME  timm:NAME  hf:ORG/NAME  hf:path/to/config.json  hf:bert     each with [knob=value,...] behind it, too
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from os.path import isfile
 from typing import Any
@@ -51,11 +52,12 @@ class Code:
 
 @dataclass(frozen=True)
 class InLibrary:
-    """A model of torchvision, timm or transformers (hf), by its name there."""
+    """A model of torchvision, timm or transformers (hf), by its name there, and settings that the reference gives."""
 
     text: str
     library: str
     name: str
+    knobs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,16 @@ class StoredTrace:
     path: str
 
 
-Reference = BuiltIn | Code | InLibrary | StoredTrace
+@dataclass(frozen=True)
+class Exported:
+    """A file of torch.export."""
+
+    path: str
+
+
+Reference = BuiltIn | Code | InLibrary | StoredTrace | Exported
+FILES: Mapping[str, type[StoredTrace] | type[Exported]] = {".json": StoredTrace, ".pt2": Exported}
+"""Files that are references by themselves, by their endings."""
 LIBRARIES = {"torchvision": "resnet50", "timm": "vit_base_patch16_224", "hf": "bert"}
 """The libraries whose models have references of their own, each with a name for the sake of example."""
 PACKAGES = {"torchvision": "torchvision", "timm": "timm", "hf": "transformers"}
@@ -87,13 +98,14 @@ def parse(text: str) -> Reference:
     if library in LIBRARIES and ":" in text:
         if not name.strip():
             raise BadReference(text, "it names a library and no model of it", f"type  {library}:{LIBRARIES[library]}")
-        return InLibrary(text, library, name.strip())
-    if is_configuration(text):
-        return InLibrary(text, "hf", text)
-    if text.endswith(".json"):
-        return StoredTrace(text)
+        return _in_library(text, library, name.strip())
+    if is_configuration(text.partition("[")[0] if text.endswith("]") else text):
+        return _in_library(text, "hf", text)
+    if (ending := text[text.rfind(".") :]) in FILES:
+        return FILES[ending](text)
     name, bracket, _ = text.partition("[")
-    if bracket and ":" not in text and not {"/", "\\"}.intersection(name):
+    closed = ":" not in text or text.endswith("]")
+    if bracket and closed and not {"/", "\\", ":"}.intersection(name):
         return BuiltIn(name.strip(), _knobs(text))
     head, colon, expression = _split(text)
     if colon and not head.endswith(".py") and ("/" in head or "\\" in head or "" in head.split(".")):
@@ -105,6 +117,14 @@ def parse(text: str) -> Reference:
     if not text or "/" in text or "\\" in text:
         raise BadReference(text, "no network has a name like that")
     return BuiltIn(text)
+
+
+def _in_library(text: str, library: str, name: str) -> InLibrary:
+    """The model of a library; brackets behind its name hold settings, those in a folder's name do not."""
+    before, bracket, inside = name.partition("[")
+    if not bracket or (not inside.endswith("]") and {"/", "\\"}.intersection(inside)):
+        return InLibrary(text, library, name)
+    return InLibrary(text, library, before.strip(), _knobs(text))
 
 
 def is_configuration(text: str) -> bool:
@@ -129,28 +149,49 @@ WEIGHTS = (".pth", ".pt", ".ckpt", ".bin", ".safetensors", ".h5", ".pkl", ".npz"
 GRAPHS = (".onnx", ".pb", ".tflite", ".torchscript", ".mlmodel", ".xml", ".engine", ".keras")
 
 
+OF_A_HUB = (".bin", ".safetensors", ".gguf")
+SCRIPTED = "load it in a function of yours, and name that: path/to/file.py:load  with  return torch.jit.load(...)"
+
+
+def is_scripted(path: str) -> bool:
+    """Whether a file is an archive of TorchScript, which holds code."""
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as file:
+            return any(name.partition("/")[2].startswith("code/") for name in file.namelist())
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False
+
+
 def _demand_model(text: str) -> None:
     """BadReference for shapes and for files that people have beside their model's definition."""
     definition = "name the class or function that makes the model: path/to/file.py:Net"
+    if text.lower().endswith(WEIGHTS) and is_scripted(text):
+        raise BadReference(text, "an archive of TorchScript is not read here", SCRIPTED)
     if text.lower().endswith(WEIGHTS):
-        raise BadReference(text, "a file of weights holds no definition", definition)
+        beside = "\nof transformers: the config.json beside it, or its folder" if text.endswith(OF_A_HUB) else ""
+        raise BadReference(text, "a file of weights holds no definition", f"{definition}{beside}")
     if text.lower().endswith(GRAPHS):
-        raise BadReference(text, "an exported graph is not read here", definition)
+        exported = "\nor what torch.export.save writes: model.pt2"
+        raise BadReference(text, "a graph in another format is not read here", f"{definition}{exported}")
     if re.fullmatch(r"(\w+:)?\d+([xX]\d+)+", text):
         raise BadReference(text, "it is the shape of an input", f"write  -i {text}")
+    if re.fullmatch(r"[\w.-]+\(.*=.*\)", text):
+        hint = f"write  '{text.replace('(', '[', 1)[:-1]}]'"
+        raise BadReference(text, "settings of a built-in network stand in [ ]", hint)
 
 
 def _knobs(text: str) -> dict[str, Any]:
-    """The knobs of NAME[knob=value,...]; a part without '=' goes on with the list before it."""
+    """The settings of NAME[knob=value,...]; a part without '=' goes on with the list before it."""
     name, _, inside = text.partition("[")
-    hint = f"write  {name.strip() or 'NAME'}[knob=value]  or  {name.strip() or 'NAME'}[knob=value,knob=value]"
-    if not inside.endswith("]") or not name.strip():
-        raise BadReference(
-            text, "its brackets are not closed behind a name" if name.strip() else "it has no name", hint
-        )
+    name = name.strip()
+    hint = f"write  '{name or 'NAME'}[knob=value]'  or  '{name or 'NAME'}[knob=value,knob=value]'"
+    if not inside.endswith("]") or not name:
+        raise BadReference(text, "its brackets are not closed behind a name" if name else "it has no name", hint)
     knobs: dict[str, str] = {}
     knob = ""
-    for part in inside[:-1].split(","):
+    for part in _parts(inside[:-1]):
         before, equals, value = part.partition("=")
         if equals:
             knob = before.strip().replace("-", "_")
@@ -162,6 +203,26 @@ def _knobs(text: str) -> dict[str, Any]:
         else:
             raise BadReference(text, f"'{part}' is not a setting", hint)
     return {knob: parse_value(value) for knob, value in knobs.items()}
+
+
+def _parts(inside: str) -> Iterator[str]:
+    """The parts between commas; commas in brackets and in quotes belong to a value.
+
+    >>> list(_parts("lengths=(20,12,5),rope={'type': 'a,b=c'},bias=false"))
+    ['lengths=(20,12,5)', "rope={'type': 'a,b=c'}", 'bias=false']
+    """
+    start, depth, quote = 0, 0, ""
+    for place, letter in enumerate(inside):
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "'\"":
+            quote = letter
+        elif letter == "," and not depth:
+            yield inside[start:place]
+            start = place + 1
+        else:
+            depth += (letter in "([{") - (letter in ")]}")
+    yield inside[start:]
 
 
 def _split(text: str) -> tuple[str, str, str]:
@@ -178,7 +239,9 @@ def _expression(text: str, expression: str) -> Expression:
     try:
         node = ast.parse(expression.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError):
-        raise BadReference(text, f"'{expression[:80]}' is not an expression") from None
+        name, bracket, inside = text.partition("[")
+        hint = f"write  '{name}({inside.removesuffix(']')})'" if bracket and "=" in inside else ""
+        raise BadReference(text, f"'{expression[:80]}' is not an expression", hint) from None
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = {}
     call = isinstance(node, ast.Call)

@@ -20,14 +20,28 @@ def maps(size: int, knob: str = "in_channels") -> Inputs:
 
 
 def positions(config: Mapping[str, Any]) -> tuple[Input, ...]:
-    """One sequence of features, N x n x d_model."""
-    return (Input("x", ("batch", "seq_len", "d_model"), (1, config["seq_len"], config["d_model"])),)
+    """Sequences of features, N x n x d_model: one of seq_len positions, or the padded batch of `lengths`."""
+    lengths = config.get("lengths") or (config["seq_len"],)
+    return (Input("x", ("batch", "seq_len", "d_model"), (len(lengths), max(lengths), config["d_model"])),)
 
 
 def positions_with_mask(config: Mapping[str, Any]) -> tuple[Input, ...]:
     """The same, and a padding mask."""
+    (x,) = positions(config)
+    N, n, _ = x.shape
+    return (x, Input("mask", ("batch", "one", "one", "seq_len"), (N, 1, 1, n), "bool"))
+
+
+def masked_positions(config: Mapping[str, Any]) -> tuple[Input, ...]:
+    """One sequence of features, and a sequence mask."""
     n = config["seq_len"]
-    return (*positions(config), Input("mask", ("batch", "one", "one", "seq_len"), (1, 1, 1, n), "bool"))
+    return (*positions(config), Input("sequence_mask", ("one", "one", "seq_len", "seq_len"), (1, 1, n, n), "bool"))
+
+
+def cross_inputs(config: Mapping[str, Any]) -> tuple[Input, ...]:
+    """The target so far, the encoder's output, and the padding mask of the source."""
+    x, memory, _, mask = decoder_inputs(config)
+    return (x, memory, mask)
 
 
 def decoder_inputs(config: Mapping[str, Any]) -> tuple[Input, ...]:

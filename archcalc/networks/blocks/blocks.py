@@ -9,26 +9,13 @@ from torch import Tensor, nn
 
 from archcalc.errors import BadKnob
 from archcalc.networks.blocks.block_inputs import (
-    decoder_inputs,
     maps,
     positions,
-    positions_with_mask,
-    queries_keys_values,
     step_of,
 )
 from archcalc.networks.parts import CHANNEL_SHUFFLE_DRAWING, SEPARABLE_DRAWING, ChannelShuffle
-from archcalc.networks.sequence.recurrent import LSTM, LSTM_DRAWING, RECURRENT, RNN_DRAWING, LSTMCell, RNNCell
-from archcalc.networks.sequence.transformer import (
-    ATTENTION_DRAWING,
-    DECODER_LAYER_DRAWING,
-    ENCODER_LAYER_DRAWING,
-    MULTI_HEAD_ATTENTION_DRAWING,
-    TRANSFORMER,
-    DecoderLayer,
-    EncoderLayer,
-    MultiHeadAttention,
-    ScaledDotProductAttention,
-)
+from archcalc.networks.sequence.cells import LSTM_DRAWING, RNN_DRAWING, LSTMCell, RNNCell
+from archcalc.networks.sequence.recurrent import LSTM, RECURRENT
 from archcalc.networks.spec import Family, Network, Paper, at_least, one_of, register
 from archcalc.networks.vision.dense_block import (
     DENSE_BLOCK_DRAWING,
@@ -36,12 +23,13 @@ from archcalc.networks.vision.dense_block import (
     TRANSITION_DRAWING,
     BottleneckDenseLayer,
     DenseBlock,
+    DenseLayer,
     Transition,
 )
 from archcalc.networks.vision.densenet import DENSENET
 from archcalc.networks.vision.inception import BN_PAPER, INCEPTION, INCEPTION_MODULE_DRAWING, InceptionModule
 from archcalc.networks.vision.inception_v3 import LOW_RANK_DRAWING
-from archcalc.networks.vision.resnet import RESIDUAL_DRAWING, RESNET, BasicBlock, Bottleneck
+from archcalc.networks.vision.resnet import RESIDUAL_DRAWING, RESNET, BasicBlock, Bottleneck, PlainBasicBlock
 from archcalc.networks.vision.senet import SE_BLOCK_DRAWING, SENET, SEBlock
 from archcalc.networks.vision.shufflenet_v1 import SHUFFLE_UNIT_V1_DRAWING, SHUFFLENET_V1
 from archcalc.networks.vision.shufflenet_v1 import ShuffleUnit as ShuffleUnitV1
@@ -79,18 +67,7 @@ class Step(nn.Module):
         return self.cell(x, state)
 
 
-class SelfAttention(nn.Module):
-    """Multi-head attention of a sequence to itself: N, n, d_model -> N, n, d_model."""
-
-    def __init__(self, attention: MultiHeadAttention) -> None:
-        super().__init__()
-        self.attention = attention
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.attention(x, x, None)  # N, n, d_model
-
-
-def _divides(knob: str, divisor: int, whole: str, value: int) -> None:
+def divides(knob: str, divisor: int, whole: str, value: int) -> None:
     """Refuse a divisor that leaves a rest."""
     at_least(knob, divisor, 1)
     if value % divisor:
@@ -102,8 +79,8 @@ def conv(
     bias: bool = False,
 ) -> nn.Conv2d:  # fmt: skip
     """A convolution padded so that stride 1 keeps the size; kernel channels = in_channels / groups."""
-    _divides("groups", groups, "in_channels", in_channels)
-    _divides("groups", groups, "out_channels", out_channels)
+    divides("groups", groups, "in_channels", in_channels)
+    divides("groups", groups, "out_channels", out_channels)
     for knob, value in (("kernel", kernel), ("stride", stride), ("dilation", dilation)):
         at_least(knob, value, 1)
     padding = dilation * (kernel - 1) // 2
@@ -149,10 +126,11 @@ def inception_module(
     return InceptionModule(in_channels, n1x1, reduce3x3, n3x3, reduce5x5, n5x5, pool_proj)
 
 
-def residual_block(in_channels: int = 64, out_channels: int = 64, stride: int = 1) -> BasicBlock:
-    """Two 3x3 convolutions and a shortcut, identity where the shape stays."""
+def residual_block(in_channels: int = 64, out_channels: int = 64, stride: int = 1, shortcut: str = "B") -> BasicBlock:
+    """Two 3x3 convolutions and a shortcut, identity where the shape stays; `shortcut` none leaves it out."""
     at_least("stride", stride, 1)
-    return BasicBlock(in_channels, out_channels, stride)
+    one_of("shortcut", shortcut, ("B", "none"))
+    return (PlainBasicBlock if shortcut == "none" else BasicBlock)(in_channels, out_channels, stride)
 
 
 def bottleneck_block(
@@ -165,20 +143,23 @@ def bottleneck_block(
 ) -> Bottleneck:
     """1x1, 3x3, 1x1 and a shortcut."""
     one_of("version", version, ("1", "1.5"))
-    _divides("groups", groups, "width", width)
+    divides("groups", groups, "width", width)
     return Bottleneck(in_channels, width, out_channels, stride, groups, version)
 
 
 def se_block(channels: int = 256, reduction: int = 16, fc_bias: bool = False) -> SEBlock:
     """Squeeze and excitation: 2C²/r weights, plus C/r + C biases where there are any."""
-    _divides("reduction", reduction, "channels", channels)
+    divides("reduction", reduction, "channels", channels)
     return SEBlock(channels, reduction, fc_bias)
 
 
-def dense_layer(in_channels: int = 64, growth_rate: int = 32, memory_efficient: bool = False) -> OnOneMap:
-    """BN, ReLU, 1x1 to 4k, BN, ReLU, 3x3 to k."""
+def dense_layer(
+    in_channels: int = 64, growth_rate: int = 32, bottleneck: bool = True, memory_efficient: bool = False
+) -> OnOneMap:
+    """BN, ReLU, 1x1 to 4k, BN, ReLU, 3x3 to k; without bottleneck BN, ReLU, 3x3 to k."""
     at_least("growth_rate", growth_rate, 1)
-    return OnOneMap(BottleneckDenseLayer(in_channels, growth_rate, memory_efficient))
+    kind = BottleneckDenseLayer if bottleneck else DenseLayer
+    return OnOneMap(kind(in_channels, growth_rate, memory_efficient))
 
 
 def dense_block(
@@ -201,18 +182,26 @@ def transition(in_channels: int = 256, out_channels: int = 128) -> Transition:
 
 def channel_shuffle(channels: int = 240, groups: int = 3) -> ChannelShuffle:
     """(g, C/g) -> (C/g, g): no parameters, no arithmetic."""
-    _divides("groups", groups, "channels", channels)
+    divides("groups", groups, "channels", channels)
     return ChannelShuffle(groups)
 
 
-def shuffle_unit_v1(in_channels: int = 240, out_channels: int = 240, stride: int = 1, groups: int = 3) -> ShuffleUnitV1:
-    """ShuffleNet v1's unit; stride 2 concatenates the pooled input, so out_channels must exceed in_channels."""
+def shuffle_unit_v1(
+    in_channels: int = 240, out_channels: int = 240, stride: int = 1, groups: int = 3, shuffle: bool = True
+) -> ShuffleUnitV1:
+    """ShuffleNet v1's unit; stride 2 concatenates the pooled input, so out_channels must exceed in_channels.
+
+    Without `shuffle` a channel sees those of its own group alone.
+    """
     one_of("stride", stride, (1, 2))
     if (stride == 1) != (in_channels == out_channels):
         raise BadKnob("out_channels", out_channels, f"stride {stride} from {in_channels} channels", "equal at stride 1")
-    _divides("groups", groups, "in_channels", in_channels)
-    _divides("groups", groups, "out_channels / 4", out_channels // 4)
-    return ShuffleUnitV1(in_channels, out_channels, stride, groups, groups)
+    divides("groups", groups, "in_channels", in_channels)
+    divides("groups", groups, "out_channels / 4", out_channels // 4)
+    unit = ShuffleUnitV1(in_channels, out_channels, stride, groups, groups)
+    if not shuffle:
+        unit.add_module("shuffle", nn.Identity())
+    return unit
 
 
 def shuffle_unit_v2(in_channels: int = 116, out_channels: int = 116, stride: int = 1) -> nn.Module:
@@ -227,33 +216,6 @@ def shuffle_unit_v2(in_channels: int = 116, out_channels: int = 116, stride: int
     if out_channels <= in_channels:
         raise BadKnob("out_channels", out_channels, "stride 2 adds channels", f"more than {in_channels}")
     return DownsamplingUnit(in_channels, out_channels, stride)
-
-
-def attention(heads: int = 8, d_k: int = 64, d_v: int = 64, n: int = 128, m: int = 128) -> ScaledDotProductAttention:
-    """softmax(Q Kᵀ / √d_k) V for n queries and m keys: n·m·(d_k + d_v) multiply-adds a head, no parameters."""
-    for knob, value in (("heads", heads), ("d_k", d_k), ("d_v", d_v), ("n", n), ("m", m)):
-        at_least(knob, value, 1)
-    return ScaledDotProductAttention(0.0)
-
-
-def multi_head_attention(d_model: int = 512, heads: int = 8, bias: bool = False, seq_len: int = 128) -> SelfAttention:
-    """H attentions between four projections: 4d² weights, 4nd² + 2n²d multiply-adds."""
-    _divides("heads", heads, "d_model", d_model)
-    return SelfAttention(MultiHeadAttention(d_model, heads, d_model // heads, bias, 0.0))
-
-
-def encoder_layer(d_model: int = 512, heads: int = 8, d_ff: int = 2048, seq_len: int = 128) -> EncoderLayer:
-    """Self-attention and feed-forward."""
-    _divides("heads", heads, "d_model", d_model)
-    return EncoderLayer(d_model, heads, d_model // heads, d_ff, False, nn.ReLU(), 0.1)
-
-
-def decoder_layer(
-    d_model: int = 512, heads: int = 8, d_ff: int = 2048, src_len: int = 128, tgt_len: int = 128
-) -> DecoderLayer:
-    """Masked self-attention, encoder-decoder attention and feed-forward."""
-    _divides("heads", heads, "d_model", d_model)
-    return DecoderLayer(d_model, heads, d_model // heads, d_ff, 0.1)
 
 
 def rnn_cell(input_size: int = 64, hidden_size: int = 128) -> Step:
@@ -308,10 +270,6 @@ for name, build, inputs, paper, diagram in (
     ("channel-shuffle", channel_shuffle, maps(28, "channels"), SHUFFLENET_V1.paper, CHANNEL_SHUFFLE_DRAWING),
     ("shuffle-unit-v1", shuffle_unit_v1, maps(28), SHUFFLENET_V1.paper, SHUFFLE_UNIT_V1_DRAWING),
     ("shuffle-unit-v2", shuffle_unit_v2, maps(28), SHUFFLENET_V2.paper, SHUFFLE_UNIT_V2_DRAWING),
-    ("attention", attention, queries_keys_values, TRANSFORMER.paper, ATTENTION_DRAWING),
-    ("multi-head-attention", multi_head_attention, positions, TRANSFORMER.paper, MULTI_HEAD_ATTENTION_DRAWING),
-    ("encoder-layer", encoder_layer, positions_with_mask, TRANSFORMER.paper, ENCODER_LAYER_DRAWING),
-    ("decoder-layer", decoder_layer, decoder_inputs, TRANSFORMER.paper, DECODER_LAYER_DRAWING),
     ("rnn-cell", rnn_cell, step_of(1), RECURRENT.paper, RNN_DRAWING),
     ("lstm-cell", lstm_cell, step_of(2), LSTM, LSTM_DRAWING),
 ):

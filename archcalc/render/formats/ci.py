@@ -1,16 +1,20 @@
-"""Check runs for machines that build: GitHub's annotations and job summary, JUnit, SARIF."""
+"""Check runs and lint's findings for machines that build: GitHub's annotations and job summary, JUnit, SARIF."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
 
+from archcalc.analyses.lint.finding import LintFinding
+from archcalc.analyses.lint.lint import RULES, Linted
 from archcalc.render.formats.as_markdown import escaped, escaped_line
 from archcalc.studies.guard.check import CheckRun, Judged
 from archcalc.studies.guard.verdicts import ERROR, OK, WARN, Verdict
+from archcalc.text import units
 from archcalc.text.visible import visible
 from archcalc.version import __version__
 
@@ -132,7 +136,11 @@ def as_sarif(run: CheckRun) -> str:
         for judged in run.judged
         for verdict in judged.bad
     ]
-    driver = {"name": "archcalc", "version": __version__, "rules": [{"id": key} for key in keys]}
+    return _sarif([{"id": key} for key in keys], results)
+
+
+def _sarif(rules: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, Any]]) -> str:
+    driver = {"name": "archcalc", "version": __version__, "rules": rules}
     document = {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -141,12 +149,55 @@ def as_sarif(run: CheckRun) -> str:
     return json.dumps(document, indent=2) + "\n"
 
 
+def findings_as_github(linted: Sequence[Linted]) -> str:
+    """A warning for each finding; GitHub shows the first ten of a step."""
+    lines = []
+    for run in linted:
+        for finding in run.findings:
+            title = _property(f"archcalc lint {finding.guideline}: {run.trace.model.name}")
+            lines.append(f"::warning title={title}::{_data(_finding(finding))}")
+    count = sum(len(run.findings) for run in linted)
+    return "\n".join([*lines, units.plural(count, "finding")]) + "\n"
+
+
+def findings_as_sarif(linted: Sequence[Linted]) -> str:
+    """SARIF 2.1.0: a result for each finding, at the module's path as a logical location."""
+    results = [
+        {
+            "ruleId": finding.guideline,
+            "level": "warning",
+            "message": {"text": _plain(f"{run.trace.model.name}: {_finding(finding)}")},
+            "locations": [
+                {"logicalLocations": [{"fullyQualifiedName": visible(finding.path) or "model", "kind": "module"}]}
+            ],
+        }
+        for run in linted
+        for finding in run.findings
+    ]
+    rules = [{"id": rule.code, "shortDescription": {"text": rule.words}} for rule in RULES.values()]
+    return _sarif(rules, results)
+
+
+def _finding(finding: LintFinding) -> str:
+    words = RULES[finding.guideline].words
+    path = finding.path or "the model"
+    return f"{path}: {words}: {finding.value:.4g}, at most {finding.bound:.4g}; {finding.advice}"
+
+
 def _message(judged: Judged, verdict: Verdict) -> str:
     """What is wrong, as SARIF's plain text: links in brackets and numbered placeholders are not meant."""
     grew = f". {judged.grew}" if judged.grew else ""
-    text = visible(f"{verdict.check}: {_sentence(verdict)}{grew}")
+    return _plain(f"{verdict.check}: {_sentence(verdict)}{grew}")
+
+
+def _plain(sentence: str) -> str:
+    text = visible(sentence)
     no_links = re.sub(r"\[([^\[\]]*)\](?=\()", r"\\[\1\\]", text)
     return re.sub(r"\{(\d+)\}", r"{{\1}}", no_links)
 
 
+LINT_FORMATS: dict[str, Callable[[Sequence[Linted]], str]] = {
+    "github": findings_as_github,
+    "sarif": findings_as_sarif,
+}
 CI_FORMATS: dict[str, Callable[[CheckRun], str]] = {"github": as_github, "junit": as_junit, "sarif": as_sarif}

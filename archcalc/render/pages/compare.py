@@ -12,16 +12,21 @@ from archcalc.analyses.weights import types_in_words
 from archcalc.render.around import envelope, head, next_commands
 from archcalc.render.assumed import words
 from archcalc.render.columns import MACS_COLUMN, PARAMETERS_COLUMN
-from archcalc.render.document import BYTES, EXACT, NAME, SI, Column, Document, Table
+from archcalc.render.document import BYTES, EXACT, NAME, SI, TIME, Column, Document, Table
 from archcalc.render.promise import Promise
 from archcalc.studies.compare import SideBySide
 from archcalc.text.spelling import setting
 
 
-def compare(compared: SideBySide) -> Document:
-    """Models side by side: one row a model for machines, one column a model for people."""
+def compare(compared: SideBySide, relative: bool = False) -> Document:
+    """Models side by side: one row a model for machines, one column a model for people.
+
+    With `relative` a figure of every model but the first is followed by how many times that of the first it is.
+    """
     reports, names = compared.reports, compared.names
     rows = [{"model": name, **_compared(report)} for name, report in zip(names, reports, strict=True)]
+    for device, seconds in compared.times.items():
+        rows = [{**row, f"time_on:{device}": time} for row, time in zip(rows, seconds, strict=True)]
     training = bool(reports[0].trace.steps)
     run = "training step" if training else "forward pass"
     columns = [
@@ -34,11 +39,17 @@ def compare(compared: SideBySide) -> Document:
         *([Column("saved_total_bytes", "kept for backward", BYTES)] if training else []),
         Column("peak_bytes", f"peak of a {run}", BYTES),
         Column("traffic_bytes", f"traffic of a {run}", BYTES),
+        *(Column(f"time_on:{device}", f"time bound on {device}", TIME) for device in compared.times),
         Column("macs_per_param", "MACs per parameter", EXACT),
         Column("contractions", "convolutions and matmuls", EXACT),
     ]
     smaller = [column.key for column in columns[1:] if column.key not in ("macs_per_param", "contractions")]
     stars = frozenset(star for column in smaller for star in _stars(rows, column))
+    shown: Sequence[Mapping[str, Any]] = rows
+    if relative:
+        rows = [{**row, **_ratios(row, rows[0], columns)} for row in rows]
+        shown = [rows[0], *(part for row in rows[1:] for part in (row, _in_words(row, rows[0], columns)))]
+        stars = frozenset((max(0, 2 * number - 1), key) for number, key in stars)
     inputs = [head(report)[0].split(" · input ")[1] for report in reports]
     lines = [f"input of {name}: {given}" for name, given in zip(names, inputs, strict=True)]
     title = [f"input {inputs[0]} · ★ smallest"] if len(set(inputs)) == 1 else ["★ smallest", *lines]
@@ -51,8 +62,35 @@ def compare(compared: SideBySide) -> Document:
         "totals": {},
         "notes": notes,
     }
-    table = Table(columns, rows, stars=stars, transposed=True)
-    return Document("compare", [*title, *notes], [table], foot, around)
+    table = Table(columns, shown, stars=stars, transposed=True)
+    return Document("compare", [*title, *notes], [table], foot, around, rows)
+
+
+def _ratios(row: Mapping[str, Any], first: Mapping[str, Any], columns: Sequence[Column]) -> dict[str, float | None]:
+    """How many times the first model's each figure is; None where there is nothing to compare with."""
+    keys = [column.key for column in columns[1:]]
+    return {f"{key}_ratio": row[key] / first[key] if row[key] is not None and first[key] else None for key in keys}
+
+
+def _in_words(row: Mapping[str, Any], first: Mapping[str, Any], columns: Sequence[Column]) -> dict[str, Any]:
+    """The column of ratios beside a model's own, as text."""
+    words = {column.key: times(row[column.key], first[column.key]) for column in columns[1:]}
+    return {"model": f"to {first['model']}", **words}
+
+
+def times(figure: float | None, first: float | None) -> str:
+    """A figure against the first model's, in words; '' where one of them is missing or 0.
+
+    >>> times(714, 37), times(37, 714), times(5, 5), times(1, 0)
+    ('19.3x more', '19.3x less', '=', '')
+    """
+    if not figure or not first:
+        return "=" if figure == first == 0 else ""
+    if figure == first:
+        return "="
+    ratio = max(figure, first) / min(figure, first)
+    digits = 0 if ratio >= 100 else 1 if ratio >= 10 else 2
+    return f"{ratio:,.{digits}f}x {'more' if figure > first else 'less'}"
 
 
 def _twice(reports: Sequence[Report]) -> list[str]:

@@ -96,7 +96,7 @@ _EXAMPLES = {
     "embedding": "gpt2 words",
 }
 """An example layer for some kinds."""
-_WORDS = {"params": "parameters", "elementwise": "elementwise operations"}
+_WORDS = {"statistics": "pairs of mean and variance", "params": "parameters", "elementwise": "elementwise operations"}
 
 
 def _stacked(lines: Sequence[Line]) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -14,6 +14,7 @@ from archcalc.render.assumed import step_words
 from archcalc.render.document import EXACT, NAME, TEX, TEXT, Column, Document, Table
 from archcalc.render.formulas import as_latex, as_sympy, as_written, big_o, inequality, letters, numbers
 from archcalc.render.promise import MODEL, Promise
+from archcalc.studies.law.crossing import Crossing
 from archcalc.studies.law.interpolation import Law, Piece, passes
 from archcalc.studies.law.law import Laws, Measured
 from archcalc.studies.law.polynomials import Formula, leading
@@ -22,7 +23,8 @@ from archcalc.text import units
 
 def laws(result: Laws, *, latex: bool = False) -> Document:
     """The laws of a model over its knobs; figures without a law are in the notes."""
-    laws_, over, step = result.laws, result.knobs, step_words(result.members.setup)
+    laws_, over = result.laws, result.knobs
+    step = step_words(result.members.setup, str(result.report.trace.assumptions["dtype"]))
     written = "latex" if latex else "law"
     columns = [
         Column("words", "figure", TEXT),
@@ -49,6 +51,42 @@ def laws(result: Laws, *, latex: bool = False) -> Document:
     around["measured"] = [{**dict(zip(over, point, strict=True)), **figures} for point, figures in result.measured]
     records = [{key: row[key] for key in MACHINE} for row in rows]
     return Document("law", [*head(result.report), *notes], tables, foot, around, records)
+
+
+def crossed(document: Document, result: Laws, crossing: Crossing) -> Document:
+    """The laws with the lines that say where the first figure is more than the second."""
+    first, second = (metric_named(name).words for name in (crossing.first, crossing.second))
+    lines = list(_where(crossing, first, second, result.knobs))
+    if crossing.element_bytes:
+        lines.append(f"elements and parameters at {crossing.element_bytes} bytes")
+    keys = ("first", "second")
+    told: dict[str, Any] = {key: getattr(crossing, key) for key in keys}
+    told["more_where"] = _inequality(crossing, result.knobs) if len(result.over) > 1 else None
+    told["stretches"] = [{"more": getattr(crossing, keys[not s.first_is_more]), "from": s.start, "to": s.end}
+                         for s in crossing.stretches]  # fmt: skip
+    return replace(document, foot=[*lines, "", *document.foot], envelope={**document.envelope, "cross": told})
+
+
+def _inequality(crossing: Crossing, knobs: Sequence[str]) -> str:
+    return f"{as_sympy(crossing.more, knobs)} > {as_sympy(crossing.less, knobs)}"
+
+
+def _where(crossing: Crossing, first: str, second: str, over: Sequence[str]) -> Iterator[str]:
+    """The crossing in words."""
+    names = list(letters(over).values())
+    if len(over) > 1 and crossing.more and crossing.less:
+        written = f"{as_written(crossing.more, over)} > {as_written(crossing.less, over)}"
+        yield f"{first} are more than {second} where {written}"
+    elif len(over) > 1:
+        equal = not crossing.more and not crossing.less
+        side = (first, second) if crossing.more else (second, first)
+        yield f"{first} and {second} are equal everywhere" if equal else f"{side[0]} are more than {side[1]} everywhere"
+    for number, stretch in enumerate(crossing.stretches):
+        more, less = (first, second) if stretch.first_is_more else (second, first)
+        until = "" if stretch.end is None else f" to {stretch.end:,}"
+        alone = len(crossing.stretches) == 1
+        where = "at every value" if alone else f"from {names[0]} = {stretch.start:,}{until or ' on'}"
+        yield f"{more} {'pass' if number else 'are more than'} {less} {where}"
 
 
 def drawn(document: Document, result: Laws, suffix: str) -> Document:

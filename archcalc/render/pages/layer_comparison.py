@@ -8,7 +8,8 @@ from typing import Any
 from archcalc.render.document import TEXT, Column, Document, Table
 from archcalc.render.formulas import as_sympy, as_written, big_o, letters
 from archcalc.render.promise import Promise
-from archcalc.studies.law.layer_comparison import ComparedLayer
+from archcalc.studies.law.layer_comparison import ComparedLayer, Meeting, meetings
+from archcalc.studies.law.polynomials import leading
 
 
 def layer_comparison(layers: Sequence[ComparedLayer]) -> Document:
@@ -24,14 +25,41 @@ def layer_comparison(layers: Sequence[ComparedLayer]) -> Document:
         Column("path_big_o", "", TEXT),
     ]
     head = ["the layers of sequence models · n positions of width d, kernels of k, neighbourhoods of r"]
+    met = meetings(layers)
     foot = [
+        *(_met(meeting) for meeting in met),
+        "",
         "MACs and sequential contractions: laws, checked on members apart from those they were found on",
         "longest path: contractions on the shortest way between the two positions that are farthest apart, in as many",
         "layers as it takes; the form holds on every member that was traced, kernels of 2 to 5 among them",
         "the same layers by themselves: archcalc show self-attention-layer · archcalc law recurrent-layer --over n,d",
     ]
-    around = {"totals": {"layers": len(rows)}, "notes": []}
+    crossings = [
+        {
+            "first": meeting.first.words,
+            "second": meeting.second.words,
+            "at": meeting.at or None,
+            "more_where": f"{as_sympy(meeting.more, ('n', 'd'))} > {as_sympy(meeting.less, ('n', 'd'))}",
+        }
+        for meeting in met
+    ]
+    around = {"totals": {"layers": len(rows)}, "crossings": crossings, "notes": []}
     return Document("law", head, [Table(columns, rows)], foot, around)
+
+
+def _met(meeting: Meeting) -> str:
+    """Two costs, and where the first is the larger one."""
+    over = ("n", "d")
+    orders = [big_o(leading(formula), over) for formula in (meeting.first_macs, meeting.second_macs)]
+    one, other = as_written(meeting.first_macs, over), as_written(meeting.second_macs, over)
+    first = f"{meeting.first.words} at {meeting.at}" if meeting.at else meeting.first.words
+    if meeting.more and meeting.less:
+        more, less = as_written(meeting.more, over), as_written(meeting.less, over)
+        where = f"more where {more} > {less}, equal at {more} = {less}"
+    else:
+        where = f"{'more' if meeting.more else 'less'} for every n and d"
+        where += f", both {orders[0]}" if orders[0] == orders[1] else ""
+    return f"{first} against {meeting.second.words}: {one} against {other}: {where}"
 
 
 def _row(layer: ComparedLayer) -> dict[str, Any]:

@@ -34,7 +34,9 @@ def _steps(report: Report, selection: Selection, only_changes: bool) -> Table:
         steps = [step for step in steps if _inside(step.path, selection.layer)]
         if not steps:
             raise NoSuchLayer(selection.layer, [path for path in report.layers if path])
-    rows = [_row(step) for step in steps if step.changes or not only_changes]
+    of = report.record(Walk).channels
+    partial = any(step.channels_seen is not None and step.channels_seen < of for step in report.record(Walk).steps)
+    rows = [_row(step, of) for step in steps if step.changes or not only_changes]
     columns = [
         LAYER_COLUMN,
         Column("type", "type", TEXT),
@@ -44,6 +46,8 @@ def _steps(report: Report, selection: Selection, only_changes: bool) -> Table:
     ]
     if any(row["receptive_field"] for row in rows):
         columns += [Column("receptive_field", "field", FIELD), Column("stride", "stride", FIELD)]
+    if partial:  # where every step sees all channels, a column would say one thing
+        columns.append(Column("sees", "sees", TEXT))
     return Table(columns, rows)
 
 
@@ -53,7 +57,8 @@ def _inside(path: str, glob: str) -> bool:
     return any(fnmatchcase(".".join(parts[:end]), glob) for end in range(1, len(parts) + 1))
 
 
-def _row(step: ShapeStep) -> dict[str, Any]:
+def _row(step: ShapeStep, channels: int) -> dict[str, Any]:
+    seen = step.channels_seen
     return {
         "path": step.path,
         "type": step.type,
@@ -62,6 +67,8 @@ def _row(step: ShapeStep) -> dict[str, Any]:
         "why": step.why,
         "receptive_field": list(step.field),
         "stride": list(step.stride),
+        "channels_seen": seen,
+        "sees": None if seen is None else f"{seen:,} of {channels:,} channels",
     }
 
 

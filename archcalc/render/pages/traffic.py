@@ -45,7 +45,7 @@ def traffic(report: Report, selection: Selection, published: Sequence[str] = ())
     whole = _with_intensity(with_share_of_all(total, "traffic_bytes", report))
     table = Table(columns, body, whole, marked)
     again = "traffic --fused" if not report.record(Kernels).fused else "traffic"
-    more = () if report.trace.steps else (*deeper("traffic", selection, table), again)
+    more = () if report.trace.steps else (*deeper("traffic", selection, table), "lint", again)
     foot = [*_words(report), *(next_commands(report, *more) if more else [])]
     figures = {key: totals[key] for key in (*KEYS[:3], "macs_per_byte")} | {"macs": totals["traffic_macs"]}
     return document("traffic", report, [table], foot, figures | {"uncounted": unknown}, _verdict(report))

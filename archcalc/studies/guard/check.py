@@ -6,17 +6,22 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import chdir
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from archcalc.engine.setup import BUILDING, INPUT, settings, setup_of
+from archcalc import engine
+from archcalc.analyses import analyze
+from archcalc.analyses.lint.finding import LintFinding
+from archcalc.analyses.lint.lint import RULES, worst
+from archcalc.engine.setup import BUILDING, INPUT, Setup, Training, settings, setup_of
 from archcalc.errors import ArchcalcError, BadConfig, WrongUse, unreadable, writing
 from archcalc.studies.guard.config import Check, parse
 from archcalc.studies.guard.diff import diff
 from archcalc.studies.guard.snapshot import LayerRecord, Snapshot, to_json
 from archcalc.studies.guard.sources import defined, read, taken
-from archcalc.studies.guard.verdicts import ERROR, FAIL, OK, WARN, Letters, Verdict, counts, error, judged
+from archcalc.studies.guard.verdicts import ERROR, FAIL, OK, WARN, Beside, Letters, Verdict, counts, error, judged
 from archcalc.studies.observer import SILENT, Observer
+from archcalc.studies.speed.target import with_kernels
 from archcalc.text.faces import Shown
 from archcalc.text.files import replace_file, writable
 from archcalc.text.spelling import setting
@@ -118,16 +123,38 @@ def judge(check: Check, letters: Letters) -> Judged:
     """Run one check in the folder of its file: trace the model, read the baseline, judge the budgets."""
     typed = _typed(check)
     try:
-        setup = setup_of(check.settings, check.trains)
+        setup = with_kernels(setup_of(check.settings, check.trains), check.on)
         now = taken(check.model, setup) if check.runs else defined(check.model, setup)
         baseline = _baseline(check)
+        beside = Beside(_largest_of_rules(check, setup), _times(check, setup))
     except ArchcalcError as error_:
         if isinstance(error_, BadConfig):
             raise
         return Judged(check, [error(check, " ".join(error_.message.split()))], "", typed)
-    verdicts = judged(check, now, baseline, letters)
+    verdicts = judged(check, now, baseline, letters, beside)
     bad = any(verdict.status != "ok" for verdict in verdicts)
     return Judged(check, verdicts, _grew(now, baseline) if bad else "", typed)
+
+
+def _times(check: Check, setup: Setup) -> dict[int, float]:
+    """The least seconds of a forward pass for each budget of time, by its line."""
+    budgets = [budget for budget in check.budgets if budget.kind == "time"]
+    if not budgets:
+        return {}
+    report = analyze(engine.trace(check.model, replace(setup, training=None)), ())
+    return {budget.line: budget.limit[1].of(report) for budget in budgets}
+
+
+def _largest_of_rules(check: Check, setup: Setup) -> dict[str, LintFinding | None]:
+    """The largest number of each rule of lint that a check names, from a forward pass or from a training step."""
+    codes = {budget.figure for budget in check.budgets if budget.kind == "lint"}
+    found: dict[str, LintFinding | None] = {}
+    for of_step in (False, True):
+        wanted = [code for code in sorted(codes) if RULES[code].of_step is of_step]
+        if wanted:
+            trace = engine.trace(check.model, replace(setup, training=Training() if of_step else None))
+            found |= {code: worst(trace, code) for code in wanted}
+    return found
 
 
 def exit_code(done: CheckRun) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from math import log
 from typing import Any
 
@@ -15,8 +16,10 @@ from archcalc import engine
 from archcalc.analyses.op_graph import path_length
 from archcalc.engine.setup import Setup
 from archcalc.errors import ArchcalcError
+from archcalc.studies.law.crossing import sides
 from archcalc.studies.law.interpolation import Law
 from archcalc.studies.law.law import laws
+from archcalc.studies.law.polynomials import Formula
 from archcalc.studies.observer import SILENT, Observer
 
 COMPARED = ("macs", "sequential_operations")
@@ -34,12 +37,23 @@ class LayerKind:
     settings: Mapping[str, Any] | None = None
 
 
+PRODUCTS = LayerKind("self-attention, products alone", "self-attention-layer", "", {"projections": False})
+ATTENTION = LayerKind("self-attention", "self-attention-layer")
+WITH_INPUT = LayerKind("recurrent, with its input matrix", "recurrent-layer", "", {"input_matrix": True})
+SEPARABLE = LayerKind("convolutional, separable", "separable-layer", "k")
+FEED_FORWARD = LayerKind("feed-forward (d -> 4d -> d)", "feed-forward-layer")
+BOTH = LayerKind("self-attention + feed-forward", "attention-feed-forward-layer")
 LAYER_KINDS = (
-    LayerKind("self-attention", "self-attention-layer"),
+    ATTENTION,
+    PRODUCTS,
     LayerKind("recurrent", "recurrent-layer"),
+    WITH_INPUT,
     LayerKind("convolutional", "convolutional-layer", "k"),
     LayerKind("convolutional, dilated", "convolutional-layer", "k", {"dilated": True}),
+    SEPARABLE,
     LayerKind("self-attention, restricted", "restricted-attention-layer", "r"),
+    FEED_FORWARD,
+    BOTH,
 )
 
 
@@ -78,6 +92,37 @@ class ComparedLayer:
     path_big_o: str
 
 
+@dataclass(frozen=True)
+class Meeting:
+    """Two kinds of layer by their MACs in n and d: the first has more where `more` > `less`.
+
+    `first_macs` and `second_macs` are their formulas; with `at` the reach of the first is set to n.
+    """
+
+    first: LayerKind
+    second: LayerKind
+    at: str
+    first_macs: Formula
+    second_macs: Formula
+    more: Formula
+    less: Formula
+
+
+def meetings(layers: Sequence[ComparedLayer]) -> list[Meeting]:
+    """Where the costs of layers meet: attention and recurrence at n = d, a separable convolution's at k = n."""
+    by_words = {layer.kind.words: layer for layer in layers}
+    made = []
+    for first, second in ((PRODUCTS, WITH_INPUT), (ATTENTION, WITH_INPUT), (SEPARABLE, BOTH)):
+        one, other = by_words[first.words].macs.formula, by_words[second.words].macs.formula
+        at = f"{first.reach} = n" if first.reach else ""
+        whole: dict[tuple[int, ...], Fraction] = {}
+        for (n, d, *reach), coefficient in one.items():
+            powers = n + sum(reach), d
+            whole[powers] = whole.get(powers, Fraction(0)) + coefficient
+        made.append(Meeting(first, second, at, whole, other, *sides(whole, other, ("n", "d"))))
+    return made
+
+
 def layer_comparison(observer: Observer = SILENT) -> list[ComparedLayer]:
     """Every kind of layer, every figure computed."""
     return [_compared(kind, observer) for kind in LAYER_KINDS]
@@ -92,7 +137,9 @@ def _compared(kind: LayerKind, observer: Observer) -> ComparedLayer:
 
 
 def _path(kind: LayerKind, setup: Setup, observer: Observer) -> tuple[str, str]:
-    """The form that the longest path follows on all members, and its big O."""
+    """The form that the longest path follows on all members, and its big O; "none" if positions never meet."""
+    if kind is FEED_FORWARD:
+        return _apart(kind, setup)
     points = (
         [(n, w) for w in (2, 3, 5) for n in _lengths(kind, w)] if kind.reach else [(n, 2) for n in (2, 3, 5, 9, 14)]
     )
@@ -103,6 +150,15 @@ def _path(kind: LayerKind, setup: Setup, observer: Observer) -> tuple[str, str]:
             words = _times(ratios.pop(), form.words.format(w=kind.reach))
             return words, form.big_o.format(w=kind.reach)
     return "no form", ""
+
+
+def _apart(kind: LayerKind, setup: Setup) -> tuple[str, str]:
+    """The answer for a layer that works at each position by itself: two layers do not join two positions either."""
+    for layers in (1, 2):
+        knobs = {**setup.knobs, "n": 2, "d": WIDTH, "layers": layers}
+        if path_length(engine.trace(kind.network, replace(setup, knobs=knobs))) is not None:
+            raise ArchcalcError(f"{layers} layers of {kind.network} join positions.")
+    return "none", ""
 
 
 def _times(factor: float, words: str) -> str:
