@@ -16,10 +16,11 @@ from typing import Any
 from archcalc.analyses import op_graph
 from archcalc.analyses.bound import least_seconds
 from archcalc.analyses.memory import LiveBytes
-from archcalc.analyses.report import ALIASES, Report
+from archcalc.analyses.report import Report
 from archcalc.errors import WrongUse
 from archcalc.hardware import Hardware, device_typed
 from archcalc.ops.names import packet
+from archcalc.text.former_keys import ALIASES
 from archcalc.tracing import Trace
 
 
