@@ -20,7 +20,9 @@ from archcalc.text import faces
 from tests.helpers import ROOT, run, run_fresh
 
 NET = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
-FUNCTIONS = "analyze trace law lint sweep largest_batch recompute plan speed verify snapshot diff explain compare".split()
+FUNCTIONS = (
+    "analyze trace law lint sweep largest_batch recompute plan speed verify snapshot diff explain compare"
+).split()
 
 
 def test_the_page_shows_what_python_gives() -> None:
