@@ -5,7 +5,7 @@ from pkgutil import iter_modules
 
 ORDER = (
     "list", "devices", "show", "summary", "params", "flops", "memory", "traffic", "lint", "shapes", "explain",
-    "compare", "verify", "law", "sweep", "check", "init", "snapshot", "diff",
+    "compare", "verify", "law", "sweep", "check", "init", "snapshot", "diff", "report",
 )  # fmt: skip
 """How the help lists them; a command that is not named here follows."""
 
