@@ -24,7 +24,7 @@ COMMANDS = (
     "law --table self-attention", "sweep resnet-20 --set batch=1,2", "diff resnet-18 resnet-34",
     f"check {ROOT}/docs/examples/guard.toml", "params nothing-like-it", "params resnet-18 --set depht=3",
 )  # fmt: skip
-WITHOUT_JSON = {"init", "snapshot"}
+WITHOUT_JSON = {"init", "report", "snapshot"}
 """Commands whose answer has a form of its own."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -11,6 +12,7 @@ from archcalc.analyses.explain.lines import kind_of, lines
 from archcalc.analyses.memory import LiveBytes, made_by, storage_owners
 from archcalc.analyses.report import Layer, Report
 from archcalc.analyses.shapes import Walk
+from archcalc.render.around import as_typed
 from archcalc.render.document import shapes_text
 from archcalc.text import units
 from archcalc.text.visible import visible
@@ -26,8 +28,8 @@ FIGURES = {
 """The figures of layers that the page can show, each with its words and how it is printed. All of them add up."""
 MOST_RULES = 12
 """Rules that a module lists; those of a larger one are counted."""
-MOST_FORMULAS = 400
-"""Layers whose formulas are written down; in larger networks `archcalc explain` tells them."""
+MOST_FORMULAS = 1000
+"""Layers whose formulas are written down; for larger networks the page names `archcalc explain`."""
 
 
 class Texts:
@@ -104,11 +106,12 @@ def _rules(report: Report) -> dict[str, list[str]]:
 
 
 def _formulas(report: Report, layers: Sequence[Layer]) -> dict[str, list[str]]:
-    """The formulas of layers of a known kind: letters, numbers, value; none in a network of very many layers."""
+    """The formulas of layers of a known kind, in letters and numbers; in a large network the command for them."""
     leaves = [layer for layer in layers if not layer.children and layer.calls]
     if len(leaves) > MOST_FORMULAS:
-        return {}
-    return {layer.path: _formula_lines(report, layer) for layer in leaves if kind_of(report, layer) is not None}
+        typed = as_typed(report.trace)
+        return {leaf.path: [f"archcalc explain {typed} {shlex.quote(leaf.path)}".rstrip()] for leaf in leaves}
+    return {leaf.path: _formula_lines(report, leaf) for leaf in leaves if kind_of(report, leaf) is not None}
 
 
 def _formula_lines(report: Report, layer: Layer) -> list[str]:
