@@ -58,11 +58,14 @@ def compared(case: Case) -> Row:
     return Row(case.table, case.model, case.size, case.batch, case.milliseconds, *in_ms, round(memory / eager, 4))
 
 
-def compare_all() -> list[Row]:
-    """The rows of all cases with a trace, which replace those kept; cases without one keep theirs."""
+def compare_all(again: bool = True) -> list[Row]:
+    """The rows of all cases with a trace, which replace those kept; cases without one keep theirs.
+
+    Without `again` only cases that have no row are compared.
+    """
     known = {(row.table, row.model, row.size): row for row in kept()}
     for case in all_cases():
-        if case.file.exists():
+        if case.file.exists() and (again or (case.table, case.model, case.size) not in known):
             known[case.table, case.model, case.size] = compared(case)
     order = [(case.table, case.model, case.size) for case in all_cases()]
     rows = [known[key] for key in order if key in known]

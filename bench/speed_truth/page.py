@@ -30,7 +30,7 @@ REASONS: tuple[tuple[str, Callable[[Row], bool]], ...] = (
     ),
     (
         "Likely the cache: at batch 256 many tensors are smaller than its 72 MB and need not be read from memory",
-        lambda row: row.table == "compiled" and row.memory_share > MOSTLY,
+        lambda row: row.table == "compiled" and row.memory_share > MOSTLY and row.ratio > SMALL,
     ),
     (
         "Likely layer norm in float16, as for group norm, or a clock above the nominal 2.52 GHz",
@@ -42,7 +42,7 @@ REASONS: tuple[tuple[str, Callable[[Row], bool]], ...] = (
     ),
 )
 """Why a network can run faster than its bound, the first that holds; nothing but the first three is sure."""
-MOSTLY, SMALL = 0.5, 0.85
+MOSTLY, SMALL = 0.5, 0.88
 UNEXPLAINED = "Not explained"
 
 

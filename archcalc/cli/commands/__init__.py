@@ -4,8 +4,13 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 ORDER = (
+<<<<<<< HEAD
     "list", "devices", "show", "summary", "params", "flops", "memory", "traffic", "lint", "speed", "shapes", "explain",
     "compare", "verify", "law", "sweep", "plan", "check", "init", "snapshot", "diff",
+=======
+    "list", "devices", "show", "summary", "params", "flops", "memory", "traffic", "lint", "speed", "shapes",
+    "explain", "compare", "verify", "law", "sweep", "plan", "check", "init", "snapshot", "diff",
+>>>>>>> speed
 )  # fmt: skip
 """How the help lists them; a command that is not named here follows."""
 
