@@ -70,6 +70,22 @@ def repeated(tensor: Tensor) -> bool:
     return tensor.is_meta
 
 
+def ordered(tensor: Any) -> bool:
+    """Whether it is plain, or a meta tensor with its dimensions in the usual order and gaps between the elements.
+
+    What is computed element by element from such tensors is contiguous.
+    """
+    if plain(tensor):
+        return True
+    below = 0
+    for size, stride in zip(reversed(tensor.shape), reversed(tensor.stride()), strict=True):
+        if size > 1:
+            if stride <= below:
+                return False
+            below = stride
+    return bool(tensor.is_meta)
+
+
 # ---- elementwise ---------------------------------------------------------------------------------
 
 UNARY_FLOAT = (
@@ -94,7 +110,7 @@ def unary(x: Tensor, *args: Any, **kwargs: Any) -> Any:
     """One output element for each input element; a dense layout is kept."""
     if not x.is_floating_point() or any(isinstance(a, Tensor | complex) for a in args):
         return NotImplemented
-    return new(x, x.shape) if plain(x) else NotImplemented
+    return new(x, x.shape) if ordered(x) else NotImplemented
 
 
 @rule(*IN_PLACE)
@@ -106,13 +122,13 @@ def in_place(x: Tensor, *args: Any, **kwargs: Any) -> Any:
 @rule(*BINARY)
 def binary(a: Tensor, b: Any, *, alpha: Any = 1) -> Any:
     """Two tensors of one dtype broadcast together, or a tensor and a number."""
-    if not plain(a) or not a.is_floating_point():
+    if not a.is_floating_point() or not ordered(a):
         return NotImplemented
     if not isinstance(b, Tensor):
         return new(a, a.shape) if isinstance(b, int | float) else NotImplemented
     if b.dim() == 0 and not b.is_meta and not b.is_complex():
         return new(a, a.shape)  # a number in a tensor does not promote
-    if a.dtype != b.dtype or not plain(b):
+    if a.dtype != b.dtype or not ordered(b):
         return NotImplemented
     shape = broadcast(a.shape, b.shape)
     return new(a, shape) if shape in (tuple(a.shape), tuple(b.shape)) else NotImplemented

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from archcalc.analyses.metrics import metric_named
 from archcalc.render.assumed import device_warnings, step_words
-from archcalc.render.document import BYTES, EXACT, NAME, SI, TEXT, Column, Document, Table
+from archcalc.render.document import BYTES, EXACT, NAME, SI, TEXT, TIME, Column, Document, Table
 from archcalc.render.promise import Promise
 from archcalc.studies.sweep.sweep import Swept
 from archcalc.text.spelling import setting
 from archcalc.text.units import plural
 
-COLUMN_KINDS = {"bytes": BYTES, "MACs": SI, "FLOPs": SI, "operations": SI}
+COLUMN_KINDS = {"bytes": BYTES, "MACs": SI, "FLOPs": SI, "operations": SI, "seconds": TIME}
 """How figures are printed, by what they count."""
 
 
 def sweep(swept: Swept) -> Document:
     """The chosen rows, the front marked."""
     knobs, figures, rows = swept.knobs, swept.figures, swept.rows
-    step = step_words(swept.setup) if swept.trains else ""
+    step = step_words(swept.setup, swept.dtype) if swept.trains else ""
     columns = [
         *(Column(knob, knob, NAME) for knob in knobs),
         *(Column(name, metric_named(name).words, COLUMN_KINDS.get(metric_named(name).unit, EXACT)) for name in figures),

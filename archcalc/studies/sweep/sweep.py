@@ -13,6 +13,7 @@ from archcalc.engine.subject import Subject
 from archcalc.errors import WrongUse
 from archcalc.studies.law.members import SHORTHANDS, at_point, member_report
 from archcalc.studies.observer import SILENT, Observer
+from archcalc.studies.speed.target import with_kernels
 from archcalc.studies.sweep.conditions import condition
 from archcalc.studies.sweep.grid import axes, grid
 from archcalc.studies.sweep.measuring import Grid, executor_named, run
@@ -60,7 +61,7 @@ class Swept(Shown):
     """The chosen rows of a sweep of `members`, each with `pareto`; the two figures of the front; the errors.
 
     `errors` are pairs of a member that could not be measured, in words, and the sentence of its error. `setup` is that
-    of all members.
+    of all members, and `dtype` the type of floats that they have by it or by their configuration.
     """
 
     reference: str
@@ -72,6 +73,7 @@ class Swept(Shown):
     front: Sequence[Way]
     errors: Sequence[tuple[str, str]]
     setup: Setup
+    dtype: str
 
     def __repr__(self) -> str:
         """One line."""
@@ -104,6 +106,7 @@ def sweep(
     members = grid(named)
     names = list(dict.fromkeys(metric_named(name).name for name in figures))
     _demand_apart(named, names, setup)
+    setup = with_kernels(setup, [metric_named(name).on for name in names])
     holds, ways = _holds(choice, [*named, *names]), _ways(choice.pareto, names)
     measured = Grid(reference, setup, members, names)
     with (
@@ -121,7 +124,15 @@ def sweep(
     best = set(front(shown, *ways)) if ways else set()
     marked = [{**row, "pareto": number in best} for number, row in enumerate(shown)]
     errors = [(_words(row, list(named)), row["error"]) for row in rows if row["error"]]
-    return Swept(str(reference), list(named), names, marked, len(members), choice.words, ways, errors, setup)
+    dtype = _floats(reference, at_point(setup, {knob: good[0][knob] for knob in named}))
+    return Swept(str(reference), list(named), names, marked, len(members), choice.words, ways, errors, setup, dtype)
+
+
+def _floats(reference: str | Subject, setup: Setup) -> str:
+    """The type of floats of a member: that of the setup, or else what a configuration of transformers states."""
+    if setup.dtype or not isinstance(reference, str) or not reference.startswith("hf:"):
+        return setup.floats
+    return str(engine.definition(reference, setup).assumptions["dtype"])
 
 
 def _demand_apart(named: Mapping[str, Any], names: Sequence[str], setup: Setup) -> None:
@@ -160,8 +171,10 @@ def _ways(text: str, figures: Sequence[str]) -> list[Way]:
         return [(name, False) for name in figures[:2]] if len(figures) > 1 else []
     ways = []
     for part in text.split(","):
-        name, _, way = part.strip().partition(":")
-        if name not in figures or way not in ("", "min", "max"):
+        name, _, way = part.strip().rpartition(":")
+        if way not in ("min", "max"):  # the name may have a colon
+            name, way = part.strip(), ""
+        if name not in figures:
             raise WrongUse(
                 f"'--pareto {text}' names no two figures.", f"two of  {', '.join(figures)}, as in  macs,params:max"
             )
