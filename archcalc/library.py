@@ -322,15 +322,18 @@ def compare(*models: str | nn.Module | type[nn.Module], inputs: Any = None, **ho
 
 
 @with_keywords
-def report(*models: str | nn.Module | type[nn.Module], inputs: Any = None, **how: Unpack[Keywords]) -> FullReport:
+def report(
+    *models: str | nn.Module | type[nn.Module], inputs: Any = None, on: str = "", **how: Unpack[Keywords]
+) -> FullReport:
     """Every figure of a model, or of two with what changed, for a page: `report("resnet-50").save("report.html")`.
 
-    The page is one HTML file with a treemap, a timeline of live bytes and the layer table. WrongUse for another number
-    of models; saving needs jinja2.
+    The page is one HTML file with a treemap, a timeline of live bytes and the layer table; with `on`, a device such as
+    "h100", also the least time by layer and the roofline. WrongUse for another number of models; saving needs jinja2.
     """
     from archcalc.studies.full_report import full_report
 
-    return full_report([Subject(model, inputs) if inputs is not None else model for model in models], setup_from(how))
+    subjects = [Subject(model, inputs) if inputs is not None else model for model in models]
+    return full_report(subjects, setup_from(how), on=on)
 
 
 def _demand_use_of_step(setup: Setup, figures: Sequence[str]) -> None:

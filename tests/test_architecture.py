@@ -89,6 +89,7 @@ LONG = {
     "archcalc.engine.setup": "every setting of a run, in one table",
     "archcalc.engine.meta.known_values": "one class follows what is known of values, op by op",
     "archcalc.errors": "every error that a user can meet, in one place",
+    "archcalc.library": "a function for every command, each with its docstring",
     "archcalc.networks.vision.resnet": "four papers' members in one table",
     "archcalc.networks.sequence.recurrent": "three cells whose knobs are repeated in three signatures",
     "archcalc.networks.blocks.blocks": "twenty blocks, each with its knobs and its input",

@@ -155,6 +155,7 @@ def results() -> dict[str, Any]:
         "Speeds": archcalc.speed(NET, (1, 3, 8, 8), on="rtx4090"),
         "Swept": archcalc.sweep(NET, "batch=1,2", "macs", inputs=(1, 3, 8, 8)),
         "Verification": archcalc.verify(NET, (1, 3, 8, 8)),
+        "FullReport": archcalc.report(NET, inputs=(1, 3, 8, 8)),
         "CheckRun": archcalc.check(Path(ROOT / "docs" / "examples" / "guard.toml")),
     }
 

@@ -117,6 +117,18 @@ def test_a_layer_says_its_rule_and_its_formula() -> None:
     assert any("4,608" in line for line in said)  # 3·3·16·32
 
 
+def test_the_least_time_of_layers_adds_up_and_lies_under_the_roof() -> None:
+    (on,) = archcalc.report("resnet-20", on="h100").on
+    data = payload(archcalc.analyze(on.report.trace), on)
+    assert data["figures"][-1]["words"] == "time at least on h100"
+    assert sum(data["layers"]["own"]["bound_fs"]) == data["totals"]["bound_fs"] == round(on.bounds.seconds * 10**15)
+    roof = data["roofline"]
+    assert sum(flops for _, flops, _, _ in roof["points"]) == 2 * archcalc.analyze(on.report.trace).macs
+    for place, flops, moved, time in roof["points"]:
+        at_most = min(roof["peak"], flops / moved * roof["bandwidth"])
+        assert flops * 10**15 / time <= at_most * (1 + 1e-6), data["layers"]["path"][place]
+
+
 # ---- the file ------------------------------------------------------------------------------------
 
 
@@ -163,6 +175,7 @@ def test_a_stored_trace_needs_no_torch(files: Path) -> None:
         ("report resnet-18 resnet-34 resnet-50 -o x.html", "archcalc compare  takes any number"),
         ("report resnet-81 -o x.html", "did you mean"),
         ("report resnet-18 --optimizer adam -o x.html", "add  --train"),
+        ("report resnet-18 --on h1000 -o x.html", "devices  archcalc devices"),
     ],
 )
 def test_wrong_use_is_a_sentence(typed: str, said: str) -> None:
@@ -318,6 +331,18 @@ def test_the_layer_table_folds_sorts_and_finds(browser: Any, files: Path) -> Non
     assert int(str(foot)) == sum(layer.own["params"] for layer in found)
     page.locator(".layers tbody .open").first.click()
     assert "why this shape" in opened.text("aside.chosen")
+
+
+def test_a_point_of_the_roofline_chooses_its_layer(browser: Any, tmp_path: Path) -> None:
+    archcalc.report("resnet-20", on="h100").save(tmp_path / "on.html")
+    opened = Opened(browser, tmp_path / "on.html")
+    opened.page.locator(".roof circle[tabindex='0']").focus()
+    opened.page.keyboard.press("ArrowRight")
+    label = str(opened.page.evaluate("document.activeElement.getAttribute('aria-label')"))
+    opened.page.keyboard.press("Enter")
+    assert label.startswith(f"{opened.text('aside.chosen h3')}, Conv2d: ")
+    assert "time at least on h100" in opened.text("aside.chosen")
+    assert opened.said == []
 
 
 def test_two_models_begin_with_what_changed(browser: Any, files: Path) -> None:

@@ -18,6 +18,8 @@ from archcalc.studies.guard.snapshot import Snapshot, snapshot
 from archcalc.studies.guard.sources import taken
 from archcalc.studies.observer import SILENT, Observer
 from archcalc.studies.published import published_lines
+from archcalc.studies.speed.speed import OnDevice, on_device
+from archcalc.studies.speed.target import target
 from archcalc.text.faces import Shown
 from archcalc.text.files import replace_file
 
@@ -32,13 +34,15 @@ MOST = 2
 class FullReport(Shown):
     """Reports with every figure of one or two models, the papers' figures beside them, and the changes between two.
 
-    `command` is what was typed, '' from Python. `published` has sentences for each report.
+    `published` has sentences for each report, `on` its bound on a device if one was named. `command` is what was
+    typed, '' from Python.
     """
 
     reports: tuple[Report, ...]
     published: tuple[tuple[str, ...], ...]
     comparison: Comparison | None = None
     command: str = ""
+    on: tuple[OnDevice, ...] = ()
 
     def __repr__(self) -> str:
         """The names of the models."""
@@ -59,25 +63,35 @@ def full_report(
     models: Sequence[AnyModel | Subject],
     setup: Setup,
     command: str = "",
+    on: str = "",
     observer: Observer = SILENT,
 ) -> FullReport:
     """Trace and analyse one or two models; `observer` hears of each op that is computed on values.
 
-    `command` is what was typed. WrongUse for another number of models, else what tracing one raises.
+    `command` is what was typed, `on` a device whose least time is bounded. WrongUse for another number of models,
+    NoPeak and NoBandwidth of the device, else what tracing one raises.
     """
     if not 1 <= len(models) <= MOST:
         hint = "archcalc report OLD NEW -o report.html  shows what changed;  archcalc compare  takes any number"
         raise WrongUse(f"a report is of one model, or of two and their difference; here are {len(models)}.", hint)
     engine.demand_known(*models)
-    reports = tuple(analyze(engine.trace(model, setup, watch=observer.advance)) for model in models)
+    device = target(on) if on else None
+    setups = [device.setup(setup) if device and not _is_stored(model) else setup for model in models]
+    traces = [engine.trace(model, own, watch=observer.advance) for model, own in zip(models, setups, strict=True)]
+    reports = tuple(map(analyze, traces))
     published = tuple(_published(model, report) for model, report in zip(models, reports, strict=True))
-    comparison = _compared(models, reports, setup) if len(models) == MOST else None
-    return FullReport(reports, published, comparison, command)
+    comparison = _compared(models, reports, setups[0]) if len(models) == MOST else None
+    bounds = tuple(on_device(device.typed, device.hardware, trace) for trace in traces) if device else ()
+    return FullReport(reports, published, comparison, command, bounds)
+
+
+def _is_stored(model: AnyModel | Subject) -> bool:
+    return isinstance(model, str) and isinstance(engine.parse(model), engine.StoredTrace)
 
 
 def _published(model: AnyModel | Subject, report: Report) -> tuple[str, ...]:
     """The papers' figures beside ours; none for a stored trace, which is read without torch."""
-    if isinstance(model, str) and isinstance(engine.parse(model), engine.StoredTrace):
+    if _is_stored(model):
         return ()
     return tuple(line for figure in ("params", "macs") for line in published_lines(report, figure))
 

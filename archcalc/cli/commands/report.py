@@ -7,9 +7,12 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from archcalc.cli.app import Models, app
+from archcalc.cli.completion import complete_device
 from archcalc.cli.options import BUILDING, INPUT, KERNELS, PRINTING, STEP, TRAIN, Options, shared
 from archcalc.cli.output import emit_text, tell, watching
 from archcalc.engine.setup import settings
@@ -20,12 +23,26 @@ ENDINGS = (".html", ".htm")
 
 @app.command()
 @shared(BUILDING, INPUT, TRAIN, STEP, KERNELS, PRINTING, form="html")
-def report(model: Models, *, options: Options) -> None:
+def report(
+    model: Models,
+    on: Annotated[
+        str,
+        typer.Option(
+            "--on",
+            metavar="DEVICE",
+            help="Also the least time on a device, by layer, and its roofline.",
+            autocompletion=complete_device,
+        ),
+    ] = "",
+    *,
+    options: Options,
+) -> None:
     """One HTML page that needs no network: treemap, timeline of live bytes, layer table; of two models what changed.
 
     \b
     Examples:
       archcalc report resnet-50 -o report.html
+      archcalc report resnet-50 --on h100 --batch 32 -o report.html
       archcalc report gpt2 --train --optimizer adamw -o gpt2.html
       archcalc report resnet-50-v1 resnet-50 -o changes.html
       archcalc report trace.json -o report.html
@@ -35,7 +52,7 @@ def report(model: Models, *, options: Options) -> None:
     _demand_place(model, options)
     start = time.perf_counter()
     with watching("ops computed on values", options.quiet or not options.setup.data) as observer:
-        full = full_report(model, options.setup, shlex.join(_typed(model, options)), observer)
+        full = full_report(model, options.setup, shlex.join(_typed(model, on, options)), on, observer)
     traced = time.perf_counter()
     emit_text(full.to_page(), options.output, options.quiet)
     if options.verbose:
@@ -51,9 +68,10 @@ def _demand_place(models: Sequence[str], options: Options) -> None:
         raise WrongUse("a report is an HTML page of some hundred KB, which a terminal cannot show.", hint)
 
 
-def _typed(models: Sequence[str], options: Options) -> Iterator[str]:
+def _typed(models: Sequence[str], on: str, options: Options) -> Iterator[str]:
     """The words of the command line that was typed."""
     yield from ("archcalc", "report", *models)
+    yield from ("--on", on) if on else ()
     if options.train:
         yield "--train"
     for key, value in options.typed.items():

@@ -14,15 +14,16 @@ from archcalc.render.around import completeness, envelope, head
 from archcalc.render.document import Document
 from archcalc.render.formats.as_html import as_html
 from archcalc.render.layers import Selection
-from archcalc.render.pages import diff, memory, summary
+from archcalc.render.pages import diff, memory, speed, summary
 from archcalc.render.report.payload import payload
 from archcalc.studies.full_report import FullReport
+from archcalc.studies.speed.speed import OnDevice
 from archcalc.text import units
 from archcalc.text.visible import visible
 from archcalc.version import __version__
 
 ASSETS = Path(__file__).parent / "assets"
-SCRIPTS = ("base.js", "treemap.js", "timeline.js", "layers.js", "start.js")
+SCRIPTS = ("base.js", "treemap.js", "timeline.js", "roofline.js", "layers.js", "start.js")
 """The parts of the script, in their order."""
 
 
@@ -39,17 +40,18 @@ def page(full: FullReport) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    devices = full.on or (None,) * len(full.reports)
     names = [visible(report.trace.model.name) for report in full.reports]
     return room.get_template("page.html").render(
         title=" → ".join(names),
         names=names,
-        models=[_model(report, lines) for report, lines in zip(full.reports, full.published, strict=True)],
+        models=[_model(*parts) for parts in zip(full.reports, full.published, devices, strict=True)],
         changes=as_html([diff.diff(full.comparison)]) if full.comparison else "",
         command=visible(full.command),
         version=__version__,
         style=(ASSETS / "page.css").read_text(encoding="utf-8"),
         script="\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS),
-        data=embedded([payload(report) for report in full.reports]),
+        data=embedded([payload(report, on) for report, on in zip(full.reports, devices, strict=True)]),
     )
 
 
@@ -63,11 +65,13 @@ def embedded(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _model(report: Report, published: tuple[str, ...]) -> dict[str, Any]:
+def _model(report: Report, published: tuple[str, ...], on: OnDevice | None) -> dict[str, Any]:
     """What the page says of one model in words, apart from its figures by layer."""
     bill = memory.memory(report, Selection())
     return {
         "verdict": visible(_verdict(report)),
+        "speed": visible(speed.verdict(on, bool(report.trace.steps))) if on else "",
+        "left_out": [speed.UNFUSED, speed.LEFT_OUT],
         "about": [visible(line) for line in head(report)],
         "cards": [(words, visible(text), exact) for words, text, exact in _cards(report)],
         "bill": as_html([replace(bill, head=(), tables=bill.tables[:-1], foot=bill.foot[:-1])]),

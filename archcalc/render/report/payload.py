@@ -14,6 +14,8 @@ from archcalc.analyses.report import Layer, Report
 from archcalc.analyses.shapes import Walk
 from archcalc.render.around import as_typed
 from archcalc.render.document import shapes_text
+from archcalc.render.roofline import roofline
+from archcalc.studies.speed.speed import OnDevice
 from archcalc.text import units
 from archcalc.text.visible import visible
 
@@ -26,6 +28,7 @@ FIGURES = {
     "allocated_bytes": ("new tensors of forward", "bytes"),
 }
 """The figures of layers that the page can show, each with its words and how it is printed. All of them add up."""
+TIME = "bound_fs"
 MOST_RULES = 12
 """Rules that a module lists; those of a larger one are counted."""
 MOST_FORMULAS = 1000
@@ -43,19 +46,42 @@ class Texts:
         return self.numbers.setdefault(visible(text), len(self.numbers))
 
 
-def payload(report: Report) -> dict[str, Any]:
-    """Layers with their own figures, from which the script makes the totals, and the live bytes of each op call."""
+def payload(report: Report, on: OnDevice | None = None) -> dict[str, Any]:
+    """Layers with their own figures, from which the script makes the totals, and the live bytes of each op call.
+
+    `on` adds the least time of each layer on a device, in femtoseconds, and the roofline.
+    """
     texts = Texts()
     layers = list(report.root.walk())
     places = {layer.path: place for place, layer in enumerate(layers)}
-    return {
+    made = {
         "name": visible(report.trace.model.name),
         "figures": [{"key": key, "words": words, "kind": kind} for key, (words, kind) in FIGURES.items()],
         "totals": {key: report.totals[key] for key in FIGURES},
         "lowerBounds": _lower_bounds(report),
         "layers": _layers(report, layers, places, texts),
         "live": _live(report, places, texts),
+        "roofline": None,
         "texts": list(texts.numbers),
+    }
+    if on is not None:
+        _add_time(made, on)
+    return made
+
+
+def _add_time(made: dict[str, Any], on: OnDevice) -> None:
+    """The figure of time, and the points of the roofline: layer, FLOPs, bytes and femtoseconds of its own ops."""
+    layers, picture = list(on.report.root.walk()), roofline(on.typed, on.report)
+    own = [layer.own for layer in layers]
+    made["figures"].append({"key": TIME, "words": f"time at least on {visible(on.typed)}", "kind": "time"})
+    made["totals"][TIME] = on.report.totals[TIME]
+    made["layers"]["own"][TIME] = [figures[TIME] for figures in own]
+    keys = ("product_flops", "traffic_bytes", TIME)
+    made["roofline"] = {
+        "device": visible(on.typed),
+        "peak": picture.peak,
+        "bandwidth": picture.bandwidth,
+        "points": [[n, *(f[key] for key in keys)] for n, f in enumerate(own) if all(f[key] for key in keys)],
     }
 
 

@@ -40,7 +40,19 @@ const PRINT = {
   exact: (value) => value.toLocaleString("en-US"),
   si: (value) => scaled(value, 1000, ["", "k", "M", "G", "T", "P", "E"]),
   bytes: (value) => scaled(value, 1024, ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]),
+  time: (femtoseconds) => duration(femtoseconds / 1e15),
 };
+
+function duration(seconds) {
+  // Three significant figures in the largest unit that the time reaches.
+  if (!seconds) return "0 s";
+  const rounded = Number(seconds.toPrecision(3));
+  const [unit, size] = [["s", 1], ["ms", 1e-3], ["µs", 1e-6], ["ns", 1e-9]].find((pair) => rounded >= pair[1]) || ["ns", 1e-9];
+  const number = Number((seconds / size).toPrecision(3));
+  const digits = number >= 1 ? Math.max(0, 3 - String(Math.trunc(number)).length) : 4;
+  const text = number.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return `${text} ${unit}`;
+}
 
 function percent(part, whole) {
   return whole ? `${((100 * part) / whole).toFixed(1)} %` : "0.0 %";
@@ -54,6 +66,7 @@ class Network {
     this.texts = data.texts;
     this.figures = data.figures;
     this.live = data.live;
+    this.roofline = data.roofline;
     this.lowerBounds = new Set(data.lowerBounds);
     this.size = this.path.length;
     this.children = this.path.map(() => []);

@@ -12,6 +12,7 @@
     };
     views.push(new Treemap(root.querySelector(".map"), network, choose));
     views.push(new LayerTable(root.querySelector(".layers"), network, choose));
+    if (network.roofline) views.push(new RooflinePlot(root.querySelector(".roof"), network, choose));
     new Timeline(root.querySelector(".time"), network);
     about(network, 0, aside);
   });
