@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from archcalc.analyses.lint.lint import Linted
     from archcalc.analyses.report import Report
     from archcalc.studies.compare import SideBySide
+    from archcalc.studies.full_report import FullReport
     from archcalc.studies.guard.check import CheckRun
     from archcalc.studies.guard.comparison import Comparison
     from archcalc.studies.guard.snapshot import Snapshot
@@ -318,6 +319,21 @@ def compare(*models: str | nn.Module | type[nn.Module], inputs: Any = None, **ho
     if not models:
         raise WrongUse("compare needs models.", 'write  archcalc.compare("resnet-50", "densenet-121")')
     return side_by_side([Subject(model, inputs) for model in models], setup_from(how))
+
+
+@with_keywords
+def report(
+    *models: str | nn.Module | type[nn.Module], inputs: Any = None, on: str = "", **how: Unpack[Keywords]
+) -> FullReport:
+    """Every figure of a model, or of two with what changed, for a page: `report("resnet-50").save("report.html")`.
+
+    The page is one HTML file with a treemap, a timeline of live bytes and the layer table; with `on`, a device such as
+    "h100", also the least time by layer and the roofline. WrongUse for another number of models; saving needs jinja2.
+    """
+    from archcalc.studies.full_report import full_report
+
+    subjects = [Subject(model, inputs) if inputs is not None else model for model in models]
+    return full_report(subjects, setup_from(how), on=on)
 
 
 def _demand_use_of_step(setup: Setup, figures: Sequence[str]) -> None:

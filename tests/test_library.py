@@ -21,7 +21,7 @@ from tests.helpers import ROOT, run, run_fresh
 
 NET = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
 FUNCTIONS = (
-    "analyze trace law lint sweep largest_batch recompute plan speed verify snapshot diff explain compare"
+    "analyze trace law lint sweep largest_batch recompute plan speed verify snapshot diff explain compare report"
 ).split()
 
 
@@ -159,6 +159,7 @@ def results() -> dict[str, Any]:
         "Speeds": archcalc.speed(NET, (1, 3, 8, 8), on="rtx4090"),
         "Swept": archcalc.sweep(NET, "batch=1,2", "macs", inputs=(1, 3, 8, 8)),
         "Verification": archcalc.verify(NET, (1, 3, 8, 8)),
+        "FullReport": archcalc.report(NET, inputs=(1, 3, 8, 8)),
         "CheckRun": archcalc.check(Path(ROOT / "docs" / "examples" / "guard.toml")),
     }
 

@@ -29,7 +29,7 @@ COMMANDS = (
     "plan gpt2[layers=2] --gpus 2 --on a100-80g", "diff resnet-18 resnet-34",
     f"check {ROOT}/docs/examples/guard.toml", "cache info", "params nothing-like-it", "params resnet-18 --set depht=3",
 )  # fmt: skip
-WITHOUT_JSON = {"init", "snapshot"}
+WITHOUT_JSON = {"init", "report", "snapshot"}
 """Commands whose answer has a form of its own."""
 
 
