@@ -84,6 +84,33 @@ class UnknownDevice(ArchcalcError):
         )
 
 
+class NoPeak(ArchcalcError):
+    """A device whose data sheet has no peak for the numbers that a model computes with."""
+
+    kind = "no_peak"
+
+    def __init__(self, device: str, dtype: str, layer: str, known: Sequence[str]) -> None:
+        names = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "fp64": "float64"}
+        others = [f"--dtype {names[key]}" for key in known if key in names and names[key] != dtype]
+        lines = [f"try  {'  or  '.join(others)}"] if others else []
+        super().__init__(
+            f"{device} has no peak for {dtype} in its data sheet, and {layer or 'the model'} multiplies in it.",
+            "\n".join([*lines, "other devices  archcalc devices"]),
+        )
+
+
+class NoBandwidth(ArchcalcError):
+    """A device whose data sheet has no memory bandwidth."""
+
+    kind = "no_bandwidth"
+
+    def __init__(self, device: str) -> None:
+        super().__init__(
+            f"{device} has no memory bandwidth in its data sheet, so that nothing bounds its time.",
+            "give its figures  --on tflops=0.5,gbps=4\nother devices  archcalc devices",
+        )
+
+
 class BadReference(ArchcalcError):
     """A model reference of a form that archcalc does not read."""
 

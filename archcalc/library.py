@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from archcalc.studies.guard.snapshot import Snapshot
     from archcalc.studies.largest_batch import Fitted
     from archcalc.studies.law.law import Laws
+    from archcalc.studies.speed.speed import Speeds
     from archcalc.studies.sweep.sweep import Swept
     from archcalc.studies.verify.verify import Verification
 
@@ -165,6 +166,25 @@ def largest_batch(
     from archcalc.studies.largest_batch import largest_batch as study
 
     return study(Subject(model, inputs), setup_from(how), parse_budget(memory, reserve))
+
+
+@with_keywords
+def speed(
+    model: str | nn.Module | type[nn.Module],
+    inputs: Any = None,
+    on: str | Sequence[str] = (),
+    batches: Sequence[int] = (),
+    **how: Unpack[Keywords],
+) -> Speeds:
+    """The least time of a pass, or with `train` of a step, on each device of `on`, and what bounds it, by layer.
+
+    A device is a name such as "rtx4090" or "h100", a file "my.toml", figures "tflops=312,gbps=2039", or "cpu": this
+    machine, measured. `devices` of the result have `bounds` with seconds; `by_batch` are those at each of `batches`.
+    WrongUse without a device, UnknownDevice, NoPeak for numbers that a device has no peak for.
+    """
+    from archcalc.studies.speed.speed import speed as study
+
+    return study(Subject(model, inputs), setup_from(how), _several(on), batches)
 
 
 @with_keywords

@@ -7,10 +7,10 @@ others use. Two ops are in one chain if one uses the other's result and no other
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from archcalc.ops.registry import known, traffic_of
+from archcalc.ops.registry import Op, known
 from archcalc.ops.traffic import Moved, Operands
 from archcalc.tracing import Trace
 
@@ -36,24 +36,49 @@ class Kernel:
         return sum(moved.total for moved in self.moved.values())
 
 
-def kernels(trace: Trace, span: range, fused: bool) -> list[Kernel]:
-    """The kernels of the op calls in `span`: one for each op, or, `fused`, one for each chain. Views need none."""
+def declared(op: Op) -> bool:
+    """Whether the op's entry says that compilers fuse it: elementwise ops, normalisations, copies."""
+    return op.fuses
+
+
+def all_but_products(op: Op) -> bool:
+    """Whether a compiler could fuse the op: pooling, reductions, padding and joining too, all but products."""
+    return op.formula is None
+
+
+class Span:
+    """Some op calls in a row, with what each reads and writes: found once, for kernels of both kinds."""
+
+    def __init__(self, trace: Trace, numbers: range) -> None:
+        self.trace, self.numbers = trace, numbers
+        self.operands = {number: Operands(trace, trace.calls[number]) for number in numbers}
+        self.moved = {number: self._moved(number) for number in numbers}
+
+    def _moved(self, number: int) -> Moved | None:
+        op, operands = known(self.trace.calls[number].op), self.operands[number]
+        return None if op is None else Moved() if operands.is_view else op.traffic(operands)
+
+
+def kernels(span: Span, fused: bool, fuses: Callable[[Op], bool] = declared) -> list[Kernel]:
+    """The kernels of some op calls: one for each op, or, `fused`, one for each chain. Views need none.
+
+    `fuses` says which ops can be in a chain.
+    """
     alone, chained = [], defaultdict[int, list[int]](list)
-    chains = _chains(trace, span) if fused else {}
-    for number in span:
+    chains = _chains(span, fuses) if fused else {}
+    for number in span.numbers:
         if number in chains:
             chained[chains[number]].append(number)
             continue
-        call = trace.calls[number]
-        moved = traffic_of(trace, call)
+        moved = span.moved[number]
         if moved is None:
-            alone.append(Kernel({number: Moved()}, call.op))
+            alone.append(Kernel({number: Moved()}, span.trace.calls[number].op))
         elif moved.total:
             alone.append(Kernel({number: moved}))
     if not chained:
         return alone
-    uses = _Uses(trace, span)
-    return sorted([*alone, *(_fused(trace, calls, uses) for calls in chained.values())], key=lambda k: k.calls[0])
+    uses = _Uses(span)
+    return sorted([*alone, *(_fused(span, calls, uses) for calls in chained.values())], key=lambda k: k.calls[0])
 
 
 @dataclass
@@ -64,7 +89,7 @@ class _Chain:
     chain: int | None
 
 
-def _chains(trace: Trace, span: range) -> dict[int, int]:
+def _chains(span: Span, can: Callable[[Op], bool]) -> dict[int, int]:
     """The chain of each op call that can be in one, by numbers.
 
     A kernel that is no chain has a higher level than what it reads, and so has what reads its result. Ops of one level
@@ -79,12 +104,13 @@ def _chains(trace: Trace, span: range) -> dict[int, int]:
             chain = joined[chain]
         return chain
 
-    for number in span:
+    trace = span.trace
+    for number, operands in span.operands.items():
         call = trace.calls[number]
-        op, operands = known(call.op), Operands(trace, call)
+        op = known(call.op)
         if operands.is_view:
             continue
-        fuses = op is not None and op.fuses
+        fuses = op is not None and can(op)
         read = {trace.tensors[tensor].storage for tensor in call.tensors()}
         before = [writers[storage] for storage in sorted(read) if storage in writers]
         level = max((w.level + (w.chain is None or not fuses) for w in before), default=0)
@@ -102,17 +128,17 @@ def _chains(trace: Trace, span: range) -> dict[int, int]:
 class _Uses:
     """Who uses each storage: the op calls of a span, by number, and those after it or the caller (`outside`)."""
 
-    def __init__(self, trace: Trace, span: range) -> None:
+    def __init__(self, span: Span) -> None:
+        trace, numbers = span.trace, span.numbers
         self.calls: dict[int, list[int]] = defaultdict(list)
-        for number in span:
-            call = trace.calls[number]
-            if not Operands(trace, call).is_view:
-                for storage in {trace.tensors[tensor].storage for tensor in call.tensors()}:
+        for number, operands in span.operands.items():
+            if not operands.is_view:
+                for storage in {trace.tensors[tensor].storage for tensor in trace.calls[number].tensors()}:
                     self.calls[storage].append(number)
         self.outside = {trace.tensors[tensor].storage for tensor in trace.output_tensors}
         self.outside |= {
             number for number, storage in enumerate(trace.storages)
-            if storage.birth < span.start or storage.death is None or storage.death > span.stop
+            if storage.birth < numbers.start or storage.death is None or storage.death > numbers.stop
         }  # fmt: skip
 
     def needed(self, storage: int, inside: Iterable[int]) -> bool:
@@ -129,13 +155,11 @@ class _Running:
     seen: set[object] = field(default_factory=set)
 
 
-def _fused(trace: Trace, calls: list[int], uses: _Uses) -> Kernel:
+def _fused(span: Span, calls: list[int], uses: _Uses) -> Kernel:
     """A chain as one kernel: each input from outside is read once, each result that others need is written once."""
     running = _Running()
     for number in calls:
-        call = trace.calls[number]
-        moved = traffic_of(trace, call) or Moved()
-        operands = Operands(trace, call)
+        moved, operands = span.moved[number] or Moved(), span.operands[number]
         inside = [t for t in operands.read_tensors if t.storage in running.written or t.place in running.seen]
         running.read[number] = max(0, moved.read - sum(t.distinct_bytes for t in {t.place: t for t in inside}.values()))
         running.seen |= {tensor.place for tensor in operands.read_tensors}

@@ -11,11 +11,14 @@ from difflib import get_close_matches
 from enum import Flag, auto
 from itertools import accumulate
 from math import prod
+from typing import Any
 
 from archcalc.analyses import op_graph
+from archcalc.analyses.bound import least_seconds
 from archcalc.analyses.memory import LiveBytes
 from archcalc.analyses.report import ALIASES, Report
 from archcalc.errors import WrongUse
+from archcalc.hardware import Hardware, device_typed
 from archcalc.ops.names import packet
 from archcalc.tracing import Trace
 
@@ -30,6 +33,10 @@ class Use(Flag):
 
 LAW, SNAPSHOT, DIFF = Use.LAW, Use.SNAPSHOT, Use.DIFF
 BYTES = "bytes"
+SECONDS = "seconds"
+"""The unit of figures that are floats; all others are whole numbers."""
+TIME = "time_on:"
+"""A figure such as time_on:h100: the least time of a forward pass on a device."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +45,14 @@ class Metric:
 
     `trains` says that the report must be one of a training step, `defined` that the definition alone tells it, without
     a run. A figure that is the highest of moments gives it at each op call of the step as `moments`. `ops` are those
-    that it is of, as people typed them. `budget` is its word in the keys of a check file (max_<budget>), with `short`
-    as its heading there; `stored` its key in snapshots, by default the name.
+    that it is of, as people typed them, `on` the device that a time is of. `budget` is its word in the keys of a check
+    file (max_<budget>), with `short` as its heading there; `stored` its key in snapshots, by default the name.
     """
 
     name: str
     words: str
     unit: str
-    of: Callable[[Report], int]
+    of: Callable[[Report], Any]
     uses: Use = LAW
     trains: bool = False
     defined: bool = False
@@ -54,6 +61,7 @@ class Metric:
     stored: str = ""
     moments: Callable[[Report], Sequence[int]] | None = None
     ops: frozenset[str] = frozenset()
+    on: Hardware | None = None
 
     @property
     def key(self) -> str:
@@ -148,11 +156,34 @@ def metric_named(name: str) -> Metric:
             return max(moments(report), default=0)
 
         return Metric(name, words, "elements", of, trains=True, moments=moments, ops=ops)
+    if name.startswith(TIME):
+        return time_on(name.removeprefix(TIME))
     name = ALIASES.get(name, name)
     names = [metric.name for metric in known_to(LAW)]
     if name not in names:
-        raise WrongUse(f"there is no figure '{name}'.", f"choose one of  {', '.join((*names, LIVE + 'OP+OP'))}")
+        names += [f"{LIVE}OP+OP", f"{TIME}DEVICE"]
+        raise WrongUse(f"there is no figure '{name}'.", f"choose one of  {', '.join(names)}")
     return METRICS[name]
+
+
+def time_on(typed: str) -> Metric:
+    """The least time of a forward pass on a device, in seconds; raises what `device_typed` raises."""
+    hardware = device_typed(typed)
+    return Metric(
+        TIME + typed,
+        f"time bound on {typed}",
+        SECONDS,
+        lambda report: least_seconds(report.trace.of_forward(), hardware),
+        on=hardware,
+    )
+
+
+def formula_metric_named(name: str) -> Metric:
+    """A figure that can have a formula; WrongUse for times, which have none, and for what is no figure."""
+    if name.startswith(TIME):
+        sentence = "a time has no law: it adds the longer of two times of each kernel, and which is longer changes."
+        raise WrongUse(sentence, "for its members  archcalc sweep MODEL --set batch=1,8,64 --figure " + name)
+    return metric_named(name)
 
 
 def demand_figure_of_step(names: Sequence[str], given: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from archcalc.analyses.fusion import Kernel, kernels
+from archcalc.analyses.fusion import Kernel, Span, kernels
 from archcalc.analyses.report import Finding
 from archcalc.ops.registry import macs_of
 from archcalc.tracing import Trace
@@ -39,7 +39,7 @@ class Traffic:
     def __call__(self, trace: Trace) -> Finding:
         """Add up the bytes of each kernel at the modules of its op calls."""
         span = range(trace.steps[-1].start, trace.steps[-1].end) if trace.steps else range(len(trace.calls))
-        found = kernels(trace, span, self.fused)
+        found = kernels(Span(trace, span), self.fused)
         own: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(KEYS, 0))
         by_op: Counter[str] = Counter()
         for kernel in found:

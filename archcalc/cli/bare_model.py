@@ -19,6 +19,20 @@ def with_command(arguments: Sequence[str]) -> list[str]:
     return ["summary", *arguments] if plainly else list(arguments)
 
 
+def with_empty_values(arguments: Sequence[str]) -> list[str]:
+    """The arguments with '' behind an option that may stand alone, and does: --on of `speed`.
+
+    >>> with_empty_values(["speed", "resnet-18", "--on"]), with_empty_values(["speed", "--on", "--json"])
+    (['speed', 'resnet-18', '--on', ''], ['speed', '--on', '', '--json'])
+    """
+    if arguments[:1] != ["speed"]:
+        return list(arguments)
+    followed = zip(arguments, [*arguments[1:], "--"], strict=True)
+    return [
+        part for this, after in followed for part in ([this, ""] if this == "--on" and after[:1] == "-" else [this])
+    ]
+
+
 def _is_model(text: str) -> bool:
     """Whether a text has the form of a reference: a colon, a path, a stored trace, or an exact name of a network."""
     if ":" in text or "/" in text or text.endswith((".json", ".py")):

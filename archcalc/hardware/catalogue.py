@@ -16,7 +16,7 @@ from archcalc.text.spelling import normal
 from archcalc.text.units import parse_size
 
 FILE = Path(__file__).with_name("devices.toml")
-TERA, GIGA = 10**12, 10**9
+TERA, GIGA, MICRO = 10**12, 10**9, 1e-6
 MENTIONED = 8
 """The most devices that an error names."""
 
@@ -29,11 +29,13 @@ def _file() -> Mapping[str, Any]:
 @cache
 def devices() -> tuple[Hardware, ...]:
     """Every device, in the order of the file."""
-    return tuple(_hardware(entry) for entry in _file()["device"])
+    return tuple(hardware_from(entry) for entry in _file()["device"])
 
 
-def _hardware(entry: Mapping[str, Any]) -> Hardware:
+def hardware_from(entry: Mapping[str, Any]) -> Hardware:
+    """The device of an entry of devices.toml; what KeyError and TypeError say is wrong with an entry by other hands."""
     bandwidth, memory = entry.get("bandwidth_gb_s"), entry.get("memory")
+    vector, launch = entry.get("vector_tflops", entry["peaks_tflops"].get("fp32")), entry.get("launch_us")
     return Hardware(
         name=entry["name"],
         aliases=tuple(entry["aliases"]),
@@ -46,7 +48,16 @@ def _hardware(entry: Mapping[str, Any]) -> Hardware:
         reported=entry.get("reported", False),
         recalled=tuple(entry.get("recalled", ())),
         source=entry["source"],
+        vector=None if vector is None else vector * TERA,
+        launch=None if launch is None else launch * MICRO,
     )
+
+
+def member_of_family(name: str) -> Hardware | None:
+    """The device that the name of a family such as h100 stands for; None for all other names."""
+    families = {_normal(family): member for family, member in _file()["family"].items()}
+    member = families.get(_normal(name))
+    return None if member is None else device(member)
 
 
 def overhead(hardware: Hardware) -> Overhead | None:

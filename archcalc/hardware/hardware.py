@@ -17,7 +17,9 @@ class Hardware:
     and memory, None if it is not printed; `capacity` the bytes of that memory, None if the device has none of its own:
     the total that the driver reports if `reported`, else the vendor's figure, `sold_as`, read as binary. `kernels`
     names the device of archcalc whose kernels run there, "" for none. `recalled` are the facts (memory, bandwidth,
-    dtypes of peaks) that were not seen in a source; `source` names the documents.
+    dtypes of peaks) that were not seen in a source; `source` names the documents. `vector` are operations a second of
+    the unit that does elementwise work, None if they are not known; `launch` seconds between the starts of two kernels,
+    None if they are not known.
     """
 
     name: str
@@ -31,6 +33,13 @@ class Hardware:
     reported: bool
     recalled: tuple[str, ...]
     source: str
+    vector: float | None = None
+    launch: float | None = None
+
+    @property
+    def alias(self) -> str:
+        """The shortest way to type it."""
+        return self.aliases[0] if self.aliases else self.name
 
     @property
     def shared(self) -> bool:

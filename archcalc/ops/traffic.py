@@ -88,34 +88,34 @@ class Operands:
         there = {tensor.storage for tensor in self._tensors(self._call.inputs)}
         return _bytes(tensor for tensor in self._outputs if tensor.storage not in there)
 
-    @property
+    @cached_property
     def is_view(self) -> bool:
         """Whether it only shows an input in another form: it writes nothing, and its outputs lie in their storages."""
         there = {tensor.storage for tensor in self._tensors(self._call.inputs)}
         outputs = self._outputs
         return bool(outputs) and not self.written and all(tensor.storage in there for tensor in outputs)
 
-    @property
+    @cached_property
     def read_tensors(self) -> list[Tensor]:
         """The inputs that it reads."""
         return self._tensors(self.read)
 
-    @property
+    @cached_property
     def written_tensors(self) -> list[Tensor]:
         """The inputs that it writes, and its outputs."""
         return [*self._tensors(self.written), *self._outputs]
 
-    @property
+    @cached_property
     def written_storages(self) -> set[int]:
         """The storages of the inputs that it writes."""
         return {tensor.storage for tensor in self._tensors(self.written)}
 
-    @property
+    @cached_property
     def _named_in_place(self) -> bool:
         name = packet(self._call.op)
         return name.endswith("_") and not name.endswith("__")
 
-    @property
+    @cached_property
     def _outputs(self) -> list[Tensor]:
         return [self._trace.tensors[tensor] for tensor in self._call.outputs]
 

@@ -8,10 +8,12 @@ from itertools import groupby
 from typing import Any
 
 from archcalc.text import units
+from archcalc.text.durations import duration
 from archcalc.text.visible import visible
 
-NAME, LAYER, GROUP, TYPE, TEXT, TEX, EXACT, SI, BYTES, SHARE, SHAPE, FIELD, NUMBER = (
+NAME, LAYER, GROUP, TYPE, TEXT, TEX, EXACT, SI, BYTES, SHARE, SHAPE, FIELD, NUMBER, TIME = (
     "name", "layer", "group", "type", "text", "tex", "exact", "si", "bytes", "share", "shape", "field", "number",
+    "time",
 )  # fmt: skip
 """The kinds of column: names and layers may be shortened in the middle, all else is printed whole; a group once.
 
@@ -53,6 +55,8 @@ class Column:
             return shapes_text(value)
         if self.kind == FIELD:
             return field_text(value)
+        if self.kind == TIME:
+            return duration(value)
         if self.kind == SHARE:
             return f"{100 * value:.1f} %"
         if isinstance(value, bool) or not isinstance(value, int):

@@ -27,6 +27,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "calls": {"type": ["integer", "object"]},
     "path": {"type": "string"},
     "type": {"type": "string"},
+    "bound_seconds": {"type": "number", "minimum": 0},
+    "fused_bound_seconds": {"type": "number", "minimum": 0},
+    "share": {"type": "number", "minimum": 0},
 }
 """Values of keys that are not counts."""
 
@@ -65,7 +68,8 @@ def schema() -> dict[str, Any]:
         "description": (
             "What every command prints under --json: an answer, a list of answers (one for each model), or an error. "
             "Keys are added, never changed, within a schema_version. Counts are integers; keys ending in _bytes are "
-            f"bytes. Former keys stay: {', '.join(f'{old} is {new}' for old, new in ALIASES.items())}."
+            "bytes, those ending in _seconds seconds and floats. "
+            f"Former keys stay: {', '.join(f'{old} is {new}' for old, new in ALIASES.items())}."
         ),
         "oneOf": [
             {"$ref": "#/$defs/error"},

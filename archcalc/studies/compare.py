@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from archcalc import engine
 from archcalc.analyses import Flops, Memory, Params, Report, Traffic, analyze
+from archcalc.analyses.bound import least_seconds
 from archcalc.engine.setup import Setup
 from archcalc.engine.subject import Subject
+from archcalc.studies.speed.target import targets, with_kernels
 from archcalc.text.faces import Shown
 from archcalc.text.spelling import setting
 from archcalc.tracing import Model
@@ -25,6 +27,8 @@ class SideBySide(Shown):
     """The reports of several models under one setup."""
 
     reports: Sequence[Report]
+    times: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Least seconds of each model by the device, as it was typed."""
 
     @property
     def names(self) -> list[str]:
@@ -63,7 +67,11 @@ def _as_typed(model: Model) -> str:
     return model.reference
 
 
-def side_by_side(models: Sequence[AnyModel | Subject], setup: Setup) -> SideBySide:
-    """Trace and analyse each model; raises what tracing one raises."""
+def side_by_side(models: Sequence[AnyModel | Subject], setup: Setup, on: Sequence[str] = ()) -> SideBySide:
+    """Trace and analyse each model, its least time on some devices too; raises what tracing one raises."""
+    devices = targets(on) if on else []
+    setup = with_kernels(setup, [found.hardware for found in devices])
     engine.demand_known(*models)
-    return SideBySide([analyze(engine.trace(model, setup), ANALYSES) for model in models])
+    reports = [analyze(engine.trace(model, setup), ANALYSES) for model in models]
+    times = {found.typed: [least_seconds(report.trace, found.hardware) for report in reports] for found in devices}
+    return SideBySide(reports, times)

@@ -4,7 +4,8 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 ORDER = (
-    "list", "devices", "show", "summary", "params", "flops", "memory", "traffic", "lint", "shapes", "explain",
+    "list", "devices", "show", "summary", "params", "flops", "memory", "traffic", "lint", "speed", "shapes",
+    "explain",
     "compare", "verify", "law", "sweep", "check", "init", "snapshot", "diff",
 )  # fmt: skip
 """How the help lists them; a command that is not named here follows."""

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from archcalc.analyses.metrics import metric_named
+from archcalc.analyses.metrics import formula_metric_named
 from archcalc.cli.answer import emit_documents
 from archcalc.cli.app import app
 from archcalc.cli.completion import complete_model
@@ -79,7 +79,7 @@ def law(
     members = parse_members(measure, knobs)
     figure = figures_of(cross, figure)
     for name in figure or ():
-        metric_named(name)  # a wrong one is told before any model is traced
+        formula_metric_named(name)  # a wrong one is told before any model is traced
     suffix = Path(options.output).suffix.lower()
     picture = suffix if suffix in SUFFIXES else ""
     if (plot or picture) and len(knobs) != 1:

@@ -12,7 +12,7 @@ from archcalc.analyses.weights import types_in_words
 from archcalc.render.around import envelope, head, next_commands
 from archcalc.render.assumed import words
 from archcalc.render.columns import MACS_COLUMN, PARAMETERS_COLUMN
-from archcalc.render.document import BYTES, EXACT, NAME, SI, Column, Document, Table
+from archcalc.render.document import BYTES, EXACT, NAME, SI, TIME, Column, Document, Table
 from archcalc.render.promise import Promise
 from archcalc.studies.compare import SideBySide
 from archcalc.text.spelling import setting
@@ -25,6 +25,8 @@ def compare(compared: SideBySide, relative: bool = False) -> Document:
     """
     reports, names = compared.reports, compared.names
     rows = [{"model": name, **_compared(report)} for name, report in zip(names, reports, strict=True)]
+    for device, seconds in compared.times.items():
+        rows = [{**row, f"time_on:{device}": time} for row, time in zip(rows, seconds, strict=True)]
     training = bool(reports[0].trace.steps)
     run = "training step" if training else "forward pass"
     columns = [
@@ -37,6 +39,7 @@ def compare(compared: SideBySide, relative: bool = False) -> Document:
         *([Column("saved_total_bytes", "kept for backward", BYTES)] if training else []),
         Column("peak_bytes", f"peak of a {run}", BYTES),
         Column("traffic_bytes", f"traffic of a {run}", BYTES),
+        *(Column(f"time_on:{device}", f"time bound on {device}", TIME) for device in compared.times),
         Column("macs_per_param", "MACs per parameter", EXACT),
         Column("contractions", "convolutions and matmuls", EXACT),
     ]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from archcalc.analyses.metrics import metric_named
 from archcalc.render.assumed import device_warnings, step_words
-from archcalc.render.document import BYTES, EXACT, NAME, SI, TEXT, Column, Document, Table
+from archcalc.render.document import BYTES, EXACT, NAME, SI, TEXT, TIME, Column, Document, Table
 from archcalc.render.promise import Promise
 from archcalc.studies.sweep.sweep import Swept
 from archcalc.text.spelling import setting
 from archcalc.text.units import plural
 
-COLUMN_KINDS = {"bytes": BYTES, "MACs": SI, "FLOPs": SI, "operations": SI}
+COLUMN_KINDS = {"bytes": BYTES, "MACs": SI, "FLOPs": SI, "operations": SI, "seconds": TIME}
 """How figures are printed, by what they count."""
 
 

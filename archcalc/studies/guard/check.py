@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from archcalc import engine
+from archcalc.analyses import analyze
 from archcalc.analyses.lint.finding import LintFinding
 from archcalc.analyses.lint.lint import RULES, worst
 from archcalc.engine.setup import BUILDING, INPUT, Setup, Training, settings, setup_of
@@ -18,8 +19,9 @@ from archcalc.studies.guard.config import Check, parse
 from archcalc.studies.guard.diff import diff
 from archcalc.studies.guard.snapshot import LayerRecord, Snapshot, to_json
 from archcalc.studies.guard.sources import defined, read, taken
-from archcalc.studies.guard.verdicts import ERROR, FAIL, OK, WARN, Letters, Verdict, counts, error, judged
+from archcalc.studies.guard.verdicts import ERROR, FAIL, OK, WARN, Beside, Letters, Verdict, counts, error, judged
 from archcalc.studies.observer import SILENT, Observer
+from archcalc.studies.speed.target import with_kernels
 from archcalc.text.faces import Shown
 from archcalc.text.files import replace_file, writable
 from archcalc.text.spelling import setting
@@ -121,17 +123,26 @@ def judge(check: Check, letters: Letters) -> Judged:
     """Run one check in the folder of its file: trace the model, read the baseline, judge the budgets."""
     typed = _typed(check)
     try:
-        setup = setup_of(check.settings, check.trains)
+        setup = with_kernels(setup_of(check.settings, check.trains), check.on)
         now = taken(check.model, setup) if check.runs else defined(check.model, setup)
         baseline = _baseline(check)
-        largest = _largest_of_rules(check, setup)
+        beside = Beside(_largest_of_rules(check, setup), _times(check, setup))
     except ArchcalcError as error_:
         if isinstance(error_, BadConfig):
             raise
         return Judged(check, [error(check, " ".join(error_.message.split()))], "", typed)
-    verdicts = judged(check, now, baseline, letters, largest)
+    verdicts = judged(check, now, baseline, letters, beside)
     bad = any(verdict.status != "ok" for verdict in verdicts)
     return Judged(check, verdicts, _grew(now, baseline) if bad else "", typed)
+
+
+def _times(check: Check, setup: Setup) -> dict[int, float]:
+    """The least seconds of a forward pass for each budget of time, by its line."""
+    budgets = [budget for budget in check.budgets if budget.kind == "time"]
+    if not budgets:
+        return {}
+    report = analyze(engine.trace(check.model, replace(setup, training=None)), ())
+    return {budget.line: budget.limit[1].of(report) for budget in budgets}
 
 
 def _largest_of_rules(check: Check, setup: Setup) -> dict[str, LintFinding | None]:

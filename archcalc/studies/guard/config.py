@@ -13,16 +13,20 @@ from difflib import get_close_matches
 from typing import Any
 
 from archcalc.analyses.lint.lint import RULES
-from archcalc.analyses.metrics import BUDGETS, BYTES
+from archcalc.analyses.metrics import BUDGETS, BYTES, Metric, time_on
 from archcalc.analyses.report import ALIASES
 from archcalc.engine.setup import INPUT, KERNELS, STEP, keys_of, settings
-from archcalc.errors import BadConfig
+from archcalc.errors import ArchcalcError, BadConfig
+from archcalc.hardware import Hardware
+from archcalc.text.durations import parse_duration
 from archcalc.text.units import parse_count, parse_size
 
+MAX_TIME = "max_time"
+"""A budget such as "2 ms on h100": the least time of a forward pass, eager."""
 LIMITS = {"max": "≤", "min": "≥", "exact": "="}
 OTHERS: dict[str, tuple[type, ...]] = {
     "name": (str,), "model": (str,), "baseline": (str,), "level": (str,), "message": (str,), "output": (str,),
-    "shapes": (dict,), "no_uncounted_ops": (bool,), "lint": (list,),
+    "shapes": (dict,), "no_uncounted_ops": (bool,), "lint": (list,), MAX_TIME: (str,),
 }  # fmt: skip
 BUDGET_KEYS = (
     *(f"{limit}_{figure}" for limit in LIMITS for figure in BUDGETS),
@@ -66,6 +70,11 @@ class Check:
     def trains(self) -> bool:
         """Whether a training step has to be traced."""
         return any(budget.figure == "train_memory" for budget in self.budgets)
+
+    @property
+    def on(self) -> list[Hardware | None]:
+        """The devices that the budgets of time are of."""
+        return [budget.limit[1].on for budget in self.budgets if budget.kind == "time"]
 
     @property
     def runs(self) -> bool:
@@ -170,6 +179,8 @@ def _budgets(entry: Mapping[str, Any], path: str, places: Places, number: int) -
         elif key == "shapes":
             for layer, typed in value.items():
                 yield Budget(key, "shape", layer, str(typed), _letters(typed, f"{path}:{line}"), line)
+        elif key == MAX_TIME:
+            yield Budget(key, "time", "", value, _time(value, f"{path}:{line}"), line)
         elif key == "lint":
             yield from (_rule(typed, f"{path}:{line}", line) for typed in value)
         elif key == "no_uncounted_ops" and value:
@@ -200,6 +211,18 @@ def _limit(key: str, value: Any, place: str, line: int) -> Budget:
     if number < 0:
         raise BadConfig(place, f"{key} is below nothing")
     return Budget(key, kind, figure, str(value), number, line)
+
+
+def _time(text: str, place: str) -> tuple[float, Metric]:
+    """'2 ms on h100' as seconds and the figure of that device."""
+    seconds, _, device = text.partition(" on ")
+    try:
+        limit = parse_duration(seconds)
+        return limit, time_on(device.strip())
+    except ValueError as error:
+        raise BadConfig(place, f"{MAX_TIME}: {error}", f'write  {MAX_TIME} = "2 ms on h100"') from None
+    except ArchcalcError as error:
+        raise BadConfig(place, f"{MAX_TIME}: {error.message.rstrip('.')}", error.hint) from None
 
 
 def _rule(typed: Any, place: str, line: int) -> Budget:

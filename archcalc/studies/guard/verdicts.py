@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -13,6 +13,7 @@ from archcalc.analyses.metrics import BUDGETS, BYTES
 from archcalc.studies.guard.config import LIMITS, Budget, Check
 from archcalc.studies.guard.snapshot import Snapshot
 from archcalc.text import units
+from archcalc.text.durations import duration
 
 OK, WARN, FAIL, ERROR = "ok", "WARN", "FAIL", "ERROR"
 
@@ -42,20 +43,40 @@ Letters = MutableMapping[str, tuple[int, str]]
 """The size that each letter of a shape stands for, and the line where it was first used."""
 
 
+@dataclass(frozen=True)
+class Beside:
+    """Figures that no snapshot holds: the worst finding of each rule of lint, the seconds of each budget of time.
+
+    Rules are those that a check names; budgets of time are known by their lines.
+    """
+
+    worst: Mapping[str, LintFinding | None] = field(default_factory=dict)
+    times: Mapping[int, float] = field(default_factory=dict)
+
+
 def judged(
-    check: Check,
-    now: Snapshot,
-    baseline: Snapshot | None,
-    letters: Letters,
-    worst: Mapping[str, LintFinding | None],
+    check: Check, now: Snapshot, baseline: Snapshot | None, letters: Letters, beside: Beside = Beside()
 ) -> list[Verdict]:
-    """The verdict on every budget of a check; `worst` are the largest numbers of the rules of lint that it names."""
+    """The verdict on every budget of a check; `beside` are figures that snapshots do not hold."""
     return [
-        _of_rule(check, budget, worst[budget.figure])
+        _of_rule(check, budget, beside.worst[budget.figure])
         if budget.kind == "lint"
+        else _timed(check, budget, beside.times[budget.line])
+        if budget.kind == "time"
         else _judged(check, budget, now, baseline, letters)
         for budget in check.budgets
     ]
+
+
+def _timed(check: Check, budget: Budget, seconds: float) -> Verdict:
+    """A bound above the limit fails: no run can be as fast. One below it is no promise that a run will be."""
+    limit, metric = budget.limit
+    status = OK if seconds <= limit else WARN if check.level == "warn" else FAIL
+    over = "" if status == OK else f"over by {duration(seconds - limit)}"
+    return Verdict(
+        check.name, status, budget.key, metric.words, duration(seconds), f"≤ {duration(limit)}", seconds / limit, over,
+        budget.line,
+    )  # fmt: skip
 
 
 def _of_rule(check: Check, budget: Budget, worst: LintFinding | None) -> Verdict:

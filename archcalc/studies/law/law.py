@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from archcalc import engine
 from archcalc.analyses import Report, analyze
-from archcalc.analyses.metrics import METRICS, Metric, demand_ops, metric_named
+from archcalc.analyses.metrics import METRICS, Metric, demand_ops, formula_metric_named, metric_named
 from archcalc.engine.setup import Setup
 from archcalc.engine.subject import Subject
 from archcalc.errors import ArchcalcError, UnknownKnob, WrongUse
@@ -118,7 +118,7 @@ def _laws(reference: str | Subject, setup: Setup, over: Sequence[str], wanted: S
     base = {knob: _base(report, knob.partition("=")[0]) for knob in over}
     for tied in (name for knob in over for name in knob.split("=")[1:]):
         _base(report, tied)
-    asked = [metric_named(name) for name in wanted or DEFAULT]
+    asked = [formula_metric_named(name) for name in wanted or DEFAULT]
     members = Members(reference, setup, over, [*asked, *(METRICS[name] for name in LATTICE)], traced)
     members.report(tuple(base.values()), False)  # tells of a shorthand that the input has no axis for
     if wanted and any(metric.trains for metric in asked):

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from archcalc.analyses.metrics import TIME
 from archcalc.errors import CannotWrite, writing
 from archcalc.text.files import Locked, lock, writable
 from archcalc.text.spelling import setting
@@ -105,9 +106,9 @@ class Store:
 
     def _take(self, row: Mapping[str, Any]) -> None:
         try:
-            figures = {} if row["error"] else {name: int(row[name]) for name in self.figures}
+            figures = {} if row["error"] else {name: _number(name, row[name]) for name in self.figures}
         except (TypeError, ValueError):
-            raise CannotWrite(self.path, f"a figure of {self.title} in it is no whole number") from None
+            raise CannotWrite(self.path, f"a figure of {self.title} in it is no number") from None
         self.known[key_of({knob: row[knob] for knob in self.knobs})] = {**figures, "error": row["error"]}
 
     def add(self, row: Row) -> None:
@@ -124,6 +125,11 @@ class Store:
         with writing(self.path):
             self._file.write(text)
             self._file.flush()
+
+
+def _number(figure: str, value: Any) -> int | float:
+    """A figure as a file holds it."""
+    return float(value) if figure.startswith(TIME) else int(value)
 
 
 def key_of(member: Mapping[str, Any]) -> str:

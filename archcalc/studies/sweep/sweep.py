@@ -13,6 +13,7 @@ from archcalc.engine.subject import Subject
 from archcalc.errors import WrongUse
 from archcalc.studies.law.members import SHORTHANDS, at_point, member_report
 from archcalc.studies.observer import SILENT, Observer
+from archcalc.studies.speed.target import with_kernels
 from archcalc.studies.sweep.conditions import condition
 from archcalc.studies.sweep.grid import axes, grid
 from archcalc.studies.sweep.measuring import Grid, executor_named, run
@@ -104,6 +105,7 @@ def sweep(
     members = grid(named)
     names = list(dict.fromkeys(metric_named(name).name for name in figures))
     _demand_apart(named, names, setup)
+    setup = with_kernels(setup, [metric_named(name).on for name in names])
     holds, ways = _holds(choice, [*named, *names]), _ways(choice.pareto, names)
     measured = Grid(reference, setup, members, names)
     with (
@@ -160,8 +162,10 @@ def _ways(text: str, figures: Sequence[str]) -> list[Way]:
         return [(name, False) for name in figures[:2]] if len(figures) > 1 else []
     ways = []
     for part in text.split(","):
-        name, _, way = part.strip().partition(":")
-        if name not in figures or way not in ("", "min", "max"):
+        name, _, way = part.strip().rpartition(":")
+        if way not in ("min", "max"):  # the name may have a colon
+            name, way = part.strip(), ""
+        if name not in figures:
             raise WrongUse(
                 f"'--pareto {text}' names no two figures.", f"two of  {', '.join(figures)}, as in  macs,params:max"
             )

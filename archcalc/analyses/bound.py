@@ -1,0 +1,151 @@
+"""The least time of a pass or a step on a device: for each kernel the longest of its products, other work and bytes.
+
+Eager, every op is a kernel; compiled, kernels are those of `fusion`. What a device cannot do faster is a bound, not a
+prediction: real kernels reach a part of the peaks. Two things can make a real run faster than its bound: clocks above
+those that the data sheet's peaks are of, and data that stay in a cache between two kernels.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from archcalc.analyses.op_work import Work, Works, works_of
+from archcalc.analyses.report import Finding
+from archcalc.errors import NoBandwidth, NoPeak
+from archcalc.hardware import Hardware
+from archcalc.tracing import Trace
+
+FEMTO = 10**15
+"""Figures of time are whole femtoseconds, so that they add up exactly."""
+ARITHMETIC, MEMORY, LAUNCH = "arithmetic", "memory", "launch"
+CAUSES = (ARITHMETIC, MEMORY, LAUNCH)
+"""What a kernel waits for."""
+KEYS = (*(f"{cause}_fs" for cause in CAUSES), "bound_fs", "fused_bound_fs", "traffic_bytes", "product_flops")
+PEAKS = {
+    "float64": "fp64", "float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "complex64": "fp32",
+    "complex128": "fp64", "int8": "int8", "uint8": "int8", "float8_e4m3fn": "fp8", "float8_e5m2": "fp8",
+}  # fmt: skip
+"""The peak of numbers of a type."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The bound of a pass on a device: seconds by cause and in sum, compiled ones beside them, bytes and FLOPs.
+
+    `kernels` are those of the eager pass, `fused_kernels` those of the compiled one; `peak` is the highest peak of
+    its products.
+    """
+
+    hardware: Hardware
+    seconds: float
+    fused_seconds: float
+    by_cause: Mapping[str, float]
+    bytes: int
+    fused_bytes: int
+    flops: int
+    kernels: int
+    fused_kernels: int
+    peak: float
+
+    @property
+    def bound_by(self) -> str:
+        """What most of the time is bound by."""
+        return max(CAUSES, key=lambda cause: self.by_cause[cause])
+
+    @property
+    def memory_share(self) -> float:
+        """The share of the time in kernels that wait for memory."""
+        return self.by_cause[MEMORY] / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The least time by layer, in femtoseconds. Record: Bounds.
+
+    `works` are those of the trace, if they are known already. NoPeak if the products of a type of numbers have no peak
+    on the device, NoBandwidth if its memory has none.
+    """
+
+    hardware: Hardware
+    works: Works | None = None
+    of_steps: ClassVar[bool] = True
+
+    def __call__(self, trace: Trace) -> Finding:
+        """Bound every kernel at its module; a compiled one at the module of its first op."""
+        works = self.works or works_of(trace)
+        if self.hardware.bandwidth is None:
+            raise NoBandwidth(self.hardware.name)
+        own: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(KEYS, 0))
+        causes: Counter[str] = Counter()
+        for work in works.eager:
+            time, cause = kernel_time(work, self.hardware, self.hardware.launch or 0.0)
+            figures = own[work.path]
+            figures[f"{cause}_fs"] += time
+            figures["bound_fs"] += time
+            figures["traffic_bytes"] += work.bytes
+            figures["product_flops"] += work.flops
+            causes[cause] += time
+        fused = 0
+        for kernel in works.fused:
+            time, _ = kernel_time(kernel, self.hardware, 0.0)
+            own[kernel.path]["fused_bound_fs"] += time
+            fused += time
+        return Finding(KEYS, own, notes=_notes(works), record=self._record(works, causes, fused))
+
+    def _record(self, works: Works, causes: Mapping[str, int], fused: int) -> Bounds:
+        return Bounds(
+            self.hardware,
+            sum(causes.values()) / FEMTO,
+            fused / FEMTO,
+            {cause: causes[cause] / FEMTO for cause in CAUSES},
+            sum(work.bytes for work in works.eager),
+            sum(work.bytes for work in works.fused),
+            sum(work.flops for work in works.eager),
+            len(works.eager),
+            len(works.fused),
+            max((peak_of(work, self.hardware) for work in works.eager if work.flops), default=0.0),
+        )
+
+
+def _notes(works: Works) -> tuple[str, ...]:
+    if not works.unknown:
+        return ()
+    return (f"bytes not known of {', '.join(works.unknown)}: the bound leaves them out",)
+
+
+def least_seconds(trace: Trace, hardware: Hardware) -> float:
+    """The bound of a pass, or of a training step, in seconds; NoPeak and NoBandwidth."""
+    record = Bound(hardware)(trace).record
+    assert isinstance(record, Bounds), "the record of Bound"
+    return record.seconds
+
+
+def kernel_time(work: Work, hardware: Hardware, launch: float) -> tuple[int, str]:
+    """The least time of a kernel in femtoseconds, and what it waits for.
+
+    Its products at the peak of their type, the rest of its arithmetic at that of the unit for it, its bytes at the
+    bandwidth; all three run at the same time, so that the longest counts. The next kernel starts `launch` seconds
+    later at the soonest.
+    """
+    arithmetic = work.flops / peak_of(work, hardware) if work.flops else 0.0
+    if hardware.vector:
+        arithmetic = max(arithmetic, work.operations / hardware.vector)
+    times = {ARITHMETIC: arithmetic, MEMORY: work.bytes / (hardware.bandwidth or 1), LAUNCH: launch}
+    cause = max(CAUSES, key=lambda name: times[name])
+    return round(times[cause] * FEMTO), cause
+
+
+def peak_of(work: Work, hardware: Hardware) -> float:
+    """Operations a second of products of these numbers; NoPeak if the data sheet has none.
+
+    Convolutions of float32 may use TF32, as torch lets them by default; other products of float32 do not.
+    """
+    name = PEAKS.get(work.dtype, work.dtype)
+    names = (name, "tf32") if work.convolves and name == "fp32" else (name,)
+    peaks = [hardware.peaks[key] for key in names if key in hardware.peaks]
+    if not peaks:
+        raise NoPeak(hardware.name, work.dtype, work.path, list(hardware.peaks))
+    return max(peaks)

@@ -1,0 +1,1 @@
+"""The least time of a model on one or several devices."""

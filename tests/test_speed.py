@@ -1,0 +1,316 @@
+"""The least time on a device: derived by hand, against published speeds, and the command with its typos."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+import archcalc
+from archcalc import Setup, Training, hardware
+from archcalc.analyses import analyze
+from archcalc.analyses.bound import Bound, Bounds
+from archcalc.engine.this_machine import this_machine
+from archcalc.errors import BadInput, NoPeak, UnknownDevice, WrongUse
+from archcalc.hardware import Hardware, device_typed
+from archcalc.render.roofline import roofline
+from bench.speed_truth.comparison import agreement, kept
+from tests.helpers import run
+
+
+def bounds(model: nn.Module | str, inputs: str | None, on: str, **how: object) -> Bounds:
+    return archcalc.speed(model, inputs, on=on, **how).devices[0].bounds
+
+
+# ---- devices ------------------------------------------------------------------------------------
+
+
+def test_what_a_product_waits_for_by_hand() -> None:
+    """4096 rows of 1024 to 1024 without bias, float32, at 10 TFLOP/s and 100 GB/s.
+
+    2·4096·1024·1024 = 8,589,934,592 FLOPs take 858.99 µs; 4·(2·4096·1024 + 1024·1024) = 37,748,736 B take 377.49 µs.
+    """
+    found = bounds(nn.Linear(1024, 1024, bias=False), "4096x1024", "fp32=10,gbps=100")
+    assert found.seconds == pytest.approx(858.9934592e-6)
+    assert (found.bound_by, found.flops, found.bytes) == ("arithmetic", 8_589_934_592, 37_748_736)
+    slower = bounds(nn.Linear(1024, 1024, bias=False), "4096x1024", "fp32=10,gbps=10")
+    assert slower.seconds == pytest.approx(3774.8736e-6)
+    assert (slower.bound_by, slower.memory_share) == ("memory", 1.0)
+
+
+def test_an_elementwise_chain_is_read_and_written_once_if_it_is_compiled() -> None:
+    """Two ops on 1,000,000 float32: 2·8 MB op by op, 8 MB as one kernel; at 1 GB/s 16 and 8 ms."""
+    found = bounds(nn.Sequential(nn.Sigmoid(), nn.Tanh()), "1000x1000", "fp32=1,gbps=1")
+    assert (found.seconds, found.fused_seconds) == pytest.approx((16e-3, 8e-3))
+    assert (found.kernels, found.fused_kernels) == (2, 1)
+
+
+def test_a_product_between_two_ops_keeps_them_apart() -> None:
+    """A residual around a product: the sum cannot be in the kernel that the product reads from."""
+
+    class Residual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(8, 8, bias=False)
+
+        def forward(self, x):
+            y = x.sigmoid()
+            return self.inner(y) + y
+
+    assert bounds(Residual(), "4x8", "fp32=1,gbps=1").fused_kernels == 3
+
+
+def test_kernels_start_no_sooner_than_launches_allow() -> None:
+    """Three tiny ops at 10 µs between kernels: 30 µs, all of it launch."""
+    found = bounds(nn.Sequential(nn.Sigmoid(), nn.Tanh(), nn.ReLU()), "2x2", "fp32=1,gbps=1000,launch_us=10")
+    assert found.seconds == pytest.approx(30e-6)
+    assert found.bound_by == "launch"
+
+
+def test_float32_convolutions_may_use_tf32_and_other_products_do_not() -> None:
+    """At bandwidth without end: 2·MACs over the peak."""
+    on = "fp32=1,tf32=8,gbps=1e9"
+    conv = bounds(nn.Conv2d(16, 16, 3, bias=False), "1x16x34x34", on)  # 32·32·16·16·9 = 2,359,296 MACs
+    assert conv.seconds == pytest.approx(2 * 2_359_296 / 8e12)
+    linear = bounds(nn.Linear(64, 64, bias=False), "64x64", on)
+    assert linear.seconds == pytest.approx(2 * 64**3 / 1e12)
+
+
+def test_peaks_of_lower_precision_are_those_of_the_run() -> None:
+    on = "fp32=1,fp16=16,gbps=1e9"
+    plain = bounds(nn.Linear(512, 512, bias=False), "512x512", on)
+    half = bounds(nn.Linear(512, 512, bias=False), "512x512", on, dtype="float16")
+    assert plain.seconds == pytest.approx(16 * half.seconds)
+
+
+def test_a_type_without_a_peak_ends_in_a_sentence() -> None:
+    with pytest.raises(NoPeak, match="V100 SXM2 32GB has no peak for bfloat16") as error:
+        archcalc.speed("resnet-20", on="v100", dtype="bfloat16")
+    assert error.value.exit_code == 2
+    assert "float16" in error.value.hint
+
+
+def test_layers_add_up_and_the_bound_grows_with_the_batch() -> None:
+    """Own + children = total in every layer; 8 times the batch takes more and at most 8 times as long."""
+    one, eight = (archcalc.speed("resnet-20", on="rtx4090", batch=batch).devices[0] for batch in (1, 8))
+    for layer in one.report.root.walk():
+        for key, total in layer.total.items():
+            assert layer.own[key] + sum(child.total[key] for child in layer.children) == total
+    assert one.report.totals["bound_fs"] == pytest.approx(one.bounds.seconds * 1e15)
+    assert one.bounds.seconds < eight.bounds.seconds < 8 * one.bounds.seconds
+    assert one.bounds.fused_seconds < one.bounds.seconds
+
+
+def test_a_training_step_takes_longer_than_a_pass() -> None:
+    """Forward, backward and the optimizer: between 2 and 6 times the pass in which no gradient is wanted."""
+    run_, step = (
+        bounds("resnet-20", None, "rtx3090", batch=8),
+        bounds("resnet-20", None, "rtx3090", batch=8, train=Training("momentum")),
+    )
+    assert 2 * run_.seconds < step.seconds < 6 * run_.seconds
+    assert step.flops == pytest.approx(3 * run_.flops, rel=0.05)  # the gradients of weights and of inputs
+
+
+def test_the_analysis_is_short_beside_the_trace() -> None:
+    """About a fifth of the trace's time; a third is allowed here, where other programs run too."""
+    spent, traced = [], []
+    for _ in range(3):
+        start = time.process_time()
+        trace = archcalc.trace("densenet-121", setup=Setup(device="cuda"))
+        traced.append(time.process_time() - start)
+        start = time.process_time()
+        analyze(trace, [Bound(hardware.device("rtx4090"))])
+        spent.append(time.process_time() - start)
+    assert min(spent) < min(traced) / 3, (spent, traced)
+
+
+def test_every_device_is_bounded_or_says_why() -> None:
+    """Bandwidths and peaks are above 0; families stand for a device."""
+    for device in hardware.devices():
+        assert device.bandwidth is None or device.bandwidth > 0
+        assert all(peak > 0 for peak in device.peaks.values())
+        assert device.vector is None or 0 < device.vector <= max(device.peaks.values())
+        assert device.peaks.get("fp16", 0) <= max(device.peaks.get("fp8", 1e30), device.peaks.get("fp16", 0))
+    assert device_typed("H100").name == "NVIDIA H100 SXM"
+    assert device_typed("a100").aliases[0] == "a100-80g"
+
+
+def test_dense_peaks_are_half_of_what_is_printed_for_sparse_matrices() -> None:
+    """TFLOP/s with 2:4 sparsity in the vendors' tables."""
+    sparse = {
+        "h100-sxm": 1979,
+        "h100-pcie": 1513,
+        "a100-80g": 624,
+        "h100-nvl": 1671,
+        "b200": 4500,
+        "l4": 242,
+        "a10": 250,
+    }
+    for name, printed in sparse.items():
+        assert hardware.device(name).peaks["bf16"] <= printed / 2 * 1e12 * 1.001, name
+
+
+@pytest.mark.parametrize(
+    ("typed", "error", "says"),
+    [
+        ("rtx409", UnknownDevice, "rtx4090"),
+        ("tflops=312", BadInput, "gives no bandwidth"),
+        ("gbps=312", BadInput, "gives no peak"),
+        ("tflops=0,gbps=1", BadInput, "not a number above 0"),
+        ("tflops=inf,gbps=1", BadInput, "not a number above 0"),
+        ("tlops=3,gbps=1", BadInput, "has no figure 'tlops=3'"),
+        ("nothing.toml", BadInput, "cannot be read"),
+        ("fp32=1,gbps=1,memory=many", BadInput, "is not a size"),
+    ],
+)
+def test_what_is_no_device_is_told(typed: str, error: type[Exception], says: str) -> None:
+    with pytest.raises(error) as raised:
+        device_typed(typed)
+    assert says in str(raised.value)
+
+
+def test_a_device_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("bandwidth_gb_s = 936\npeaks_tflops = { fp32 = 35.6, fp16 = 71 }\nlaunch_us = 3\n")
+    mine = device_typed(str(file))
+    assert (mine.name, mine.bandwidth, mine.peaks["fp16"], mine.launch) == ("mine", 936e9, 71e12, pytest.approx(3e-6))
+    for wrong in (
+        "bandwith = 3",
+        "bandwidth_gb_s = 0\npeaks_tflops = { fp32 = 1 }",
+        "peaks_tflops = { fp32 = 1 }",
+        "=",
+    ):
+        file.write_text(wrong)
+        with pytest.raises(BadInput):
+            device_typed(str(file))
+
+
+def test_this_machine_is_measured_in_about_a_second() -> None:
+    """What a product of matrices and a copy reach here, within what processors are built for."""
+    this_machine.cache_clear()
+    start = time.perf_counter()
+    here: Hardware = this_machine()
+    assert time.perf_counter() - start < 10
+    assert here.bandwidth
+    assert 1e8 < here.bandwidth < 1e13
+    assert 1e8 < here.peaks["fp32"] < 1e15
+    assert "measured now" in here.source
+
+
+# ---- published speeds ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("table", "least", "median", "at_90", "beaten"),
+    [("eager", 0.96, 1.2, 1.5, 0.09), ("compiled", 0.93, 1.3, 1.7, 0.2), ("training", 0.88, 1.3, 1.65, 0.02)],
+)
+def test_bounds_order_published_speeds(table: str, least: float, median: float, at_90: float, beaten: float) -> None:
+    """Published tables of an RTX 4090 and an RTX 3090, by the rows that docs/speed.md shows."""
+    rows = [row for row in kept() if row.table == table]
+    found = agreement(rows, lambda row: row.bound)
+    assert found.spearman >= least
+    assert found.median_factor <= median
+    assert found.factor_90 <= at_90
+    assert len(found.beaten) <= beaten * len(rows)
+    assert agreement(rows, lambda row: row.products).spearman < found.spearman
+
+
+# ---- the command --------------------------------------------------------------------------------
+
+
+def test_the_answer_says_the_verdict_first() -> None:
+    ran = run("speed", "resnet-20", "--on", "h100", "--on", "tflops=10,gbps=100", "--batch", "32")
+    assert ran.code == 0, ran.err
+    first, second, *_ = ran.out.splitlines()
+    assert first.startswith("h100: at least ")
+    assert " a batch of 32, " in first
+    assert "images/s at most" in first
+    assert second.startswith("tflops=10,gbps=100: at least ")
+    assert "h100 is taken as NVIDIA H100 SXM; others: h100-nvl, h100-pcie" in ran.out
+    assert "archcalc has no kernels of it" in ran.out
+
+
+def test_totals_under_json_are_a_list_of_devices() -> None:
+    answer = json.loads(
+        run("speed", "resnet-20", "--on", "rtx4090", "--on", "v100", "--json", "--sweep-batch", "1,64").out
+    )
+    devices = answer["totals"]["devices"]
+    assert [device["device"] for device in devices] == ["rtx4090", "v100"]
+    for device in devices:
+        rows = [row for row in answer["rows"] if row["device"] == device["device"]]
+        assert sum(row["bound_seconds"] for row in rows) == pytest.approx(device["bound_seconds"])
+        assert device["samples_per_second_at_most"] == pytest.approx(1 / device["bound_seconds"])
+        assert 0 <= device["memory_share"] <= 1
+    assert [(row["device"], row["batch"]) for row in answer["by_batch"]] == [
+        ("rtx4090", 1), ("v100", 1), ("rtx4090", 64), ("v100", 64)
+    ]  # fmt: skip
+
+
+def test_where_a_network_turns_to_arithmetic() -> None:
+    """At 10 FLOP a byte a linear layer of 512 waits for its weights at batch 1, for arithmetic at batch 512."""
+    ran = run("speed", "resnet-20", "--on", "fp32=1,gbps=20", "--sweep-batch", "1,128")
+    assert "turns from memory to arithmetic between batch 1 and 128" in ran.out or "bound by" in ran.out
+    assert run("speed", "resnet-20", "--on", "h100", "--sweep-batch", "1,x").code == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("speed resnet-20", "add  --on rtx4090"),
+        ("speed --on h100", "speed needs a model"),
+        ("speed resnet-20 --on h100 --device cpu", "do not go together"),
+        ("speed resnet-20 --on h100 --on h100-sxm", "a second time"),
+        ("speed resnet-20 --on stm32h743", "no memory bandwidth"),
+        ("speed resnet-20 --on rtx409O", "did you mean  rtx4090"),
+        ("law resnet-20 --over batch --figure time_on:h100", "a time has no law"),
+        ("sweep resnet-20 --set batch=1 --figure time_on:h10", "choose one of  h100-sxm"),
+    ],
+)
+def test_wrong_use_is_told(line: str, says: str) -> None:
+    ran = run(*line.split())
+    assert (ran.code, ran.out) == (2, "")
+    assert says in ran.err
+
+
+def test_on_alone_lists_the_devices() -> None:
+    assert run("speed", "--on").out == run("devices").out
+
+
+def test_compare_sweep_and_check_know_the_time(tmp_path: Path) -> None:
+    """The same seconds in each, as speed gives them."""
+    seconds = bounds("resnet-20", None, "h100")
+    compared = json.loads(run("compare", "resnet-20", "resnet-32", "--on", "h100", "--json").out)
+    assert compared["rows"][0]["time_on:h100"] == seconds.seconds
+    file = tmp_path / "sweep.csv"
+    command = ("sweep", "resnet-20", "--set", "batch=1,2", "--figure", "time_on:h100", "--figure", "params")
+    for _ in range(2):  # the second time from the file
+        ran = run(*command, "--pareto", "time_on:h100:min,params", "--jobs", "1", "-o", str(file))
+        assert ran.code == 0, ran.err
+    assert f"{seconds.seconds}" in file.read_text()
+    check = tmp_path / "archcalc.toml"
+    for limit, code in ((2 * seconds.seconds, 0), (seconds.seconds / 2, 1)):
+        check.write_text(f'[[check]]\nmodel = "resnet-20"\nmax_time = "{limit * 1e6:.3f} us on h100"\n')
+        assert run("check", str(check)).code == code
+    check.write_text('[[check]]\nmodel = "resnet-20"\nmax_time = "2 ms"\n')
+    assert run("check", str(check)).code == 2
+
+
+def test_the_roofline_is_drawn(tmp_path: Path) -> None:
+    """No layer is above the roof; the ridge is where both roofs meet."""
+    picture = roofline("h100", archcalc.speed("resnet-20", on="h100").devices[0].report)
+    assert picture.ridge == pytest.approx(494.7e12 / 3350e9)
+    assert picture.points
+    assert all(y <= min(picture.peak, x * picture.bandwidth) * 1.000001 for x, y in picture.points)
+    ran = run("speed", "resnet-20", "--on", "h100", "--plot")
+    assert "ridge at 148 FLOP/byte" in ran.out
+    file = tmp_path / "roofline.svg"
+    assert run("speed", "resnet-20", "--on", "h100", "-o", str(file)).code == 0
+    assert file.read_text().count("ridge at") == 1 or b"<svg" in file.read_bytes()
+
+
+def test_a_library_call_without_a_device_is_told() -> None:
+    with pytest.raises(WrongUse, match="none was named"):
+        archcalc.speed("resnet-20")
