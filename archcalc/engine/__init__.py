@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archcalc.engine.load.references import BuiltIn, Code, StoredTrace, parse
+from archcalc.engine.serving import Served
 from archcalc.engine.setup import Setup, Training, by_recipe
 from archcalc.engine.subject import Subject
 from archcalc.engine.watch import Watch, unwatched
@@ -32,6 +33,7 @@ __all__ = [
     "other_counts",
     "parse",
     "read",
+    "served",
     "trace",
 ]
 
@@ -59,6 +61,22 @@ def trace(
     from archcalc.engine.record.run import run
 
     return run(reference, setup, inputs, watch)
+
+
+def served(model: str | nn.Module | type[nn.Module] | Subject, setup: Setup | None = None) -> Served:
+    """Run a model with its cache a few times: prefills and decode steps, as the studies of serving need them.
+
+    Raises NoCache for a model that keeps none, and the errors of `trace`.
+    """
+    inputs = model.inputs if isinstance(model, Subject) else None
+    model = model.model if isinstance(model, Subject) else model
+    setup = setup or Setup()
+    reference = _checked(model, setup, given=inputs is not None)
+    if isinstance(reference, StoredTrace):
+        raise WrongUse(f"{model} is a stored trace of one run: serve needs the model itself.", "name the model")
+    from archcalc.engine.record.cached_runs import served
+
+    return served(reference, setup, inputs)
 
 
 def definition(model: str | nn.Module | type[nn.Module], setup: Setup | None = None) -> Trace:
