@@ -51,12 +51,24 @@ class Weight:
 
 
 @dataclass(frozen=True)
+class Latent:
+    """Attention on a latent (MLA): heads, the rank of the latent, and the widths of keys, turned keys and values."""
+
+    heads: int
+    rank: int
+    keys: int
+    turned: int
+    values: int
+
+
+@dataclass(frozen=True)
 class Served:
     """A model as it is served: its weights, its runs, and what its configuration states.
 
     `counts` are the layers that a path of the traces stands for. `chosen` are the experts that a token is sent to.
     `stored` names a quantization of the configuration and its bytes; `positions` the longest text it is built for.
-    `chunk` is the number of tokens that prefills are padded to a multiple of.
+    The second of the `prefills` is of two sequences; `chunked` are of whole chunks, where some ops work on chunks of
+    `chunk` tokens.
     """
 
     weights: tuple[Weight, ...]
@@ -68,6 +80,8 @@ class Served:
     stored: tuple[str, int] | None = None
     positions: int | None = None
     chunk: int = 1
+    chunked: tuple[CachedRun, ...] = ()
+    latent: Latent | None = None
     notes: tuple[str, ...] = ()
 
     @property

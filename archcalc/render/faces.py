@@ -13,7 +13,7 @@ from archcalc.render.document import Document
 from archcalc.render.formats import Screen, render
 from archcalc.render.formats.as_html import as_html
 from archcalc.render.layers import ALL, Selection
-from archcalc.render.pages import check, compare, diff, explain, law, lint, memory, speed, summary, sweep, verify
+from archcalc.render.pages import check, compare, diff, explain, law, lint, memory, serve, speed, summary, sweep, verify
 from archcalc.studies.compare import SideBySide
 from archcalc.studies.guard.check import CheckRun
 from archcalc.studies.guard.comparison import NOTHING, Comparison
@@ -21,6 +21,7 @@ from archcalc.studies.guard.diff import diff as changes_of
 from archcalc.studies.guard.snapshot import Snapshot
 from archcalc.studies.largest_batch import Fitted
 from archcalc.studies.law.law import Laws
+from archcalc.studies.serve.serve import Serving
 from archcalc.studies.speed.speed import Speeds
 from archcalc.studies.sweep.sweep import Swept
 from archcalc.studies.verify.verify import Verification
@@ -47,6 +48,7 @@ PAGES: dict[type, Callable[[Any, Selection], Document]] = {
     Explanation: lambda explanation, _: explain.explanation(explanation.report, explanation.layer),
     Linted: lambda linted, _: lint.lint(linted),
     Laws: lambda laws, _: law.laws(laws),
+    Serving: lambda serving, _: serve.serve(serving),
     Speeds: speed.speed,
     Swept: lambda swept, _: sweep.sweep(swept),
     Verification: lambda verification, _: verify.verification(verification),

@@ -4,7 +4,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 ORDER = (
-    "list", "devices", "show", "summary", "params", "flops", "memory", "traffic", "lint", "speed", "shapes",
+    "list", "devices", "show", "summary", "params", "flops", "memory", "traffic", "lint", "speed", "serve", "shapes",
     "explain",
     "compare", "verify", "law", "sweep", "check", "init", "snapshot", "diff",
 )  # fmt: skip

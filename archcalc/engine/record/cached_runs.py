@@ -23,7 +23,7 @@ from archcalc.engine.load.references import BuiltIn
 from archcalc.engine.meta.empty_modules import copy_without_data
 from archcalc.engine.record.repeated_layers import Repeated, one_of_each_kind
 from archcalc.engine.record.run import prepared, run_loaded
-from archcalc.engine.record.weight_table import number_of, stored_by_config, weights_of
+from archcalc.engine.record.weight_table import latent_of, number_of, stored_by_config, weights_of
 from archcalc.engine.serving import CachedRun, Kept, Served
 from archcalc.engine.setup import Setup
 from archcalc.errors import BadInput, NoCache
@@ -82,11 +82,9 @@ class _Runs:
             run, found = self._prefill(1, tokens)
             prefills.append(run)
             decodes.append(self._decode(run, found))
-        prefills.append(self._prefill(2, short)[0])
-        if chunk > 1:
-            prefills += [self._prefill(1, chunk * times)[0] for times in (1, 2, 3, 4)]
-        else:
-            prefills.append(self._prefill(1, 4 * short)[0])
+        prefills.insert(1, self._prefill(2, short)[0])
+        prefills.append(self._prefill(1, 4 * short)[0])
+        chunked = [self._prefill(1, chunk * times)[0] for times in (1, 2, 3, 4)] if chunk > 1 else []
         return Served(
             weights=self.weights,
             prefills=tuple(prefills),
@@ -98,6 +96,8 @@ class _Runs:
             positions=number_of(module, ("max_position_embeddings", "n_positions", "max_target_positions")) or None,
             notes=tuple(notes),
             chunk=chunk,
+            chunked=tuple(chunked),
+            latent=latent_of(module),
         )
 
     def _short(self) -> int:

@@ -12,7 +12,7 @@ from torch import nn
 from archcalc.engine.load.pretrained.facts import setting_of
 from archcalc.engine.load.pretrained.stored_weights import stored_bytes
 from archcalc.engine.record.data import EXPERTS
-from archcalc.engine.serving import Weight
+from archcalc.engine.serving import Latent, Weight
 
 IN_LIST = re.compile(r"(^|\.)experts\.\d+\.")
 
@@ -29,6 +29,13 @@ def number_of(module: Any, names: Sequence[str]) -> int:
     """A whole number that the configuration states under one of some names; 0 if it states none."""
     found = (setting_of(part, name) for part in configs(module) for name in names)
     return next((value for value in found if type(value) is int and value > 0), 0)
+
+
+def latent_of(module: Any) -> Latent | None:
+    """The sizes of attention on a latent, if the configuration states all of them."""
+    names = ("num_attention_heads", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
+    sizes = [number_of(module, (name,)) for name in names]
+    return Latent(*sizes) if all(sizes) else None
 
 
 def stored_by_config(module: Any, dtype: str) -> tuple[str, int] | None:

@@ -63,34 +63,38 @@ class Cached:
 class Work:
     """MACs of the layers of one kind: of a prefill of n tokens, and of a decode step that sees n.
 
-    prefill = pairs·n² + a_token·n + once; decode = step + seen·n.
+    prefill = pairs·n² + a_token·n + `once`, a quadratic in the chunks that n tokens are padded to; decode = step +
+    seen·n. `step_at_least` and `seen_at_least` are those of an engine that works in the latent of MLA.
     """
 
     path: str
     pairs: int
     a_token: int
-    once: int
+    once: tuple[int, int, int]
     step: int
     seen: int
-    window: int | None = None
+    window: int | None
+    step_at_least: int
+    seen_at_least: int
 
-    def prefill(self, tokens: int) -> int:
-        """MACs as the library multiplies: every token with every other, masked or not."""
-        return self.pairs * tokens**2 + self.a_token * tokens + self.once
+    def prefill(self, tokens: int, chunk: int) -> int:
+        """MACs as the library multiplies: every token with every other, masked or not, and whole chunks."""
+        return self.pairs * tokens**2 + self.a_token * tokens + self._in_chunks(ceil(tokens / chunk))
 
-    def prefill_at_least(self, tokens: int) -> int:
-        """MACs without the products that the causal mask or a window hides."""
-        window = min(tokens, self.window or tokens)
+    def _in_chunks(self, chunks: int) -> int:
+        square, slope, start = self.once
+        return square * chunks**2 + slope * chunks + start
+
+    def prefill_at_least(self, tokens: int, chunk: int) -> int:
+        """MACs without the products that the causal mask or a window hides, and without a last chunk that is padded."""
+        window = self.kept(tokens)
         seen = tokens * window - window * (window - 1) // 2
-        return self.pairs * seen + self.a_token * tokens + self.once
+        chunks = tokens // chunk if any(self.once[:2]) else 0
+        return self.pairs * seen + self.a_token * tokens + max(0, self._in_chunks(chunks))
 
-    def weights_in_step(self) -> int:
-        """MACs of a decode step with weights, whatever it sees."""
-        return self.step
-
-    def attention_in_step(self, context: int) -> int:
-        """MACs of a decode step with the tokens that it sees."""
-        return self.seen * min(context, self.window or context)
+    def kept(self, context: int) -> int:
+        """Tokens of a context that a layer sees."""
+        return min(context, self.window or context)
 
 
 @dataclass(frozen=True)
@@ -104,46 +108,41 @@ class Laws:
 
     def prefill_macs(self, tokens: int, full_head: bool = False) -> int:
         """MACs of a prefill of one sequence, with the head on the last position or on all."""
-        run = self.chunk * ceil(tokens / self.chunk)
-        return sum(work.prefill(run) for work in self.work) + self.head * (tokens if full_head else 1)
+        head = self.head * (tokens if full_head else 1)
+        return sum(work.prefill(tokens, self.chunk) for work in self.work) + head
 
     def prefill_macs_at_least(self, tokens: int) -> int:
         """The same without what masks hide, and without padding."""
-        return sum(work.prefill_at_least(tokens) for work in self.work) + self.head
+        return sum(work.prefill_at_least(tokens, self.chunk) for work in self.work) + self.head
 
     def decode_macs(self, context: int) -> int:
-        """MACs of a decode step of one sequence that sees a context, its own token included."""
-        return self.step_macs() + self.seen_macs(context)
+        """MACs of a decode step of one sequence that sees a context, its own token included, as the library runs it."""
+        return sum(work.step + work.seen * work.kept(context) for work in self.work) + self.head
 
-    def step_macs(self) -> int:
-        """MACs of a decode step with weights."""
-        return sum(work.weights_in_step() for work in self.work) + self.head
+    def step_at_least(self) -> int:
+        """MACs of a decode step with weights, in an engine."""
+        return sum(work.step_at_least for work in self.work) + self.head
 
-    def seen_macs(self, context: int) -> int:
-        """MACs of a decode step with its context."""
-        return sum(work.attention_in_step(context) for work in self.work)
+    def seen_at_least(self, context: int) -> int:
+        """MACs of a decode step with its context, in an engine."""
+        return sum(work.seen_at_least * work.kept(context) for work in self.work)
 
 
 def laws_of(served: Served) -> Laws:
     """The laws of a model's runs; NoLaw where a run differs from what the others say."""
-    short, second, third, twice, *long = served.prefills
-    cache = [_cached(served, kept, (short, second, third), twice) for kept in short.cache]
+    short, twice, *_ = served.prefills
+    cache = [_cached(served, kept) for kept in short.cache]
     windows = {cached.path: cached.window for cached in cache if cached.window}
-    points = long if served.chunk > 1 else [short, second, third, *long]
-    prefills = [_macs(served, run) for run in points]
-    decodes = [_macs(served, run) for run in served.decodes]
-    _demand_by_batch(_macs(served, short), _macs(served, twice))
-    paths = sorted({path for figures in (*prefills, *decodes) for path in figures if path != HEAD}, key=_order)
+    runs = (*served.prefills, *served.chunked, *served.decodes)
+    macs = {id(run): _macs(served, run) for run in runs}
+    for path, figure in macs[id(short)].items():
+        if macs[id(twice)].get(path, 0) != 2 * figure:
+            raise NoLaw(f"the MACs of {path}", "two sequences do not take twice what one takes")
+    paths = sorted({path for figures in macs.values() for path in figures if path != HEAD}, key=_order)
     work = [
-        _work(
-            path,
-            [(run.tokens, figures.get(path, 0)) for run, figures in zip(points, prefills, strict=True)],
-            [(run.past + 1, figures.get(path, 0)) for run, figures in zip(served.decodes, decodes, strict=True)],
-            windows.get(path),
-        )
-        for path in paths
+        _work(served, path, {run: macs[run].get(path, 0) for run in macs}, windows.get(path)) for path in paths
     ]
-    return Laws(cache, work, decodes[0].get(HEAD, 0), served.chunk)
+    return Laws(cache, work, macs[id(served.decodes[0])].get(HEAD, 0), served.chunk)
 
 
 def layer_of(path: str) -> str:
@@ -160,7 +159,8 @@ def _order(path: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in path.split(".")]
 
 
-def _cached(served: Served, kept: Kept, runs: Sequence[CachedRun], twice: CachedRun) -> Cached:
+def _cached(served: Served, kept: Kept) -> Cached:
+    twice, runs = served.prefills[1], [run for run in served.prefills if run.batch == 1]
     shapes = [_shape(run, kept.place) for run in runs]
     elements = [prod(shape) for shape in shapes]
     held = [_held(run, kept.place) for run in runs]
@@ -222,12 +222,34 @@ def _square(times: Sequence[int], values: Sequence[int], what: str) -> tuple[int
     return pairs, slope, start
 
 
-def _work(
-    path: str, prefills: Sequence[tuple[int, int]], decodes: Sequence[tuple[int, int]], window: int | None
-) -> Work:
-    pairs, a_token, once = _square(*_columns(prefills), f"the MACs of a prefill in {path or 'the model'}")
-    seen, step = _line(*_columns(decodes), f"the MACs of a decode step in {path or 'the model'}")
-    return Work(path, pairs, a_token, once, step, seen, window)
+def _work(served: Served, path: str, macs: Mapping[int, int], window: int | None) -> Work:
+    of, what = path or "the model", "the MACs of a prefill in"
+    short = [(run.tokens, macs[id(run)]) for run in served.prefills if run.batch == 1]
+    pairs, a_token, start = _square(*_columns(short), f"{what} {of}")
+    once = (0, 0, start)
+    if served.chunked:
+        rest = [
+            (run.tokens // served.chunk, macs[id(run)] - pairs * run.tokens**2 - a_token * run.tokens)
+            for run in served.chunked
+        ]
+        once = _square(*_columns(rest), f"{what} whole chunks in {of}")
+    decodes = [(run.past + 1, macs[id(run)]) for run in served.decodes]
+    seen, step = _line(*_columns(decodes), f"the MACs of a decode step in {of}")
+    return Work(path, pairs, a_token, once, step, seen, window, *_in_latent(served, path, step, seen))
+
+
+def _in_latent(served: Served, path: str, step: int, seen: int) -> tuple[int, int]:
+    """MACs of a decode step that works in the latent of MLA, where the library makes keys and values of it first.
+
+    Queries meet the latent itself, and its weighted sum is projected once: DeepSeek-V2, section 2.1.2.
+    """
+    latent = served.latent
+    if latent is None or not seen:
+        return step, seen
+    layers = served.count(path)
+    expanded = layers * latent.heads * (latent.keys + latent.turned + latent.values)
+    inside = layers * latent.heads * (2 * latent.rank + latent.turned)
+    return (step + seen - expanded, inside) if inside < seen else (step, seen)
 
 
 def _columns(points: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:
@@ -249,9 +271,3 @@ def _macs(served: Served, run: CachedRun) -> Mapping[str, int]:
         is_head = layer == path and any(trace.tensors[out].shape[-1:] == (rows,) for out in call.outputs)
         found[HEAD if is_head else layer] += count * macs
     return found
-
-
-def _demand_by_batch(one: Mapping[str, int], two: Mapping[str, int]) -> None:
-    for path, macs in one.items():
-        if two.get(path, 0) != 2 * macs:
-            raise NoLaw(f"the MACs of {path}", "two sequences do not take twice what one takes")

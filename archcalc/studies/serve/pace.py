@@ -81,8 +81,8 @@ class Pace:
         macs = batch * laws.decode_macs(context)
         if self.hardware is None:
             return Pass(macs, read + cache)
-        weights = self._part(2 * batch * laws.step_macs(), read, self.hardware)
-        return Pass(macs, read + cache, (weights, self._part(2 * batch * laws.seen_macs(context), cache, self.hardware)))
+        weights = self._part(2 * batch * laws.step_at_least(), read, self.hardware)
+        return Pass(macs, read + cache, (weights, self._part(2 * batch * laws.seen_at_least(context), cache, self.hardware)))
 
     def tokens_at_most(self, batch: int, context: int) -> float | None:
         """Tokens a second of a whole batch; None without a device."""
@@ -100,7 +100,7 @@ class Pace:
 
         def arithmetic(batch: int) -> bool:
             read = self.placement.weights.read(batch, self.chosen)
-            return self._part(2 * batch * self.placement.laws.step_macs(), read, hardware).bound_by == "arithmetic"
+            return self._part(2 * batch * self.placement.laws.step_at_least(), read, hardware).bound_by == "arithmetic"
 
         if not arithmetic(MOST):
             return None

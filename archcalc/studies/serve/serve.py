@@ -259,11 +259,8 @@ def _doubts(served: Served, placement: Placement, context: int) -> list[str]:
     uneven = placement.uneven() if placement.devices > 1 else []
     if uneven:
         heads = sorted({cached.heads for cached in uneven})
-        named = ", ".join(map(str, heads))
-        notes.append(
-            f"{named} head{'s' * (heads != [1])} of the cache do not divide among {placement.devices} devices: some hold "
-            "more, or all hold the same"
-        )
+        named = f"{', '.join(map(str, heads))} heads do" if heads != [1] else "1 head does"
+        notes.append(f"{named} not divide among {placement.devices} devices: some hold more of the cache, or all the same")
     if any("cross" in cached.place and cached.growing for cached in placement.laws.cache):
         notes.append("the source is as long as the context")
     return notes
