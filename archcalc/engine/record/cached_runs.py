@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from archcalc.engine.alone import alone
 from archcalc.engine.load.build import Loaded, load
 from archcalc.engine.load.declared_inputs import inputs_of
-from archcalc.engine.load.inputs import dtype_named, parameters_of, parse_spec
+from archcalc.engine.load.inputs import dtype_named, parameters_of
 from archcalc.engine.load.nested import parts, tensors_with_places
-from archcalc.engine.load.pretrained.facts import is_pretrained
 from archcalc.engine.load.references import BuiltIn
 from archcalc.engine.meta.empty_modules import copy_without_data
 from archcalc.engine.record.repeated_layers import Repeated, one_of_each_kind
@@ -34,7 +33,8 @@ CACHES = ("past_key_values", "cache_params", "cache", "kv_cache", "caches", "pas
 TEXTS = ("decoder_input_ids", "input_ids")
 WINDOWS = ("sliding_window", "attention_chunk_size")
 CHUNKS = ("chunk_size",)
-SMALLEST, MOST = 4, 16
+SMALLEST, MOST = 2, 16
+"""Tokens of the shortest run."""
 ASSUMED_DTYPE = "bfloat16"
 
 
@@ -91,7 +91,9 @@ class _Runs:
             decodes=tuple(decodes),
             counts=self.counts,
             dtype=self.setup.floats,
-            chosen=number_of(module, ("num_experts_per_tok", "num_experts_per_token", "moe_top_k", "top_k", "moe_topk")),
+            chosen=number_of(
+                module, ("num_experts_per_tok", "num_experts_per_token", "moe_top_k", "top_k", "moe_topk")
+            ),
             stored=stored_by_config(module, self.setup.floats),
             positions=number_of(module, ("max_position_embeddings", "n_positions", "max_target_positions")) or None,
             notes=tuple(notes),
@@ -101,9 +103,11 @@ class _Runs:
         )
 
     def _short(self) -> int:
-        """Tokens of the shortest run: fewer than a third of the narrowest window."""
-        windows = [n for name in WINDOWS if (n := number_of(self.loaded.module, (name,)))]
-        return max(SMALLEST, min([MOST, *(window // 4 for window in windows)]))
+        """Tokens of the shortest run: the longest, of four times as many, is within every window and one chunk."""
+        module = self.loaded.module
+        windows = [(n - 1) // 5 for name in WINDOWS if (n := number_of(module, (name,)))]
+        chunks = [n // 4 for name in CHUNKS if (n := number_of(module, (name,)))]
+        return max(SMALLEST, min([MOST, *windows, *chunks]))
 
     def _given(self) -> tuple[Input, ...]:
         """The inputs that a caller gave, the first of them the text; none for a model that declares its own."""

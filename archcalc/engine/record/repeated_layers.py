@@ -87,7 +87,9 @@ def _kind(layer: nn.Module, numbers: set[tuple[str, str]]) -> Any:
         (
             path,
             type(member),
-            tuple((name, _form(tensor)) for own in (own_parameters, own_buffers) for name, tensor in own(member).items()),
+            tuple(
+                (name, _form(tensor)) for own in (own_parameters, own_buffers) for name, tensor in own(member).items()
+            ),
             tuple(
                 sorted(
                     (name, repr(value))
@@ -106,4 +108,3 @@ def _form(tensor: Any) -> Any:
 
 def _is_plain(value: Any) -> bool:
     return isinstance(value, PLAIN) or (isinstance(value, tuple | list) and all(isinstance(v, PLAIN) for v in value))
-

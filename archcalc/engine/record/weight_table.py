@@ -74,7 +74,9 @@ def _weight(
         return Weight(name, elements, "linear", *shape, experts=experts, of_experts=experts)
     if experts > 1 and IN_LIST.search(name):
         of = experts
-    matrix = len(shape) == 2 and (isinstance(owner, nn.Linear) or type(owner).__name__ == "Conv1D" or name.endswith("weight"))
+    matrix = len(shape) == 2 and (
+        isinstance(owner, nn.Linear) or type(owner).__name__ == "Conv1D" or name.endswith("weight")
+    )
     if not matrix:
         return Weight(name, elements, "other", experts=int(of > 0), of_experts=of)
     role = "head" if parameter is head else "linear"

@@ -19,13 +19,21 @@ from archcalc.text.durations import duration, rate
 STEPS = 40
 """Points of the picture."""
 LEFT_OUT = "not modelled: prefix caching, fragments of pages, activations, what devices send to one another, sampling"
-BOUND = "time: weights and cache read once at the bandwidth, products at the peak, whichever takes longer: a lower bound"
+BOUND = (
+    "time: weights and cache read once at the bandwidth, products at the peak, whichever takes longer: a lower bound"
+)
 
 
 def serve(serving: Serving) -> Document:
     """The verdict, weights and cache, prefill and decode, the cache by layer, and the table of what fits."""
     rows = _rows(serving)
-    head = [verdict(serving), _model_line(serving), _weights_line(serving), *_cache_lines(serving), *_pass_lines(serving)]
+    head = [
+        verdict(serving),
+        _model_line(serving),
+        _weights_line(serving),
+        *_cache_lines(serving),
+        *_pass_lines(serving),
+    ]
     tables = [_fits(serving), _layers(rows)] if serving.table else [_layers(rows)]
     foot = [*_foot(serving), LEFT_OUT, *_next(serving)]
     return Document("serve", [*head, *serving.notes], tables, foot, _envelope(serving), rows)
@@ -86,7 +94,9 @@ def _cache_lines(serving: Serving) -> list[str]:
     if each:
         lines.append(f"cache ({serving.kv}): {each:,} B a token{later}; {units.size(serving.kv_bytes)} needed")
     if state:
-        lines.append(f"state: {units.size(state)} a sequence whatever its length; {units.size(serving.state_bytes)} needed")
+        lines.append(
+            f"state: {units.size(state)} a sequence whatever its length; {units.size(serving.state_bytes)} needed"
+        )
     held = serving.kv_held_bytes
     if held != serving.kv_bytes + serving.state_bytes:
         why = "its own type, and whole storages behind windows"

@@ -139,9 +139,7 @@ def laws_of(served: Served) -> Laws:
         if macs[id(twice)].get(path, 0) != 2 * figure:
             raise NoLaw(f"the MACs of {path}", "two sequences do not take twice what one takes")
     paths = sorted({path for figures in macs.values() for path in figures if path != HEAD}, key=_order)
-    work = [
-        _work(served, path, {run: macs[run].get(path, 0) for run in macs}, windows.get(path)) for path in paths
-    ]
+    work = [_work(served, path, {run: macs[run].get(path, 0) for run in macs}, windows.get(path)) for path in paths]
     return Laws(cache, work, macs[id(served.decodes[0])].get(HEAD, 0), served.chunk)
 
 

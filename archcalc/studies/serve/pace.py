@@ -82,7 +82,9 @@ class Pace:
         if self.hardware is None:
             return Pass(macs, read + cache)
         weights = self._part(2 * batch * laws.step_at_least(), read, self.hardware)
-        return Pass(macs, read + cache, (weights, self._part(2 * batch * laws.seen_at_least(context), cache, self.hardware)))
+        return Pass(
+            macs, read + cache, (weights, self._part(2 * batch * laws.seen_at_least(context), cache, self.hardware))
+        )
 
     def tokens_at_most(self, batch: int, context: int) -> float | None:
         """Tokens a second of a whole batch; None without a device."""

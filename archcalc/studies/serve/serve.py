@@ -22,7 +22,6 @@ from archcalc.studies.serve.stored import Form, Stored, parse_form, plain_form, 
 from archcalc.studies.speed.target import target
 from archcalc.text.faces import Shown
 from archcalc.text.visible import shortened
-from archcalc.tracing import element_size
 
 CONTEXT = 8192
 """Tokens where no context was asked for, or as many as the model has positions for."""
@@ -260,7 +259,9 @@ def _doubts(served: Served, placement: Placement, context: int) -> list[str]:
     if uneven:
         heads = sorted({cached.heads for cached in uneven})
         named = f"{', '.join(map(str, heads))} heads do" if heads != [1] else "1 head does"
-        notes.append(f"{named} not divide among {placement.devices} devices: some hold more of the cache, or all the same")
+        notes.append(
+            f"{named} not divide among {placement.devices} devices: some hold more of the cache, or all the same"
+        )
     if any("cross" in cached.place and cached.growing for cached in placement.laws.cache):
         notes.append("the source is as long as the context")
     return notes
