@@ -409,8 +409,9 @@ def test_published_bytes_a_token(name: str, tmp_path: Path, library: Any) -> Non
 @SLOW
 @pytest.mark.filterwarnings("ignore")
 def test_logs_of_engines(tmp_path: Path, library: Any) -> None:
-    """VLLM issue 33263: 18.78 GiB hold 175,856 tokens of Qwen3-1.7B. SGLang (vLLM issue 21348): K of 367,404 tokens of
-    Qwen3-235B takes 8.23 GiB on each of 4 devices.
+    """Qwen3-1.7B: 18.78 GiB hold 175,856 tokens; Qwen3-235B on 4 devices: K of 367,404 tokens takes 8.23 GiB each.
+
+    vLLM issue 33263, and a log of SGLang in vLLM issue 21348.
     """
     small = dense(
         model_type="qwen3", hidden_size=2048, num_hidden_layers=28, num_attention_heads=16, num_key_value_heads=8,
@@ -462,3 +463,22 @@ def test_a_picture_needs_a_capacity(tmp_path: Path) -> None:
     refused = run("serve", FILE, "-i", "int64:1x8", "-o", str(tmp_path / "x.svg"))
     assert refused.code == 2
     assert "--fit" in refused.err
+
+
+def test_sweeps_and_checks_know_the_bytes_of_a_token(tmp_path: Path) -> None:
+    """2·layers·768·2 bytes: 12,288 for 4 layers of gpt2, 36,864 for its 12."""
+    swept = archcalc.sweep("gpt2", "layers=4,12", ["kv_bytes_per_token"])
+    assert [row["kv_bytes_per_token"] for row in swept.rows] == [12_288, 36_864]
+    file = tmp_path / "archcalc.toml"
+    for limit, code in (("36 KiB", 0), ("35 KiB", 1)):
+        file.write_text(f'[[check]]\nmodel = "gpt2"\nmax_kv_per_token = "{limit}"\n')
+        assert run("check", str(file)).code == code
+
+
+@pytest.mark.parametrize(("name", "token"), [("gpt2", 2 * 12 * 768 * 2), ("transformer", 2 * 2 * 6 * 512 * 2)])
+def test_networks_of_the_catalogue(name: str, token: int) -> None:
+    """The Transformer keeps keys and values of both texts, which are as long as each other here."""
+    made = archcalc.serve(name, wanted={"context": 64})
+    assert made.kv_bytes_per_token == token
+    head = made.laws.head * 63
+    assert made.laws.prefill_macs(64, full_head=True) - head == made.laws.prefill_macs(64)

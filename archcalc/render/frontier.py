@@ -54,7 +54,8 @@ def as_picture(frontiers: Sequence[Frontier], format_: str) -> bytes:
         axes = figure.add_subplot(len(frontiers), 1, number)
         if frontier.points:
             axes.loglog(*zip(*frontier.points, strict=True), linewidth=1.2, label="what fits")
-            axes.fill_between(*zip(*frontier.points, strict=True), 1, alpha=0.15)
+            contexts, batches = zip(*frontier.points, strict=True)
+            axes.fill_between(contexts, batches, 1, alpha=0.15)
         axes.loglog([frontier.asked[0]], [frontier.asked[1]], "*", markersize=9, label="asked for")
         axes.set_title(frontier.title, fontsize=10)
         axes.set_xlabel("context in tokens")

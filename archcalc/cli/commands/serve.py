@@ -18,7 +18,7 @@ from archcalc.errors import WrongUse
 
 @app.command()
 @shared(BUILDING, "input", "batch", "images", PRINTING)
-def serve(
+def serve(  # noqa: PLR0913, PLR0917, each option is a parameter
     model: Models,
     context: Annotated[
         str | None,

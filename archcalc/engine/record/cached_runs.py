@@ -23,16 +23,19 @@ from archcalc.engine.meta.empty_modules import copy_without_data
 from archcalc.engine.record.repeated_layers import Repeated, one_of_each_kind
 from archcalc.engine.record.run import prepared, run_loaded
 from archcalc.engine.record.weight_table import latent_of, number_of, stored_by_config, weights_of
-from archcalc.engine.serving import CachedRun, Kept, Served
+from archcalc.engine.serving import CachedRun, Kept, Served, Weight
 from archcalc.engine.setup import Setup
 from archcalc.errors import BadInput, NoCache
+from archcalc.ops.registry import macs_of
 from archcalc.tracing import Input, Trace
 
 CACHES = ("past_key_values", "cache_params", "cache", "kv_cache", "caches", "past", "past_key_value", "mems", "state")
 """Names of the argument that takes a cache, and of what forward returns."""
-TEXTS = ("decoder_input_ids", "input_ids")
+TEXTS = ("decoder_input_ids", "target", "input_ids")
 WINDOWS = ("sliding_window", "attention_chunk_size")
 CHUNKS = ("chunk_size",)
+LENGTHS = ("seq_len", "src_len", "tgt_len")
+"""Knobs of networks that are lengths of texts."""
 SMALLEST, MOST = 2, 16
 """Tokens of the shortest run."""
 ASSUMED_DTYPE = "bfloat16"
@@ -84,9 +87,11 @@ class _Runs:
             decodes.append(self._decode(run, found))
         prefills.insert(1, self._prefill(2, short)[0])
         prefills.append(self._prefill(1, 4 * short)[0])
+        texts = [given for given in prefills[0].trace.inputs if given.shape == (1, short)]
+        notes += ["the source is as long as the context"] if len(texts) > 1 else []
         chunked = [self._prefill(1, chunk * times)[0] for times in (1, 2, 3, 4)] if chunk > 1 else []
         return Served(
-            weights=self.weights,
+            weights=_with_ties(self.weights, prefills[0].trace),
             prefills=tuple(prefills),
             decodes=tuple(decodes),
             counts=self.counts,
@@ -95,7 +100,7 @@ class _Runs:
                 module, ("num_experts_per_tok", "num_experts_per_token", "moe_top_k", "top_k", "moe_topk")
             ),
             stored=stored_by_config(module, self.setup.floats),
-            positions=number_of(module, ("max_position_embeddings", "n_positions", "max_target_positions")) or None,
+            positions=self._positions(),
             notes=tuple(notes),
             chunk=chunk,
             chunked=tuple(chunked),
@@ -108,6 +113,12 @@ class _Runs:
         windows = [(n - 1) // 5 for name in WINDOWS if (n := number_of(module, (name,)))]
         chunks = [n // 4 for name in CHUNKS if (n := number_of(module, (name,)))]
         return max(SMALLEST, min([MOST, *windows, *chunks]))
+
+    def _positions(self) -> int | None:
+        """The longest text that the model has positions for; None if it does not say."""
+        own = self.loaded.model.config.get("max_len") if isinstance(self.reference, BuiltIn) else None
+        stated = number_of(self.loaded.module, ("max_position_embeddings", "n_positions", "max_target_positions"))
+        return own if isinstance(own, int) else stated or None
 
     def _given(self) -> tuple[Input, ...]:
         """The inputs that a caller gave, the first of them the text; none for a model that declares its own."""
@@ -167,7 +178,10 @@ class _Runs:
             return self.loaded, replace(setup, inputs=tuple(specs), batch=None, seq_len=None)
         setup = replace(setup, batch=batch, seq_len=tokens)
         if isinstance(self.reference, BuiltIn):
-            return replace(self.loaded, declared=load(self.reference, setup).declared), replace(setup, seq_len=None)
+            lengths = {name: tokens for name in LENGTHS if name in self.loaded.model.config}
+            setup = replace(setup, seq_len=None)
+            sized = load(self.reference, replace(setup, knobs={**setup.knobs, **lengths}))
+            return replace(self.loaded, declared=sized.declared), setup
         return replace(self.loaded, declared=inputs_of(self.loaded.module, setup)), setup
 
     def _run(self, loaded: Loaded, setup: Setup, values: Any, more: Mapping[str, Any]) -> tuple[Trace, _Found]:
@@ -190,6 +204,13 @@ class _Runs:
         found.kept = tuple(_tensors(found.cache))
         logits = named.get("logits", next(iter(named.values()), None)) if named else out[0]
         return (logits, *(tensor for _, tensor, _ in found.kept))
+
+
+def _with_ties(weights: tuple[Weight, ...], trace: Trace) -> tuple[Weight, ...]:
+    """The weights, with embeddings that products read too as tied."""
+    read = {trace.tensors[t].storage for call in trace.calls if macs_of(trace, call) for t in call.tensors()}
+    names = {name for p in trace.parameters if trace.tensors[p.tensor].storage in read for name in p.names}
+    return tuple(replace(w, tied=w.name in names) if w.role == "embedding" else w for w in weights)
 
 
 def _copy(module: nn.Module) -> nn.Module:

@@ -7,7 +7,7 @@ often as there are layers like it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -30,6 +30,7 @@ class Repeated(nn.Module):
         return getattr(self.__dict__["first"], name)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what the first layer returned last."""
         return self.__dict__["returned"]
 
     def listen(self) -> None:
@@ -63,16 +64,17 @@ def one_of_each_kind(module: nn.Module) -> dict[str, int]:
 def _outermost_lists(module: nn.Module, path: str) -> Iterator[tuple[str, nn.ModuleList]]:
     for name, child in module.named_children():
         place = f"{path}.{name}" if path else name
-        whole = isinstance(child, nn.ModuleList) and len(child) >= FEWEST
-        if whole and all(any(True for _ in layer.children()) for layer in child):
-            yield place, child  # type: ignore[misc]
+        is_list = isinstance(child, nn.ModuleList) and len(child) >= FEWEST
+        if is_list and all(any(True for _ in layer.children()) for layer in child.children()):
+            yield place, cast("nn.ModuleList", child)
         else:
             yield from _outermost_lists(child, place)
 
 
 def _numbers(layers: nn.ModuleList) -> set[tuple[str, str]]:
     """The attributes, by module and name, that are the layer's own number in every layer that has them."""
-    differ, same = set(), set()
+    differ: set[tuple[str, str]] = set()
+    same: set[tuple[str, str]] = set()
     for number, layer in enumerate(layers):
         for path, member in layer.named_modules():
             for name, value in vars(member).items():

@@ -65,19 +65,15 @@ def weights_of(module: nn.Module) -> tuple[Weight, ...]:
 def _weight(
     name: str, parameter: Any, owner: nn.Module, head: Any, tables: Sequence[nn.Embedding], experts: int
 ) -> Weight:
-    shape = tuple(parameter.shape)
-    elements = prod(shape)
+    sizes = [*parameter.shape]
+    elements = prod(sizes)
     if any(table.weight is parameter for table in tables):
-        return Weight(name, elements, "embedding", 1, *shape, tied=parameter is head)
-    of = 0
-    if experts > 1 and len(shape) == 3 and shape[0] == experts:
-        return Weight(name, elements, "linear", *shape, experts=experts, of_experts=experts)
-    if experts > 1 and IN_LIST.search(name):
-        of = experts
-    matrix = len(shape) == 2 and (
-        isinstance(owner, nn.Linear) or type(owner).__name__ == "Conv1D" or name.endswith("weight")
-    )
-    if not matrix:
+        return Weight(name, elements, "embedding", 1, sizes[0], sizes[1], tied=parameter is head)
+    if experts > 1 and len(sizes) == 3 and sizes[0] == experts:
+        return Weight(name, elements, "linear", experts, sizes[1], sizes[2], experts=experts, of_experts=experts)
+    of = experts if experts > 1 and IN_LIST.search(name) else 0
+    named = isinstance(owner, nn.Linear) or type(owner).__name__ == "Conv1D" or name.endswith("weight")
+    if len(sizes) != 2 or not named:
         return Weight(name, elements, "other", experts=int(of > 0), of_experts=of)
     role = "head" if parameter is head else "linear"
-    return Weight(name, elements, role, 1, *shape, experts=int(of > 0), of_experts=of)
+    return Weight(name, elements, role, 1, sizes[0], sizes[1], experts=int(of > 0), of_experts=of)

@@ -115,7 +115,7 @@ class Serving(Shown):
 
     @property
     def kv_held_bytes(self) -> int:
-        """Bytes of the storages that the library holds behind a prefill of the context, states included, in its type."""
+        """Bytes of the storages that the library holds behind a prefill, states included, in its own type."""
         return self.batch * sum(cached.held_bytes(self.context) for cached in self.laws.cache)
 
     @property
@@ -165,7 +165,7 @@ class Serving(Shown):
 
 
 def serve(model: str | Subject, setup: Setup, wanted: Wanted) -> Serving:
-    """The answer for one model. WrongUse and BadInput for what cannot be asked, NoCache, NoLaw, and tracing's errors."""
+    """The answer for one model; WrongUse and BadInput for what cannot be asked, NoCache, NoLaw, tracing's errors."""
     context, asked_context = _tokens(wanted.context), wanted.context is not None
     form = None if wanted.weights in ("", CONFIG) else parse_form(wanted.weights)
     _demand(wanted)
@@ -183,6 +183,11 @@ def serve(model: str | Subject, setup: Setup, wanted: Wanted) -> Serving:
         served, laws, pace, setup.batch or 1, context, form, kv, wanted, setup.batch is not None, asked_context,
         budget, notes,
     )  # fmt: skip
+
+
+def bytes_per_token(model: str | Subject, setup: Setup) -> int:
+    """Bytes of cache that one more token of one sequence takes; NoCache, NoLaw, and the errors of tracing."""
+    return serve(model, replace(setup, training=None, batch=None, seq_len=None), Wanted()).kv_bytes_per_token
 
 
 def _tokens(typed: str | int | None) -> int:
@@ -262,6 +267,4 @@ def _doubts(served: Served, placement: Placement, context: int) -> list[str]:
         notes.append(
             f"{named} not divide among {placement.devices} devices: some hold more of the cache, or all the same"
         )
-    if any("cross" in cached.place and cached.growing for cached in placement.laws.cache):
-        notes.append("the source is as long as the context")
     return notes
