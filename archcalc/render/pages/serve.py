@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from archcalc.render.around import as_typed
 from archcalc.render.columns import ratio
 from archcalc.render.document import BYTES, EXACT, LAYER, NAME, SHARE, TEXT, Column, Document, Table
 from archcalc.render.frontier import Frontier, as_picture, as_text
@@ -99,7 +100,7 @@ def _cache_lines(serving: Serving) -> list[str]:
         )
     held = serving.kv_held_bytes
     if held != serving.kv_bytes + serving.state_bytes:
-        why = "its own type, and whole storages behind windows"
+        why = "in its own type, with the whole storages behind slices"
         lines.append(f"held by the library behind a prefill: {units.size(held)} ({why})")
     return lines
 
@@ -202,7 +203,8 @@ def _next(serving: Serving) -> list[str]:
         return []
     more = "--on h100" if serving.pace.hardware is None else "--weights int4:128"
     more = "--fit 80GiB" if serving.budget is None and serving.pace.hardware is not None else more
-    return [f"next: archcalc serve {shlex.quote(model.reference)} --context {serving.context} {more}"]
+    typed = as_typed(serving.model.trace) if model.source == "python" else shlex.quote(model.reference)
+    return [f"next: archcalc serve {typed} --context {serving.context} {more}"]
 
 
 def totals(serving: Serving) -> dict[str, Any]:
