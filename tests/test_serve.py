@@ -459,6 +459,13 @@ def test_its_json_has_the_totals_of_the_library() -> None:
     assert sum(row["cache_bytes"] for row in answer["rows"]) == answer["totals"]["kv_bytes"]
 
 
+@pytest.mark.parametrize("option", ["--seq-len 5", "--mode train", "--seed 3", "--size 7"])
+def test_settings_of_a_run_that_change_nothing_are_refused(option: str) -> None:
+    refused = run("serve", "gpt2", *option.split())
+    assert refused.code == 2
+    assert "changes nothing in serve" in refused.err
+
+
 def test_a_picture_needs_a_capacity(tmp_path: Path) -> None:
     refused = run("serve", FILE, "-i", "int64:1x8", "-o", str(tmp_path / "x.svg"))
     assert refused.code == 2

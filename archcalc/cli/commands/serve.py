@@ -11,13 +11,14 @@ from archcalc import engine
 from archcalc.cli.answer import emit_documents
 from archcalc.cli.app import Models, app
 from archcalc.cli.completion import complete_device
-from archcalc.cli.options import BUILDING, PRINTING, Options, shared
+from archcalc.cli.options import BUILDING, INPUT, PRINTING, Options, shared
 from archcalc.cli.output import watching
+from archcalc.engine.setup import keys_of, settings
 from archcalc.errors import WrongUse
 
 
 @app.command()
-@shared(BUILDING, "input", "batch", "images", PRINTING)
+@shared(BUILDING, INPUT, PRINTING)
 def serve(  # noqa: PLR0913, PLR0917, each option is a parameter
     model: Models,
     context: Annotated[
@@ -62,6 +63,7 @@ def serve(  # noqa: PLR0913, PLR0917, each option is a parameter
     from archcalc.studies.serve.serve import Wanted
     from archcalc.studies.serve.serve import serve as study
 
+    _demand_use(options)
     suffix = Path(options.output).suffix.lower()
     picture = suffix.removeprefix(".") if suffix in SUFFIXES else ""
     if (plot or picture) and not fit:
@@ -79,3 +81,15 @@ def serve(  # noqa: PLR0913, PLR0917, each option is a parameter
     emit_documents(documents, options)
     if not fits:
         raise typer.Exit(1)
+
+
+USED = ("input", "inputs", "batch", "images", *keys_of(BUILDING))
+"""Settings of a run that serve takes; the lengths of its own runs are chosen for their laws."""
+
+
+def _demand_use(options: Options) -> None:
+    """WrongUse for a setting of a run that changes nothing here."""
+    for key in options.typed:
+        if key not in USED:
+            hint = "write  --context 32k" if key == "seq_len" else "leave it out"
+            raise WrongUse(f"{settings()[key].option} changes nothing in serve.", hint)

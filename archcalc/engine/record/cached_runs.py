@@ -122,7 +122,7 @@ class _Runs:
 
     def _given(self) -> tuple[Input, ...]:
         """The inputs that a caller gave, the first of them the text; none for a model that declares its own."""
-        if self.values is None and not self.setup.inputs and self.loaded.declared.inputs:
+        if self.values is None and not (self.setup.inputs or self.setup.inputs_from) and self.loaded.declared.inputs:
             return ()
         copied = replace(self.loaded, module=copy_without_data(self.loaded.module))
         _, inputs = prepared(copied, replace(self.setup, batch=None, seq_len=None), self.values)
@@ -145,7 +145,7 @@ class _Runs:
         given = {self.argument: past.cache}
         if past.encoded is not None and "encoder_outputs" in self.parameters:
             given["encoder_outputs"] = (past.encoded,)
-        setup = replace(self.setup, inputs=(), batch=None, seq_len=None, images=None)
+        setup = replace(self.setup, inputs=(), inputs_from="", batch=None, seq_len=None, images=None)
         trace, found = self._run(self.loaded, setup, values, given)
         return CachedRun(trace, before.batch, 1, before.tokens, _kept(trace, found))
 
@@ -175,7 +175,7 @@ class _Runs:
                 text = given is self.given[0]
                 shape = (batch, tokens, *first[2:]) if text else tuple(sizes.get(size, size) for size in given.shape)
                 specs.append(f"{given.name}={given.dtype}:{'x'.join(map(str, shape))}")
-            return self.loaded, replace(setup, inputs=tuple(specs), batch=None, seq_len=None)
+            return self.loaded, replace(setup, inputs=tuple(specs), inputs_from="", batch=None, seq_len=None)
         setup = replace(setup, batch=batch, seq_len=tokens)
         if isinstance(self.reference, BuiltIn):
             lengths = {name: tokens for name in LENGTHS if name in self.loaded.model.config}
