@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from archcalc.studies.guard.snapshot import Snapshot
     from archcalc.studies.largest_batch import Fitted
     from archcalc.studies.law.law import Laws
+    from archcalc.studies.plan.plan import Plan
+    from archcalc.studies.recompute.recompute import Recomputed
     from archcalc.studies.serve.serve import Serving, Wanted
     from archcalc.studies.speed.speed import Speeds
     from archcalc.studies.sweep.sweep import Swept
@@ -214,6 +216,54 @@ def serve(
         raise WrongUse(f"serve is asked nothing called '{unknown[0]}'.", f"choose among  {', '.join(known)}")
     asked = Wanted(**wanted) if isinstance(wanted, Mapping) else wanted or Wanted()
     return study(Subject(model, inputs) if inputs is not None or not isinstance(model, str) else model, setup, asked)
+
+
+@with_keywords
+def recompute(
+    model: str | nn.Module | type[nn.Module],
+    memory: str | int,
+    inputs: Any = None,
+    reserve: str | int | None = None,
+    **how: Unpack[Keywords],
+) -> Recomputed:
+    """The modules to compute again in backward so that a training step is within `memory` with the least extra work.
+
+    With `batch` the answer is for that one, else for the largest that fits. `memory` and `reserve` are as in
+    `largest_batch`. `patterns` of the result are for Training(checkpoint=...). WrongUse for patterns in `train`.
+    """
+    from archcalc.studies.budget import parse_budget
+    from archcalc.studies.recompute.recompute import recompute as study
+
+    return study(Subject(model, inputs), setup_from(how), parse_budget(memory, reserve))
+
+
+@with_keywords
+def plan(
+    model: str | nn.Module | type[nn.Module],
+    gpus: int,
+    inputs: Any = None,
+    on: str = "",
+    layout: Mapping[str, Any] | None = None,
+    global_batch: int | None = None,
+    tp_plan: Mapping[str, str] | None = None,
+    **how: Unpack[Keywords],
+) -> Plan:
+    """A training step on `gpus` devices: memory a rank, bytes sent, the least time, and the layouts that fit.
+
+    `on` is a device such as "h100". `layout` fixes degrees, such as {"tp": 8, "pp": 4, "zero": 1, "sp": True}, or the
+    machines, such as {"node": 8, "link": "nvlink4", "network": "ib-ndr", "reserve": "5%"}; what it leaves out is
+    searched. `tp_plan` says how layers are divided, by patterns of their paths: {"layers.*.q_proj": "colwise"}.
+    WrongUse for degrees that do not make the number of devices, UnknownDevice for a name that is no device's.
+    """
+    from archcalc.studies.plan.layout import asked_of
+    from archcalc.studies.plan.plan import Place, Work, parse_styles
+    from archcalc.studies.plan.plan import plan as study
+
+    degrees = dict(layout or {})
+    machines = {key: degrees.pop(key) for key in ("reserve", "link", "network", "node") if key in degrees}
+    styles = parse_styles([f"{pattern}={style}" for pattern, style in (tp_plan or {}).items()])
+    place = Place(on, **machines)
+    return study(Subject(model, inputs), setup_from(how), asked_of(gpus, degrees), place, Work(global_batch, styles))
 
 
 @with_keywords

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 OURS = {
     "resnet-50": ("resnet", "resnet-50", (1, 3, 224, 224)),
@@ -41,7 +42,7 @@ def vit_h_14() -> nn.Module:
 def torchvision_ops() -> None:
     """Declare the compiled ops of torchvision, so that it imports beside a torch it was not compiled for.
 
-    None of the classification models calls them.
+    None of the classification models calls them; the two that detectors call (`DETECTION`) compute here.
     """
     import torch
 
@@ -62,3 +63,47 @@ def torchvision_ops() -> None:
     for name, schema in ops.items():
         if not hasattr(torch.ops.torchvision, name):
             torch.library.define(f"torchvision::{name}", schema)
+            if name in DETECTION:
+                torch.library.impl(f"torchvision::{name}", "CPU", DETECTION[name])
+
+
+def let_detectors_run() -> None:
+    """Let torchvision's detectors call the ops that are declared here; they ask first whether compiled ones are there."""
+    torchvision_ops()
+    import torchvision.ops  # noqa: F401, its modules ask by a name of their own
+
+    for name in ("torchvision.extension", "torchvision.ops.roi_align"):
+        sys.modules[name]._has_ops = lambda: True  # type: ignore[attr-defined]
+
+
+def nms(dets: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
+    """The boxes that no better one overlaps by more than a share of both, best first, in plain steps."""
+    from torchvision.ops.boxes import box_iou
+
+    order = scores.argsort(descending=True)
+    overlap = box_iou(dets, dets)[order][:, order] > iou_threshold
+    keep = order.new_ones(len(order), dtype=bool)
+    for place in range(len(order)):
+        if keep[place]:
+            keep[place + 1 :] &= ~overlap[place, place + 1 :]
+    return order[keep]
+
+
+def roi_align(
+    input: Tensor,
+    rois: Tensor,
+    spatial_scale: float,
+    pooled_height: int,
+    pooled_width: int,
+    sampling_ratio: int,
+    aligned: bool,
+) -> Tensor:
+    """The features of regions, pooled to one size, by torchvision's own definition in Python."""
+    from torchvision.ops.roi_align import _roi_align
+
+    plain = getattr(_roi_align, "__wrapped__", _roi_align)  # not compiled
+    return plain(input, rois, spatial_scale, pooled_height, pooled_width, sampling_ratio, aligned)
+
+
+DETECTION = {"nms": nms, "roi_align": roi_align}
+"""By name: what computes the ops of torchvision's detectors where their compiled kernels are not there."""

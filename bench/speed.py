@@ -1,6 +1,6 @@
 """Time and memory of counting multiply-adds, each tool as a whole process, side by side in one run.
 
-    pip install -c constraints.txt -e '.[bench]' && pip install --no-deps torchvision && pip install pillow
+    pip install -c constraints.txt -e '.[bench]' && pip install --no-deps torchvision && pip install pillow transformers
     python bench/speed.py            # writes docs/benchmarks.md
     python bench/speed.py --runs 1 --models resnet-50
 
@@ -29,6 +29,13 @@ import peers  # noqa: E402
 
 OUT = HERE.parent / "docs" / "benchmarks.md"
 IMPORT, ARCHCALC = "import torch", "archcalc flops"
+CONFIGS = (
+    ("llama3-8b", "LlamaForCausalLM"),
+    ("gpt-oss-20b", "GptOssForCausalLM"),
+    ("deepseek-v3", "DeepseekV3ForCausalLM"),
+    ("mamba-2.8b", "MambaForCausalLM"),
+)
+"""Configurations of the third table, each with the class that transformers builds of it."""
 STEPS = (("densenet-264", "adamw"), ("densenet-264", "sgd"), ("resnet-50", "adamw"))
 """Training steps of the second table."""
 
@@ -109,6 +116,22 @@ def step_row(model: str, optimizer: str, runs: int) -> str:
     return f"| {model} | {optimizer} | {int(calls):,} | {ratio} | {median(times):.2f} |"
 
 
+def config_row(config: str, kind: str, runs: int) -> str:
+    """A line of the table of configurations: CPU seconds of an answer, beside those of imports."""
+    path = HERE.parent / "tests" / "data" / "configs" / f"{config}.json"
+    answer = [sys.executable, "-m", "archcalc", "flops", f"hf:{path}", "--offline", "-f", "csv", "--depth", "0"]
+    imports = (f"from transformers import {kind}", "import torch, transformers", "import transformers")
+    found = []
+    for _ in range(runs + 1):
+        run = measured(answer)
+        found.append([run.cpu / measured([sys.executable, "-c", code]).cpu for code in imports])
+    ratios = [median(of) for of in zip(*found[1:], strict=True)]
+    print(f"{config:14} {run.macs} MACs, ratios {ratios}", file=sys.stderr)
+    if run.macs is None:
+        raise SystemExit(f"{config} is not answered: {' '.join(answer)}")
+    return f"| {config} | {run.macs:,} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |"
+
+
 def main() -> None:
     """Measure and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -116,7 +139,12 @@ def main() -> None:
     parser.add_argument("--models", nargs="*", default=list(models.MODELS))
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--only-steps", action="store_true", help="measure training steps alone, and print the table")
+    parser.add_argument("--only-configs", action="store_true", help="measure configurations alone, and print the table")
     options = parser.parse_args()
+    configs = "" if options.only_steps else "\n".join(config_row(*config, options.runs) for config in CONFIGS)
+    if options.only_configs:
+        print(configs)
+        return
     trained = "\n".join(step_row(model, optimizer, options.runs) for model, optimizer in STEPS)
     if options.only_steps:
         print(trained)
@@ -127,9 +155,8 @@ def main() -> None:
         found = rounds(model, tools, options.runs)
         ours = found[ARCHCALC][0].macs
         lines += [row(model, tool, found[tool], found[IMPORT], ours) for tool in tools]
-    options.out.write_text(
-        PAGE.format(runs=options.runs, machine=machine(), rows="\n".join(lines), trained=trained), encoding="utf-8"
-    )
+    page = PAGE.format(runs=options.runs, machine=machine(), rows="\n".join(lines), trained=trained, configs=configs)
+    options.out.write_text(page, encoding="utf-8")
 
 
 def machine() -> str:
@@ -164,6 +191,16 @@ of them in Python; a trace has shape rules for the usual ones.
 | model | optimizer | op calls | a call, ÷ bare mode | command, ÷ import torch |
 | :-- | :-- | --: | --: | --: |
 {trained}
+
+## Configurations
+
+`archcalc flops hf:config.json --offline`, the whole command in CPU seconds, beside three imports in the same round: the
+class that the configuration names, which brings torch and all that the model's file needs; torch and transformers;
+and `import transformers` alone, which imports no torch and no model.
+
+| configuration | MACs | ÷ its class | ÷ torch, transformers | ÷ transformers |
+| :-- | --: | --: | --: | --: |
+{configs}
 """
 
 if __name__ == "__main__":

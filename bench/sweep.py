@@ -1,14 +1,19 @@
 """Every model of timm, torchvision and transformers: analysed, or the reason why not; written to docs/coverage.md.
 
-    python -m bench.sweep                      everything, in parallel; a row is kept as soon as it is there
-    python -m bench.sweep timm:resnet* hf:b*   only these
+    python -m bench.sweep                      what has no row yet; a row is kept as soon as it is there
+    python -m bench.sweep timm:resnet* hf:b*   only these, where they have no row yet
+    python -m bench.sweep --again hf:b*        these anew, also where they have a row
+    python -m bench.sweep --unanswered         those anew that had no answer
+    python -m bench.sweep --processes 1        how many run at once (2 by default)
 
+It may be stopped at any time: the rows stay in bench/sweep.jsonl, which git ignores, and the next call goes on.
 Three checks for each model: parameters against the sum over unique parameters, MACs op by op against torch's own
 FlopCounterMode on meta tensors, and no op without a rule. Needs timm, torchvision and transformers.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import signal
@@ -16,14 +21,15 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from archcalc.analyses.flops import Contractions
-from bench.models import torchvision_ops
+from archcalc.errors import NeedsData
+from bench.models import let_detectors_run, torchvision_ops
 from bench.operators import BEGIN
 
 LACKS = "its default configuration does not run by itself"
@@ -51,7 +57,7 @@ def measured(reference: str) -> dict[str, Any]:
     import os
 
     os.environ["TRANSFORMERS_VERBOSITY"] = "error"
-    torchvision_ops()
+    let_detectors_run()
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGALRM, _late)
     signal.alarm(SECONDS)
@@ -72,8 +78,12 @@ def measured(reference: str) -> dict[str, Any]:
 def _ours(reference: str) -> dict[str, Any]:
     import archcalc
 
-    report = archcalc.analyze(reference)
+    try:
+        report, data = archcalc.analyze(reference), False
+    except NeedsData:
+        report, data = archcalc.analyze(reference, data=True), True
     return {
+        "data": data,
         "params": report.params,
         "macs": report.macs,
         "by_op": dict(report.record(Contractions).macs_by_op),
@@ -119,17 +129,21 @@ def differences(row: dict[str, Any]) -> dict[str, int]:
     return {op: ours[op] - theirs[op] for op in sorted({*ours, *theirs}) if ours[op] != theirs[op]}
 
 
-def sweep(patterns: list[str]) -> None:
-    """Measure what is not in the file yet, or what the patterns name."""
-    rows = {row["reference"]: row for row in _kept()}
-    names = list(references())
-    if patterns:
-        wanted = [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
-    else:
-        wanted = [name for name in names if name not in rows]
-    with get_context("spawn").Pool(2, maxtasksperchild=100) as pool:
-        for row in pool.imap_unordered(measured, wanted):
-            rows[row["reference"]] = row
+def wanted(asked: argparse.Namespace, names: Iterable[str], rows: Mapping[str, dict[str, Any]]) -> list[str]:
+    """The references to measure, in order: of those that the patterns name, the ones that have no row yet."""
+
+    def is_due(name: str) -> bool:
+        return name not in rows or asked.again or (asked.unanswered and "macs" not in rows[name])
+
+    patterns = asked.patterns or ["*"]
+    return [name for name in names if any(fnmatch(name, pattern) for pattern in patterns) and is_due(name)]
+
+
+def sweep(asked: argparse.Namespace) -> None:
+    """Measure what is wanted; each row is kept as soon as it is there."""
+    names = wanted(asked, references(), {row["reference"]: row for row in _kept()})
+    with get_context("spawn").Pool(asked.processes, maxtasksperchild=100) as pool:
+        for row in pool.imap_unordered(measured, names):
             print(row["reference"], row.get("reason", "")[:100], file=sys.stderr)
             with ROWS.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
@@ -148,8 +162,13 @@ def _kept() -> Iterator[dict[str, Any]]:
 LIBRARIES = {"torchvision": "torchvision", "timm": "timm", "hf": "transformers"}
 
 
-def page(rows: list[dict[str, Any]]) -> str:
-    """docs/coverage.md: for each library the sums, then every reason."""
+def page(rows: list[dict[str, Any]], before: str) -> str:
+    """docs/coverage.md: for each library the sums, then every reason.
+
+    A library that has no rows keeps its lines of the page `before`.
+    """
+    swept = {row["reference"].partition(":")[0] for row in rows}
+    old = [library for library in LIBRARIES if library not in swept]
     import timm
     import torch
     import torchvision
@@ -171,22 +190,47 @@ def page(rows: list[dict[str, Any]]) -> str:
         "",
         "| library | models | analysed | params | same MACs | torch fails | differ | marked | median s |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
-        *(_line(library, [r for r in rows if r["reference"].startswith(f"{library}:")]) for library in LIBRARIES),
+        *(
+            _begun(before, f"| {LIBRARIES[library]} |")[0]
+            if library in old
+            else _line(library, [r for r in rows if r["reference"].startswith(f"{library}:")])
+            for library in LIBRARIES
+        ),
         "",
         "## Not analysed, and why",
         "",
         *_reasons(rows),
+        *(line for library in old for line in _begun(before, f"* `{library}:") if "`: " in line),
         "",
         "## Analysed with settings that the default configuration lacks",
         "",
         *(f"* `{r['reference']}`: {r['taken_with'].partition('taken with ')[2]}" for r in rows if r.get("taken_with")),
         "",
+        *_with_data(rows),
         "## Analysed, with ops that have no rule",
         "",
         *(f"* `{r['reference']}`: {', '.join(f'`{op}`' for op in r['uncounted'])}" for r in rows if r.get("uncounted")),
         "",
     ]
     return "\n".join(lines)
+
+
+def _with_data(rows: list[dict[str, Any]]) -> list[str]:
+    """The part on models that were analysed with values; nothing if there are none."""
+    said = [
+        "## Analysed with `--data`",
+        "",
+        "What runs depends on values: these are analysed on random ones. The figures of a detector depend on its",
+        "proposals, those of a model that speaks on the length of its speech.",
+        "",
+    ]
+    names = [f"* `{row['reference']}`" for row in rows if row.get("data")]
+    return [*said, *names, ""] if names else []
+
+
+def _begun(text: str, start: str) -> list[str]:
+    """The lines that begin so."""
+    return [line for line in text.splitlines() if line.startswith(start)]
 
 
 def _line(library: str, rows: list[dict[str, Any]]) -> str:
@@ -214,8 +258,19 @@ def _reasons(rows: list[dict[str, Any]]) -> Iterator[str]:
             yield f"* `{row['reference']}`: {reason.partition(': ')[2][:160]}"
 
 
+def arguments(given: Sequence[str]) -> argparse.Namespace:
+    """The command line, parsed."""
+    parser = argparse.ArgumentParser(prog="python -m bench.sweep", description=__doc__.splitlines()[0])
+    parser.add_argument("patterns", nargs="*", help="references, such as timm:resnet*; all by default")
+    parser.add_argument("--again", action="store_true", help="also those that have a row")
+    parser.add_argument("--unanswered", action="store_true", help="also those that have a row without an answer")
+    parser.add_argument("--processes", type=int, default=2, help="how many run at once")
+    return parser.parse_args(given)
+
+
 if __name__ == "__main__":
-    sweep(sys.argv[1:])
-    made = page(sorted(_kept(), key=lambda row: row["reference"]))
-    _, marker, operators = PAGE.read_text(encoding="utf-8").partition(BEGIN)  # bench.operators writes that part
+    sweep(arguments(sys.argv[1:]))
+    before = PAGE.read_text(encoding="utf-8")
+    made = page(sorted(_kept(), key=lambda row: row["reference"]), before)
+    _, marker, operators = before.partition(BEGIN)  # bench.operators writes that part
     PAGE.write_text(f"{made}\n{marker}{operators}" if marker else made, encoding="utf-8")

@@ -130,6 +130,18 @@ def band(window: int, ahead: int) -> Callable[[int], Tensor]:
     return mask
 
 
+def both_sides(n: int) -> Tensor:
+    """True where a key is more than 4 places away: the mask of encoders with local attention."""
+    places = torch.arange(n, device="meta")
+    return ((places[:, None] - places).abs() <= 4).logical_not()
+
+
+def chunks_alone(n: int) -> Tensor:
+    """True for keys in other chunks of 5."""
+    chunk = torch.arange(n, device="meta") // 5
+    return chunk[:, None] != chunk
+
+
 def of_matrices(n: int) -> Tensor:
     """A window of 4 by triu and tril."""
     return (torch.ones(n, n).tril() * torch.ones(n, n).triu(-3)) == 0
@@ -159,13 +171,35 @@ BEHIND = (T - 4) * (T - 3) // 2  # 78 pairs with a key that is 4 or more behind:
             pairs(T, T + 8, lambda i, j: j > i + 8),
             pairs(T, T + 8, lambda i, j: j <= i + 4),
         ),
-        (Sinks(chunk=4), T, ABOVE, 0),  # which chunk a position is in is not followed: the causal mask alone
+        (Sinks(chunk=4), T, ABOVE, 96),  # of 136 pairs 4 chunks of 1 + 2 + 3 + 4 are left
+        # the chunks of 8 cached keys and 16 queries: query i at i + 8 sees (i + 8) % 5 + 1 keys
+        (
+            Sinks(chunk=5, offset=8),
+            T + 8,
+            pairs(T, T + 8, lambda i, j: j > i + 8),
+            pairs(T, T + 8, lambda i, j: j <= i + 8 and j // 5 != (i + 8) // 5),
+        ),
+        (Attends(both_sides), T, 0, 11 * 12),  # |i - j| <= 4: 2 · (11 + 10 + ... + 1) are out of sight
+        (Attends(chunks_alone), T, 0, T * T - 3 * 25 - 1),  # chunks of 5, 5, 5 and 1
         (Attends(band(4, 0)), T, ABOVE, BEHIND),
         (Attends(band(4, 3)), T, 0, 2 * BEHIND),  # a window to both sides has no causal mask
         (Attends(of_matrices), T, ABOVE, BEHIND),
         (Attends(written_in_place), T, 0, 0),
     ],
-    ids=["sinks", "window", "cache", "window and cache", "chunks", "distance", "both sides", "matrices", "in place"],
+    ids=[
+        "sinks",
+        "window",
+        "cache",
+        "window and cache",
+        "chunks",
+        "chunks and cache",
+        "distance to both sides",
+        "chunks alone",
+        "distance",
+        "both sides",
+        "matrices",
+        "in place",
+    ],
 )
 def test_what_masks_hide(module: nn.Module, m: int, causal: int, window: int) -> None:
     made = report(module, [(N, H, T, D), (N, H, m, D), (N, H, m, D)])

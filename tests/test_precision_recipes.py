@@ -225,5 +225,10 @@ def test_every_answer_on_cuda_says_that_no_gpu_was_asked(tmp_path: Path) -> None
     ):
         ran = run(*line.split())
         assert "not yet compared with a GPU" in ran.out, (line, ran)
-    assert step_words(Setup(device="cuda")) == "float32, adamw, loss sum, device cuda (not yet compared with a GPU)"
-    assert "compared" not in step_words(Setup(device="cpu"))
+    assert step_words(Setup(), "bfloat16") == "bfloat16, adamw, loss sum"  # what the configuration states
+    assert step_words(Setup(dtype="float16"), "bfloat16") == "float16, adamw, loss sum"
+    assert (
+        step_words(Setup(device="cuda"), "float32")
+        == "float32, adamw, loss sum, device cuda (not yet compared with a GPU)"
+    )
+    assert "compared" not in step_words(Setup(device="cpu"), "float32")

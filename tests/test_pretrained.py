@@ -16,8 +16,8 @@ from torch import Tensor, nn
 import archcalc
 from archcalc.engine.load.pretrained.stored_weights import stored_bytes
 from archcalc.engine.load.references import InLibrary, StoredTrace, parse
-from archcalc.errors import BadInput
-from tests.helpers import report, run_fresh
+from archcalc.errors import BadInput, CannotFollow
+from tests.helpers import report, run, run_fresh
 
 ROWS, WIDTH = 50, 8
 
@@ -262,3 +262,149 @@ def test_a_configuration_is_a_reference(tmp_path: Path, monkeypatch: pytest.Monk
         assert (reference.text, reference.name) == (text, text.removeprefix("hf:"))
     assert isinstance(parse("trace.json"), StoredTrace)
     assert isinstance(parse("missing.json"), StoredTrace)
+
+
+class Quantized(nn.Module):
+    """Two layers of 256 x 384 weights with a configuration that keeps one of them as it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        settings = {"quant_method": "fp8", "weight_block_size": [128, 128], "modules_to_not_convert": ["head"]}
+        self.config = Config(quantization_config=settings)
+        self.body, self.head = nn.Linear(384, 256), nn.Linear(384, 256)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x) + self.head(x)
+
+
+STORED = 256 * 384 + 4 * 2 * 3
+"""One byte a weight, and 4 bytes for each block of 128 x 128."""
+
+
+@pytest.mark.parametrize(("dtype", "width"), [("float32", 4), ("bfloat16", 2)])
+def test_weights_as_stored_stand_beside_their_bytes(dtype: str, width: int) -> None:
+    """What is not quantized has the run's type; layers add up, and a trace keeps it."""
+    made = report(Quantized(), (2, 384), dtype=dtype)
+    beside = width * (256 + 256 * 384 + 256)
+    assert made.totals["stored_params_bytes"] == STORED + beside
+    assert made.layers["body"].total["stored_params_bytes"] == STORED + 256 * width
+    assert made.layers["head"].total["stored_params_bytes"] == width * (256 * 384 + 256)
+    assert archcalc.analyze(archcalc.Trace.from_json(made.trace.to_json())).totals == made.totals
+    tuned = report(Quantized(), (2, 384), dtype=dtype, lora="r=4,target=body")
+    assert tuned.totals["stored_params_bytes"] == made.totals["stored_params_bytes"] + 4 * 4 * (256 + 384)
+    assert "stored_params_bytes" not in report(nn.Linear(4, 4), (2, 4)).totals
+
+
+def test_weights_as_stored_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line of the pages of params and memory, a column, and a total in JSON."""
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").write_text("from tests.test_pretrained import Quantized\n")
+    for command, more in (("params", ()), ("memory", ("-i", "2x384"))):
+        ran = run(command, "net.py:Quantized", *more)
+        assert "weights as stored" in ran.out
+        assert f"({STORED + 4 * (512 + 256 * 384):,} bytes, scales included), here" in ran.out
+        answer = json.loads(run(command, "net.py:Quantized", *more, "--json").out)
+        assert answer["totals"]["stored_params_bytes"] == STORED + 4 * (512 + 256 * 384)
+
+
+GPT_OSS = {
+    "model_type": "gpt_oss", "architectures": ["GptOssForCausalLM"], "hidden_size": 2880, "num_hidden_layers": 24,
+    "num_attention_heads": 64, "num_key_value_heads": 8, "head_dim": 64, "intermediate_size": 2880,
+    "num_local_experts": 32, "num_experts_per_tok": 4, "vocab_size": 201088, "sliding_window": 128,
+    "attention_bias": True, "tie_word_embeddings": False, "dtype": "bfloat16",
+    "quantization_config": {"quant_method": "mxfp4", "modules_to_not_convert": [
+        "model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"]},
+}  # fmt: skip
+"""openai/gpt-oss-20b, from public knowledge of it."""
+
+
+def test_the_files_of_gpt_oss(tmp_path: Path) -> None:
+    """13,761,264,768 bytes is the total_size of the index of its files.
+
+    By hand: 24 x 32 experts of 2880 x (5760 + 2880) weights, half a byte each and a byte for each 32; 2 bytes for each
+    of the others, of 20,914,757,184 in all.
+    """
+    pytest.importorskip("transformers")
+    (tmp_path / "config.json").write_text(json.dumps(GPT_OSS))
+    totals = archcalc.params(f"hf:{tmp_path}/config.json").totals
+    experts = 24 * 32 * 2880 * (5760 + 2880)
+    assert totals["params"] == 20_914_757_184
+    assert totals["stored_params_bytes"] == experts * 17 // 32 + 2 * (20_914_757_184 - experts) == 13_761_264_768
+
+
+class Hearing(Text):
+    """Counts the tokens of its sound while it makes the features, as MusicFlamingo does."""
+
+    input_modalities = ("audio", "text")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config.audio_token_id = ROWS - 1
+        self.config.max_position_embeddings = 64
+        self.listen = nn.Linear(80, WIDTH)
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.embedding
+
+    def get_audio_features(self, input_features: Tensor, input_ids: Tensor) -> Tensor:
+        tokens = int((input_ids == self.config.audio_token_id).sum())
+        features = self.listen(input_features[:, ::64])
+        if tokens != features.shape[1]:
+            raise ValueError(f"Audio features and audio tokens do not match, tokens: {tokens}, features: 8")
+        return features
+
+    def forward(self, input_ids: Tensor, input_features: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        x = self.linear(self.embedding(input_ids))
+        if input_features is not None:
+            x[:, : 512 // 64] += self.get_audio_features(input_features, input_ids)
+        return x
+
+
+def test_a_sound_has_as_many_tokens_as_the_model_itself_says_that_it_needs() -> None:
+    made = report(Hearing())
+    text = next(given for given in made.trace.inputs if given.name == "input_ids")
+    assert text.shape == (1, 64 + 8)  # 512 / 64 frames, one token each
+    assert made.macs == 72 * WIDTH * WIDTH + 8 * 80 * WIDTH
+
+
+class OfSession(nn.Module):
+    """Takes an object of the library that holds the frames of a video."""
+
+    def forward(self, inference_session: Any, frame_idx: int = 0) -> Tensor:
+        return torch.zeros(frame_idx)
+
+
+def test_a_model_of_an_inference_session_says_what_it_takes() -> None:
+    with pytest.raises(CannotFollow, match="inference session") as caught:
+        report(OfSession())
+    assert "without _video" in caught.value.hint
+
+
+class Compiles(Text):
+    """Has attention that torch compiles when it is called, and another one."""
+
+    def __init__(self, *others: str) -> None:
+        super().__init__()
+        self.config._attn_implementation, self.others = "flex_attention", others
+
+    def set_attn_implementation(self, name: str) -> None:
+        if name not in self.others:
+            raise ValueError(name)
+        self.config._attn_implementation = name
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        if self.config._attn_implementation == "flex_attention":
+            raise RuntimeError("no compiler here")
+        return super().forward(input_ids, attention_mask)
+
+
+@pytest.mark.parametrize(("others", "taken"), [(("eager", "sdpa"), "sdpa"), (("eager",), "eager")])
+def test_attention_that_is_compiled_is_run_as_another(others: tuple[str, ...], taken: str) -> None:
+    module = Compiles(*others)
+    made = report(module)
+    assert made.macs == 16 * WIDTH * WIDTH
+    assert (
+        f"its flex attention is counted as {taken}: the products are the same, and hidden ones are computed"
+        in made.notes
+    )
+    assert module.config._attn_implementation == "flex_attention"  # the caller's own stays as it is

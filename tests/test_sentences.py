@@ -72,7 +72,7 @@ SENTENCES = [
     ("summary resnet-18 int64:1x16", "write  -i int64:1x16", 2),
     ("summary config.json", "pip install transformers", 2),
     ("params ./checkpoint", "pip install transformers", 2),
-    ("summary model.onnx", "an exported graph is not read here", 2),
+    ("summary model.onnx", "a graph in another format is not read here", 2),
     ("summary weights/model.PTH", "a file of weights holds no definition", 2),
     ("params model.safetensors", "path/to/file.py:Net", 2),
     ("summary net.py:Steps", "forward(x, steps: int, tokens, quiet: bool=False)", 2),

@@ -208,7 +208,7 @@ def test_this_machine_is_measured_in_about_a_second() -> None:
     [("eager", 0.96, 1.2, 1.5, 0.09), ("compiled", 0.93, 1.3, 1.7, 0.2), ("training", 0.88, 1.3, 1.65, 0.02)],
 )
 def test_bounds_order_published_speeds(table: str, least: float, median: float, at_90: float, beaten: float) -> None:
-    """Published tables of an RTX 4090 and an RTX 3090, by the rows that docs/speed.md shows."""
+    """Tables of timm: an RTX 4090 and an RTX 3090, by the rows that docs/speed.md shows."""
     rows = [row for row in kept() if row.table == table]
     found = agreement(rows, lambda row: row.bound)
     assert found.spearman >= least

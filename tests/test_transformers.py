@@ -154,6 +154,48 @@ def test_macs_equal_torch_counter_on_real_tensors(name: str) -> None:
         assert sum(macs for op, macs in ours.items() if word in op) == sum(n for op, n in theirs.items() if word in op)
 
 
+SIZES = {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "num_key_value_heads": 2,
+         "vocab_size": 100, "head_dim": 16, "num_hidden_layers": 4, "pad_token_id": 0}  # fmt: skip
+WINDOW, LENGTH = 8, 21
+CAUSAL = LENGTH * (LENGTH + 1) // 2
+SEEN: dict[str, int] = {
+    "causal": CAUSAL,
+    "window": sum(min(i + 1, WINDOW) for i in range(LENGTH)),
+    "chunk": sum(i % WINDOW + 1 for i in range(LENGTH)),
+    "both sides": sum(abs(i - j) <= WINDOW for i in range(LENGTH) for j in range(LENGTH)),
+    "all": LENGTH * LENGTH,
+}
+"""Pairs of a query and a key that are visible, of 21 tokens."""
+LOCAL = {"sliding_window": WINDOW}
+MASKED: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "mistral": (LOCAL, ["window"] * 4),
+    "gemma2": (LOCAL, ["window", "causal"] * 2),
+    "gemma3_text": ({**LOCAL, "layer_types": ["sliding_attention"] * 3 + ["full_attention"]},
+                    ["window"] * 3 + ["causal"]),
+    "gpt_oss": ({**LOCAL, "num_local_experts": 4}, ["window", "causal"] * 2),
+    "qwen3": ({**LOCAL, "use_sliding_window": True, "max_window_layers": 2}, ["causal"] * 2 + ["window"] * 2),
+    "llama4_text": ({"attention_chunk_size": WINDOW, "num_local_experts": 2, "intermediate_size_mlp": 96},
+                    ["chunk"] * 3 + ["causal"]),
+    "modernbert": ({"local_attention": 2 * WINDOW, "global_attn_every_n_layers": 2, "cls_token_id": 1,
+                    "sep_token_id": 2},
+                   ["all", "both sides"] * 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_what_masks_of_the_library_hide(name: str) -> None:
+    """2 sequences, 4 heads of 16 features and both products: 256 MACs for each pair of a query and a key."""
+    from transformers.models.auto.modeling_auto import MODEL_MAPPING
+
+    settings, layers = MASKED[name]
+    config = transformers.CONFIG_MAPPING[name](**SIZES, **settings, use_cache=False)
+    totals = report(MODEL_MAPPING[type(config)](config).eval(), batch=2, seq_len=LENGTH).totals
+    causal = sum(LENGTH**2 - CAUSAL for kind in layers if kind in ("causal", "window", "chunk"))
+    hidden = sum(LENGTH**2 - SEEN[kind] for kind in layers)
+    assert totals["causal_hidden_macs"] == 256 * causal
+    assert totals["window_hidden_macs"] == 256 * (hidden - causal)
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Any:
     """Writes a configuration of a small BERT with some more settings, and returns its path."""
@@ -206,3 +248,17 @@ def test_a_default_that_lacks_a_setting_says_what_it_was_taken_with() -> None:
     assert not any("its default configuration" in note for note in made.notes)
     made = report("hf:informer")
     assert "its default configuration does not run by itself: it is taken with prediction_length=24" in made.notes
+
+
+def test_a_sweep_names_the_type_of_the_configuration(config: Any) -> None:
+    path = config(dtype="bfloat16")
+    ran = run("sweep", f"hf:{path}", "--set", "num_hidden_layers=1,2", "--figure", "peak_bytes", "--jobs", "1")
+    assert "training step: bfloat16, adamw, loss sum" in ran.out
+    other = run("sweep", f"hf:{path}", "--set", "num_hidden_layers=1", "--figure", "peak_bytes", "--dtype", "float32")
+    assert "training step: float32, adamw, loss sum" in other.out
+
+
+def test_the_next_command_keeps_a_type_that_the_configuration_does_not_state(config: Any) -> None:
+    path = config(dtype="bfloat16")
+    assert "--dtype float32" in run("flops", f"hf:{path}", "--dtype", "float32").out
+    assert "--dtype" not in run("flops", f"hf:{path}").out.partition("next:")[2]

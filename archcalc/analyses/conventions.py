@@ -12,7 +12,8 @@ from fractions import Fraction
 
 from archcalc.analyses.tool_conventions import fvcore_habit, ptflops_habit, thop_habit, torch_habit
 from archcalc.errors import WrongUse
-from archcalc.ops.causal import Hidden, hidden_macs
+from archcalc.ops.bands import Hidden
+from archcalc.ops.causal import hidden_macs
 from archcalc.ops.registry import macs_of
 from archcalc.tracing import Trace
 
@@ -44,9 +45,8 @@ def windowed(trace: Trace) -> dict[int, int]:
     return _without(trace, lambda share: share.causal + share.window)
 
 
-def hidden_products(trace: Trace) -> tuple[int, int]:
-    """MACs that causal masks hide, and those that sliding windows hide beside them."""
-    exact = contractions(trace)
+def hidden_products(trace: Trace, exact: Mapping[int, int]) -> tuple[int, int]:
+    """Of the MACs of contractions: those that causal masks hide, and those that sliding windows hide beside them."""
     shares = [(exact[number], share) for number, share in hidden_macs(trace).items() if number in exact]
     return (
         sum(int(macs * share.causal) for macs, share in shares),

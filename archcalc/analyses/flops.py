@@ -45,7 +45,7 @@ class Flops:
         """Count each op call at its module."""
         chosen = convention_named(self.convention)
         exact = contractions(trace)
-        counted = chosen.count(trace)
+        counted = exact if chosen.count is contractions else chosen.count(trace)
         own: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(KEYS, 0))
         uncounted: Counter[tuple[str, str]] = Counter()
         by_op: Counter[str] = Counter()
@@ -64,7 +64,7 @@ class Flops:
             else:
                 own[path]["elementwise_flops"] += elementwise
         names = sorted({op for op, _ in uncounted})
-        causal, window = hidden_products(trace)
+        causal, window = hidden_products(trace, exact)
         complex_macs = sum(macs for number, macs in exact.items() if _is_complex(trace, trace.calls[number]))
         _demand_a_mask(chosen, trace, causal, window)
         return Finding(

@@ -43,7 +43,8 @@ def answer(
         with _damage_told(reference) if stored else nullcontext():
             report = analyze(run, analyses)
             demand_complete([report], options)
-            published = _published(report, figure) if figure and not stored else []  # of a file without torch
+            own = not stored and not options.setup.lora  # no torch for a file; papers count no adapters
+            published = _published(report, figure) if figure and own else []
             documents.append(view(report, selection, published))
         if options.verbose:
             spent = time.perf_counter() - traced

@@ -35,7 +35,7 @@ def with_empty_values(arguments: Sequence[str]) -> list[str]:
 
 def _is_model(text: str) -> bool:
     """Whether a text has the form of a reference: a colon, a path, a stored trace, or an exact name of a network."""
-    if ":" in text or "/" in text or text.endswith((".json", ".py")):
+    if ":" in text or "/" in text or text.endswith((".json", ".py", ".pt2")):
         return True
     from archcalc.networks import catalogue
 

@@ -5,11 +5,13 @@ reference -> load -> module -> inputs -> tracer -> Trace
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archcalc.engine.load.references import BuiltIn, Code, StoredTrace, parse
+from archcalc.engine.load.exported.archive import demand_archive
+from archcalc.engine.load.references import BuiltIn, Code, Exported, StoredTrace, parse
 from archcalc.engine.serving import Served
 from archcalc.engine.setup import Setup, Training, by_recipe
 from archcalc.engine.subject import Subject
@@ -58,9 +60,11 @@ def trace(
     reference = _checked(model, setup, given=inputs is not None)
     if isinstance(reference, StoredTrace):
         return read(reference.path)
+    from archcalc.engine.devices.processor import one_thread
     from archcalc.engine.record.run import run
 
-    return run(reference, setup, inputs, watch)
+    with nullcontext() if setup.data else one_thread():
+        return run(reference, setup, inputs, watch)
 
 
 def served(model: str | nn.Module | type[nn.Module] | Subject, setup: Setup | None = None) -> Served:
@@ -74,9 +78,13 @@ def served(model: str | nn.Module | type[nn.Module] | Subject, setup: Setup | No
     reference = _checked(model, setup, given=inputs is not None)
     if isinstance(reference, StoredTrace):
         raise WrongUse(f"{model} is a stored trace of one run: serve needs the model itself.", "name the model")
+    if isinstance(reference, Exported):
+        raise WrongUse(f"{model} is an exported program, which takes no cache: serve needs the model.", "name it")
+    from archcalc.engine.devices.processor import one_thread
     from archcalc.engine.record.cached_runs import served
 
-    return served(reference, setup, inputs)
+    with nullcontext() if setup.data else one_thread():
+        return served(reference, setup, inputs)
 
 
 def definition(model: str | nn.Module | type[nn.Module], setup: Setup | None = None) -> Trace:
@@ -88,13 +96,20 @@ def definition(model: str | nn.Module | type[nn.Module], setup: Setup | None = N
     reference = _checked(model, setup, given=False)
     if isinstance(reference, StoredTrace):
         return read(reference.path)
+    from archcalc.engine.devices.processor import one_thread
     from archcalc.engine.record.definition import defined
 
-    return defined(reference, setup)
+    with nullcontext() if setup.data else one_thread():
+        return defined(reference, setup)
 
 
 def _checked(model: Any, setup: Setup, given: bool) -> Any:
     """Parse a model's reference, and raise the errors that need no torch."""
+    if setup.training and "auto" in setup.training.checkpoint:
+        raise WrongUse(
+            "--checkpoint auto chooses what to compute again so that a training step fits: it belongs to memory --fit.",
+            "type  archcalc memory MODEL --train --fit 24GiB --checkpoint auto",
+        )
     reference = parse(model) if isinstance(model, str) else model
     if isinstance(reference, StoredTrace) and (setup != Setup() or given):
         raise WrongUse(
@@ -118,6 +133,8 @@ def demand_known(*models: Any) -> None:
             catalogue.resolve(reference.name)
         elif isinstance(reference, Code) and reference.is_file and not isfile(reference.where):
             raise BadReference(reference.text, f"there is no file {reference.where}")
+        elif isinstance(reference, Exported):
+            demand_archive(reference.path)
 
 
 def other_counts(model: str | nn.Module | type[nn.Module] | Subject, setup: Setup) -> tuple[Counted, ...]:

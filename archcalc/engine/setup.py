@@ -12,6 +12,7 @@ from functools import cache
 from typing import Annotated, Any, TypedDict, get_type_hints
 
 from archcalc.engine import choices
+from archcalc.engine.lora import checked_lora
 from archcalc.engine.recipes import RECIPES
 from archcalc.engine.setting_forms import (
     as_typed,
@@ -54,7 +55,8 @@ class Training:
 
     `frozen` and `checkpoint` are patterns of layer paths: parameters that are not trained, and layers that are
     recomputed in backward. `accumulation` batches run forward and backward before the optimizer's update. `recipe` is
-    a name of archcalc.engine.recipes, in place of the setup's `dtype` and `amp`.
+    a name of archcalc.engine.recipes, in place of the setup's `dtype` and `amp`. `rounds` steps are traced: two show
+    the steady state; in one the optimizer's state is only made at the end, for studies that add it themselves.
     """
 
     optimizer: Annotated[
@@ -81,6 +83,7 @@ class Training:
             read=choices.recipe,
         ),
     ] = ""
+    rounds: int = 2
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,8 @@ class Setup:
 
     `inputs` are specifications such as "2x3x224x224" or "tokens=int64:1x77"; `batch`, `size` (height, width) and
     `seq_len` replace one axis of the default inputs; `images` is how many a model gets beside its text. An empty
-    `dtype` is float32, or what a configuration of transformers states. `mode` is eval or train: in a training forward
+    `dtype` is float32, or what a configuration of transformers states. `lora` are low-rank adapters, as
+    "r=16,target=q_proj,v_proj". `mode` is eval or train: in a training forward
     pass dropout acts, batch norm takes its own statistics, and auxiliary heads run. `inputs_from` names a function,
     package.module:EXPR or path/to/file.py:EXPR, that gives what forward receives; `offline` forbids asking the hub
     for a config.json. `lengths` are those of a packed batch whose own lengths are unknown. With `data` random values,
@@ -129,6 +133,16 @@ class Setup:
     dtype: Annotated[
         str,
         Setting("Type of weights and inputs: float32, or a config's.", BUILDING, "DTYPE", read=choices.dtype),
+    ] = ""
+    lora: Annotated[
+        str,
+        Setting(
+            "Low-rank adapters as PEFT's; all else is frozen.",
+            BUILDING,
+            "r=N,target=NAME,...",
+            kinds=(str, dict),
+            read=checked_lora,
+        ),
     ] = ""
     mode: Annotated[
         str, Setting("train: dropout acts, auxiliary heads run.", INPUT, "eval|train", read=choices.mode)
@@ -202,7 +216,7 @@ def keys_of(*groups: str) -> tuple[str, ...]:
 
 STATED_ELSEWHERE = ("knobs", "inputs", "inputs_from", "offline", "batch", "size", "seq_len", "images", "data_limit")
 """Settings that an answer states with its model and its inputs; all others are among its assumptions."""
-WHERE_SET = ("lengths", "data", "seed")
+WHERE_SET = ("lora", "lengths", "data", "seed")
 """Settings that are among the assumptions of an answer only if they differ from their defaults, or draw with data."""
 
 
@@ -251,10 +265,25 @@ def _typed(size: Any) -> str:
     return number(size) if type(size) is int else str(size)
 
 
+def _size(size: Any) -> tuple[int, int] | None:
+    """The height and width that a keyword gives."""
+    return parse_image_size("x".join(map(_typed, size if isinstance(size, tuple | list) else [size])))
+
+
+READERS: Mapping[str, Callable[[Any], Any]] = {
+    "size": _size,
+    "dtype": lambda dtype: str(dtype).removeprefix("torch."),
+    "lora": checked_lora,
+    "lengths": parse_lengths,
+}
+"""Keywords whose values have another form in a Setup."""
+
+
 class Keywords(TypedDict, total=False):
     """The settings that people type in Python, beside `setup` for all others.
 
-    `size` is one number or (height, width), `dtype` a name or a dtype of torch. `train` asks for a training step: True
+    `size` is one number or (height, width), `dtype` a name or a dtype of torch; `lora` are adapters, such as
+    "r=16,target=q_proj". `train` asks for a training step: True
     or a Training. `data` computes on values drawn with `seed`; `lengths` are those of a packed batch.
     """
 
@@ -265,6 +294,7 @@ class Keywords(TypedDict, total=False):
     seq_len: int | None
     images: int | None
     dtype: str | None
+    lora: str | Mapping[str, Any] | None
     mode: str | None
     train: bool | Training
     device: str | None
@@ -291,13 +321,7 @@ def setup_from(keywords: Keywords) -> Setup:
             raise BadInput(f"{key}={values[key]!r} is not a size.", "sizes are whole numbers from 1")
     if "images" in values and (type(values["images"]) is not int or values["images"] < 0):
         raise BadInput(f"images={values['images']!r} is not a number of images.", "write  images=1, or 0 for none")
-    if "size" in values:
-        size = values["size"]
-        values["size"] = parse_image_size("x".join(map(_typed, size if isinstance(size, tuple | list) else [size])))
-    if "dtype" in values:
-        values["dtype"] = str(values["dtype"]).removeprefix("torch.")
-    if "lengths" in values:
-        values["lengths"] = parse_lengths(values["lengths"])
+    values |= {key: read(values[key]) for key, read in READERS.items() if key in values}
     if not isinstance(train, bool | Training):
         raise WrongUse(f"train={train!r} is not a training step.", 'write  train=True  or  train=Training("adamw")')
     if train:

@@ -35,6 +35,8 @@ class Part:
 HERE = "test_torch_private.py::"
 PARTS = (
     Part("torch.utils._python_dispatch.TorchDispatchMode", "sees every op below autograd", f"{HERE}test_dispatch_mode"),
+    Part("torch._export.serde", "reads the graph of an exported program", "test_exported.py::test_figures"),
+    Part("torch.utils._pytree.treespec_loads", "gives a program its inputs", "test_exported.py::test_nested_inputs"),
     Part("TorchDispatchMode._should_skip_dynamo", "keeps torch._dynamo from being imported", f"{HERE}test_no_dynamo"),
     Part(
         "torch._C.DisableTorchFunction", "reads tensors without asking modes of functions", f"{HERE}test_no_functions"
@@ -225,3 +227,25 @@ def takes_bfloat16() -> bool:
 def destroy(library: Any) -> None:
     """Unregister the kernels of a torch.library.Library."""
     library._destroy()
+
+
+def exported_program(graph: Mapping[str, Any], state: Mapping[str, Tensor], constants: Mapping[str, Tensor]) -> Any:
+    """The program of torch.export that a graph, as its file's JSON has it, and tensors make. No pickle is involved."""
+    from torch._export.serde import schema, serialize
+
+    typed = serialize._dict_to_dataclass(schema.ExportedProgram, graph)  # type: ignore[no-untyped-call]
+    return serialize.ExportedProgramDeserializer().deserialize(typed, dict(state), dict(constants))
+
+
+def scalar_type(number: int) -> torch.dtype:
+    """The type of elements that a file of torch.export numbers."""
+    from torch._export.serde.serialize import deserialize_scalar_type
+
+    return deserialize_scalar_type(number)  # type: ignore[arg-type]
+
+
+def structured(flat: list[Any], spec: str) -> Any:
+    """Values in a row as the structure that a stored specification tells."""
+    from torch.utils._pytree import tree_unflatten, treespec_loads
+
+    return tree_unflatten(flat, treespec_loads(spec))

@@ -9,72 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from fractions import Fraction
-from itertools import pairwise
 from math import prod
 
+from archcalc.ops.bands import Band, Hidden, band_of
 from archcalc.ops.mask_arithmetic import HIDES, argument
 from archcalc.ops.mask_values import value_of
 from archcalc.ops.names import base_name
-from archcalc.ops.pieces import Known, Number, Pieces, causal, oriented
+from archcalc.ops.pieces import Known, Pieces, causal
 from archcalc.ops.registry import EACH_OUTPUT, FREE, Causal, Op, known
-from archcalc.tracing import Call, Shape, Trace
+from archcalc.tracing import Call, Trace
 
 NAMES = ("causal", "sequence_mask", "tril", "subsequent", "look_ahead")
-
-
-@dataclass(frozen=True)
-class Hidden:
-    """The shares of a product's MACs that a mask hides: of keys behind the query, and of others (a sliding window)."""
-
-    causal: Fraction
-    window: Fraction
-
-
-@dataclass(frozen=True)
-class Band:
-    """The scores of n queries and m keys that a mask hides: `values[k]` if cuts[k-1] <= key - query < cuts[k].
-
-    1 is hidden, 0 is visible, and None, which is not known, counts as visible.
-    """
-
-    n: int
-    m: int
-    cuts: tuple[int, ...]
-    values: tuple[Number, ...]
-
-    def shares(self) -> Hidden:
-        """What is hidden, as shares of the n · m scores.
-
-        A mask is causal if it hides all keys from one place on, and this place is the first behind the query's own;
-        the queries are the first or the last n of the m positions.
-        """
-        below = [0, *(self._pairs_below(cut) for cut in self.cuts), self.n * self.m]
-        pairs = [end - start for start, end in pairwise(below)]
-        hidden = sum(count for count, value in zip(pairs, self.values, strict=True) if value)
-        behind = bool(self.cuts and self.values[-1]) and 1 <= self.cuts[-1] <= max(0, self.m - self.n) + 1
-        later = pairs[-1] if behind else 0
-        whole = max(1, self.n * self.m)
-        return Hidden(Fraction(later, whole), Fraction(hidden - later, whole))
-
-    def _pairs_below(self, cut: int) -> int:
-        """Pairs of a query i and a key j with j - i < cut: the sum over i of i + cut, within 0 and m."""
-        first = min(self.n, max(0, -cut))
-        full = min(self.n, max(first, self.m - cut))
-        between = (full - first) * (first + full - 1) // 2 + cut * (full - first)
-        return between + self.m * (self.n - full)
-
-    def joined(self, other: Band | None) -> Band:
-        """What this or the other mask hides."""
-        if other is None or (self.n, self.m) != (other.n, other.m):
-            return self
-        cuts = tuple(sorted({*self.cuts, *other.cuts}))
-        places = [cuts[0] - 1, *cuts] if cuts else [0]
-        return replace(self, cuts=cuts, values=tuple(max(self.at(x), other.at(x)) for x in places))
-
-    def at(self, d: int) -> float:
-        """Whether pairs with this d are hidden, as 1 or 0."""
-        return self.values[sum(cut <= d for cut in self.cuts)] or 0.0
 
 
 @dataclass(frozen=True)
@@ -184,7 +129,7 @@ class _Walk:
         """The scores that an argument hides: where it is `truth`, or, for None, where it is very negative."""
         shape = self.trace.shape(call.outputs[0])
         keys = self.trace.shape(self.trace.calls[product].outputs[0])[-1]
-        return _band_of(argument(call, word, self.values, len(shape)), shape, keys, truth)
+        return band_of(argument(call, word, self.values, len(shape)), shape, keys, truth)
 
     def _fused(self, number: int, call: Call) -> None:
         """Attention in one op: by its own flag, or by the mask it is given."""
@@ -192,38 +137,15 @@ class _Walk:
         shape = (*query[:-1], key[-2])
         band = None
         if call.attributes.get("is_causal") is True:
-            band = _band_of(causal(len(shape)), shape, key[-2], truth=False)
+            band = band_of(causal(len(shape)), shape, key[-2], truth=False)
         for word in ("attn_mask", "attn_bias"):
             tensor = call.inputs.get(word)
             if isinstance(tensor, int) and tensor in self.values:
                 truth = False if self.trace.tensors[tensor].dtype == "bool" else None
-                given = _band_of(argument(call, word, self.values, len(shape)), shape, key[-2], truth)
+                given = band_of(argument(call, word, self.values, len(shape)), shape, key[-2], truth)
                 band = given.joined(band) if given else band
         if band is not None:
             self.hidden[number] = band.shares()
-
-
-def _band_of(mask: Known, shape: Shape, keys: int, truth: bool | None) -> Band | None:
-    """The scores that a mask hides, if it depends on the difference of key and query alone; else None."""
-    if not isinstance(mask, Pieces):
-        return None
-    mask = oriented(mask)
-    alone = len(shape) > 1 and shape[-2] == 1  # one query, whose index is always 0
-    row = len(shape) - 2 if alone else next((d for d, c in enumerate(mask.coefficients) if c == -1), -1)
-    wanted = tuple(1 if d == len(shape) - 1 else -1 if d == row and not alone else 0 for d in range(len(shape)))
-    if row < 0 or mask.coefficients != wanted:
-        return None
-    if mask.named and truth is None and not any(value is not None and value <= HIDES for value in mask.values):
-        truth = False
-    hides = [None if value is None else float(_is(value, truth)) for value in mask.values]
-    band = Band(shape[row], keys, mask.cuts, tuple(hides))
-    if mask.named and band.at(0):  # a query sees at least itself, so the mask was the other way round
-        band = replace(band, values=tuple(None if value is None else 1 - value for value in hides))
-    return band if any(band.values) else None
-
-
-def _is(value: float, truth: bool | None) -> bool:
-    return value <= HIDES if truth is None else bool(value) is truth
 
 
 def _named_masks(trace: Trace) -> Iterator[tuple[int, Pieces]]:

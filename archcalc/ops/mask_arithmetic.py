@@ -7,7 +7,18 @@ from dataclasses import replace
 from math import isfinite
 
 from archcalc.ops.names import base_name
-from archcalc.ops.pieces import Elementwise, Known, Number, Pieces, Positions, constant, merged, oriented, padded
+from archcalc.ops.pieces import (
+    Elementwise,
+    Known,
+    Number,
+    Pieces,
+    Positions,
+    broadcast,
+    constant,
+    in_chunks,
+    merged,
+    oriented,
+)
 from archcalc.tracing import Call, Trace, Value
 
 HIDES = -1e3
@@ -44,6 +55,14 @@ def _either(a: Number, b: Number) -> Number:
     return None if a is None or b is None else 0.0
 
 
+def _unlike(a: Number, b: Number) -> Number:
+    return None if a is None or b is None else float((a != 0) != (b != 0))
+
+
+def _quotient(a: Number, b: Number) -> Number:
+    return None if a is None or not b or not isfinite(a) else float(a // b)
+
+
 def _not(a: Number) -> Number:
     return None if a is None else float(a == 0)
 
@@ -74,7 +93,10 @@ POINTWISE: Mapping[str, Elementwise] = {
     "mul": _times,
     **dict.fromkeys(("bitwise_and", "logical_and", "__and__"), _both),
     **dict.fromkeys(("bitwise_or", "logical_or", "__or__"), _either),
+    **dict.fromkeys(("bitwise_xor", "logical_xor", "__xor__"), _unlike),
     **dict.fromkeys(("bitwise_not", "logical_not"), _not),
+    "floor_divide": _quotient,
+    "abs": lambda a: None if a is None else abs(a),
     "neg": lambda a: None if a is None else -a,
     "where": _chosen,
     "masked_fill": lambda a, mask, value: _chosen(mask, value, a),
@@ -82,7 +104,7 @@ POINTWISE: Mapping[str, Elementwise] = {
 ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "where": ("condition", "self", "other"),
     "masked_fill": ("self", "mask", "value"),
-    **dict.fromkeys(("bitwise_not", "logical_not", "neg"), ("self",)),
+    **dict.fromkeys(("bitwise_not", "logical_not", "neg", "abs"), ("self",)),
 }
 
 
@@ -104,41 +126,59 @@ def argument(call: Call, word: str, values: Mapping[int, Known], rank: int) -> K
     tensor = call.inputs.get(word)
     if isinstance(tensor, int):
         value = values.get(tensor)
-        return replace(value, coefficients=padded(value.coefficients, rank)) if value else constant(None, rank)
+        return broadcast(value, rank) if value else constant(None, rank)
     return constant(number(call.attributes.get(word)), rank)
 
 
 def _knows(value: Known) -> bool:
-    return isinstance(value, Positions) or any(part is not None for part in value.values)
+    return isinstance(value, Positions) or any(part is not None for part in (*value.values, *value.apart))
 
 
 def _linear(name: str, operands: list[Known]) -> Known | None:
     """Sums and differences of positions are positions, and their comparison has two or three pieces."""
-    terms = [_as_positions(part) for part in operands]
-    if len(terms) != 2 or not any(isinstance(part, Positions) for part in operands):
+    if name == "abs":
+        only = operands[0]
+        return replace(only, absolute=True) if isinstance(only, Positions) and only.plain else None
+    if len(operands) != 2 or not any(isinstance(part, Positions) for part in operands):
         return None
-    left, right = terms
+    left, right = (_as_positions(part) for part in operands)
     if left is None or right is None:
         return None
-    if name == "add":
-        return _sum(left, right, 1)
-    if name == "rsub":
-        return _sum(right, left, -1)
-    if name not in ("sub", *COMPARISONS):
+    if name in COMPARISONS:
+        return _compared(COMPARISONS[name], left, right)
+    if not (left.plain and right.plain):
         return None
-    difference = _sum(left, right, -1)
-    if name == "sub":
-        return difference
-    holds = COMPARISONS[name]
-    cuts = (-difference.offset, 1 - difference.offset)  # the difference is below 0, 0, above 0
-    return oriented(Pieces(difference.coefficients, cuts, tuple(float(holds(x, 0)) for x in (-1, 0, 1))))
+    if name == "floor_divide":
+        by = 0 if any(right.coefficients) else right.offset
+        return replace(left, divisor=by) if by > 0 else None
+    if name not in ("add", "sub", "rsub"):
+        return None
+    return _sum(right, left, -1) if name == "rsub" else _sum(left, right, 1 if name == "add" else -1)
+
+
+def _compared(holds: Callable[[float, float], bool], left: Positions, right: Positions) -> Known | None:
+    """Where a comparison of positions is true: by their difference, by the distance of a window, or by chunks."""
+    if left.plain and right.plain:
+        difference = _sum(left, right, -1)
+        cuts = (-difference.offset, 1 - difference.offset)  # the difference is below 0, 0, above 0
+        return oriented(Pieces(difference.coefficients, cuts, tuple(float(holds(x, 0)) for x in (-1, 0, 1))))
+    if right.absolute:
+        return _compared(lambda a, b: holds(b, a), right, left)
+    if left.absolute and right.plain and not any(right.coefficients) and right.offset > 0:
+        ends = (-right.offset, 1 - right.offset, right.offset, right.offset + 1)
+        values = tuple(float(holds(x, 0)) for x in (1, 0, -1, 0, 1))
+        return oriented(Pieces(left.coefficients, tuple(end - left.offset for end in ends), values))
+    together, apart = holds(0, 0), holds(0, 1)
+    if left.divisor == right.divisor > 1 and together != apart == holds(1, 0):  # == or !=
+        return in_chunks(left, right, float(together), float(apart))
+    return None
 
 
 def _as_positions(value: Known) -> Positions | None:
     if isinstance(value, Positions):
         return value
     only = value.values[0]
-    whole = not value.cuts and only is not None and isfinite(only) and only == int(only)
+    whole = not value.cuts and not value.chunk and only is not None and isfinite(only) and only == int(only)
     return Positions(value.coefficients, int(only)) if whole and only is not None else None
 
 

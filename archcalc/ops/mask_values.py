@@ -30,7 +30,9 @@ def value_of(trace: Trace, call: Call, values: Mapping[int, Known]) -> Known | N
         return constant(number(call.attributes.get("s" if name == "scalar_tensor" else "fill_value")), rank)
     first = values.get(next(call.tensors(), -1))
     if name in MOVED:
-        return None if first is None else MOVED[name](view, first)
+        return None if first is None else _moved(view, first, MOVED[name])
+    if name == "index" and isinstance(first, Pieces) and not any(first.coefficients):
+        return replace(first, coefficients=(0,) * rank)  # any place of a uniform tensor holds the same
     if name in ("tril", "triu"):
         return _triangle(view, first, upper=name == "triu")
     if name in POINTWISE:
@@ -61,6 +63,17 @@ def _triangle(call: CallView, of: Known | None, upper: bool) -> Known | None:
 
 
 # ---- moved indices -------------------------------------------------------------------------------
+
+
+def _moved(call: CallView, value: Known, move: Callable[[CallView, Known], Known | None]) -> Known | None:
+    """What is known after indices have moved, those of chunks with the others."""
+    moved = move(call, value)
+    if not isinstance(moved, Pieces) or not isinstance(value, Pieces) or not value.chunk:
+        return moved
+    query, key = (move(call, part) for part in value.chunk)
+    if not isinstance(query, Positions) or not isinstance(key, Positions):
+        return None
+    return replace(moved, chunk=(query, key))
 
 
 def _same(call: CallView, value: Known) -> Known | None:

@@ -35,6 +35,7 @@ Op("_embedding_bag", "_embedding_bag_forward_only", work=Work(EACH_INPUT.words, 
 Op("nll_loss_forward", "nll_loss2d_forward", work=EACH_INPUT, traffic=takes("self", elements_of("target")))
 Op("index_add", "index_reduce", work=EACH_INPUT, traffic=puts(elements_of("source"), adds=always))
 Op("scatter_add", "scatter_reduce", work=EACH_INPUT, traffic=puts(elements_of("index"), adds=always))
+Op("torchvision.nms", "torchvision.roi_align", work=EACH_INPUT)
 Op(
     *"""
     _aminmax _ctc_loss _cummax_helper _cummin_helper _is_all_true _is_any_true _unique _unique2 aminmax argmax argmin

@@ -93,6 +93,7 @@ class Op:
             if name in OPS:
                 raise ValueError(f"{name} has an entry already")
             OPS[name] = self
+        _found.clear()
 
     def macs(self, formula: F) -> F:
         """Register the MACs of a call: the points of the contraction's index space. Bias and softmax are not MACs."""
@@ -113,6 +114,8 @@ class Op:
 
 OPS: dict[str, Op] = {}
 """Every entry by the name of the op: 'aten.mm' stands for all its overloads."""
+_found: dict[str, Op] = {}
+"""The entries of the ops that were looked for, by the whole name of the op."""
 
 
 def known(op: str) -> Op | None:
@@ -121,13 +124,18 @@ def known(op: str) -> Op | None:
     >>> known("aten.addmm_").names, known("aten.bmm.out").names, known("mylib.op")
     (('aten.addmm',), ('aten.bmm',), None)
     """
+    if op in _found:
+        return _found[op]
     library, _, rest = op.partition(".")
     if library == PRIMS:
         library = ATEN
     elif library != ATEN:
         load_plugins(library)
     packet = f"{library}.{rest.partition('.')[0]}"
-    return OPS.get(f"{library}.{rest}") or OPS.get(packet) or OPS.get(packet.removesuffix("_"))
+    entry = OPS.get(f"{library}.{rest}") or OPS.get(packet) or OPS.get(packet.removesuffix("_"))
+    if entry is not None:
+        _found[op] = entry
+    return entry
 
 
 def macs_of(trace: Trace, call: Call) -> int | None:

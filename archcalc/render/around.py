@@ -39,6 +39,7 @@ def head(report: Report) -> list[str]:
     inputs = ", ".join(_input_text(trace, index) for index in range(len(trace.inputs)))
     source = {"builtin": "built-in"}.get(trace.model.source, trace.model.source)
     settings = "".join(f" · {knob}={setting(value)}" for knob, value in trace.model.settings.items())
+    settings += f" · LoRA {trace.assumptions['lora']}" if trace.assumptions.get("lora") else ""
     if trace.assumptions["mode"] == DEFINITION:
         return [f"{trace.model.name} · {source}{settings} · from the definition: no input, no run", *report.notes]
     types = types_in_words(trace)
@@ -118,7 +119,8 @@ def next_commands(report: Report, *commands: str) -> list[str]:
     if model.source == "module":
         return []
     typed = as_typed(report.trace)
-    own = [command for command in commands if model.source == "builtin" or command != "show"]
+    alone = model.source == "builtin" and not report.trace.assumptions.get("lora")
+    own = [command for command in commands if alone or command != "show"]
     told = (command.partition(" ") for command in own)
     return [f"next: {' · '.join(f'archcalc {name} {typed} {options}'.rstrip() for name, _, options in told)}"]
 
@@ -141,9 +143,12 @@ def as_typed(trace: Trace) -> str:
     parts += [f"-i {shlex.quote(_option(given, dtype))}" for given in trace.inputs if given.origin in GIVEN]
     origins = sorted({given.origin for given in trace.inputs if given.origin.startswith("--inputs ")})
     parts += [f"--inputs {shlex.quote(origin.removeprefix('--inputs '))}" for origin in origins]
-    parts += [f"--dtype {shlex.quote(dtype)}"] if dtype != "float32" else []
+    fixed = model.source == "exported"  # its type and its mode cannot be typed
+    chosen = dtype != trace.assumptions.get("config_dtype", "float32") and not fixed
+    parts += [f"--dtype {shlex.quote(dtype)}"] if chosen else []
+    parts += [f"--lora {shlex.quote(str(trace.assumptions['lora']))}"] if trace.assumptions.get("lora") else []
     parts += ["--data"] if trace.assumptions.get("data") else []
-    return " ".join([*parts, *(["--mode train"] if trace.assumptions["mode"] == "train" else [])])
+    return " ".join([*parts, *(["--mode train"] if trace.assumptions["mode"] == "train" and not fixed else [])])
 
 
 def _option(given: Input, default: str) -> str:

@@ -9,12 +9,15 @@ from archcalc.engine.devices import DEVICES, device_named
 from archcalc.engine.setup import Setup, Training, by_recipe
 
 
-def step_words(setup: Setup) -> str:
-    """The training step that a setup describes: 'float32, adamw, loss sum'."""
+def step_words(setup: Setup, dtype: str) -> str:
+    """The training step that a setup describes: 'float32, adamw, loss sum'.
+
+    `dtype` is the model's type of floats, which holds where the setup chooses none.
+    """
     setup = by_recipe(setup)
     training = setup.training or Training()
     attention = "" if setup.attention == "auto" else setup.attention
-    run = {"dtype": setup.floats, "device": setup.device, "attention": attention, "amp": setup.amp}
+    run = {"dtype": setup.dtype or dtype, "device": setup.device, "attention": attention, "amp": setup.amp}
     return ", ".join(words({**run, **vars(training)}))
 
 

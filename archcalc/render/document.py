@@ -56,7 +56,7 @@ class Column:
         if self.kind == FIELD:
             return field_text(value)
         if self.kind == TIME:
-            return duration(value)
+            return value if isinstance(value, str) else duration(value)
         if self.kind == SHARE:
             return f"{100 * value:.1f} %"
         if isinstance(value, bool) or not isinstance(value, int):

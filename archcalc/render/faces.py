@@ -13,7 +13,22 @@ from archcalc.render.document import Document
 from archcalc.render.formats import Screen, render
 from archcalc.render.formats.as_html import as_html
 from archcalc.render.layers import ALL, Selection
-from archcalc.render.pages import check, compare, diff, explain, law, lint, memory, serve, speed, summary, sweep, verify
+from archcalc.render.pages import (
+    check,
+    compare,
+    diff,
+    explain,
+    law,
+    lint,
+    memory,
+    plan,
+    recompute,
+    serve,
+    speed,
+    summary,
+    sweep,
+    verify,
+)
 from archcalc.studies.compare import SideBySide
 from archcalc.studies.guard.check import CheckRun
 from archcalc.studies.guard.comparison import NOTHING, Comparison
@@ -21,6 +36,8 @@ from archcalc.studies.guard.diff import diff as changes_of
 from archcalc.studies.guard.snapshot import Snapshot
 from archcalc.studies.largest_batch import Fitted
 from archcalc.studies.law.law import Laws
+from archcalc.studies.plan.plan import Plan
+from archcalc.studies.recompute.recompute import Recomputed
 from archcalc.studies.serve.serve import Serving
 from archcalc.studies.speed.speed import Speeds
 from archcalc.studies.sweep.sweep import Swept
@@ -35,6 +52,10 @@ def _fitted(fitted: Fitted, selection: Selection) -> Document:
     return memory.memory(fitted.report, selection, (), memory.Asked(fitted=fitted, changes=fitted.changes))
 
 
+def _recomputed(result: Recomputed, selection: Selection) -> Document:
+    return recompute.recompute(result, selection, result.fitted.changes)
+
+
 def _snapshot(snapshot: Snapshot, _: Selection) -> Document:
     return diff.diff(Comparison(NOTHING, snapshot, changes_of(NOTHING, snapshot)), everything=True)
 
@@ -42,6 +63,7 @@ def _snapshot(snapshot: Snapshot, _: Selection) -> Document:
 PAGES: dict[type, Callable[[Any, Selection], Document]] = {
     Report: _report,
     Fitted: _fitted,
+    Recomputed: _recomputed,
     Snapshot: _snapshot,
     Comparison: lambda comparison, _: diff.diff(comparison),
     SideBySide: lambda compared, _: compare.compare(compared),
@@ -51,6 +73,7 @@ PAGES: dict[type, Callable[[Any, Selection], Document]] = {
     Serving: lambda serving, _: serve.serve(serving),
     Speeds: speed.speed,
     Swept: lambda swept, _: sweep.sweep(swept),
+    Plan: lambda planned, _: plan.plan(planned),
     Verification: lambda verification, _: verify.verification(verification),
     CheckRun: lambda run, _: check.checks(run),
 }

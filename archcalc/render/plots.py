@@ -14,7 +14,12 @@ COLUMNS, LINES, SMOOTH = 76, 18, 120
 
 
 class Curve:
-    """A law over one knob: `points` of traced members, and the law's own values between them."""
+    """A law over one knob: `points` of traced members, and the law's own values between them; or another curve.
+
+    `labels` name the line and the points.
+    """
+
+    labels = ("law", "traced members")
 
     def __init__(self, title: str, x: str, y: str, points: Sequence[tuple[int, int]], law: Any) -> None:
         self.title, self.x, self.y, self.points = title, x, y, points
@@ -51,8 +56,8 @@ def as_picture(curve: Curve, format_: str) -> bytes:
     rcParams["svg.hashsalt"] = "archcalc"  # the same file every time
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     axes = figure.subplots()
-    axes.plot(*zip(*curve.smooth, strict=True), linewidth=1.2, label="law")
-    axes.plot(*zip(*curve.points, strict=True), "o", markersize=4, label="traced members")
+    axes.plot(*zip(*curve.smooth, strict=True), linewidth=1.2, label=curve.labels[0])
+    axes.plot(*zip(*curve.points, strict=True), "o", markersize=4, label=curve.labels[1])
     axes.set_title(curve.title, fontsize=10)
     axes.set_xlabel(curve.x)
     axes.set_ylabel(curve.y)

@@ -24,10 +24,12 @@ KINDS: dict[str, dict[str, Any]] = {
     "output_shape": {"$ref": "#/$defs/shapes"},
     "uncounted": TEXTS,
     "memory_bytes": {"type": ["integer", "null"], "minimum": 0},
+    "communication_bytes": {"type": "object", "additionalProperties": {"$ref": "#/$defs/count"}},
+    "bound_seconds": {"type": ["number", "null"], "minimum": 0},
+    "bubble_share": {"type": "number", "minimum": 0},
     "calls": {"type": ["integer", "object"]},
     "path": {"type": "string"},
     "type": {"type": "string"},
-    "bound_seconds": {"type": "number", "minimum": 0},
     "fused_bound_seconds": {"type": "number", "minimum": 0},
     "share": {"type": "number", "minimum": 0},
 }
@@ -39,7 +41,7 @@ class Promise:
     """The keys that a command's JSON always has: in its totals, in each row, and around them.
 
     A command with several forms of answer promises each of them. `further` are schemas of keys around the rows that
-    the answer has only where it was asked for them.
+    the answer has only where it was asked for them. `sometimes` are totals that only some models have.
     """
 
     command: str
@@ -47,6 +49,7 @@ class Promise:
     rows: tuple[str, ...] = ()
     around: tuple[str, ...] = ()
     further: Mapping[str, Any] = field(default_factory=dict)
+    sometimes: tuple[str, ...] = ()
 
 
 def promises() -> Iterator[Promise]:
@@ -100,7 +103,7 @@ def _form(promise: Promise) -> dict[str, Any]:
     return {
         "required": list(promise.around),
         "properties": {
-            "totals": {"required": list(promise.totals), "properties": _kinds(promise.totals)},
+            "totals": {"required": list(promise.totals), "properties": _kinds((*promise.totals, *promise.sometimes))},
             "rows": {"items": {"required": list(promise.rows), "properties": _kinds(promise.rows)}},
             **promise.further,
         },
@@ -163,7 +166,7 @@ DEFINITIONS: dict[str, Any] = {
         "properties": {
             "reference": {"type": "string"},
             "name": {"type": "string"},
-            "source": {"enum": ["builtin", "python", "module", *LIBRARIES]},
+            "source": {"enum": ["builtin", "python", "module", "exported", *LIBRARIES]},
             "config": {"type": "object"},
         },
     },

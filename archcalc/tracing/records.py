@@ -72,12 +72,16 @@ class ModuleCall:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter or buffer: its dotted names (several when tied), tensor and kind."""
+    """A parameter or buffer: its dotted names (several when tied), tensor and kind.
+
+    `stored` are its bytes in a quantized checkpoint, scales included; None if it is stored in its own type.
+    """
 
     names: tuple[str, ...]
     tensor: int
     kind: str
     trainable: bool
+    stored: int | None = None
 
     @property
     def owner(self) -> str:
@@ -173,6 +177,21 @@ class Step:
     backward: int
     optimizer: int
     end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A tensor that autograd keeps for backward: the module call that made the node which keeps it, and when.
+
+    It is kept when `packed` op calls have run, first read after `unpacked` calls, and let go after `released`. The last
+    two are None for what backward never read or never let go.
+    """
+
+    tensor: int
+    module_call: int
+    packed: int
+    unpacked: int | None
+    released: int | None
 
 
 @dataclass(frozen=True, slots=True)

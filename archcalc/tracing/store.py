@@ -12,7 +12,7 @@ from typing import Any
 
 from archcalc.errors import NotATrace
 from archcalc.text.finite_json import read_json
-from archcalc.tracing.records import Call, Input, Model, Module, ModuleCall, Parameter, Step, Storage, Tensor
+from archcalc.tracing.records import Call, Input, Kept, Model, Module, ModuleCall, Parameter, Step, Storage, Tensor
 
 SCHEMA_VERSION = 2
 READABLE = (1, 2)
@@ -31,6 +31,7 @@ RECORDS = {
     "storages": Storage,
     "calls": Call,
     "steps": Step,
+    "kept": Kept,
 }
 """The fields of a trace that are tuples of records."""
 Fields = Mapping[str, Any]
@@ -84,6 +85,7 @@ def check(fields: Fields) -> None:
     _check_modules(fields)
     _check_memory(fields)
     _check_calls(fields)
+    _check_kept(fields)
 
 
 def _check_head(fields: Fields) -> None:
@@ -113,6 +115,8 @@ def _check_modules(fields: Fields) -> None:
         _demand(named and parameter.owner in paths, f"parameter {number} belongs to no module")
         right = parameter.kind in ("parameter", "buffer") and isinstance(parameter.trainable, bool)
         _demand(right, f"parameter {number} must be a parameter or a buffer, trainable or not")
+        right = parameter.stored is None or _natural(parameter.stored)
+        _demand(right, f"parameter {number} takes {parameter.stored!r} bytes as stored")
 
 
 def _check_memory(fields: Fields) -> None:
@@ -132,6 +136,16 @@ def _check_memory(fields: Fields) -> None:
         _demand(died, f"storage {number} dies at op {storage.death!r}, but the trace has {calls:,} ops")
     both = [*fields["input_tensors"], *fields["output_tensors"]]
     _demand_ids("the model", "tensor", len(fields["tensors"]), both)
+
+
+def _check_kept(fields: Fields) -> None:
+    tensors, runs, count = len(fields["tensors"]), len(fields["module_calls"]), len(fields["calls"])
+    for number, kept in enumerate(fields.get("kept", ())):
+        _demand_ids(f"kept tensor {number}", "tensor", tensors, [kept.tensor])
+        _demand_ids(f"kept tensor {number}", "module call", runs, [kept.module_call])
+        times = [kept.packed, *(time for time in (kept.unpacked, kept.released) if time is not None)]
+        right = all(_below(time, count + 1) for time in times) and times == sorted(times)
+        _demand(right, f"kept tensor {number} is kept, read and let go at ops {times}, which are not in order")
 
 
 def _check_calls(fields: Fields) -> None:

@@ -14,6 +14,7 @@ from archcalc.tracing import store
 from archcalc.tracing.records import (
     Call,
     Input,
+    Kept,
     Model,
     Module,
     ModuleCall,
@@ -31,7 +32,11 @@ DEFINITION = "definition"
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Trace:
-    """One run. `modules` holds the whole tree, called or not, parents before children, the root ('') first."""
+    """One run. `modules` holds the whole tree, called or not, parents before children, the root ('') first.
+
+    `kept` are the tensors that autograd keeps in training steps, in the order in which it keeps them; what a
+    checkpointed layer computes again is not among them.
+    """
 
     model: Model
     inputs: tuple[Input, ...]
@@ -47,6 +52,7 @@ class Trace:
     output_tensors: tuple[int, ...]
     notes: tuple[str, ...] = field(default=())
     steps: tuple[Step, ...] = field(default=())
+    kept: tuple[Kept, ...] = field(default=())
 
     def __repr__(self) -> str:
         """A line instead of the whole record."""
@@ -66,7 +72,7 @@ class Trace:
             return self
         end = self.module_calls[0].last
         runs = tuple(run for run in self.module_calls if run.last <= end)
-        return replace(self, calls=self.calls[:end], module_calls=runs, steps=())
+        return replace(self, calls=self.calls[:end], module_calls=runs, steps=(), kept=())
 
     def to_json(self) -> str:
         """The trace as one JSON document; `from_json` reads it back unchanged."""

@@ -13,7 +13,10 @@ PAGE = Path(__file__).parents[2] / "docs" / "speed.md"
 
 
 def main(arguments: list[str]) -> None:
-    """Draw with --draw FOLDER, trace with --trace [TABLE...], else compare and write the page's section."""
+    """Draw with --draw FOLDER, trace with --trace [TABLE...], else compare and write the page's section.
+
+    With --missing only cases without a row are compared.
+    """
     if arguments[:1] == ["--draw"]:
         write(list(drawn_from(Path(arguments[1]))))
         return
@@ -24,7 +27,7 @@ def main(arguments: list[str]) -> None:
         return
     text = PAGE.read_text(encoding="utf-8")
     before, after = text.partition(BEGIN)[0], text.partition(END)[2]
-    PAGE.write_text(before + section(compare_all()) + after, encoding="utf-8")
+    PAGE.write_text(before + section(compare_all("--missing" not in arguments)) + after, encoding="utf-8")
 
 
 if __name__ == "__main__":

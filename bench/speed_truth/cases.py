@@ -66,7 +66,7 @@ class Case:
 def drawn_from(folder: Path) -> Iterator[Case]:
     """The rows whose hashes of model and size are the smallest, of each table, in the order of the table."""
     for table in TABLES:
-        rows = list(csv.DictReader((folder / table.file).open(encoding="utf-8")))
+        rows = list(csv.DictReader((folder / table.file).read_text(encoding="utf-8").splitlines()))
         kept = sorted(rows, key=lambda row: _hash(row, table))[: table.rows]
         yield from (_case(row, table) for row in rows if row in kept)
 
@@ -98,5 +98,5 @@ def all_cases() -> list[Case]:
     """The drawn rows."""
     return [
         Case(row["table"], row["model"], int(row["size"]), int(row["batch"]), float(row["milliseconds"]))
-        for row in csv.DictReader(DRAWN.open(encoding="utf-8"))
+        for row in csv.DictReader(DRAWN.read_text(encoding="utf-8").splitlines())
     ]

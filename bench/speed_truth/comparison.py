@@ -58,11 +58,14 @@ def compared(case: Case) -> Row:
     return Row(case.table, case.model, case.size, case.batch, case.milliseconds, *in_ms, round(memory / eager, 4))
 
 
-def compare_all() -> list[Row]:
-    """The rows of all cases with a trace, which replace those kept; cases without one keep theirs."""
+def compare_all(again: bool = True) -> list[Row]:
+    """The rows of all cases with a trace, which replace those kept; cases without one keep theirs.
+
+    Without `again` only cases that have no row are compared.
+    """
     known = {(row.table, row.model, row.size): row for row in kept()}
     for case in all_cases():
-        if case.file.exists():
+        if case.file.exists() and (again or (case.table, case.model, case.size) not in known):
             known[case.table, case.model, case.size] = compared(case)
     order = [(case.table, case.model, case.size) for case in all_cases()]
     rows = [known[key] for key in order if key in known]
@@ -78,7 +81,7 @@ def kept(path: Path = ROWS) -> list[Row]:
     if not path.exists():
         return []
     kinds: dict[str, Callable[[str], object]] = {"table": str, "model": str, "size": int, "batch": int}
-    read = csv.DictReader(path.open(encoding="utf-8"))
+    read = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
     return [Row(**{key: kinds.get(key, float)(value) for key, value in row.items()}) for row in read]  # type: ignore[arg-type]
 
 

@@ -6,7 +6,7 @@ from pkgutil import iter_modules
 ORDER = (
     "list", "devices", "show", "summary", "params", "flops", "memory", "traffic", "lint", "speed", "serve", "shapes",
     "explain",
-    "compare", "verify", "law", "sweep", "check", "init", "snapshot", "diff",
+    "compare", "verify", "law", "sweep", "plan", "check", "init", "snapshot", "diff",
 )  # fmt: skip
 """How the help lists them; a command that is not named here follows."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +18,15 @@ from archcalc.engine import Setup
 from archcalc.errors import WrongUse
 from archcalc.render.document import Document
 from archcalc.render.layers import Selection
+
+if TYPE_CHECKING:
+    from archcalc.studies.budget import Budget
+    from archcalc.studies.changes import Peak
+    from archcalc.studies.largest_batch import Fitted
+
+
+AUTO = "auto"
+"""The pattern of --checkpoint that stands for a choice of archcalc's own."""
 
 
 @app.command()
@@ -36,6 +46,10 @@ def memory(
     timeline: Annotated[
         bool, typer.Option("--timeline", help="Live bytes over the run (csv: instead of layers).")
     ] = False,
+    plot: Annotated[
+        bool,
+        typer.Option("--plot", help="Draw memory against extra work (with --checkpoint auto); -o x.svg writes it."),
+    ] = False,
     *,
     options: Options,
 ) -> None:
@@ -47,6 +61,7 @@ def memory(
       archcalc memory resnet-50 --batch 32 --train --optimizer adam
       archcalc memory resnet-50 --train --fit 24GiB
       archcalc memory gpt2 --train --fit rtx4090 --batch 8
+      archcalc memory gpt2 --train --fit 16GiB --batch 8 --checkpoint auto
       archcalc memory gpt2 --train --device cuda --recipe amp-bf16 --timeline
       archcalc memory gpt2 --train --recipe bf16-fp32-master
       archcalc memory vgg-16 --train --frozen features --loss cross-entropy
@@ -59,11 +74,23 @@ def memory(
     if no_changes and not (options.train or fit is not None):
         raise WrongUse("--no-changes leaves out a table of training steps.", "add  --train, or leave it out")
     pages = Pages(options, per_sample, timeline, changes=not no_changes and format_of(options) != "csv")
+    auto = _demand_budget(options, fit, plot)
     if fit is not None:
-        pages.emit_fitted(model, fit, reserve)
+        pages.emit_fitted(model, fit, reserve, auto=auto, plot=plot)
         return
     typed = iter(model)
     answer(model, options, lambda report, selection, _: pages.of_one(next(typed), report, selection), ANALYSES)
+
+
+def _demand_budget(options: Options, fit: str | None, plot: bool) -> bool:
+    """Whether --checkpoint auto is asked for; WrongUse if it has no budget, and for --plot without it."""
+    auto = AUTO in options.typed.get("checkpoint", ())
+    if plot and not auto:
+        raise WrongUse("--plot draws the choices of --checkpoint auto.", "add  --checkpoint auto")
+    if auto and options.train and fit is None:
+        sentence = "--checkpoint auto chooses what to compute again so that a step fits, and no memory is given."
+        raise WrongUse(sentence, "add  --fit 24GiB")
+    return auto
 
 
 @dataclass(frozen=True)
@@ -85,26 +112,56 @@ class Pages:
                 rows = changes(reference, setup, report, observer)
         return self._page(reference, setup, report, selection, changes=rows)
 
-    def emit_fitted(self, references: Sequence[str], fit: str, reserve: str | None) -> None:
+    def emit_fitted(
+        self, references: Sequence[str], fit: str, reserve: str | None, *, auto: bool = False, plot: bool = False
+    ) -> None:
         """Print what fits of each model; exit code 1 if nothing of one does, or not the batch that was asked for."""
-        from archcalc.render.formats import FOR_MACHINES
         from archcalc.studies.budget import parse_budget
-        from archcalc.studies.largest_batch import largest_batch
 
-        budget, setup = parse_budget(fit, reserve), self.options.setup
-        selection = self.options.selection(format_of(self.options) in FOR_MACHINES)
-        documents, fits = [], []
+        budget, documents, fits = parse_budget(fit, reserve), [], []
         for reference in references:
-            with watching("batches traced", self.options.quiet) as observer:
-                fitted = largest_batch(reference, setup, budget, observer)
-            with watching("changes traced", self.options.quiet) as observer:
-                rows = fitted.traced_changes(observer) if self.changes else ()
-            asked = {"fitted": fitted, "changes": rows}
-            documents.append(self._page(reference, fitted.setup, fitted.report, selection, **asked))
-            fits.append(fitted.fits)
+            of_one = self._chosen(reference, budget, plot) if auto else self._fitted(reference, budget)
+            documents.append(of_one[0])
+            fits.append(of_one[1])
         emit_documents(documents, self.options)
         if not all(fits):
             raise typer.Exit(1)
+
+    def _fitted(self, reference: str, budget: Budget) -> tuple[Document, bool]:
+        """The page of the largest batch, or of the batch that was asked for, and whether it fits."""
+        from archcalc.studies.largest_batch import largest_batch
+
+        with watching("batches traced", self.options.quiet) as observer:
+            fitted = largest_batch(reference, self.options.setup, budget, observer)
+        asked = {"fitted": fitted, "changes": self._changes(fitted)}
+        return self._page(reference, fitted.setup, fitted.report, self._selection(), **asked), fitted.fits
+
+    def _chosen(self, reference: str, budget: Budget, plot: bool) -> tuple[Document, bool]:
+        """The same with what to compute again."""
+        from archcalc.render.pages import recompute as page
+        from archcalc.render.pages.memory import Asked
+        from archcalc.render.plots import SUFFIXES
+        from archcalc.studies.largest_batch import one_sample_more
+        from archcalc.studies.recompute.recompute import recompute
+
+        with watching("steps traced", self.options.quiet) as observer:
+            result = recompute(reference, self.options.setup, budget, observer)
+        fitted, suffix = result.fitted, Path(self.options.output).suffix.lower()
+        sample = one_sample_more(reference, fitted.report, fitted.setup) if self.per_sample else None
+        asked = Asked(self.timeline, sample)
+        document = page.recompute(result, self._selection(), self._changes(fitted), asked)
+        if plot or suffix in SUFFIXES:
+            document = page.drawn(document, result, suffix if suffix in SUFFIXES else "")
+        return self._in_csv(document), result.fits
+
+    def _changes(self, fitted: Fitted) -> Sequence[Peak]:
+        with watching("changes traced", self.options.quiet) as observer:
+            return fitted.traced_changes(observer) if self.changes else ()
+
+    def _selection(self) -> Selection:
+        from archcalc.render.formats import FOR_MACHINES
+
+        return self.options.selection(format_of(self.options) in FOR_MACHINES)
 
     def _page(self, reference: str, setup: Setup, report: Report, selection: Selection, **asked: Any) -> Document:
         from archcalc.render.pages import memory as page
@@ -112,5 +169,9 @@ class Pages:
 
         sample = one_sample_more(reference, report, setup) if self.per_sample else None
         document = page.memory(report, selection, (), page.Asked(self.timeline, sample, **asked))
+        return self._in_csv(document)
+
+    def _in_csv(self, document: Document) -> Document:
+        """The document, whose rows in csv are the timeline if that was asked for."""
         in_csv = self.timeline and format_of(self.options) == "csv"
         return replace(document, records=document.envelope["timeline"]) if in_csv else document

@@ -24,6 +24,8 @@ def show(model: Models, *, options: Options) -> None:
     from archcalc.studies.published import about
 
     engine.demand_known(*model)
+    if options.setup.lora:
+        raise WrongUse("show sets published figures beside ours, and papers count no adapters.", "leave --lora out")
     documents = []
     for reference in model:
         if not isinstance(engine.parse(reference), engine.BuiltIn):

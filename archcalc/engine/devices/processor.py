@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import torch
@@ -30,9 +33,30 @@ def has_bfloat16() -> bool:
     return lanes() == 16 and takes_bfloat16()
 
 
+_before: list[int] = []
+"""The threads that torch had when a block of `one_thread` began."""
+
+
 def threads() -> int:
-    """The threads that an op of torch may use."""
-    return torch.get_num_threads()
+    """The threads that an op of torch may use, those of the machine also in a block of `one_thread`."""
+    return _before[0] if _before else torch.get_num_threads()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread in this block: constructors and masks are small ops, whose other threads only wait.
+
+    A process with several threads of Python is left as it is, as they share the setting.
+    """
+    if _before or threading.active_count() > 1:
+        yield
+        return
+    _before.append(torch.get_num_threads())
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(_before.pop())
 
 
 def in_words() -> str:

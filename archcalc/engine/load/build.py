@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
 from torch import nn
 
-from archcalc.engine.load.config_notes import config_notes, stated_dtype
+from archcalc.engine.load.adapted import with_adapters
+from archcalc.engine.load.config_notes import config_notes, stated_dtype, weights_as_stored
 from archcalc.engine.load.declared_inputs import UNKNOWN, Declaration, inputs_of
-from archcalc.engine.load.references import BuiltIn, Code, InLibrary
+from archcalc.engine.load.pretrained.attention import without_flex
+from archcalc.engine.load.references import BuiltIn, Code, Exported, InLibrary
 from archcalc.engine.load.user_code import CALLS, cannot, evaluate, here_first, import_file, import_module
 from archcalc.engine.meta.empty_modules import copy_without_data, settled, without_data
 from archcalc.engine.meta.one_device import CPU, OneDevice
@@ -30,7 +34,7 @@ class Loaded:
     """A module without data, what it is, and the inputs that it declares (none: unknown).
 
     `named` are the devices other than the CPU that its constructor names, `dtype` the type of floats that its
-    configuration states.
+    configuration states. `stored` are the bytes of the parameters that are stored quantized, by their names.
     """
 
     module: nn.Module
@@ -39,28 +43,37 @@ class Loaded:
     notes: tuple[str, ...] = ()
     named: frozenset[str] = frozenset()
     dtype: str = "float32"
+    stored: Mapping[str, int] = field(default_factory=dict)
 
     def typed(self, setup: Setup) -> Setup:
         """The setup with the type of floats of this model, where none was chosen."""
         return setup if setup.dtype else replace(setup, dtype=self.dtype)
 
 
-def load(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module], setup: Setup) -> Loaded:
+def load(reference: BuiltIn | Code | InLibrary | Exported | nn.Module | type[nn.Module], setup: Setup) -> Loaded:
     """Build the model of a reference. Errors: exit code 2 for wrong names and knobs, 3 for code that raises."""
     device = OneDevice(CPU)
     with own_draws(setup.seed), device:
         loaded = _loaded(reference, setup)
-    notes = (*loaded.notes, *config_notes(loaded.module, loaded.typed(setup).dtype, bool(setup.dtype)))
-    return replace(loaded, notes=notes, named=frozenset(device.named))
+    stated = config_notes(loaded.module, loaded.typed(setup).dtype, bool(setup.dtype))
+    notes = (*loaded.notes, *stated, *without_flex(loaded.module))
+    stored = weights_as_stored(loaded.module)
+    loaded = replace(loaded, notes=notes, named=frozenset(device.named), stored=stored)
+    if not setup.lora:
+        return loaded
+    module, note = with_adapters(loaded.module, setup.lora, setup.data)
+    return replace(loaded, module=module, notes=(*loaded.notes, note))
 
 
-def _loaded(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module], setup: Setup) -> Loaded:
+def _loaded(reference: BuiltIn | Code | InLibrary | Exported | nn.Module | type[nn.Module], setup: Setup) -> Loaded:
     if isinstance(reference, BuiltIn):
         return _built_in(reference, setup)
     if isinstance(reference, Code):
         return _code(reference, setup)
     if isinstance(reference, InLibrary):
         return _in_library(reference, setup)
+    if isinstance(reference, Exported):
+        return _exported(reference, setup)
     return _at_hand(reference, setup)
 
 
@@ -146,8 +159,18 @@ def _in_library(reference: InLibrary, setup: Setup) -> Loaded:
     module, declared, notes = libraries.build(reference, setup)
     settings = {knob: plain(value) for knob, value in setup.knobs.items()}
     model = Model(reference.text, reference.name, reference.library, settings, settings)
-    copied = _copied(module, reference.text, setup.data)
-    return Loaded(copied, model, declared, tuple(notes), dtype=stated_dtype(module))
+    fresh = not setup.data and all(p.is_meta for p in module.parameters())
+    own = settled(module) if fresh else _copied(module, reference.text, setup.data)
+    return Loaded(own, model, declared, tuple(notes), dtype=stated_dtype(module))
+
+
+def _exported(reference: Exported, setup: Setup) -> Loaded:
+    from archcalc.engine.load.exported import program
+
+    module, declared, dtype = program.build(reference.path, setup)
+    model = Model(reference.path, os.path.basename(reference.path), "exported", {})
+    notes = ("an exported program: its mode is the one that it was exported in",) if setup.training else ()
+    return Loaded(settled(module), model, declared, notes, dtype=dtype)
 
 
 def _code(reference: Code, setup: Setup) -> Loaded:

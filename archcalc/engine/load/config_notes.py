@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from archcalc.engine.choices import FLOATS
-from archcalc.engine.load.pretrained.stored_weights import stored_bytes
+from archcalc.engine.load.pretrained.stored_weights import quantized_bytes, stored_bytes
 from archcalc.text.units import size
 
 
@@ -49,10 +49,19 @@ def config_notes(module: nn.Module, dtype: str, chosen: bool) -> Iterator[str]:
         yield _stored(module, quantization, counted)
 
 
+def weights_as_stored(module: Any) -> dict[str, int]:
+    """Bytes of each parameter that the model's configuration says is stored quantized, by its name."""
+    quantization = getattr(getattr(module, "config", None), "quantization_config", None)
+    return quantized_bytes(module, _settings(quantization)) if quantization else {}
+
+
+def _settings(quantization: Any) -> dict[str, Any]:
+    return dict(quantization) if isinstance(quantization, Mapping) else dict(vars(quantization))
+
+
 def _stored(module: nn.Module, quantization: Any, counted: str) -> str:
     """What a quantization makes of the weights, or that it is not applied."""
-    is_plain = isinstance(quantization, Mapping)
-    settings = dict(quantization) if is_plain else dict(vars(quantization))
+    settings = _settings(quantization)
     method = getattr(settings.get("quant_method"), "value", settings.get("quant_method"))
     named = f" ({method})" if method else ""
     stored = stored_bytes(module, settings, counted)

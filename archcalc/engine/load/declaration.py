@@ -15,7 +15,8 @@ class Declaration:
     """The inputs that a model declares, where they come from in words, and whether forward takes them by name.
 
     `knobs` are those of the model that the shapes of the inputs depend on. `origins` says of single inputs where they
-    come from, `values` what they are taken to hold. `applied` are the shorthands that the shapes already follow.
+    come from, `values` what they are taken to hold. `applied` are the shorthands that the shapes already follow, and
+    `fixed` says why there are none for the sizes of the inputs. Inputs that are `listed` go into a list, alone.
     """
 
     inputs: Sequence[Input] = ()
@@ -25,10 +26,14 @@ class Declaration:
     origins: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, Tensor] = field(default_factory=dict)
     applied: frozenset[str] = frozenset()
+    fixed: str = ""
+    listed: frozenset[str] = frozenset()
 
     @property
     def instead(self) -> str:
-        """The options to type for sizes that are knobs; '' if there are none."""
+        """The options to type for sizes that are knobs, or why sizes are fixed; '' if neither."""
+        if self.fixed:
+            return self.fixed
         if not self.knobs:
             return ""
         example = " ".join(f"--set {knob}=64" for knob in self.knobs if knob.endswith("_len")) or "--set KNOB=VALUE"

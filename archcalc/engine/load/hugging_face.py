@@ -193,7 +193,7 @@ def _model_class(library: ModuleType, config: Any, kind: str, reference: InLibra
     names = [kind] if kind else [str(name) for name in getattr(config, "architectures", None) or ()]
     names = names or [CLASSES[config.model_type]] if config.model_type in CLASSES else names
     for name in names:
-        named = getattr(library, name, None) if name in dir(library) else None
+        named = getattr(library, name, None)
         if isinstance(named, type) and issubclass(named, library.PreTrainedModel):
             return named, ()
     from transformers.models.auto.modeling_auto import MODEL_MAPPING

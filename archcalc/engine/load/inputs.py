@@ -15,7 +15,7 @@ from archcalc.engine.choices import FLOATS
 from archcalc.engine.load.declaration import Declaration
 from archcalc.engine.load.nested import tensors_with_places
 from archcalc.engine.meta.known_values import keep
-from archcalc.errors import BadInput, NeedsInput
+from archcalc.errors import BadInput, CannotFollow, NeedsInput
 from archcalc.text.units import parse_shape, shape
 from archcalc.tracing import Input
 
@@ -51,7 +51,10 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Spec:
-    """A parsed specification; given by `keyword`, or as the next positional argument. `values` are those assumed."""
+    """A parsed specification; given by `keyword`, or as the next positional argument. `values` are those assumed.
+
+    It goes into a list, alone, where it is `listed`.
+    """
 
     name: str
     dtype: str
@@ -59,6 +62,7 @@ class Spec:
     origin: str = "option"
     keyword: bool = False
     values: Tensor | None = field(default=None, compare=False, repr=False)
+    listed: bool = field(default=False, repr=False)
 
 
 def dtype_named(name: str, among: Sequence[str] = DTYPES) -> torch.dtype:
@@ -113,7 +117,8 @@ def from_declared(declaration: Declaration, setup: Setup) -> list[Spec]:
         named = declaration.by_name and bool(input_.name)
         origin = "option" if changed else declaration.origins.get(input_.name, declaration.origin)
         assumed = declaration.values.get(input_.name)
-        specs.append(Spec(input_.name, dtype, tuple(sizes), origin, named, assumed))
+        listed = input_.name in declaration.listed
+        specs.append(Spec(input_.name, dtype, tuple(sizes), origin, named, assumed, listed))
     return specs
 
 
@@ -151,7 +156,7 @@ def build(specs: Sequence[Spec], forward: Any, reference: str) -> Inputs:
                 raise BadInput(f"input {spec.name} is given twice.", "give each input once")
             kwargs[spec.name] = _as_annotated(tensor, parameters.get(spec.name))
         else:
-            args.append(_as_annotated(tensor, parameters.get(name)))
+            args.append([tensor] if spec.listed else _as_annotated(tensor, parameters.get(name)))
         described.append(Input(name, spec.dtype, spec.shape, spec.origin))
     _fits(forward, args, kwargs, reference)
     assumed = frozenset(given.name for given, spec in zip(described, specs, strict=True) if spec.values is not None)
@@ -173,9 +178,18 @@ def takes_nothing(forward: Any) -> bool:
     return True
 
 
-def needs_input(reference: str, forward: Any) -> NeedsInput:
-    """The error for a model whose inputs are unknown, with forward's own arguments and a line to paste."""
+SESSION = "inference_session"
+OF_SESSION = "forward of {} takes an inference session, an object that holds the frames of a video and what was found."
+
+
+def needs_input(reference: str, forward: Any) -> NeedsInput | CannotFollow:
+    """The error for a model whose inputs are unknown, with forward's own arguments and a line to paste.
+
+    CannotFollow for a model that takes an object of the library instead of tensors.
+    """
     parameters = parameters_of(forward)
+    if SESSION in parameters:
+        return CannotFollow(OF_SESSION.format(reference), "name the model of one image, without _video")
     required = [n for n, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
     signature = f"({', '.join(map(_as_written, parameters.values()))})"
     plain = [name for name in required if parameters[name].annotation in PLAIN]

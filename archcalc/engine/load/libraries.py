@@ -51,7 +51,8 @@ def build(reference: InLibrary, setup: Setup) -> Built:
             raise MissingExtra(lacking[1], reference.text, "it is not installed") from error
         if isinstance(cause, ImportError):
             hint = f"install what it imports: pip install {cause.name.partition('.')[0]}" if cause.name else hint
-        raise WrongUse(f"{reference.text} cannot be built so: {one_line(cause)}.", hint) from error
+        told = re.sub(r"<module '([\w.]+)' from '[^']*'>", r"\1", one_line(cause)).rstrip(".!")
+        raise WrongUse(f"{reference.text} cannot be built so: {told}.", hint) from error
 
 
 def imported(package: str, purpose: str) -> ModuleType:
@@ -109,7 +110,11 @@ def _torchvision_inputs(models: ModuleType, name: str) -> Declaration:
     if "optical_flow" in _home(models, name):
         return Declaration((image("image1", 3, 520, 960), image("image2", 3, 520, 960)), "its training crops")
     if "detection" in _home(models, name):
-        return Declaration((Input("images", ("channels", "height", "width"), (3, 800, 800)),), "torchvision")
+        return Declaration(
+            (Input("images", ("channels", "height", "width"), (3, 800, 800)),),
+            "torchvision",
+            listed=frozenset(("images",)),
+        )
     origin = "torchvision weights metadata" if weights else "torchvision"
     crop = transform.get("crop_size", transform.get("resize_size", 224))
     height, width = (crop, crop) if isinstance(crop, int) else (crop[0], crop[-1])

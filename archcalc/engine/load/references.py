@@ -5,6 +5,7 @@ NAME[knob=value,...]    the same with some knobs set
 package.module:EXPR     EXPR = dotted attributes, called or not with literals: mynet:make(width=2)
 path/to/file.py:EXPR    the same, from a file
 path/to/trace.json      a stored trace
+path/to/model.pt2       a program that torch.export.save wrote
 path/to/config.json     a configuration of transformers, or the folder that holds one; the same with hf: in front
 torchvision:NAME  timm:NAME  hf:ORG/NAME  hf:path/to/config.json  hf:bert     each with [knob=value,...] behind it, too
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import ast
 import re
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from os.path import isfile
@@ -67,7 +69,16 @@ class StoredTrace:
     path: str
 
 
-Reference = BuiltIn | Code | InLibrary | StoredTrace
+@dataclass(frozen=True)
+class Exported:
+    """A file of torch.export."""
+
+    path: str
+
+
+Reference = BuiltIn | Code | InLibrary | StoredTrace | Exported
+FILES: Mapping[str, type[StoredTrace] | type[Exported]] = {".json": StoredTrace, ".pt2": Exported}
+"""Files that are references by themselves, by their endings."""
 LIBRARIES = {"torchvision": "resnet50", "timm": "vit_base_patch16_224", "hf": "bert"}
 """The libraries whose models have references of their own, each with a name for the sake of example."""
 PACKAGES = {"torchvision": "torchvision", "timm": "timm", "hf": "transformers"}
@@ -92,8 +103,8 @@ def parse(text: str) -> Reference:
         return _in_library(text, library, name.strip())
     if is_configuration(text.partition("[")[0] if text.endswith("]") else text):
         return _in_library(text, "hf", text)
-    if text.endswith(".json"):
-        return StoredTrace(text)
+    if (ending := text[text.rfind(".") :]) in FILES:
+        return FILES[ending](text)
     name, bracket, _ = text.partition("[")
     closed = ":" not in text or text.endswith("]")
     if bracket and closed and not {"/", "\\", ":"}.intersection(name):
@@ -140,13 +151,30 @@ WEIGHTS = (".pth", ".pt", ".ckpt", ".bin", ".safetensors", ".h5", ".pkl", ".npz"
 GRAPHS = (".onnx", ".pb", ".tflite", ".torchscript", ".mlmodel", ".xml", ".engine", ".keras")
 
 
+OF_A_HUB = (".bin", ".safetensors", ".gguf")
+SCRIPTED = "load it in a function of yours, and name that: path/to/file.py:load  with  return torch.jit.load(...)"
+
+
+def is_scripted(path: str) -> bool:
+    """Whether a file is an archive of TorchScript, which holds code."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return any(name.partition("/")[2].startswith("code/") for name in file.namelist())
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False
+
+
 def _demand_model(text: str) -> None:
     """BadReference for shapes and for files that people have beside their model's definition."""
     definition = "name the class or function that makes the model: path/to/file.py:Net"
+    if text.lower().endswith(WEIGHTS) and is_scripted(text):
+        raise BadReference(text, "an archive of TorchScript is not read here", SCRIPTED)
     if text.lower().endswith(WEIGHTS):
-        raise BadReference(text, "a file of weights holds no definition", definition)
+        beside = "\nof transformers: the config.json beside it, or its folder" if text.endswith(OF_A_HUB) else ""
+        raise BadReference(text, "a file of weights holds no definition", f"{definition}{beside}")
     if text.lower().endswith(GRAPHS):
-        raise BadReference(text, "an exported graph is not read here", definition)
+        exported = "\nor what torch.export.save writes: model.pt2"
+        raise BadReference(text, "a graph in another format is not read here", f"{definition}{exported}")
     if re.fullmatch(r"(\w+:)?\d+([xX]\d+)+", text):
         raise BadReference(text, "it is the shape of an input", f"write  -i {text}")
     if re.fullmatch(r"[\w.-]+\(.*=.*\)", text):

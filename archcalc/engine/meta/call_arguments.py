@@ -20,6 +20,8 @@ class NotDense(Exception):
 STRIDED = torch.strided
 VALUES = frozenset((torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape))
 """Ops whose result, or its shape, is in the values of their inputs."""
+UNTAGGED = frozenset(("torchvision::nms",))
+"""Such ops of other libraries, which do not say so by a tag."""
 
 
 NO_TENSORS = frozenset(
@@ -94,7 +96,8 @@ def _learned(func: Any) -> Op:
         for a in own.arguments
     )
     label, draws = str(func).removesuffix(".default"), torch.Tag.nondeterministic_seeded in tags
-    by_values, marks = not VALUES.isdisjoint(tags), func.namespace == "profiler"
+    by_values = not VALUES.isdisjoint(tags) or func.name() in UNTAGGED
+    marks = func.namespace == "profiler"
     return Op(
         func,
         op_name(func),

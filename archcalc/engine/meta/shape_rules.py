@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from archcalc.engine.meta.strides import ordered, plain, repeated
+
 Rule = Callable[..., Any]
 RULES: dict[Any, Rule] = {}
 BY_ID: dict[int, Rule] = {}  # by the id of the op: to hash an op takes as long as a rule
@@ -40,36 +42,6 @@ def new(like: Tensor, shape: Sequence[int], dtype: torch.dtype | None = None) ->
     return torch.empty(shape, dtype=dtype or like.dtype, device="meta")
 
 
-def plain(*tensors: Any) -> bool:
-    """Whether all are meta tensors in the usual order, or halves of such along dimension 1 (None counts as absent).
-
-    What is computed from them is contiguous. The stride of a dimension of size 1 means nothing.
-    """
-    return all(t is None or (t.is_meta and (t.is_contiguous() or _rows(t))) for t in tensors)
-
-
-def _rows(tensor: Tensor) -> bool:
-    """Whether the elements of each entry of dimension 0 lie in the usual order, with gaps only between the entries."""
-    if tensor.dim() < 2:
-        return False
-    usual = 1
-    for size, stride in zip(reversed(tensor.shape[1:]), reversed(tensor.stride()[1:]), strict=True):
-        if size > 1 and stride != usual:
-            return False
-        usual *= size
-    return tensor.stride(0) >= usual
-
-
-def repeated(tensor: Tensor) -> bool:
-    """Whether it is a meta tensor in the usual order, expanded along some dimensions."""
-    usual = 1
-    for size, stride in zip(reversed(tensor.shape), reversed(tensor.stride()), strict=True):
-        if size > 1 and stride not in (0, usual):
-            return False
-        usual *= size if stride else 1
-    return tensor.is_meta
-
-
 # ---- elementwise ---------------------------------------------------------------------------------
 
 UNARY_FLOAT = (
@@ -94,7 +66,7 @@ def unary(x: Tensor, *args: Any, **kwargs: Any) -> Any:
     """One output element for each input element; a dense layout is kept."""
     if not x.is_floating_point() or any(isinstance(a, Tensor | complex) for a in args):
         return NotImplemented
-    return new(x, x.shape) if plain(x) else NotImplemented
+    return new(x, x.shape) if ordered(x) else NotImplemented
 
 
 @rule(*IN_PLACE)
@@ -106,13 +78,13 @@ def in_place(x: Tensor, *args: Any, **kwargs: Any) -> Any:
 @rule(*BINARY)
 def binary(a: Tensor, b: Any, *, alpha: Any = 1) -> Any:
     """Two tensors of one dtype broadcast together, or a tensor and a number."""
-    if not plain(a) or not a.is_floating_point():
+    if not a.is_floating_point() or not ordered(a):
         return NotImplemented
     if not isinstance(b, Tensor):
         return new(a, a.shape) if isinstance(b, int | float) else NotImplemented
     if b.dim() == 0 and not b.is_meta and not b.is_complex():
         return new(a, a.shape)  # a number in a tensor does not promote
-    if a.dtype != b.dtype or not plain(b):
+    if a.dtype != b.dtype or not ordered(b):
         return NotImplemented
     shape = broadcast(a.shape, b.shape)
     return new(a, shape) if shape in (tuple(a.shape), tuple(b.shape)) else NotImplemented

@@ -7,6 +7,7 @@ special, and as many of them stand for an image as the model makes features of i
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -30,7 +31,7 @@ from archcalc.errors import BadInput
 from archcalc.text.units import plural
 from archcalc.tracing import Input
 
-IMAGE_TOKENS = ("image_token_id", "image_token_index", "media_placeholder_token_id")
+IMAGE_TOKENS = ("image_token_id", "image_token_index", "media_placeholder_token_id", "image_patch_id")
 MEDIA = {
     "image": ("get_image_features", ("pixel_values",), IMAGE_TOKENS),
     "video": ("get_video_features", ("pixel_values_videos",), ("video_token_id", "video_token_index")),
@@ -41,6 +42,8 @@ ONE_TOKEN = frozenset(("qwen2_audio",))
 """Models that put the features of a sound in the place of one token."""
 START = {"image": "vision", "video": "vision", "sound": "audio"}
 """Words in the names of the tokens that begin and end a medium."""
+COUNTED = re.compile(r"tokens do not match, tokens: 0, features: (\d+)$")
+"""What the library says of a text without tokens for a medium, where it counts them as it makes the features."""
 TYPES_OF_TOKENS = ("token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids")
 OTHERWISE = {"image": ": --images 0 leaves images out"}
 TYPES = {"image": 1, "video": 2, "sound": 3}
@@ -106,7 +109,7 @@ def _placed(
     """
     tokens = known["input_ids"]
     values = kept(tokens)
-    if values is None or (given and bool((values != facts.ordinary).any())):
+    if values is None or bool((values != facts.ordinary).any()):
         return inputs, []
     notes, row, kinds = [], [facts.ordinary], [0]
     text = tokens.shape[1] - 1
@@ -215,12 +218,15 @@ def _rows(facts: Facts, features: Any, inputs: Inputs, known: Mapping[str, Tenso
     try:
         with OneDevice(META, values.told, recorder.twin), torch.no_grad(), recorder:
             made = features(**given)
-    except Exception:  # the run itself meets the same error, and tells where
-        return 0
+    except Exception as error:  # the run itself meets the same error, and tells where
+        counted = COUNTED.search(str(error))
+        return int(counted[1]) if counted else 0
     finally:
         recorder.close()
     pooled = getattr(made, "pooler_output", None)
     made = getattr(made, "last_hidden_state", made) if pooled is None else pooled
+    if isinstance(made, list | tuple) and made and isinstance(made[0], tuple) and isinstance(made[0][0], int):
+        made = made[0][1]  # features for several layers of the text, each with the number of its layer
     fixed = facts.number("audio_soft_tokens_per_image") if "input_features" in given else 0
     if fixed:
         return fixed * known["input_ids"].shape[0]

@@ -25,6 +25,7 @@ from archcalc.engine.record.run import prepared, run_loaded
 from archcalc.engine.record.weight_table import latent_of, number_of, stored_by_config, weights_of
 from archcalc.engine.serving import CachedRun, Kept, Served, Weight
 from archcalc.engine.setup import Setup
+from archcalc.engine.torch_private import storage_key
 from archcalc.errors import BadInput, NoCache
 from archcalc.ops.registry import macs_of
 from archcalc.tracing import Input, Trace
@@ -226,7 +227,7 @@ def _tensors(cache: Any) -> Iterator[tuple[str, Tensor, int | None]]:
     """The tensors of a cache with their places and windows: each place once, numbers of one element apart."""
     seen = set()
     for place, tensor in tensors_with_places("", cache):
-        where = (tensor.untyped_storage()._cdata, tensor.storage_offset(), tuple(tensor.shape))
+        where = (storage_key(tensor), tensor.storage_offset(), tuple(tensor.shape))
         if tensor.dim() > 1 and where not in seen:
             seen.add(where)
             yield place, tensor, _window(cache, place)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -11,9 +12,10 @@ from archcalc.engine import choices
 from archcalc.engine.alone import alone
 from archcalc.engine.devices import device_named
 from archcalc.engine.devices.kernel_selection import KernelSelection
+from archcalc.engine.load.adapted import BASE, raise_halves
 from archcalc.engine.load.build import Loaded, load
 from archcalc.engine.load.inputs import dtype_named
-from archcalc.engine.load.references import BuiltIn, Code, InLibrary
+from archcalc.engine.load.references import BuiltIn, Code, Exported, InLibrary
 from archcalc.engine.meta.call_arguments import NotDense, demand_dense
 from archcalc.engine.meta.empty_modules import cast, registered
 from archcalc.engine.record import recorder as recording
@@ -27,7 +29,7 @@ from archcalc.version import __version__
 DENSE = "use dense tensors: .to_dense() for sparse ones, padding for nested ones"
 
 
-def defined(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module], setup: Setup) -> Trace:
+def defined(reference: BuiltIn | Code | InLibrary | Exported | nn.Module | type[nn.Module], setup: Setup) -> Trace:
     """Load, and return the modules and parameters of the definition: a trace of no calls."""
     with alone():
         loaded = load(reference, setup)
@@ -41,14 +43,15 @@ def defined(reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module],
         recorder = recording.Recorder(module, KernelSelection(device_named(setup.device), "math", ""))
         parameters = parameters_of(recorder)
         recorder.module_calls.append(ModuleCall(0, None, (), (), 0, 0))
-        assumptions = {"mode": DEFINITION, "dtype": setup.floats, "batch": None}
+        assumptions: dict[str, Value] = {"mode": DEFINITION, "dtype": setup.floats, "batch": None}
+        assumptions |= {"lora": setup.lora} if setup.lora else {}
         return bare_trace(loaded, recorder, parameters, assumptions)
 
 
 def of_dtype(module: nn.Module, setup: Setup) -> nn.Module:
-    """The module with its floats in the dtype of the setup."""
+    """The module with its floats in the dtype of the setup; adapters of layers in half precision stay float32."""
     dtype = dtype_named(choices.dtype(setup.floats))
-    return module if dtype == torch.float32 else cast(module, dtype)
+    return module if dtype == torch.float32 else raise_halves(cast(module, dtype))
 
 
 def demand_all_dense(named: Iterable[tuple[str, torch.Tensor]]) -> None:
@@ -60,6 +63,13 @@ def demand_all_dense(named: Iterable[tuple[str, torch.Tensor]]) -> None:
         raise CannotFollow(f"{error}.", DENSE) from None
 
 
+def as_stored(parameters: Iterable[Parameter], stored: Mapping[str, int]) -> Iterator[Parameter]:
+    """The parameters with their bytes in a quantized checkpoint; a layer with adapters has the name of its base."""
+    for parameter in parameters:
+        names = (name.replace(f".{BASE}.", ".") for name in parameter.names)
+        yield replace(parameter, stored=next((stored[name] for name in names if name in stored), None))
+
+
 def bare_trace(
     loaded: Loaded,
     recorder: recording.Recorder,
@@ -67,14 +77,15 @@ def bare_trace(
     assumptions: Mapping[str, Value],
 ) -> Trace:
     """What a recorder has, as a trace without inputs and outputs."""
+    stated = {} if loaded.dtype == "float32" else {"config_dtype": loaded.dtype}
     return Trace(
         model=loaded.model,
         inputs=(),
-        assumptions=assumptions,
+        assumptions={**assumptions, **stated},
         versions={"archcalc": __version__, "torch": torch.__version__},
         modules=tuple(recorder.paths.modules),
         module_calls=tuple(recorder.module_calls),
-        parameters=parameters,
+        parameters=tuple(as_stored(parameters, loaded.stored)),
         tensors=tuple(recorder.tensors),
         storages=tuple(recorder.storages),
         calls=tuple(recorder.calls),
@@ -82,4 +93,5 @@ def bare_trace(
         output_tensors=(),
         notes=loaded.notes,
         steps=recorder.steps_of(),
+        kept=recorder.keeps,
     )

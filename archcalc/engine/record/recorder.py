@@ -43,7 +43,7 @@ from archcalc.engine.torch_private import (
     with_tensors_changed,
     without_function_modes,
 )
-from archcalc.tracing import Call, ModuleCall, Step, Storage, Value, plain
+from archcalc.tracing import Call, Kept, ModuleCall, Step, Storage, Value, plain
 from archcalc.tracing import Tensor as TraceTensor
 
 COMPILED = frozenset(
@@ -52,8 +52,6 @@ COMPILED = frozenset(
 )
 """Ops whose meta kernels are compiled. Those in Python leave cycles behind, which keep their arguments alive until they
 are collected; real kernels, which compute on tensors with data, leave none."""
-
-
 AS_IT_IS = frozenset((int, bool, str, type(None)))
 """Types of arguments that are trace data as they are."""
 BY_NUMBERS = (torch.ops.aten._ctc_loss.default,)
@@ -83,6 +81,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         self.failed: tuple[int, str] | None = None
         self.own_autocast = False
         self.state_names: tuple[str, ...] = ()
+        self.keeps: tuple[Kept, ...] = ()  # what autograd kept in training steps
         self._multiplied: set[bool] = set()
         self._unseen = False
         self._overwritten: dict[int, torch.UntypedStorage] = {}
@@ -117,8 +116,8 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         self._note_workspace(func)
         scratch = self.kernels.scratch(func, args, kwargs, out)
         writes = tuple([name for name in op.written if name in inputs]) if op.mutable else ()
-        caller = self.caller(tensors)
-        self.calls.append(Call(op.label, caller, self.phase, inputs, outputs, attributes, scratch, writes))
+        where = self.caller(tensors), self.phase
+        self.calls.append(Call(op.label, *where, inputs, outputs, attributes, scratch, writes))
         return out
 
     def _result(

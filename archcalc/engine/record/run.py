@@ -18,18 +18,12 @@ from archcalc.engine import choices
 from archcalc.engine.alone import alone
 from archcalc.engine.devices import device_named, kernel_selection
 from archcalc.engine.devices.kernel_selection import KernelSelection
+from archcalc.engine.load.adapted import idle_adapters
 from archcalc.engine.load.build import Loaded, load
 from archcalc.engine.load.given_inputs import from_function, from_values
-from archcalc.engine.load.inputs import (
-    Inputs,
-    build,
-    from_declared,
-    from_options,
-    needs_input,
-    takes_nothing,
-)
+from archcalc.engine.load.inputs import Inputs, build, from_declared, from_options, needs_input, takes_nothing
 from archcalc.engine.load.pretrained.facts import is_pretrained
-from archcalc.engine.load.references import BuiltIn, Code, InLibrary, parse
+from archcalc.engine.load.references import BuiltIn, Code, Exported, InLibrary, parse
 from archcalc.engine.load.user_code import shown, value_of
 from archcalc.engine.meta.call_arguments import NotDense
 from archcalc.engine.meta.empty_modules import registered
@@ -73,7 +67,7 @@ HOMES = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
 
 
 def run(
-    reference: BuiltIn | Code | InLibrary | nn.Module | type[nn.Module],
+    reference: BuiltIn | Code | InLibrary | Exported | nn.Module | type[nn.Module],
     setup: Setup,
     values: Any = None,
     watch: Watch = unwatched,
@@ -124,6 +118,9 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None, watch: Watch = 
         sentence = f"--lengths changes nothing: {loaded.model.name} packs no batch of unknown lengths."
         raise WrongUse(sentence, "leave --lengths out; lengths that the program or the inputs give are used")
     idle = parts_not_run(parameters, recorder.tensors, recorder.calls) if is_pretrained(module) else {}
+    notes = _notes(recorder, device, drew)
+    if setup.lora:
+        notes += idle_adapters(module, {recorder.paths.modules[call.module].path for call in recorder.module_calls})
     assumptions = _assumptions(setup, inputs, kernels, recorder.state_names) | (
         {"did_not_run": tuple(idle)} if idle else {}
     )
@@ -132,7 +129,7 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None, watch: Watch = 
         inputs=inputs.described,
         input_tensors=given,
         output_tensors=outputs,
-        notes=(*loaded.notes, *inputs.notes, *_notes(recorder, device, drew), *([in_words(idle)] if idle else [])),
+        notes=(*loaded.notes, *inputs.notes, *notes, *([in_words(idle)] if idle else [])),
     )
 
 

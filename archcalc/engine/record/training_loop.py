@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import nullcontext
 from fnmatch import fnmatchcase
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -117,14 +118,15 @@ def steps(
     mark: Mark,
     region: Region = nullcontext,
     accumulation: int = 1,
+    rounds: int = 2,
 ) -> Any:
-    """Two steps as people write them: output and loss live until the next batch's take their names.
+    """Two steps as people write them, or `rounds`: output and loss live until the next batch's take their names.
 
     The second batch of an accumulation is like every later one: more are not run. Modes for torch's functions are kept
     out of updates, which are torch's own code, unless a parameter is of a class that has functions of its own.
     """
     plain = all(type(p) in (nn.Parameter, Tensor) for group in optimizer.param_groups for p in group["params"])
-    for _ in range(2):
+    for _ in range(rounds):
         optimizer.zero_grad(set_to_none=True)
         for _ in range(min(accumulation, 2)):
             mark("forward")
@@ -157,6 +159,8 @@ def prepare(module: nn.Module, training: Training, region: Region = nullcontext)
             raise WrongUse(f"--frozen {pattern} freezes nothing: {layers[0][0]} has no parameters.", hint)
         for _, layer in layers:
             layer.requires_grad_(False)
+    if training.checkpoint:  # checkpoint imports it, and tensors live longer than they should while that happens
+        import_module("torch._dynamo")
     named: dict[str, list[str]] = {}
     called: set[str] = set()
     for pattern in training.checkpoint:

@@ -34,7 +34,21 @@ from archcalc.engine.torch_private import (
     without_function_modes,
 )
 from archcalc.errors import BadInput
-from archcalc.tracing import Step
+from archcalc.tracing import Call, Kept, Step
+
+
+class Packed:
+    """A tensor that autograd keeps, and its version then; `times` count the calls until it is read and let go."""
+
+    __slots__ = ("calls", "tensor", "times", "version")
+
+    def __init__(self, tensor: Tensor, calls: Sequence[Call]) -> None:
+        self.tensor, self.calls, self.version = tensor, calls, 0
+        self.times: list[int] = []
+
+    def __del__(self) -> None:
+        """Autograd lets it go."""
+        self.times.append(len(self.calls))
 
 
 class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
@@ -43,6 +57,7 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
     def __init__(self, module: nn.Module, kernels: KernelSelection, known: KnownValues | None = None) -> None:
         super().__init__(module, kernels, known)
         self.kept: set[int] = set()
+        self._packed: list[tuple[int, int, int, list[int]]] = []
         self.roles: dict[int, str] = {}
         self.marks: list[tuple[str, int]] = []
         self._sequence: list[int] = []
@@ -68,7 +83,7 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
         self.marks.append((phase, len(self.calls)))
         self.phase = phase
 
-    def pack(self, tensor: Tensor) -> tuple[Tensor, int]:
+    def pack(self, tensor: Tensor) -> Packed:
         """Record that autograd keeps a tensor for backward; called by its saved-tensor hooks.
 
         What an op made is kept as a tensor of its own: a result that keeps itself would never be freed.
@@ -76,14 +91,17 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
         with without_function_modes():
             number = self.tensor(tensor, "constant")
             self.kept.add(self.tensors[number].storage)
-            return tensor if tensor.is_leaf else self.same(tensor, number), version(tensor)
+            packed = Packed(tensor if tensor.is_leaf else self.same(tensor, number), self.calls)
+        packed.version = version(tensor)
+        self._packed.append((number, self.stack[-1] if self.stack else 0, len(self.calls), packed.times))
+        return packed
 
-    def unpack(self, kept: tuple[Tensor, int]) -> Tensor:
+    def unpack(self, kept: Packed) -> Tensor:
         """Give autograd a kept tensor; RuntimeError if it was overwritten: autograd does not check that under hooks."""
-        tensor, before = kept
-        if version(tensor) != before:
+        if version(kept.tensor) != kept.version:
             raise RuntimeError("a tensor that backward needs has been modified by an in-place operation")
-        return tensor
+        kept.times.append(len(self.calls))
+        return kept.tensor
 
     def enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         """Record that a module's forward begins: nodes of autograd made from here on belong to it."""
@@ -143,8 +161,12 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
         return tuple(finished)
 
     def close(self) -> None:
-        """End the record, and set the roles of storages that became known during the run."""
+        """End the record, and set what became known during the run: roles of storages, and what autograd kept."""
         super().close()
+        self.keeps = tuple(
+            Kept(tensor, run, at, times[0] if len(times) > 1 else None, times[-1] if times else None)
+            for tensor, run, at, times in self._packed
+        )
         roles = dict.fromkeys(self.kept, "saved") | self.roles
         fixed = ("parameter", "buffer", "input", "master")
         self.entries.storages = [
@@ -186,7 +208,8 @@ def train(
             recorder.own(_owners(recorder, module, optimizer))
 
     with recorder, saved_tensors_hooks(recorder.pack, recorder.unpack):
-        out = steps(_Called(run), inputs, loss, optimizer, mark, kernels.region, training.accumulation)
+        batches = training.accumulation, training.rounds
+        out = steps(_Called(run), inputs, loss, optimizer, mark, kernels.region, *batches)
     outputs = tuple(recorder.tensor(t, "constant") for t in tensors_in(out))
     recorder.close()
     return outputs

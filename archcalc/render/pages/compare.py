@@ -78,7 +78,7 @@ def _in_words(row: Mapping[str, Any], first: Mapping[str, Any], columns: Sequenc
     return {"model": f"to {first['model']}", **words}
 
 
-def times(figure: int | None, first: int | None) -> str:
+def times(figure: float | None, first: float | None) -> str:
     """A figure against the first model's, in words; '' where one of them is missing or 0.
 
     >>> times(714, 37), times(37, 714), times(5, 5), times(1, 0)

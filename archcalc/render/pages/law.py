@@ -23,7 +23,8 @@ from archcalc.text import units
 
 def laws(result: Laws, *, latex: bool = False) -> Document:
     """The laws of a model over its knobs; figures without a law are in the notes."""
-    laws_, over, step = result.laws, result.knobs, step_words(result.members.setup)
+    laws_, over = result.laws, result.knobs
+    step = step_words(result.members.setup, str(result.report.trace.assumptions["dtype"]))
     written = "latex" if latex else "law"
     columns = [
         Column("words", "figure", TEXT),

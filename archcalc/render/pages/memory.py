@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from archcalc.analyses.memory import HELD_BY_OWNERS, KEYS, LiveBytes
+from archcalc.analyses.params import STORED
 from archcalc.analyses.report import Report
 from archcalc.analyses.weights import types_in_words
 from archcalc.engine.devices import device_named
@@ -17,6 +18,7 @@ from archcalc.render.document import BYTES, TEXT, Column, Document, Table
 from archcalc.render.layers import Selection, layer_rows
 from archcalc.render.pages import changes, fit
 from archcalc.render.pages.holders import holders, holders_for_machines
+from archcalc.render.pages.params import stored_line
 from archcalc.render.pages.timeline import phases, timeline, timeline_rows
 from archcalc.render.pages.training_states import states_for_machines, states_line
 from archcalc.render.promise import LAYER, MODEL, Promise
@@ -72,11 +74,13 @@ def memory(
         *changes.notes(asked.changes),
         *_per_sample(report, asked),
         *(_training_lines(report) if training else _forward_lines(report)),
+        *stored_line(report),
         *_assumed(report),
         *next_commands(report, "summary", "flops"),
     ]
     keys = ("peak", *PARTS, "output", "saved_total", *(("first_step_peak",) if training else ()))
     shown = {f"{key}_bytes": _bytes(report, key) for key in keys}
+    shown |= {STORED: report.totals[STORED]} if STORED in report.totals else {}
     over_time = timeline(report) if asked.timeline else phases(report) if training else None
     tables = [_bill(report, asked), *([over_time] if over_time else []), holders(report), *_changes(report, asked)]
     made = document("memory", report, [*tables, Table(columns, rows, total)], foot, shown)
@@ -233,5 +237,6 @@ PROMISE = Promise(
     (*LAYER, *FIGURES),
     (*MODEL, "peak", "holders", "holders_by_module", "timeline"),
     {"fit": fit.SCHEMA, "changes": changes.SCHEMA},
+    (STORED,),
 )
 """The keys that its JSON always has."""

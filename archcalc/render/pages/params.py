@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
-from archcalc.analyses.params import KEYS, ByType
+from archcalc.analyses.params import KEYS, STORED, ByType
 from archcalc.analyses.report import Report
 from archcalc.analyses.weights import real_numbers
 from archcalc.render.around import deeper, document, next_commands
 from archcalc.render.columns import LAYER_COLUMN, SHARE_COLUMN, TYPE_COLUMN, with_share_of_all, with_shares
-from archcalc.render.document import EXACT, TEXT, Column, Document, Table
+from archcalc.render.document import BYTES, EXACT, TEXT, Column, Document, Table
 from archcalc.render.layers import Selection, layer_rows
 from archcalc.render.promise import LAYER, MODEL, Promise
 from archcalc.text import units
@@ -21,22 +21,35 @@ WIDTHS = (("float32", 4), ("bfloat16", 2), ("int8", 1))
 
 def params(report: Report, selection: Selection, published: Sequence[str] = ()) -> Document:
     """Parameters by layer, largest first."""
-    rows, total = layer_rows(report, replace(selection, sort=selection.sort or "params"), KEYS, "params")
-    columns = [LAYER_COLUMN, TYPE_COLUMN, Column("params", "params", EXACT), SHARE_COLUMN]
+    stored = [STORED] if STORED in report.totals else []
+    rows, total = layer_rows(report, replace(selection, sort=selection.sort or "params"), (*KEYS, *stored), "params")
+    as_stored = [Column(key, "as stored", BYTES) for key in stored]
+    columns = [LAYER_COLUMN, TYPE_COLUMN, Column("params", "params", EXACT), *as_stored, SHARE_COLUMN]
     totals = report.totals
     frozen = totals["params"] - totals["trainable_params"]
     foot = [
         f"trainable {units.exact(totals['trainable_params'])} · frozen {units.exact(frozen)} · "
         f"buffers {units.exact(totals['buffers'])} (not parameters)",
         *_bytes(report),
+        *stored_line(report),
         *published,
     ]
-    keys = ("params", "trainable_params", "buffers", "params_bytes", "buffers_bytes")
+    keys = ("params", "trainable_params", "buffers", "params_bytes", "buffers_bytes", *stored)
     table = Table(columns, with_shares(rows, "params", total), with_share_of_all(total, "params", report))
     foot += next_commands(report, *deeper("params", selection, table), "flops", "show")
     types = [asdict(of) for of in report.record(ByType).types]
     answer = document("params", report, [*_types(report), table], foot, {key: totals[key] for key in keys})
     return replace(answer, envelope={**answer.envelope, "by_type": types})
+
+
+def stored_line(report: Report) -> list[str]:
+    """The bytes of the weights as a quantized checkpoint stores them, beside those of their type."""
+    if STORED not in report.totals:
+        return []
+    stored, own = (report.totals[key] for key in (STORED, "params_bytes"))
+    return [
+        f"weights as stored {units.size(stored)} ({units.exact(stored)} bytes, scales included), here {units.size(own)}"
+    ]
 
 
 def _bytes(report: Report) -> list[str]:
@@ -68,5 +81,7 @@ def _types(report: Report) -> list[Table]:
     return [Table(columns, [asdict(of) for of in types], {"dtype": "total", **totals})]
 
 
-PROMISE = Promise("params", ("params", "trainable_params", "buffers", "params_bytes"), (*LAYER, *KEYS), MODEL)
+PROMISE = Promise(
+    "params", ("params", "trainable_params", "buffers", "params_bytes"), (*LAYER, *KEYS), MODEL, sometimes=(STORED,)
+)
 """The keys that its JSON always has."""

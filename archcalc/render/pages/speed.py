@@ -17,7 +17,7 @@ from archcalc.render.roofline import as_picture, as_text, roofline
 from archcalc.studies.speed.speed import OnDevice, Speeds
 from archcalc.text.durations import duration, rate
 
-UNFUSED = "eager: every op a kernel of its own · compiled: elementwise chains, norms and copies fused"
+UNFUSED = "eager: every op a kernel of its own · compiled: all but products fused"
 LEFT_OUT = "left out: data that stay in a cache, clocks above the data sheet's, the time of Python"
 
 

@@ -17,7 +17,7 @@ COLUMN_KINDS = {"bytes": BYTES, "MACs": SI, "FLOPs": SI, "operations": SI, "seco
 def sweep(swept: Swept) -> Document:
     """The chosen rows, the front marked."""
     knobs, figures, rows = swept.knobs, swept.figures, swept.rows
-    step = step_words(swept.setup) if swept.trains else ""
+    step = step_words(swept.setup, swept.dtype) if swept.trains else ""
     columns = [
         *(Column(knob, knob, NAME) for knob in knobs),
         *(Column(name, metric_named(name).words, COLUMN_KINDS.get(metric_named(name).unit, EXACT)) for name in figures),

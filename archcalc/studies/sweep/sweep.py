@@ -61,7 +61,7 @@ class Swept(Shown):
     """The chosen rows of a sweep of `members`, each with `pareto`; the two figures of the front; the errors.
 
     `errors` are pairs of a member that could not be measured, in words, and the sentence of its error. `setup` is that
-    of all members.
+    of all members, and `dtype` the type of floats that they have by it or by their configuration.
     """
 
     reference: str
@@ -73,6 +73,7 @@ class Swept(Shown):
     front: Sequence[Way]
     errors: Sequence[tuple[str, str]]
     setup: Setup
+    dtype: str
 
     def __repr__(self) -> str:
         """One line."""
@@ -123,7 +124,15 @@ def sweep(
     best = set(front(shown, *ways)) if ways else set()
     marked = [{**row, "pareto": number in best} for number, row in enumerate(shown)]
     errors = [(_words(row, list(named)), row["error"]) for row in rows if row["error"]]
-    return Swept(str(reference), list(named), names, marked, len(members), choice.words, ways, errors, setup)
+    dtype = _floats(reference, at_point(setup, {knob: good[0][knob] for knob in named}))
+    return Swept(str(reference), list(named), names, marked, len(members), choice.words, ways, errors, setup, dtype)
+
+
+def _floats(reference: str | Subject, setup: Setup) -> str:
+    """The type of floats of a member: that of the setup, or else what a configuration of transformers states."""
+    if setup.dtype or not isinstance(reference, str) or not reference.startswith("hf:"):
+        return setup.floats
+    return str(engine.definition(reference, setup).assumptions["dtype"])
 
 
 def _demand_apart(named: Mapping[str, Any], names: Sequence[str], setup: Setup) -> None:

@@ -8,8 +8,9 @@ import torch
 
 from archcalc.engine.load.pretrained.facts import CONFIG, Facts, Made, each
 from archcalc.engine.load.pretrained.layouts import BESIDE, all_images
+from archcalc.engine.load.pretrained.own_texts import OWN_TEXTS
 from archcalc.engine.load.pretrained.series import MAKERS
-from archcalc.engine.load.pretrained.sound import wave
+from archcalc.engine.load.pretrained.sound import spectrogram, wave
 from archcalc.engine.load.pretrained.text import (
     constant,
     length_of_text,
@@ -132,8 +133,23 @@ def points(facts: Facts, name: str) -> Made:
     return Made(Input(name, ("batch", "points", "one", "xy"), shape), "one point by default")
 
 
+def one_for_each_token_of_sound(facts: Facts, name: str) -> Made:
+    """A text as long as the sound, whose features are added to it."""
+    heard = spectrogram(facts, "input_features").input.shape[-1]
+    shape = (facts.batch, heard // facts.number("audio_length_per_tok", default=8))
+    return Made(Input(name, ("batch", "tokens"), shape, "int64"), CONFIG, constant(shape, facts.ordinary))
+
+
+def all_queries(facts: Facts, name: str) -> Made:
+    """A mask of the features of a sound that hides none: some for each window of its frames."""
+    window, rate = (facts.number(setting, default=1) for setting in ("window_size", "downsample_rate"))
+    windows = -(-spectrogram(facts, "input_features").input.shape[1] // window)
+    return all_sound(windows * (window // rate))(facts, name)
+
+
 FAMILIES: dict[str, dict[str, Maker]] = {
     **BESIDE,
+    **OWN_TEXTS,
     "blip_2_qformer": {
         "query_embeds": floats(32, "hidden_size"),
         "encoder_hidden_states": floats(257, "encoder_hidden_size"),
@@ -150,7 +166,6 @@ FAMILIES: dict[str, dict[str, Maker]] = {
     "instructblip": {"qformer_input_ids": tokens, "input_ids": tokens},
     "instructblipvideo": {"qformer_input_ids": tokens, "input_ids": tokens},
     "kosmos-2": {"input_ids": tokens, "image_embeds_position_mask": image_marks},
-    "kosmos-2.5": {"image_embeds_position_mask": image_marks},
     "lxmert": {"visual_feats": floats(36, "visual_feat_dim"), "visual_pos": floats(36, "visual_pos_dim")},
     "visual_bert": {"visual_embeds": floats(36, "visual_embedding_dim")},
     "idefics": {"image_attention_mask": integers(1, "seq_len", 1)},
@@ -159,6 +174,8 @@ FAMILIES: dict[str, dict[str, Maker]] = {
     "nemotron3_5_transcribe_word_timestamp": {"inputs_embeds": floats(512, "hidden_size")},
     "muse_spark_audio": {"input_values": floats(24960)},
     "qwen3_asr_encoder": {"input_features": floats(128, 3000), "input_features_mask": integers(1, 3000)},
+    "voxtral_realtime": {"input_ids": one_for_each_token_of_sound},
+    **each("granite_speech granite_speech_plus", {"input_features_mask": all_queries}),
     "qwen2_audio": {"attention_mask": ones_beside_text},
     "moss_transcribe_diarize": {"padding_mask": ones_beside_text},
     "muse_glimmer_assistant": {
@@ -194,7 +211,7 @@ FAMILIES: dict[str, dict[str, Maker]] = {
     "mm-grounding-dino": {"input_ids": tokens},
     "xmod": {"lang_ids": integers(0)},
     "gemma3n_audio": {"audio_mel": floats(512, "input_feat_size"), "audio_mel_mask": all_sound(512)},
-    "dots3_note": {"chunk_sample_lengths": integers(512)},
+    "dots3_note": {"input_features": floats(128, 512), "chunk_sample_lengths": integers(512)},
     "fun_asr_nano_encoder": {"input_features": floats(512, "input_size"), "input_features_mask": all_sound(512)},
     **each("mimi_decoder pocket_tts_audio_tokenizer_decoder", {"latents": floats("hidden_size", 25)}),
     "bros": {"bbox": floats("seq_len", 4)},

@@ -135,6 +135,49 @@ def colours_last(facts: Facts, name: str) -> Made:
     return Made(Input(name, ("patches", *MAP[2:], "channels"), (count, side, side, channels(facts))), origin(facts))
 
 
+def clips_colours_last(facts: Facts, name: str) -> Made:
+    """Patches of all images, each a short clip with its colours last: patches, frames, P, P, C."""
+    _, high, wide = cells(facts)
+    frames, side = facts.number("temporal_patch_size", among=TOWERS, default=1), patch_size(facts)
+    shape = (facts.batch * _of_text(facts) * high * wide, frames, side, side, channels(facts))
+    return Made(Input(name, ("patches", "frames", *MAP[2:], "channels"), shape), origin(facts))
+
+
+def merged_grid(facts: Facts, name: str) -> Made:
+    """Tokens of each image along time, height and width: groups of patches that are merged."""
+    time, high, wide = cells(facts)
+    merge = facts.number("spatial_merge_size", "merge_size", among=TOWERS, default=1)
+    values = torch.tensor([[time, high // merge, wide // merge]]).expand(facts.batch * _of_text(facts), -1)
+    return Made(Input(name, ("images", "thw"), tuple(values.shape), "int64"), origin(facts), values)
+
+
+POOLED = 2
+"""Patches along each side of an image that are pooled to one token."""
+
+
+def _pooled_sides(facts: Facts) -> tuple[int, int]:
+    _, high, wide = cells(facts)
+    return -(-high // POOLED), -(-wide // POOLED)
+
+
+def pooling(facts: Facts, name: str) -> Made:
+    """The numbers of the patches that are pooled to each token, among those of all images; -1 beyond the border."""
+    _, high, wide = cells(facts)
+    rows, columns = _pooled_sides(facts)
+    numbers = torch.full((rows * POOLED, columns * POOLED), -1)
+    numbers[:high, :wide] = torch.arange(high * wide).reshape(high, wide)
+    one = numbers.reshape(rows, POOLED, columns, POOLED).transpose(1, 2).reshape(rows * columns, POOLED**2)
+    images = facts.batch * _of_text(facts)
+    values = torch.cat([torch.where(one < 0, one, one + image * high * wide) for image in range(images)])
+    return Made(Input(name, ("tokens", "patches"), tuple(values.shape), "int64"), origin(facts), values)
+
+
+def grids_of_crops(facts: Facts, name: str) -> Made:
+    """Rows and columns of the tokens of each image as a whole, and of its crops: none."""
+    values = torch.tensor([[*_pooled_sides(facts), 0, 0]]).expand(facts.batch * _of_text(facts), -1)
+    return Made(Input(name, ("images", "sides"), tuple(values.shape), "int64"), origin(facts), values)
+
+
 def all_pixels(facts: Facts, name: str) -> Made:
     """A mask of pixels that hides none."""
     shape = (facts.batch, facts.images, *sides(facts))
@@ -148,13 +191,15 @@ def _of_text(facts: Facts) -> int:
 LAYOUTS: dict[str, Maker] = {
     **dict.fromkeys("efficientloftr lightglue superglue".split(), pair),
     **dict.fromkeys(
-        "pi0 idefics idefics2 idefics3 smolvlm modernvbert ultravbert granite_docling".split(), several_images
+        "pi0 idefics idefics2 idefics3 smolvlm modernvbert ultravbert granite_docling perception_lm".split(),
+        several_images,
     ),
     **dict.fromkeys("llava_next llava_next_video llava_onevision granite4_vision".split(), tiles),
     "mllama": tiles_of_images,
     **dict.fromkeys("siglip2 siglip2_vision_model lfm2_vl".split(), flat_patches),
     **dict.fromkeys("gemma4 gemma4_vision gemma4_unified embedding_gemma2".split(), flat_patches),
-    "fuyu": flat_patches,
+    **dict.fromkeys("fuyu molmo2".split(), flat_patches),
+    "inkling_mm_model": clips_colours_last,
     "neomme": patches_alone,
     **dict.fromkeys("inkling2 inkling2_vision".split(), colours_last),
     **dict.fromkeys("kimi_k25 kimi_k25_vision paddleocr_vl".split(), patches_as_maps),
@@ -173,6 +218,8 @@ BESIDE: dict[str, dict[str, Maker]] = {
         "minicpmv4_6 minicpmv4_7 minicpmv4_7_vision minicpm_ocr minicpm_ocr_vision",
         {"target_sizes": rows_and_columns},
     ),
+    **each("inkling2 inkling2_vision", {"image_grid_thw": merged_grid}),
+    "molmo2": {"image_token_pooling": pooling, "image_grids": grids_of_crops},
     "granite_docling": {"pixel_attention_mask": all_images},
 }
 """By model type: what goes with its pixel_values."""

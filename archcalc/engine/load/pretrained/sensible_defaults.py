@@ -16,6 +16,73 @@ XDROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [16, 1
 SPEECH = {"projector_config.model_type": "blip_2_qformer", "projector_config.encoder_hidden_size": 1024}
 ROPE = {"rope_type": "default", "rope_theta": 10000.0}
 HALF_ROTARY = {"text_config.partial_rotary_factor": 0.5}
+REPVIT = {
+    "backbone_config.model_type": "timm_wrapper",
+    "backbone_config.architecture": "repvit_m1",
+    "backbone_config.num_classes": 2,
+    "backbone_config.model_args": {"in_chans": 3, "features_only": True, "out_indices": [0, 1, 2, 3]},
+}
+PP_OCR_STAGES = {
+    "backbone_config.model_type": "pp_lcnet_v4",
+    "backbone_config.out_indices": (1, 2, 3, 4),
+    "backbone_config.block_configs": (
+        ((3, 96, 96, 1, True),),
+        ((3, 96, 96, 2, False), (3, 96, 96, 1, False)),
+        ((3, 96, 192, 2, False), *((3, 192, 192, 1, True), (3, 192, 192, 1, False)) * 3),
+        ((3, 192, 384, 2, False), (3, 384, 384, 1, True), (3, 384, 384, 1, False)),
+    ),
+}
+"""The library's own stages, which halve height and width each; those of its defaults read lines and halve heights."""
+INDEXER = {
+    "indexer_n_heads": 16,
+    "indexer_kv_heads": 1,
+    "indexer_head_dim": 256,
+    "indexer_budget": 2048,
+    "indexer_compress_ratio": 4,
+}
+SIGLIP = {
+    "hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27, "num_attention_heads": 16,
+    "image_size": 384, "patch_size": 16,
+}  # fmt: skip
+"""SigLIP of 400 million parameters, on 24 x 24 patches."""
+SMALL_QWEN2 = {"hidden_size": 896, "num_hidden_layers": 24, "num_attention_heads": 14, "num_key_value_heads": 2}
+"""The encoder of DeepSeek-OCR 2, as wide as the features that it is given."""
+
+
+def _of_part(part: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as those of a part.
+
+    >>> _of_part("text_config", {"head_dim": 128})
+    {'text_config.head_dim': 128}
+    """
+    return {f"{part}.{name}": value for name, value in settings.items()}
+
+
+def _strips() -> dict[str, Any]:
+    """The convolutions of PP-OCR's block for one class of text: kernel, stride, padding, for sides 7, 5, 3."""
+    block: dict[str, Any] = {name: [1, 1, 0] for name in ("reduce_channel", "return_channel")}
+    for words, side in (("longratio", 7), ("midratio", 5), ("shortratio", 3)):
+        half = side // 2
+        block[f"vertical_long_to_small_conv_{words}"] = [[side, 1], [1, 1], [half, 0]]
+        block[f"horizontal_small_to_long_conv_{words}"] = [[1, side], [1, 1], [0, half]]
+        block[f"symmetric_conv_long_{words}"] = [[side, side], [1, 1], [half, half]]
+    return block
+
+
+def _letters(number: int) -> str:
+    """How Chameleon's vocabulary spells a number: its digits as letters, from A for 0.
+
+    >>> _letters(207)
+    'CAH'
+    """
+    return "".join(chr(ord("A") + int(digit)) for digit in str(number))
+
+
+CHAMELEON_WORDS = {"<image>": 8711, **{f"IMGIMG{_letters(n)}Z": 4 + n for n in range(8192)}}
+EMU3_WORDS = {"<image>": 151851, "<|extra_200|>": 151846} | {
+    f"<|visual token {n:06d}|>": 151854 + n for n in range(32768)
+}
+"""Vocabularies with the numbers of images' tokens: names as the library reads them, numbers as the papers' models."""
 LACKING: dict[str, dict[str, Any]] = {
     **each("autoformer informer time_series_transformer", {"prediction_length": 24}),
     **each("hunyuan_v1_dense hunyuan_v1_moe ministral", HEADS),
@@ -47,6 +114,7 @@ LACKING: dict[str, dict[str, Any]] = {
     "deepseek_ocr2": {
         "text_config.mlp_layer_types": ("dense", *("sparse",) * 31),
         "text_config.num_experts_per_tok": 6,
+        **_of_part("vision_config.encoder_config", SMALL_QWEN2),
     },
     "aya_vision": {"vision_config.num_attention_heads": 16},
     "gemma3": {"vision_config.image_size": 896},
@@ -55,6 +123,37 @@ LACKING: dict[str, dict[str, Any]] = {
     "hunyuan_vl": {"text_config.head_dim": 128, "text_config.rope_parameters": XDROPE},
     "aria": {"vision_config.image_size": 490, "vision_config.patch_size": 14},
     "timm_backbone": {"backbone": "resnet50"},
+    "edgetam": _of_part("vision_config", REPVIT),
+    "edgetam_vision_model": REPVIT,
+    "uvdoc": {"backbone_config.model_type": "uvdoc_backbone", "backbone_config.out_indices": (1, 2, 3, 4, 5, 6)},
+    "lw_detr": {"projector_scale_factors": (1.0,)},
+    "pp_ocrv6_small_det": {**PP_OCR_STAGES, "layer_list_out_channels": (96, 96, 192, 384)},
+    "pp_ocrv6_medium_det": {
+        **PP_OCR_STAGES,
+        "intraclass_block_config": _strips(),
+        "kernel_list": (3, 2, 2),
+        "scale_factor_list": (1, 2, 4, 8),
+    },
+    "granite4_vision": {
+        "downsample_rate": "4/8",
+        "deepstack_layer_map": ((-19, 9), (-13, 6), (-7, 3), (-1, 0)),
+        "image_grid_pinpoints": ([384, 768], [768, 384], [768, 768], [1152, 384], [384, 1152]),
+        **_of_part("vision_config", SIGLIP),
+    },
+    "qwen4_exp_text": INDEXER,
+    "qwen4_exp": _of_part("text_config", INDEXER),
+    "qwen3_omni_moe_thinker": {"text_config.head_dim": 128},
+    "t5gemma2_encoder": {"text_config.dropout_rate": 0.0, "vision_config.image_size": 896},
+    "molmo2": {"adapter_config.text_hidden_size": 4096},
+    "qwen3_asr": {"audio_config.output_dim": 2048},
+    "chameleon": {"vocabulary_map": CHAMELEON_WORDS},
+    "emu3": {"vocabulary_map": EMU3_WORDS},
+    "perception_lm": {
+        "vision_config.model_type": "timm_wrapper",
+        "vision_config.num_classes": 0,
+        "vision_config.architecture": "vit_pe_core_large_patch14_336",
+        "vision_config.model_args": {"embed_dim": 1024, "global_pool": ""},
+    },
     "step3p7": {"text_config.sliding_window": 512},
 }
 """By model type; a dotted name is a setting of a part."""
@@ -93,4 +192,21 @@ def _fitted(config: Any, model_type: str) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    return f"{len(value)} layers of {', '.join(dict.fromkeys(value))}" if isinstance(value, tuple) else str(value)
+    """A setting in a note: a long list or mapping in short.
+
+    >>> _shown(("conv", "conv", "mlp")), _shown((1, 2)), _shown({"a": 1}), _shown(dict.fromkeys("abcdefghijkl", 1))
+    ('3 layers of conv, mlp', '[1, 2]', '{a: 1}', '12 entries')
+    """
+    if isinstance(value, tuple):
+        names = all(isinstance(entry, str) for entry in value)
+        entries = str(list(value))
+        short = entries if len(entries) <= WIDEST else f"{len(value)} entries"
+        return f"{len(value)} layers of {', '.join(dict.fromkeys(value))}" if names else short
+    if isinstance(value, dict):
+        entries = ", ".join(f"{name}: {entry}" for name, entry in value.items())
+        return f"{{{entries}}}" if len(value) <= SHOWN else f"{len(value):,} entries"
+    return str(value)
+
+
+SHOWN, WIDEST = 8, 60
+"""Entries up to which a mapping is written out, and letters up to which a list is."""

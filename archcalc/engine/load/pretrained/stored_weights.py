@@ -24,22 +24,21 @@ def stored_bytes(module: nn.Module, settings: Settings, dtype: str) -> int | Non
 
     None for a method that is not known here, or that quantizes nothing of the module.
     """
+    stored = quantized_bytes(module, settings)
+    if not stored:
+        return None
+    width: int = getattr(torch, dtype).itemsize
+    return sum(stored.get(name, parameter.numel() * width) for name, parameter in module.named_parameters())
+
+
+def quantized_bytes(module: nn.Module, settings: Settings) -> dict[str, int]:
+    """Bytes of each parameter that is quantized, scales included, by its name; none for an unknown method."""
     method = _method(settings)
     if method is None:
-        return None
-    width = getattr(torch, dtype).itemsize
+        return {}
     matrices = {id(weight): shape for weight, shape in _matrices(module, settings)}
-    if not matrices:
-        return None
-    total = 0.0
-    for parameter in module.parameters():
-        shape = matrices.get(id(parameter))
-        if shape is None:
-            total += parameter.numel() * width
-        else:
-            many, outputs, inputs = shape
-            total += many * method(outputs, inputs, settings)
-    return int(total)
+    named = ((name, matrices[id(p)]) for name, p in module.named_parameters() if id(p) in matrices)
+    return {name: ceil(many * method(outputs, inputs, settings)) for name, (many, outputs, inputs) in named}
 
 
 def _method(settings: Settings) -> Bytes | None:

@@ -13,7 +13,10 @@ TOWERS = ("vision", "image", "visual", "vit")
 MAP = ("batch", "channels", "height", "width")
 PROCESSOR_FIRST = frozenset(("depth_pro",))
 """Models whose configuration states the size of a part of the image."""
-OWN_SIDES = {"rf_detr": 560, "seggpt": 448}
+OWN_SIDES = {
+    "rf_detr": 560, "seggpt": 448, "inkling_mm_model": 480, "inkling2": 480, "inkling2_vision": 480,
+    "phi4_multimodal": 448,
+}  # fmt: skip
 """Sizes of models that take only some and state none."""
 
 

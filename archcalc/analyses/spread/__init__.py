@@ -1,0 +1,1 @@
+"""How the tensors of a trace spread over ranks: axes that tensor and sequence parallelism divide, and stages."""

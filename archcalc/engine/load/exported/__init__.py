@@ -1,0 +1,1 @@
+"""Programs of torch.export from their files, of which no pickle is opened."""

@@ -1,0 +1,1 @@
+"""Training on many devices: what a rank holds, what ranks send each other, and how fast a step can be at best."""
