@@ -40,6 +40,10 @@ TIME = "time_on:"
 """A figure such as time_on:h100: the least time of a forward pass on a device."""
 
 
+CACHE = "kv_bytes_per_token"
+"""The figure of serving: bytes of cache that one more token of one sequence takes. It is no figure of one run."""
+
+
 @dataclass(frozen=True)
 class Metric:
     """A figure: `unit` is what it counts, `of` reads it from a report.
@@ -159,12 +163,22 @@ def metric_named(name: str) -> Metric:
         return Metric(name, words, "elements", of, trains=True, moments=moments, ops=ops)
     if name.startswith(TIME):
         return time_on(name.removeprefix(TIME))
+    if name == CACHE:
+        return CACHE_METRIC
     name = ALIASES.get(name, name)
     names = [metric.name for metric in known_to(LAW)]
     if name not in names:
-        names += [f"{LIVE}OP+OP", f"{TIME}DEVICE"]
+        names += [f"{LIVE}OP+OP", f"{TIME}DEVICE", CACHE]
         raise WrongUse(f"there is no figure '{name}'.", f"choose one of  {', '.join(names)}")
     return METRICS[name]
+
+
+def _of_serving(report: Report) -> int:
+    """No report of one run has it."""
+    raise WrongUse(f"{CACHE} comes from runs with a cache.", "type  archcalc serve MODEL")
+
+
+CACHE_METRIC = Metric(CACHE, "bytes of cache a token", BYTES, _of_serving, short="cache a token")
 
 
 def time_on(typed: str) -> Metric:
@@ -184,6 +198,9 @@ def formula_metric_named(name: str) -> Metric:
     if name.startswith(TIME):
         sentence = "a time has no law: it adds the longer of two times of each kernel, and which is longer changes."
         raise WrongUse(sentence, "for its members  archcalc sweep MODEL --set batch=1,8,64 --figure " + name)
+    if name == CACHE:
+        hint = f"for its members  archcalc sweep MODEL --set KNOB=1,2,4 --figure {CACHE}"
+        raise WrongUse(f"{CACHE} has no law: it comes from runs with a cache.", hint)
     return metric_named(name)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from archcalc.engine.cache import kept, last_hit, why_not_kept
 from archcalc.engine.load.references import BuiltIn, Code, Exported, StoredTrace, parse
+from archcalc.engine.serving import Served
 from archcalc.engine.setup import Setup, Training, by_recipe
 from archcalc.engine.subject import Subject
 from archcalc.engine.watch import Watch, unwatched
@@ -34,6 +35,7 @@ __all__ = [
     "other_counts",
     "parse",
     "read",
+    "served",
     "trace",
     "why_not_kept",
 ]
@@ -68,6 +70,26 @@ def trace(
             return run(reference, setup, inputs, watch)
 
     return kept("run", reference, model, setup, made) if isinstance(model, str) and inputs is None else made()
+
+
+def served(model: str | nn.Module | type[nn.Module] | Subject, setup: Setup | None = None) -> Served:
+    """Run a model with its cache a few times: prefills and decode steps, as the studies of serving need them.
+
+    Raises NoCache for a model that keeps none, and the errors of `trace`.
+    """
+    inputs = model.inputs if isinstance(model, Subject) else None
+    model = model.model if isinstance(model, Subject) else model
+    setup = setup or Setup()
+    reference = _checked(model, setup, given=inputs is not None)
+    if isinstance(reference, StoredTrace):
+        raise WrongUse(f"{model} is a stored trace of one run: serve needs the model itself.", "name the model")
+    if isinstance(reference, Exported):
+        raise WrongUse(f"{model} is an exported program, which takes no cache: serve needs the model.", "name it")
+    from archcalc.engine.devices.processor import one_thread
+    from archcalc.engine.record.cached_runs import served
+
+    with nullcontext() if setup.data else one_thread():
+        return served(reference, setup, inputs)
 
 
 def definition(model: str | nn.Module | type[nn.Module], setup: Setup | None = None) -> Trace:

@@ -6,7 +6,7 @@ from pkgutil import iter_modules
 from archcalc.cli.app import app, command_name
 
 ORDER = (
-    "list", "devices", "show", "summary", "params", "flops", "memory", "traffic", "lint", "speed", "plan",
+    "list", "devices", "show", "summary", "params", "flops", "memory", "traffic", "lint", "speed", "serve", "plan",
     "shapes", "explain", "compare", "verify", "law", "sweep", "check", "init", "snapshot", "diff", "report", "cache",
 )  # fmt: skip
 """How the help lists them; a command that is not named here follows."""
