@@ -97,9 +97,7 @@ class _Runs:
             decodes=tuple(decodes),
             counts=self.counts,
             dtype=self.setup.floats,
-            chosen=number_of(
-                module, ("num_experts_per_tok", "num_experts_per_token", "moe_top_k", "top_k", "moe_topk")
-            ),
+            chosen=number_of(module, ("num_experts_per_tok", "num_experts_per_token", "moe_top_k", "moe_topk")),
             stored=stored_by_config(module, self.setup.floats),
             positions=self._positions(),
             notes=tuple(notes),

@@ -260,6 +260,8 @@ def _doubts(served: Served, placement: Placement, context: int) -> list[str]:
     notes = []
     if served.positions and context > served.positions:
         notes.append(f"a context of {context:,} is beyond the {served.positions:,} positions that it is built for")
+    if placement.weights.every and not served.chosen:
+        notes.append("the experts that a token is sent to are not stated: a step is taken to read all of them")
     uneven = placement.uneven() if placement.devices > 1 else []
     if uneven:
         heads = sorted({cached.heads for cached in uneven})
