@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, repeat
 
 
 class Changes:
@@ -26,7 +26,7 @@ class Changes:
 
     def timeline(self, calls: Sequence[int]) -> list[int]:
         """Live bytes during each of some calls, in order, among which are all those with a change."""
-        return list(accumulate(self.at.get(call, 0) for call in calls))
+        return list(accumulate(map(self.at.get, calls, repeat(0))))
 
     def _inside(self, call: int) -> int:
         return min(max(0, call), self.length)

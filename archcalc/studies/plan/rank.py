@@ -92,14 +92,15 @@ class Ranks(Shares):
     def _made(self, chunk: int) -> Live:
         known: Activations = self.facts.remembered(self._key(chunk), lambda: self._activations(chunk))
         buffers: Buffers = buffers_of(self, chunk)
-        for exchange in self.spread.exchanges:
-            if exchange.kind == GATHER and self.chunk_at(exchange.call) == chunk:
+        for exchange in self.exchanges.get(chunk, ()):
+            if exchange.kind == GATHER:
                 buffers.communication.add(exchange.bytes, exchange.call - self.start)
         lines = known.saved, known.other, buffers.communication, buffers.gradients
         middle, length = self.facts.step.loss - self.start, self.end - self.start
         calls = sorted({0, middle, length - 1}.union(*(line.at for line in lines)) & set(range(length)))
-        live = Live(calls, *(line.timeline(calls) for line in lines), known.kept, known.inputs, known.buffers)
-        totals = list(map(sum, zip(live.saved, live.other, live.communication, live.gradients, strict=True)))
+        saved, other, communication, gradients = (line.timeline(calls) for line in lines)
+        live = Live(calls, saved, other, communication, gradients, known.kept, known.inputs, known.buffers)
+        totals = list(map(sum, zip(saved, other, communication, gradients, strict=True)))
         turn = calls.index(middle) if middle < length else len(calls)
         for backward, first, last in ((False, 0, turn), (True, turn, len(calls))):
             live.peaks[backward] = totals.index(max(totals[first:last]), first) if last > first else 0
