@@ -229,7 +229,7 @@ def test_one_device_is_memory(model: str) -> None:
 
 def test_a_sharded_module_is_what_the_plan_says() -> None:
     """The peak of a module with half of the heads and half of the wide layers is the plan's for two ranks."""
-    whole, half, inputs = Former(256, 3), Former(256, 3), torch.zeros(4, 128, 256)
+    whole, half, inputs = Former(256, 2), Former(256, 2), torch.zeros(4, 128, 256)
     for block in half.blocks:
         for name in "qkv":
             setattr(block.attention, name, nn.Linear(256, 128))
