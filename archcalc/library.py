@@ -251,8 +251,8 @@ def plan(
 ) -> Plan:
     """A training step on `gpus` devices: memory a rank, bytes sent, the least time, and the layouts that fit.
 
-    `on` is a device such as "h100". `layout` fixes degrees, such as {"tp": 8, "pp": 4, "zero": 1, "sp": True}, or the
-    machines, such as {"node": 8, "link": "nvlink4", "network": "ib-ndr", "reserve": "5%"}; what it leaves out is
+    `on` is a device such as "h100-sxm". `layout` fixes degrees, such as {"tp": 8, "pp": 4, "zero": 1, "sp": True}, or
+    the machines, such as {"node": 8, "link": "nvlink4", "network": "ib-ndr", "reserve": "5%"}; what it leaves out is
     searched. `tp_plan` says how layers are divided, by patterns of their paths: {"layers.*.q_proj": "colwise"}.
     WrongUse for degrees that do not make the number of devices, UnknownDevice for a name that is no device's.
     """
