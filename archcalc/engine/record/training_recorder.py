@@ -20,6 +20,7 @@ from archcalc.engine.meta.call_arguments import op_of, tensors_in
 from archcalc.engine.meta.known_values import KnownValues
 from archcalc.engine.record.entries import OPEN
 from archcalc.engine.record.gradient_sums import IN_PLACE, GradientSums
+from archcalc.engine.record.held_gradients import HeldGradients
 from archcalc.engine.record.master_weights import Optimizer, OverMasters, masters_of
 from archcalc.engine.record.recorder import Recorder
 from archcalc.engine.record.training_loop import PHASES, Loss, optimizer_of, steps
@@ -49,6 +50,7 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
         self._sequence_calls: list[int] = []
         self._owner: dict[int, int] = {}
         self._sums = GradientSums(self.entries)
+        self.held: HeldGradients | None = None
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -76,7 +78,10 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
         with without_function_modes():
             number = self.tensor(tensor, "constant")
             self.kept.add(self.tensors[number].storage)
-            return tensor if tensor.is_leaf else self.same(tensor, number), version(tensor)
+            kept = tensor if tensor.is_leaf else self.same(tensor, number)
+            if self.held is not None:
+                self.held.keep(kept)
+            return kept, version(tensor)
 
     def unpack(self, kept: tuple[Tensor, int]) -> Tensor:
         """Give autograd a kept tensor; RuntimeError if it was overwritten: autograd does not check that under hooks."""
@@ -127,6 +132,11 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
             return self._owner.get(storage_key(variable), 0)
         before = bisect_right(self._sequence, node_number(node))  # the numbers grow as forward goes on
         return self._sequence_calls[before - 1] if before else 0
+
+    def note_gradient(self, gradient: Tensor) -> None:
+        """Record that the gradient of an activation is held until backward ends."""
+        with without_function_modes():
+            self.roles[self.tensors[self.tensor(gradient, "constant")].storage] = "activation gradient"
 
     def own(self, parameters: Sequence[tuple[Tensor, int]]) -> None:
         """Assign parameters to module calls."""
@@ -186,7 +196,9 @@ def train(
             recorder.own(_owners(recorder, module, optimizer))
 
     with recorder, saved_tensors_hooks(recorder.pack, recorder.unpack):
-        out = steps(_Called(run), inputs, loss, optimizer, mark, kernels.region, training.accumulation)
+        if training.keep_gradients:
+            recorder.held = HeldGradients(recorder.note_gradient)
+        out = steps(_Called(run), inputs, loss, optimizer, mark, kernels.region, training.accumulation, recorder.held)
     outputs = tuple(recorder.tensor(t, "constant") for t in tensors_in(out))
     recorder.close()
     return outputs
