@@ -14,18 +14,22 @@ def recomputed(trace: Trace, step: Step) -> frozenset[int]:
     themselves computed again. That holds for checkpoints and for functions whose own backward computes forward again.
     """
     first_of: dict[int, int] = {}
-    """For the storage of a result that was computed again, the storage of the result in forward."""
-    made = {_what(trace, trace.calls[n], first_of): trace.calls[n] for n in range(step.forward, step.loss)}
+    """For the storage of a result that had been computed before, the storage of that earlier result."""
+    made: dict[Hashable, Call] = {}
     found = set()
-    for number in range(step.backward, step.optimizer):
+    for number in (*range(step.forward, step.loss), *range(step.backward, step.optimizer)):
         call = trace.calls[number]
         if not call.inputs:
             continue
-        before = made.get(_what(trace, call, first_of))
+        what = _what(trace, call, first_of)
+        before = made.get(what)
         if before is not None:
-            found.add(number)
             both = zip(_storages(trace, call), _storages(trace, before), strict=True)
             first_of |= {again: first for again, first in both if again != first}
+            if number >= step.backward:
+                found.add(number)
+        elif number < step.loss:
+            made[what] = call
     return frozenset(found)
 
 

@@ -19,9 +19,10 @@ VIEWS_AND_COPIES = frozenset(
 
 
 class HeldGradients:
-    """Holds what autograd keeps and the gradient of each tensor that forward made, until `release`.
+    """Holds what autograd keeps, and the gradient of each tensor that forward made, until `release`.
 
-    A gradient is held from where it is complete; `note` is called with each gradient. A gradient that is a view of another holds the same bytes as that one.
+    A gradient is held from where it is complete, and `note` is called with it. One that is a view of another holds the
+    same bytes as that one.
     """
 
     def __init__(self, note: Callable[[Tensor], None] = lambda gradient: None) -> None:

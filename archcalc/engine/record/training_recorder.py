@@ -174,6 +174,7 @@ def train(
     for master in masters_of(optimizer).values():
         recorder.tensor(master, "master")
     recorder.watch_modules()
+    recorder.held = HeldGradients(recorder.note_gradient) if training.keep_gradients else None
     root = (module, inputs.args, inputs.kwargs)
 
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -196,8 +197,6 @@ def train(
             recorder.own(_owners(recorder, module, optimizer))
 
     with recorder, saved_tensors_hooks(recorder.pack, recorder.unpack):
-        if training.keep_gradients:
-            recorder.held = HeldGradients(recorder.note_gradient)
         out = steps(_Called(run), inputs, loss, optimizer, mark, kernels.region, training.accumulation, recorder.held)
     outputs = tuple(recorder.tensor(t, "constant") for t in tensors_in(out))
     recorder.close()

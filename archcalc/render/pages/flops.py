@@ -35,7 +35,7 @@ def flops(report: Report, selection: Selection, published: Sequence[str] = ()) -
         FLOPS_COLUMN,
         *([Column("backward_macs", "MACs of backward", SI)] if backward else []),
         Column("elementwise_flops", "elementwise", SI),
-        *([Column("backward_elementwise_flops", "of backward", SI)] if backward else []),
+        *([Column("backward_elementwise_flops", "elementwise of backward", SI)] if backward else []),
         SHARE_COLUMN,
     ]
     totals = report.totals
@@ -58,8 +58,7 @@ def flops(report: Report, selection: Selection, published: Sequence[str] = ()) -
         "window_hidden_macs",
         *figures[3:],
     )
-    of_backward = {"backward_macs", "backward_elementwise_flops"} if backward and totals["backward_uncounted"] else set()
-    marked = at_least(report) | of_backward
+    marked = at_least(report) | frozenset(OF_BACKWARD if backward and totals["backward_uncounted"] else ())
     table = Table(columns, with_shares(rows, "macs", total), with_share_of_all(total, "macs", report), marked)
     foot += next_commands(report, *deeper("flops", selection, table), "memory", "show")
     return document("flops", report, [table], foot, {key: totals[key] for key in keys})
