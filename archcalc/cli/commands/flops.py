@@ -11,6 +11,7 @@ from archcalc.analyses.conventions import CONVENTIONS, convention_named
 from archcalc.cli.answer import answer
 from archcalc.cli.app import Models, app
 from archcalc.cli.options import BUILDING, CHOOSING, COMPLETE, INPUT, PRINTING, Options, shared
+from archcalc.errors import WrongUse
 
 COUNTING = f"How MACs are counted: {', '.join(CONVENTIONS)}."
 
@@ -37,6 +38,9 @@ def flops(
     from archcalc.analyses import Analysis, Backward, Flops
     from archcalc.render.pages import flops as page
 
+    if backward and "mode" in options.typed:
+        sentence = "--backward and --mode do not go together: the step that it counts runs in train mode."
+        raise WrongUse(sentence, "choose one")
     convention_named(convention)  # a wrong one is told before any model is traced
     analyses: tuple[Analysis, ...] = (Flops(convention), *([Backward()] if backward else []))
     figure = "macs" if convention == "archcalc" else ""
