@@ -176,3 +176,19 @@ def test_the_phases_of_a_step_add_up() -> None:
     flops = run("flops", "densenet-bc-cifar", "--set", "depth=22", "--set", "memory_efficient=true", "--backward").out
     assert "recomputed in backward: 0 MACs and 908,937 of its 4,924,627 elementwise operations" in flops
     assert "recomputed" not in run("flops", "densenet-bc-cifar", "--set", "depth=22", "--backward").out
+
+
+@pytest.mark.parametrize(
+    ("command", "message", "hint"),
+    [
+        ("law rnn --over output_size", "output_size is 0", "--set output_size=2"),
+        ("flops conv --backward --mode train", "--backward and --mode do not go together", "choose one"),
+        ("traffic conv --train --keep-gradients", "--keep-gradients moves no bytes", "archcalc memory"),
+    ],
+)
+def test_wrong_use_names_what_was_typed(command: str, message: str, hint: str) -> None:
+    """The sentence names the option that was given, and the hint what to type next."""
+    ran = run(*command.split())
+    assert ran.code == 2
+    assert message in ran.err
+    assert hint in ran.err
