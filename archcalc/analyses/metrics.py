@@ -125,6 +125,14 @@ TABLE = (
     Metric("backward_macs", "MACs of the backward pass", "MACs", _total("backward_macs"), trains=True),
     Metric("saved_total_bytes", "kept for backward", BYTES, _total("saved_total_bytes"), trains=True),
     Metric(
+        "backward_elementwise_flops", "elementwise operations of backward", "operations",
+        _total("backward_elementwise_flops"), trains=True,
+    ),
+    Metric(
+        "recomputed_elementwise_flops", "elementwise operations computed again", "operations",
+        _total("recomputed_elementwise_flops"), trains=True,
+    ),
+    Metric(
         "forward_peak_bytes", "peak of a forward pass", BYTES, _total("peak_bytes"), SNAPSHOT | DIFF,
         budget="peak_memory", short="peak memory", stored="peak_bytes",
     ),

@@ -193,6 +193,8 @@ def _how(report: Report, key: str) -> str:
         name = str(trace.assumptions.get("optimizer", ""))
         masters = any(storage.role == "master" for storage in trace.storages)
         return f"{name}, and master weights in float32" if masters else name
+    if trace.assumptions.get("keep_gradients"):
+        return "live at that moment; gradients of activations are held"
     return "activations live at that moment" if not trace.steps else "live at that moment and not kept"
 
 

@@ -168,6 +168,11 @@ def _by_type(members: Members, on: Sequence[Lattice]) -> Mapping[str, Law]:
     return {kind: result for kind, result in results.items() if isinstance(result, Law)}
 
 
+def _to_grow(knob: str, value: object) -> str:
+    """The setting from which a knob can grow that is 0, for a hint."""
+    return f"give it a size with  --set {knob}=2 , or " if type(value) is int and value == 0 else ""
+
+
 def _base(report: Report, knob: str) -> int:
     """The value that a knob has where nothing is set: of the network, or of its input."""
     trace = report.trace
@@ -176,7 +181,7 @@ def _base(report: Report, knob: str) -> int:
         if type(value) is not int or value < 1:
             raise WrongUse(
                 f"{trace.model.name}: {knob} is {value}, and a law needs a number that can grow.",
-                f"choose one of  {', '.join(_countable(report))}",
+                f"{_to_grow(knob, value)}choose one of  {', '.join(_countable(report))}",
             )
         return value
     shape = trace.inputs[0].shape if trace.inputs else ()
