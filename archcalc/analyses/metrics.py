@@ -14,9 +14,10 @@ from math import prod
 
 from archcalc.analyses import op_graph
 from archcalc.analyses.memory import LiveBytes
-from archcalc.analyses.report import ALIASES, Report
+from archcalc.analyses.report import Report
 from archcalc.errors import WrongUse
 from archcalc.ops.names import packet
+from archcalc.text.former_keys import ALIASES
 from archcalc.tracing import Trace
 
 

@@ -1,12 +1,13 @@
-"""A command's options: help that lists them in groups, and an error for one that is given twice."""
+"""A command's options: help that lists them in groups, plain values read fast, an error for one given twice."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from archcalc.errors import WrongUse
 
@@ -14,11 +15,54 @@ OWN = "Options"
 """The group of a command's own options."""
 
 
+class PlainValue:
+    """Texts, lists of texts and whole numbers as Typer makes them of what is typed, but without pydantic.
+
+    All other types, and values that are refused, are left to Typer, so that its sentences stay the same.
+    """
+
+    def __init__(self, descriptor: Any) -> None:
+        self.descriptor = descriptor
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        """The value of a parameter; Typer's BadParameter for one that is not of its type."""
+        kind, typed = self.descriptor.annotation, self.descriptor.parameter_info
+        if value is None:
+            return () if param.multiple or param.nargs == -1 else None
+        plain = typed.parser is None and typed.max is None
+        if plain and kind is str and isinstance(value, str):
+            return value
+        if plain and kind == list[str] and isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
+            return list(value)
+        if plain and kind is int and re.fullmatch(r"\d{1,18}", str(value), re.ASCII):
+            number = int(value)
+            if typed.min is None or number >= typed.min:
+                return number
+        from typer._coercion import build_runtime_param
+
+        return build_runtime_param(self.descriptor).coerce(value, param=param, ctx=ctx)
+
+
+def _read_plainly(parameters: Sequence[Any]) -> None:
+    for parameter in parameters:
+        parameter._runtime_param = PlainValue(parameter.type_descriptor)
+
+
+class PlainGroup(TyperGroup):
+    """The application: its own options are read without pydantic, too."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the options before the command's name."""
+        _read_plainly(self.get_params(ctx))
+        return super().parse_args(ctx, args)
+
+
 class GroupedCommand(TyperCommand):
     """A command whose help has one section a group (`rich_help_panel` of each option), its own options first."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments; WrongUse if an option that is not a list occurs more than once."""
+        _read_plainly(self.get_params(ctx))
         if not ctx.resilient_parsing:
             _demand_once(self.make_parser(ctx).parse_args(list(args))[2])
         return super().parse_args(ctx, args)

@@ -10,9 +10,8 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from archcalc.analyses.metrics import demand_figure_of_step
-from archcalc.cli.output import demand_format, demand_output, files_named
-from archcalc.engine.devices import device_named
+from archcalc.cli.output import demand_format, demand_output, files_named, tell
+from archcalc.engine.cache import caching
 from archcalc.engine.setup import BUILDING, INPUT, KERNELS, STEP, Row, Setup, keys_of, settings, setup_of
 from archcalc.errors import WrongUse
 from archcalc.render.layers import ALL, Selection
@@ -43,6 +42,9 @@ class Options:
     typed: Mapping[str, Any] = field(default_factory=dict)
     train: Annotated[
         bool, TRAIN, typer.Option("--train", help="A training step: forward, loss, backward, optimizer.")
+    ] = False
+    no_cache: Annotated[
+        bool, BUILDING, typer.Option("--no-cache", help="Trace again: neither use nor keep stored traces.")
     ] = False
     strict: Annotated[
         bool, COMPLETE, typer.Option("--strict", help="An op without a rule is an error (exit 3), not a note.")
@@ -87,12 +89,17 @@ class Options:
         """
         step = [key for key in keys_of(STEP) if key in self.typed]
         if step:
+            from archcalc.analyses.metrics import demand_figure_of_step
+
             demand_figure_of_step(figures, settings()[step[0]].option)
         return self._setup(trains=True)
 
     def _setup(self, trains: bool) -> Setup:
         setup = setup_of(self.typed, trains)
-        device_named(setup.device)  # a wrong one is told before any model is traced
+        if setup.device:
+            from archcalc.engine.devices import device_named
+
+            device_named(setup.device)  # a wrong one is told before any model is traced
         return setup
 
     def selection(self, for_machine: bool) -> Selection:
@@ -127,7 +134,13 @@ def shared(
             made = Options(typed, **options)
             demand_format(made.format_, made.output, made.json_, further, form)
             demand_output(made.output, files_named((*given.values(), typed.get("inputs", ""))))
-            command(**given, options=made)
+            if not any(parameter.name == "no_cache" for parameter in offered):
+                command(**given, options=made)
+                return
+            with caching(not made.no_cache) as folder:
+                command(**given, options=made)
+            for note in () if folder is None or made.quiet else folder.notes:
+                tell(f"note: {note}")
 
         run.__signature__ = inspect.Signature([*own, *offered])  # type: ignore[attr-defined]
         return run

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from archcalc.analyses.report import Report
 from archcalc.render.document import EXACT, LAYER, SHAPE, SHARE, SI, TEXT, TYPE, Column
+
+if TYPE_CHECKING:
+    from archcalc.analyses.report import Report
 
 LAYER_COLUMN = Column("path", "layer", LAYER)
 TYPE_COLUMN = Column("type", "type", TYPE)

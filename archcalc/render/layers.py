@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from archcalc.analyses.report import Layer, Report
 from archcalc.errors import NoSuchLayer, WrongUse
+
+if TYPE_CHECKING:
+    from archcalc.analyses.report import Layer, Report
 
 ENOUGH_ROWS = 6
 """Without --depth a table folds at the first depth that has this many rows."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @app.command()
-@shared(PRINTING, further=("github", "junit", "sarif"))
+@shared("no_cache", PRINTING, further=("github", "junit", "sarif"))
 def check(
     file: Annotated[str, typer.Argument(metavar="[FILE]", help="archcalc.toml or pyproject.toml of this folder.")] = "",
     only: Annotated[list[str] | None, typer.Option("--only", metavar="NAME", help="This check; repeatable.")] = None,

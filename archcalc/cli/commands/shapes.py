@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from archcalc.analyses.report import Report
 from archcalc.cli.answer import answer
 from archcalc.cli.app import Models, app
 from archcalc.cli.options import BUILDING, CHOOSING, INPUT, PRINTING, Options, shared
-from archcalc.render.document import Document
 from archcalc.render.layers import Selection
+
+if TYPE_CHECKING:
+    from archcalc.analyses.report import Report
+    from archcalc.render.document import Document
 
 
 @app.command()

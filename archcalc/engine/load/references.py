@@ -11,7 +11,6 @@ torchvision:NAME  timm:NAME  hf:ORG/NAME  hf:path/to/config.json  hf:bert     ea
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -206,6 +205,8 @@ def _split(text: str) -> tuple[str, str, str]:
 
 
 def _expression(text: str, expression: str) -> Expression:
+    import ast
+
     try:
         node = ast.parse(expression.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError):

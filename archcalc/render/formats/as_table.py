@@ -1,16 +1,10 @@
-"""A table for the terminal, drawn by rich: totals bold, lines light, shares with a bar; numbers are never cut."""
+"""A table for the terminal: totals bold, lines light, shares with a bar; numbers are never cut."""
 
 from __future__ import annotations
 
-import io
+import re
 from collections.abc import Sequence
 from dataclasses import replace
-
-from rich import box
-from rich.console import Console, Group
-from rich.padding import Padding
-from rich.table import Table as RichTable
-from rich.text import Text
 
 from archcalc.render.document import NAMES, SHARE, Document, Table
 
@@ -19,57 +13,75 @@ BAR = 12
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 SHORTEST_NAME = 12
 GAP = 3
-NO_LIMIT = 100_000
+BOLD, DIM = "1", "2"
+"""Select graphic rendition of a terminal: what `ESC [ n m` shows."""
+NARROW = re.compile(
+    "[ -~\u00a0-\u02ff\u0370-\u0373\u0391-\u03c9\u2010-\u2027\u2190-\u2199\u2200-\u22ff\u2500-\u259f\u2605]*"
+)
+"""Texts of letters and signs that take one cell of a terminal each; of all others rich has a table."""
 
 
 def as_table(documents: Sequence[Document], width: int | None, colour: bool) -> str:
     """The documents one below the other, names shortened to fit `width` columns where it is given."""
-    text = io.StringIO()
-    console = Console(
-        file=text,
-        width=NO_LIMIT,
-        force_terminal=colour,
-        no_color=not colour,
-        color_system="standard" if colour else None,
-        legacy_windows=False,
-        markup=False,
-        highlight=False,
-        emoji=False,
-    )
+    lines: list[str] = []
     for number, document in enumerate(documents):
-        console.print(Group(*([""] if number else []), *_parts(document, width)), crop=False, soft_wrap=True)
-    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
+        lines += [""] if number else []
+        lines += _lines(document, width, colour)
+    return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def _parts(document: Document, width: int | None) -> list[Text | Padding | RichTable | str]:
+def _lines(document: Document, width: int | None, colour: bool) -> list[str]:
     first, *rest = document.head or [""]
     name, dot, about = first.partition(" · ")
-    parts: list[Text | Padding | RichTable | str] = [Text.assemble((name, "bold"), (dot + about, "dim"))]
-    parts += [Text(line, style="dim") for line in rest]
+    lines = [_styled(name, BOLD, colour) + _styled(dot + about, DIM, colour)]
+    lines += [_styled(line, DIM, colour) for line in rest]
     for table in document.printed:
-        parts += ["", *([Text(table.title)] if table.title else []), _drawn(table, width)]
-    return [*parts, "", *(Text(line, style="dim") for line in document.foot)]
+        lines += ["", *([table.title] if table.title else []), *_drawn(table, width, colour)]
+    return [*lines, "", *(_styled(line, DIM, colour) for line in document.foot)]
 
 
-def _drawn(table: Table, width: int | None) -> RichTable:
+def _styled(text: str, style: str, colour: bool) -> str:
+    return f"\x1b[{style}m{text}\x1b[0m" if colour and text else text
+
+
+def _drawn(table: Table, width: int | None, colour: bool) -> list[str]:
+    """The head, a line, the rows, and the total behind an empty line."""
     table = _narrowed(table, width)
     head, body, total = table.cells()
     kinds, left = table.kinds(), table.left_aligned()
-    lines = [head, *body, *([total] if total else [])]
-    limits = _widths(lines, kinds, width)
-    drawn = RichTable(box=box.SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), show_edge=False, header_style="bold")
-    for title, is_left in zip(head, left, strict=True):
-        drawn.add_column(title, justify="left" if is_left else "right", no_wrap=True, overflow="fold")
-    bars = _bars(table) if SHARE in kinds else None
-    if bars:
-        drawn.add_column("", no_wrap=True, overflow="fold")
-    for number, line in enumerate(body):
-        cells = [_shortened(cell, limit) for cell, limit in zip(line, limits, strict=True)]
-        drawn.add_row(*map(Text, [*cells, *([bars[number]] if bars else [])]))
-    if total:
-        drawn.add_row()
-        drawn.add_row(*(Text(cell, style="bold") for cell in [*total, *([""] if bars else [])]))
-    return drawn
+    limits = _widths([head, *body, *([total] if total else [])], kinds, width)
+    rows = [[_shortened(cell, limit) for cell, limit in zip(line, limits, strict=True)] for line in body]
+    if SHARE in kinds:
+        rows = [[*row, bar_] for row, bar_ in zip(rows, _bars(table), strict=True)]
+        head, left, total = [*head, ""], [*left, True], [*total, ""] if total else None
+    widths = [max(map(cells, column)) for column in zip(head, *rows, *([total] if total else []), strict=True)]
+    lines = [_row(head, widths, left, BOLD, colour), "─" * (sum(widths) + GAP * len(widths) - 1)]
+    lines += [_row(row, widths, left, "", colour) for row in rows]
+    return [*lines, *(["", _row(total, widths, left, BOLD, colour)] if total else [])]
+
+
+def _row(texts: Sequence[str], widths: Sequence[int], left: Sequence[bool], style: str, colour: bool) -> str:
+    """A line of cells, each padded to its column's width."""
+    line = ""
+    for cell, width, is_left in zip(texts, widths, left, strict=True):
+        text = cell if is_left else cell.rstrip()
+        space = " " * (width - cells(text))
+        shown = _styled(text, style, colour and bool(style))
+        line += (shown + space if is_left else space + shown) + " " * GAP
+    return line
+
+
+def cells(text: str) -> int:
+    """The columns of a terminal that a text takes.
+
+    >>> cells("3×3 ≥ 2"), cells("日本"), cells("e\u0301")
+    (7, 4, 1)
+    """
+    if NARROW.fullmatch(text):
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def _narrowed(table: Table, width: int | None) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from archcalc.analyses.conventions import OURS
+from archcalc.analyses.counting_words import OURS
 from archcalc.analyses.explain import lines as explain
 from archcalc.analyses.explain.layer_kind import Kind
 from archcalc.analyses.explain.lines import Line

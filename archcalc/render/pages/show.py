@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from archcalc.analyses.conventions import OURS
+from archcalc.analyses.counting_words import OURS
 from archcalc.analyses.report import Report
 from archcalc.render.around import as_typed, envelope, head
 from archcalc.render.document import EXACT, NAME, NUMBER, TEXT, Column, Document, Table

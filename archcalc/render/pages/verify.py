@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from archcalc.analyses.conventions import OURS
+from archcalc.analyses.counting_words import OURS
 from archcalc.analyses.metrics import METRICS
 from archcalc.analyses.report import Report
 from archcalc.render.around import envelope, head, next_commands

@@ -14,9 +14,9 @@ from typing import Any
 
 from archcalc.analyses.lint.lint import RULES
 from archcalc.analyses.metrics import BUDGETS, BYTES
-from archcalc.analyses.report import ALIASES
 from archcalc.engine.setup import INPUT, KERNELS, STEP, keys_of, settings
 from archcalc.errors import BadConfig
+from archcalc.text.former_keys import ALIASES
 from archcalc.text.units import parse_count, parse_size
 
 LIMITS = {"max": "≤", "min": "≥", "exact": "="}

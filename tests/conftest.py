@@ -1,0 +1,5 @@
+"""Settings of every test: stored traces are off, so that no test reads or writes the user's."""
+
+import os
+
+os.environ["ARCHCALC_CACHE"] = "off"
