@@ -26,7 +26,9 @@ class ReaderGone(Exception):
     """The pipe was closed early, as by `| head`: no error. Not an OSError, which typer turns into exit code 1."""
 
 
-def emit(documents: Sequence[Document], *, format_: str, file: str, as_json: bool, quiet: bool) -> None:
+def emit(
+    documents: Sequence[Document], *, format_: str, file: str, as_json: bool, quiet: bool, verbose: bool = False
+) -> None:
     """Print the documents, or write them to a file; notes go to stderr where the format has no place for them."""
     from archcalc.render.formats import FOR_MACHINES, Screen, render
 
@@ -38,11 +40,11 @@ def emit(documents: Sequence[Document], *, format_: str, file: str, as_json: boo
             tell(f"wrote {file}")
         file = ""
     if file:
-        write_file(file, render(documents, chosen, Screen()))
+        write_file(file, render(documents, chosen, Screen(verbose=verbose)))
         if not quiet:
             tell(f"wrote {file} ({chosen})")
         return
-    text = render(documents, chosen, Screen(_columns(), _in_colour()))
+    text = render(documents, chosen, Screen(_columns(), _in_colour(), verbose))
     if chosen in FOR_MACHINES and not quiet:
         for note in dict.fromkeys(n for d in documents for n in d.envelope.get("notes", ())):
             tell(f"note: {note}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from math import log10
 
@@ -44,6 +45,49 @@ def size(value: int) -> str:
     ('97.49 MiB', '512 B', '1.000 TiB')
     """
     return _scaled(value, 1024, BYTE_UNITS)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One unit for several counts, and the decimals that tell the smallest of them to three figures."""
+
+    factor: int
+    unit: str
+    decimals: int
+
+    def text(self, value: int | None) -> str:
+        """A count in this unit, without it; '' for none.
+
+        >>> Scale(1000, "k", 2).text(1234567)
+        '1,234.57'
+        """
+        if value is None:
+            return ""
+        return f"{EXACT.divide(Decimal(value), Decimal(self.factor)):,.{self.decimals}f}"
+
+
+MOST_DECIMALS = 3
+"""Decimals of counts in one unit: for more a smaller unit is chosen."""
+
+
+def one_scale(values: Sequence[int], base: int, units: Sequence[str]) -> Scale:
+    """The largest unit in which all values but 0 have three figures with at most MOST_DECIMALS decimals.
+
+    >>> one_scale([593_000_000, 2_998_000_000], 1000, SI_UNITS)
+    Scale(factor=1000000000, unit='G', decimals=3)
+    >>> one_scale([512, 4096], 1024, BYTE_UNITS), one_scale([5, 7], 1000, [""])
+    (Scale(factor=1024, unit='KiB', decimals=3), Scale(factor=1, unit='', decimals=0))
+    """
+    sizes = [abs(value) for value in values if value]
+    if not sizes:
+        return Scale(1, units[0], 0)
+    for power, unit in reversed(list(enumerate(units))):
+        factor = base**power
+        smallest = EXACT.divide(Decimal(min(sizes)), Decimal(factor))
+        decimals = max(0, 2 - smallest.adjusted())
+        if factor <= max(sizes) and decimals <= MOST_DECIMALS:
+            return Scale(factor, unit, decimals if power else 0)
+    return Scale(1, units[0], 0)
 
 
 def plural(number: int, noun: str) -> str:

@@ -21,8 +21,8 @@ def holders(report: Report) -> Table:
         Column("why", "held at the peak, and why", NAME),
         Column("tensors", "tensors", EXACT),
         Column("bytes", "size", BYTES),
-        Column("op", "for the op", NAME, gives_way=True),
-        Column("example", "the largest in", LAYER, gives_way=True),
+        Column("op", "for the op", NAME, gives_way=2),
+        Column("example", "the largest in", LAYER, gives_way=1),
     ]
     rows = _rows(report)
     for row in rows:
