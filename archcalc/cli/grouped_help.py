@@ -13,7 +13,8 @@ from archcalc.errors import WrongUse
 
 GROUPS = {
     "What there is": ("list", "devices", "show", "explain"),
-    "Figures of a model": ("summary", "params", "flops", "shapes", "memory", "traffic", "speed", "serve", "plan", "lint"),
+    "Layers of a model": ("summary", "params", "flops", "shapes", "memory", "traffic", "lint"),
+    "A model on devices": ("speed", "serve", "plan"),
     "Several models": ("compare", "diff", "law", "sweep", "verify"),
     "In a repository": ("init", "check", "snapshot", "report", "cache"),
 }
@@ -63,7 +64,6 @@ class PlainGroup(TyperGroup):
         """Parse the options before the command's name."""
         _read_plainly(self.get_params(ctx))
         return super().parse_args(ctx, args)
-
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands in their groups, each with the whole first line of its help."""

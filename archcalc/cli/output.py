@@ -7,7 +7,8 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,15 +113,20 @@ def files_named(values: Iterable[object]) -> list[str]:
 
 
 class Shown(Observer):
-    """Counts on a line of stderr."""
+    """Counts on a line of stderr, with the number of parts and the time that is left, as far as these are known."""
 
-    def __init__(self, status: Any, what: str) -> None:
-        self.status, self.what = status, what
-        self.done, self.parts = 0, 0
+    def __init__(self, status: Any, what: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.status, self.what, self.clock = status, what, clock
+        self.done, self.parts, self.about, self.start = 0, 0, "", clock()
 
     def expect(self, parts: int) -> None:
         """The number of parts stands beside those that are done."""
-        self.parts = parts
+        self.parts, self.about = parts, ""
+        self._show()
+
+    def estimate(self, parts: int) -> None:
+        """The same, with a word that the number is not certain."""
+        self.parts, self.about = parts, "about "
         self._show()
 
     def advance(self) -> None:
@@ -129,8 +135,17 @@ class Shown(Observer):
         self._show()
 
     def _show(self) -> None:
-        of = f" of {self.parts:,}" if self.parts else ""
-        self.status.update(f"{self.done:,}{of} {self.what}")
+        known = self.parts >= self.done
+        of = f" of {self.about}{self.parts:,}" if self.parts and known else ""
+        self.status.update(f"{self.done:,}{of} {self.what}{self._left() if known else ''}")
+
+    def _left(self) -> str:
+        """The time that the other parts take, if each takes as long as those that are done."""
+        if not 0 < self.done < self.parts:
+            return ""
+        seconds = round((self.clock() - self.start) / self.done * (self.parts - self.done))
+        minutes = f"{seconds // 60} min " if seconds >= 60 else ""
+        return f", about {minutes}{seconds % 60} s left" if seconds else ""
 
 
 @contextlib.contextmanager

@@ -32,9 +32,7 @@ def document(
     recurring: Sequence[str] = (),
 ) -> Document:
     """An answer on one report: the verdict, its head line, tables and footnotes, and the envelope with its totals."""
-    return Document(
-        command, [verdict, *head(report)], tables, foot, envelope(report, totals), recurring=recurring
-    )
+    return Document(command, [verdict, *head(report)], tables, foot, envelope(report, totals), recurring=recurring)
 
 
 def head(report: Report) -> list[str]:
@@ -108,8 +106,7 @@ def at_least(report: Report) -> frozenset[str]:
 
 
 def completeness(report: Report) -> list[str]:
-    """What the figures lack: the names of ops without a rule, or of modules that did not run; nothing if all is there.
-    """
+    """What the figures lack: ops without a rule, or modules that did not run; nothing if they lack nothing."""
     return [line for line in _counted(report) if not line.startswith(COMPLETE)]
 
 

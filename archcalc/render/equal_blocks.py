@@ -110,18 +110,13 @@ def _span(first: str, last: str) -> str:
     >>> _span("0", "23"), _span("block1", "block4")
     ('{0..23}', 'block{1..4}')
     """
-    start = _numbered(first)
-    end = _numbered(last)
-    assert start and end
-    return f"{start[0]}{{{start[1]}..{end[1]}}}"
+    (name, start), (_, end) = (_numbered(each) or (each, 0) for each in (first, last))
+    return f"{name}{{{start}..{end}}}"
 
 
 def times_each(rows: Iterable[Mapping[str, object]]) -> list[str]:
     """The footnote of a table in which a row stands for several equal blocks; none for another table."""
-    times = [row["times"] for row in rows if row.get("times", 1) != 1]
+    times = [row["times"] for row in rows if "times" in row]
     if not times:
         return []
     return [f"x{times[0]}: equal blocks, their figures summed up; --unfold shows each"]
-
-
-

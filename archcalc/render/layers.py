@@ -83,9 +83,7 @@ def matching_layers(report: Report, glob: str) -> list[Layer]:
     return outermost
 
 
-def _folding(
-    roots: Sequence[Layer], selection: Selection, sources: Mapping[str, str]
-) -> tuple[Folding, int]:
+def _folding(roots: Sequence[Layer], selection: Selection, sources: Mapping[str, str]) -> tuple[Folding, int]:
     """How equal blocks are shown, and the depth: the one asked for, or the first that has enough rows.
 
     WrongUse if `unfold` is asked for and there is nothing to unfold.

@@ -13,7 +13,11 @@ def as_plain(documents: Sequence[Document], verbose: bool = False) -> str:
 
 
 def _document(document: Document, verbose: bool) -> str:
-    blocks = ["\n".join(document.head), *(_table(table) for table in document.printed), "\n".join(document.footnotes(verbose))]
+    blocks = [
+        "\n".join(document.head),
+        *(_table(table) for table in document.printed),
+        "\n".join(document.footnotes(verbose)),
+    ]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""A table for the terminal: totals bold, lines light, shares with a bar; it fits the width, and numbers are never cut."""
+"""A table for the terminal: totals bold, lines light, shares with a bar, fitted to the width; no number is cut."""
 
 from __future__ import annotations
 
@@ -90,14 +90,15 @@ def _row(part: Fitted, texts: Sequence[str], bar_: str, style: str, colour: bool
     left = part.table.left_aligned()
     columns = [broken(text, width) for text, width in zip(texts, part.widths, strict=True)]
     for number, line in enumerate(zip_longest(*columns, fillvalue="")):
-        shown = [_cell(text, *about, style, colour) for text, *about in zip(line, part.widths, left, strict=True)]
+        abreast = zip(line, part.widths, left, strict=True)
+        shown = [_cell(text, width, is_left, style if colour else "") for text, width, is_left in abreast]
         yield (" " * GAP).join([*shown, *([bar_] if bar_ and not number else [])])
 
 
-def _cell(text: str, width: int, is_left: bool, style: str, colour: bool) -> str:
+def _cell(text: str, width: int, is_left: bool, style: str) -> str:
     text = text if is_left else text.rstrip()
     space = " " * (width - cells(text))
-    shown = _styled(text, style, colour and bool(style))
+    shown = _styled(text, style, bool(style))
     return shown + space if is_left else space + shown
 
 

@@ -123,12 +123,13 @@ def _texts(whole: Fitted) -> list[int]:
 def _with_names(whole: Fitted, shortest: int, texts: bool) -> list[int]:
     least = []
     lines = [*whole.rows, *([whole.total] if whole.total else [])]
-    for number, (limit, kind) in enumerate(zip(_heads(whole), whole.table.kinds(), strict=True)):
+    for number, (natural, kind) in enumerate(zip(_heads(whole), whole.table.kinds(), strict=True)):
         if kind in NAMES:
-            limit = max(min(limit, shortest), longest_word(whole.head[number]))
+            least.append(max(min(natural, shortest), longest_word(whole.head[number])))
         elif texts and kind in BREAKS:
-            limit = max(longest_word(line[number]) for line in (whole.head, *lines))
-        least.append(limit)
+            least.append(max(longest_word(line[number]) for line in (whole.head, *lines)))
+        else:
+            least.append(natural)
     return least
 
 
@@ -170,7 +171,10 @@ def _shortened(whole: Fitted, widths: Sequence[int]) -> Fitted:
     """Names cut in their middle to the widths of their columns."""
     kinds = whole.table.kinds()
     rows = [
-        [shortened(cell, width) if kind in NAMES else cell for cell, width, kind in zip(row, widths, kinds, strict=True)]
+        [
+            shortened(cell, width) if kind in NAMES else cell
+            for cell, width, kind in zip(row, widths, kinds, strict=True)
+        ]
         for row in whole.rows
     ]
     return replace(whole, rows=rows, widths=widths)

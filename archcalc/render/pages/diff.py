@@ -55,7 +55,12 @@ def diff(comparison: Comparison, *, everything: bool = False) -> Document:
         ],
         sums,
     )
-    head = [_verdict(sums, len(rows)), f"{old.reference} → {new.reference}", f"old  {_about(old)}", f"new  {_about(new)}"]
+    head = [
+        _verdict(sums, len(rows)),
+        f"{old.reference} → {new.reference}",
+        f"old  {_about(old)}",
+        f"new  {_about(new)}",
+    ]
     equal = not rows and all(row["by"] == 0 for row in sums)
     foot = [] if equal else ["figures are a layer's own, without the layers inside it; = the same"]
     around = {

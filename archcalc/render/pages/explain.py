@@ -38,7 +38,15 @@ def explanation(report: Report, layer: Layer) -> Document:
     records = [{"path": layer.path, "type": layer.type, **_record(line)} for line in lines]
     around = {**envelope(report, totals), "kind": kind.name if kind else None}
     verdict = f"{where}: {_figures(totals)}"
-    return Document("explain", [verdict, head(report)[0], "", *lines_above], [_stacked(lines)], foot, around, records, recurring=CONVENTION)
+    return Document(
+        "explain",
+        [verdict, head(report)[0], "", *lines_above],
+        [_stacked(lines)],
+        foot,
+        around,
+        records,
+        recurring=CONVENTION,
+    )
 
 
 def _contents(report: Report, layer: Layer) -> Document:
@@ -94,7 +102,9 @@ def kind_page(kind: Kind) -> Document:
     foot = [f"next: archcalc explain {_EXAMPLES.get(kind.name, 'resnet-18')}"]
     records = [{"kind": kind.name, "figure": line.figure, "formula": line.letters} for line in lines]
     around = {"kind": kind.name, "totals": {}, "notes": []}
-    return Document("explain", [*title, *([kind.says] if kind.says else [])], [table], foot, around, records, recurring=CONVENTION)
+    return Document(
+        "explain", [*title, *([kind.says] if kind.says else [])], [table], foot, around, records, recurring=CONVENTION
+    )
 
 
 _EXAMPLES = {

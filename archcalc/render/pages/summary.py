@@ -17,9 +17,9 @@ from archcalc.render.around import (
     macs_and_flops,
     next_commands,
 )
-from archcalc.render.equal_blocks import times_each
 from archcalc.render.columns import LAYER_COLUMN, MACS_COLUMN, OUTPUT_COLUMN, TYPE_COLUMN
 from archcalc.render.document import BYTES, EXACT, Column, Document, Table
+from archcalc.render.equal_blocks import times_each
 from archcalc.render.layers import Selection, layer_rows
 from archcalc.render.promise import LAYER, MODEL, Promise
 from archcalc.text import units
