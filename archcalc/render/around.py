@@ -28,11 +28,12 @@ def document(
     tables: Sequence[Table],
     foot: Sequence[str],
     totals: Mapping[str, Any],
-    verdict: str,
+    verdict: str = "",
     recurring: Sequence[str] = (),
 ) -> Document:
     """An answer on one report: the verdict, its head line, tables and footnotes, and the envelope with its totals."""
-    return Document(command, [verdict, *head(report)], tables, foot, envelope(report, totals), recurring=recurring)
+    lines = [*([verdict] if verdict else []), *head(report)]
+    return Document(command, lines, tables, foot, envelope(report, totals), recurring=recurring)
 
 
 def head(report: Report) -> list[str]:
@@ -92,6 +93,11 @@ def macs_and_flops(report: Report) -> str:
     """Both totals with every digit, ≥ where they are lower bounds."""
     sign = "≥ " if report.totals["uncounted"] else ""
     return f"{sign}{units.exact(report.macs)} MACs · {sign}{units.exact(report.flops)} FLOPs"
+
+
+def whole(selection: Selection) -> str:
+    """How a verdict begins that is of the whole network, where the table shows some of its layers."""
+    return "the whole network: " if selection.layer else ""
 
 
 def figures_in_short(report: Report) -> str:

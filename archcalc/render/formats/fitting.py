@@ -90,8 +90,8 @@ def _fitted(table: Table, width: int) -> Fitted:
 
 
 def _first_to_go(table: Table) -> Column | None:
-    """The column that gives way before all others."""
-    giving = [column for column in table.columns if column.gives_way and not table.transposed]
+    """The column that gives way before all others; of equal ones the last."""
+    giving = [column for column in reversed(table.columns) if column.gives_way and not table.transposed]
     return min(giving, key=lambda column: column.gives_way, default=None)
 
 
@@ -184,7 +184,7 @@ def shortened(name: str, limit: int) -> str:
     """A name cut in its middle, with twice as much of its end, which tells neighbours apart, as of its beginning.
 
     >>> shortened("features.denseblock1.denselayer6.conv1", 21)
-    'featur…elayer6.conv1'
+    'featur…selayer6.conv1'
     """
     if cells(name) <= limit:
         return name

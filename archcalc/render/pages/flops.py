@@ -14,6 +14,7 @@ from archcalc.render.around import (
     document,
     macs_and_flops,
     next_commands,
+    whole,
 )
 from archcalc.render.columns import (
     FLOPS_COLUMN,
@@ -48,7 +49,7 @@ def flops(report: Report, selection: Selection, published: Sequence[str] = ()) -
     totals = report.totals
     foot = [
         *times_each(rows),
-        ("the whole network: " if selection.layer else "") + macs_and_flops(report),
+        whole(selection) + macs_and_flops(report),
         *_masks(report),
         *(_backward(report) if backward else []),
         *completeness(report),
@@ -81,7 +82,7 @@ def _verdict(report: Report, selection: Selection) -> str:
     backward = report.totals.get("backward_macs")
     parts = [f"{sign}{units.si(report.macs)} MACs", f"{sign}{units.si(report.flops)} FLOPs"]
     parts += [f"backward {units.si(backward)} MACs"] if backward is not None else []
-    return ("the whole network: " if selection.layer else "") + " · ".join(parts)
+    return whole(selection) + " · ".join(parts)
 
 
 def _masks(report: Report) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from archcalc.analyses.params import KEYS, ByType
 from archcalc.analyses.report import Report
 from archcalc.analyses.weights import real_numbers
-from archcalc.render.around import deeper, document, next_commands
+from archcalc.render.around import deeper, document, next_commands, whole
 from archcalc.render.columns import LAYER_COLUMN, SHARE_COLUMN, TYPE_COLUMN, with_share_of_all, with_shares
 from archcalc.render.document import EXACT, TEXT, Column, Document, Table
 from archcalc.render.equal_blocks import times_each
@@ -37,7 +37,7 @@ def params(report: Report, selection: Selection, published: Sequence[str] = ()) 
     table = Table(columns, with_shares(rows, "params", total), with_share_of_all(total, "params", report))
     foot += next_commands(report, *deeper("params", selection, table), "flops", "show")
     types = [asdict(of) for of in report.record(ByType).types]
-    verdict = f"{units.exact(totals['params'])} parameters · {units.size(totals['params_bytes'])}"
+    verdict = f"{whole(selection)}{units.exact(totals['params'])} parameters · {units.size(totals['params_bytes'])}"
     verdict += f" · {units.exact(totals['trainable_params'])} trainable" if frozen else ""
     answer = document("params", report, [*_types(report), table], foot, {key: totals[key] for key in keys}, verdict)
     return replace(answer, envelope={**answer.envelope, "by_type": types})

@@ -16,6 +16,7 @@ from archcalc.render.around import (
     figures_in_short,
     macs_and_flops,
     next_commands,
+    whole,
 )
 from archcalc.render.columns import LAYER_COLUMN, MACS_COLUMN, OUTPUT_COLUMN, TYPE_COLUMN
 from archcalc.render.document import BYTES, EXACT, Column, Document, Table
@@ -48,7 +49,7 @@ def summary(report: Report, selection: Selection, published: Sequence[str] = ())
     counts = ("params", "trainable_params", "buffers", "params_bytes", "macs", "flops", "elementwise_flops")
     keys = (*counts, "uncounted", "calls", "peak_bytes", "output_shape")
     shown = {key: totals[key] for key in keys}
-    verdict = f"{figures_in_short(report)} · peak of a forward pass {units.size(totals['peak_bytes'])}"
+    verdict = f"{whole(selection)}{figures_in_short(report)} · peak of a forward pass {units.size(totals['peak_bytes'])}"
     recurring = [
         f"convention: {OURS}",
         "new tensors: what a layer's ops allocate; in-place results and views allocate none",

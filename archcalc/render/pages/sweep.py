@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from archcalc.analyses.metrics import metric_named
 from archcalc.render.assumed import device_warnings, step_words
@@ -13,15 +14,23 @@ from archcalc.text import units
 from archcalc.text.spelling import setting
 from archcalc.text.units import Scale, one_scale, plural
 
-SCALES = {"bytes": (1024, units.BYTE_UNITS), **dict.fromkeys(("MACs", "FLOPs", "operations"), (1000, units.SI_UNITS))}
-"""The base and the prefixes of a figure by what it counts; all others are printed with every digit."""
+SI_SCALE: tuple[int, Sequence[str], Decimal] = (1000, units.SI_UNITS, Decimal(1))
+SCALES = {
+    "bytes": (1024, units.BYTE_UNITS, Decimal(1)),
+    "MACs": SI_SCALE,
+    "FLOPs": SI_SCALE,
+    "operations": SI_SCALE,
+    "seconds": (1000, units.SECOND_UNITS, Decimal("1e-9")),
+}
+"""The base, the units and the worth of the first, by what a figure counts; all others are printed with every digit."""
+EVERY_DIGIT: tuple[int, Sequence[str], Decimal] = (1000, ("",), Decimal(1))
 
 
 def sweep(swept: Swept) -> Document:
     """The chosen rows, the front marked."""
     knobs, figures, rows = swept.knobs, swept.figures, swept.rows
     step = step_words(swept.setup) if swept.trains else ""
-    scales = {name: _scale(metric_named(name).unit, [row[name] for row in rows]) for name in figures}
+    scales = {name: _scale(metric_named(name).unit, [row.get(name) for row in rows]) for name in figures}
     columns = [
         *(Column(knob, knob, NAME) for knob in knobs),
         *(Column(name, _heading(metric_named(name).words, scales[name]), NUMBER) for name in figures),
@@ -30,7 +39,7 @@ def sweep(swept: Swept) -> Document:
     shown = [
         {
             **row,
-            **{name: scale.text(row[name]) for name, scale in scales.items()},
+            **{name: scale.text(row.get(name)) for name, scale in scales.items()},
             **{knob: setting(row[knob]) for knob in knobs if not isinstance(row[knob], int | float)},
             "mark": "★" if row["pareto"] else "",
         }
@@ -58,10 +67,9 @@ def sweep(swept: Swept) -> Document:
     return Document("sweep", head, [Table(columns, shown)], foot, around, records)
 
 
-def _scale(unit: str, values: Sequence[int | None]) -> Scale:
+def _scale(unit: str, values: Sequence[float | None]) -> Scale:
     """One unit for all figures of a column."""
-    base, prefixes = SCALES.get(unit, (1000, ("",)))
-    return one_scale([value for value in values if value is not None], base, prefixes)
+    return one_scale([value for value in values if value is not None], *SCALES.get(unit, EVERY_DIGIT))
 
 
 def _heading(words: str, scale: Scale) -> str:
@@ -72,7 +80,7 @@ def _verdict(swept: Swept) -> str:
     """How many members are shown, those on the front, and from where to where the first figure goes."""
     shown = f"{len(swept.rows):,} of {plural(swept.members, 'member')}"
     first = swept.figures[0]
-    values = [row[first] for row in swept.rows if row[first] is not None]
+    values = [row[first] for row in swept.rows if row.get(first) is not None]
     front = sum(bool(row["pareto"]) for row in swept.rows)
     parts = [shown, *([f"{front:,} on the front"] if swept.front else [])]
     if values:
