@@ -36,7 +36,7 @@ ONCE = (
     "memory resnet-20 --train --batch 4 --per-sample --timeline",
     "memory resnet-20 --train --fit 1GiB",
     "compare resnet-18 densenet shufflenet-v2 vgg-16 gpt2 --relative",
-    "law densenet-bc-cifar --over depth",
+    "law densenet-bc-cifar --over depth --figure params --figure macs",
     "law multi-head-attention --over seq_len,d_model --figure macs --figure params",
     "sweep wrn --set depth=16:28:6 --set widen_factor=1,2 --pareto macs,params:max --figure macs --figure peak_bytes",
     "diff resnet-18 resnet-34",

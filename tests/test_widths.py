@@ -139,6 +139,16 @@ def test_blocks_that_differ_in_one_figure_are_not_one() -> None:
     assert {"layers.{0..1}.0", "layers.2.0", "layers.{3..5}.0"} <= paths
 
 
+def test_a_list_of_equal_blocks_stands_as_its_blocks() -> None:
+    """gpt2's list does nothing itself: its twelve blocks of 7,087,872 parameters are one row, or twelve."""
+    made = report("gpt2[seq_len=8]")
+    rows = {row["path"]: row["params"] for row in summary.summary(made, Selection()).rows}
+    each = {row["path"]: row["params"] for row in summary.summary(made, Selection(unfold=True)).rows}
+    assert rows["blocks.{0..11}"] == 12 * 7_087_872  # 12·(12·768² + 13·768)
+    assert [each[f"blocks.{number}"] for number in range(12)] == [7_087_872] * 12
+    assert sum(each.values()) == sum(rows.values()) == made.params
+
+
 @pytest.mark.parametrize(
     "options", ["params resnet-18 --unfold", "params gpt2 --unfold --json", "params gpt2 --unfold --depth 2"]
 )

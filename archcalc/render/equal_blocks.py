@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,7 @@ class Folding:
     ) -> None:
         """Modules under `roots` are equal if their `figures` and `marks` by path are, and those of all inside them."""
         self.figures, self.fold, self.marks = tuple(figures), fold, marks or {}
+        self._each = False
         self._numbers: dict[Hashable, int] = {}
         self._kinds: dict[str, int] = {}
         for root in roots if fold else ():
@@ -44,7 +46,7 @@ class Folding:
         """The children of a module, each run of equal ones as its first."""
         shown, base = [], f"{parent.path}." if parent.path else ""
         children = parent.layer.children
-        for run in self._runs(children) if self.fold else [[child] for child in children]:
+        for run in self._runs(children) if self.fold and not self._each else [[child] for child in children]:
             names = [layer.path.rpartition(".")[2] for layer in run]
             name = names[0] if len(run) == 1 else _span(names[0], names[-1])
             shown.append(Shown(run[0], base + name, parent.times * len(run)))
@@ -58,13 +60,18 @@ class Folding:
             yield shown
             waiting += reversed(self.children(shown))
 
-    def only_block(self, parent: Shown, figures: Iterable[str]) -> Shown | None:
-        """What stands for all children of a module that does nothing itself and has MANY, all equal; else None."""
+    def apart(self) -> Folding:
+        """The same with each of equal modules by itself: what stood in one row stands in as many."""
+        each = copy(self)
+        each._each = True
+        return each
+
+    def blocks_of_list(self, parent: Shown, figures: Iterable[str]) -> list[Shown]:
+        """What stands for the children of a module that does nothing itself and has MANY, all equal; else nothing."""
         children = parent.layer.children
         if not self.fold or len(children) < MANY or any(parent.layer.own[figure] for figure in figures):
-            return None
-        shown = self.children(parent)
-        return shown[0] if len(shown) == 1 else None
+            return []
+        return self.children(parent) if len(self._runs(children)) == 1 else []
 
     def _runs(self, children: Sequence[Layer]) -> list[list[Layer]]:
         """Neighbours that are equal and numbered one after the other."""

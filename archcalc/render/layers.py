@@ -96,7 +96,7 @@ def _folding(roots: Sequence[Layer], selection: Selection, sources: Mapping[str,
         return folded, depth
     if not any(row.get("times", 1) > 1 for root in roots for row in _fold(root, depth, sources, folded)):
         raise WrongUse("--unfold: no row of this table stands for several equal blocks.", "leave out  --unfold")
-    return Folding(roots, (), fold=False), depth
+    return folded.apart(), depth
 
 
 def _chosen_depth(roots: Sequence[Layer], sources: Mapping[str, str], folding: Folding) -> int:
@@ -116,8 +116,8 @@ def _fold(root: Layer, depth: int, sources: Mapping[str, str], folding: Folding)
     while waiting:
         shown, below = waiting.pop()
         layer = shown.layer
-        if below == 0 and (block := folding.only_block(shown, sources.values())):
-            waiting.append((block, 0))
+        if below == 0 and (blocks := folding.blocks_of_list(shown, sources.values())):
+            waiting += [(block, 0) for block in reversed(blocks)]
             continue
         if not layer.children or below == 0:
             total = {key: layer.total[source] for key, source in sources.items()}

@@ -21,7 +21,7 @@ def cache(folder: Path | None, sizes: Sequence[int], removed: int, action: str) 
     row: dict[str, Any] = {"folder": str(folder), "traces": left, "stored_bytes": sum(sizes) if left else 0}
     head = f"{units.plural(left, 'stored trace')} · {units.size(row['stored_bytes'])}"
     if action != "info":
-        head = f"removed {removed} of {units.plural(len(sizes), 'stored trace')}"
+        head = f"removed {removed} of {len(sizes)} stored traces"
     columns = [
         Column("folder", "folder", TEXT),
         Column("traces", "traces", EXACT),

@@ -49,7 +49,8 @@ def summary(report: Report, selection: Selection, published: Sequence[str] = ())
     counts = ("params", "trainable_params", "buffers", "params_bytes", "macs", "flops", "elementwise_flops")
     keys = (*counts, "uncounted", "calls", "peak_bytes", "output_shape")
     shown = {key: totals[key] for key in keys}
-    verdict = f"{whole(selection)}{figures_in_short(report)} · peak of a forward pass {units.size(totals['peak_bytes'])}"
+    peak = f"peak of a forward pass {units.size(totals['peak_bytes'])}"
+    verdict = f"{whole(selection)}{figures_in_short(report)} · {peak}"
     recurring = [
         f"convention: {OURS}",
         "new tensors: what a layer's ops allocate; in-place results and views allocate none",
