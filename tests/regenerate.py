@@ -40,6 +40,7 @@ from archcalc.render.promise import schema
 from archcalc.studies.law.law import laws as laws_of
 from archcalc.text import units
 from archcalc.tracing import Model
+from tests import documents
 from tests.helpers import ROOT, run
 
 SCHEMA = ROOT / "docs" / "schema.json"
@@ -238,6 +239,7 @@ def main() -> None:
     os.environ["ARCHCALC_CACHE"] = "off"
     catalogue.FILE.write_text(catalogue_json(), encoding="utf-8")
     SCHEMA.write_text(dumps(schema()), encoding="utf-8")
+    documents.write()
     for page in pages():
         page.write_text(regenerated(page.read_text(encoding="utf-8")), encoding="utf-8")
 

@@ -100,7 +100,8 @@ def drawn_by_rich(document: Document) -> str:
     console = Console(width=1000, no_color=True, color_system=None, markup=False, highlight=False, emoji=False)
     with console.capture() as captured:
         console.print(drawn, crop=False)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+    head, rule, *rows = (line.rstrip() for line in captured.get().splitlines())
+    return "\n".join([head, rule[: max(map(cells, (head, *rows)))], *rows])  # rich draws it on below the last gap
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -91,4 +91,11 @@ def format_of(options: Options, more: Iterable[str] = ()) -> str:
 
 def emit_documents(documents: Sequence[Document], options: Options) -> None:
     """Print the documents as the options say."""
-    emit(documents, format_=options.format_, file=options.output, as_json=options.json_, quiet=options.quiet)
+    emit(
+        documents,
+        format_=options.format_,
+        file=options.output,
+        as_json=options.json_,
+        quiet=options.quiet,
+        verbose=options.verbose,
+    )

@@ -11,6 +11,15 @@ from typer.core import TyperCommand, TyperGroup
 
 from archcalc.errors import WrongUse
 
+GROUPS = {
+    "What there is": ("list", "devices", "show", "explain"),
+    "Layers of a model": ("summary", "params", "flops", "shapes", "memory", "traffic", "lint"),
+    "A model on devices": ("speed", "serve", "plan"),
+    "Several models": ("compare", "diff", "law", "sweep", "verify"),
+    "In a repository": ("init", "check", "snapshot", "report", "cache"),
+}
+"""The commands by what they are for; one that is not named here stands in a section of its own."""
+OTHERS = "Other commands"
 OWN = "Options"
 """The group of a command's own options."""
 
@@ -55,6 +64,22 @@ class PlainGroup(TyperGroup):
         """Parse the options before the command's name."""
         _read_plainly(self.get_params(ctx))
         return super().parse_args(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands in their groups, each with the whole first line of its help."""
+        names = self.list_commands(ctx)
+        grouped = [name for group in GROUPS.values() for name in group]
+        others = {OTHERS: [name for name in names if name not in grouped]}
+        for title, group in {**GROUPS, **others}.items():
+            commands = {name: self.get_command(ctx, name) for name in group if name in names}
+            records = [(name, _first_line(command)) for name, command in commands.items() if command]
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
+def _first_line(command: Any) -> str:
+    return str(command.help or "").strip().partition("\n")[0]
 
 
 class GroupedCommand(TyperCommand):

@@ -59,6 +59,9 @@ class Options:
         None
     )
     sort: Annotated[str, CHOOSING, typer.Option("--sort", metavar="KEY", help="Order by a key of the JSON rows.")] = ""
+    unfold: Annotated[
+        bool, CHOOSING, typer.Option("--unfold", help="Each of equal blocks by itself, not one row for all.")
+    ] = False
     json_: Annotated[bool, PRINTING, typer.Option("--json", help="The same as --format json.")] = False
     format_: Annotated[
         str,
@@ -68,7 +71,7 @@ class Options:
     output: Annotated[str, PRINTING, typer.Option("-o", "--output", metavar="FILE", help="Write to a file.")] = ""
     quiet: Annotated[bool, PRINTING, typer.Option("-q", "--quiet", help="No notes on stderr.")] = False
     verbose: Annotated[
-        bool, PRINTING, typer.Option("-v", "--verbose", help="Say on stderr how long each step took.")
+        bool, PRINTING, typer.Option("-v", "--verbose", help="All footnotes; on stderr how long each step took.")
     ] = False
 
     @property
@@ -105,7 +108,16 @@ class Options:
     def selection(self, for_machine: bool) -> Selection:
         """Which layers to show: all of them in machine formats unless told otherwise, a folded table otherwise."""
         depth = ALL if for_machine and self.depth is None and self.top is None else self.depth
-        return Selection(depth, self.layer, self.top, self.sort, zeros=for_machine or self.depth is not None)
+        self.demand_folding(for_machine)
+        zeros = for_machine or self.depth is not None
+        return Selection(depth, self.layer, self.top, self.sort, zeros, self.unfold, each=for_machine)
+
+    def demand_folding(self, for_machine: bool) -> None:
+        """WrongUse for --unfold where every block has a row of its own anyway."""
+        also = "--layer" if self.layer else "--depth" if self.depth is not None else ""
+        if self.unfold and (for_machine or also):
+            shows = f"with {also} each block has" if also else "in this format each block has"
+            raise WrongUse(f"--unfold changes nothing: {shows} its own row.", "leave out  --unfold")
 
 
 def without(options: Options, *keys: str) -> Options:

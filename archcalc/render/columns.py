@@ -15,7 +15,8 @@ TYPE_COLUMN = Column("type", "type", TYPE)
 OUTPUT_COLUMN = Column("output_shape", "output", SHAPE)
 SHARE_COLUMN = Column("share", "share", SHARE)
 MACS_COLUMN = Column("macs", "MACs", SI)
-FLOPS_COLUMN = Column("flops", "FLOPs", SI)
+FLOPS_COLUMN = Column("flops", "FLOPs", SI, gives_way=1)
+"""Twice the MACs: the first column to give way."""
 PARAMETERS_COLUMN = Column("params", "parameters", EXACT)
 FIGURE_COLUMN = Column("figure", "figure", TEXT)
 

@@ -1,43 +1,61 @@
-"""A table for the terminal: totals bold, lines light, shares with a bar; numbers are never cut."""
+"""A table for the terminal: totals bold, lines light, shares with a bar, fitted to the width; no number is cut."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 
-from archcalc.render.document import NAMES, SHARE, Document, Table
+from archcalc.render.document import NEXT, Document, Drawing, Prose, Table
+from archcalc.render.formats.fitting import BAR, GAP, Fitted, broken, fitted
+from archcalc.text.wrapping import NARROW, SEPARATOR, cells, wrapped, wrapped_commands
 
-BAR = 12
-"""Cells of a bar that stands for the largest share."""
 EIGHTHS = " ▏▎▍▌▋▊▉█"
-SHORTEST_NAME = 12
-GAP = 3
+READABLE = 100
+"""Columns of a paragraph where the terminal is wider, or there is none."""
 BOLD, DIM = "1", "2"
 """Select graphic rendition of a terminal: what `ESC [ n m` shows."""
-NARROW = re.compile(
-    "[ -~\u00a0-\u02ff\u0370-\u0373\u0391-\u03c9\u2010-\u2027\u2190-\u2199\u2200-\u22ff\u2500-\u259f\u2605]*"
-)
-"""Texts of letters and signs that take one cell of a terminal each; of all others rich has a table."""
 
 
-def as_table(documents: Sequence[Document], width: int | None, colour: bool) -> str:
-    """The documents one below the other, names shortened to fit `width` columns where it is given."""
+def as_table(documents: Sequence[Document], width: int | None, colour: bool, verbose: bool = False) -> str:
+    """The documents one below the other, fitted to `width` columns where it is given; all footnotes if `verbose`."""
     lines: list[str] = []
     for number, document in enumerate(documents):
         lines += [""] if number else []
-        lines += _lines(document, width, colour)
+        lines += _lines(document, width, colour, verbose)
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def _lines(document: Document, width: int | None, colour: bool) -> list[str]:
+def _lines(document: Document, width: int | None, colour: bool, verbose: bool) -> list[str]:
     first, *rest = document.head or [""]
-    name, dot, about = first.partition(" · ")
-    lines = [_styled(name, BOLD, colour) + _styled(dot + about, DIM, colour)]
-    lines += [_styled(line, DIM, colour) for line in rest]
+    lines = [_styled(line, BOLD, colour) for line in _broken(first, width)]
+    lines += [_styled(line, DIM, colour) for line in _paragraphs(rest, width)]
     for table in document.printed:
-        lines += ["", *([table.title] if table.title else []), *_drawn(table, width, colour)]
-    return [*lines, "", *(_styled(line, DIM, colour) for line in document.foot)]
+        lines += ["", *(_broken(table.title, width) if table.title else []), *_drawn(table, width, colour)]
+    return [*lines, "", *(_styled(line, DIM, colour) for line in _paragraphs(document.footnotes(verbose), width))]
+
+
+def _paragraphs(lines: Sequence[str], width: int | None) -> Iterator[str]:
+    """Lines broken to the width; a drawing that does not fit is left out as a whole, and a line says so."""
+    drawing = max((cells(line) for line in lines if isinstance(line, Drawing)), default=0)
+    too_wide = width is not None and drawing > width
+    for number, line in enumerate(lines):
+        if not isinstance(line, Drawing):
+            yield from _broken(line, width)
+        elif not too_wide:
+            yield line
+        elif not isinstance(lines[number - 1], Drawing):
+            yield f"(the drawing takes {drawing} columns)"
+
+
+def _broken(line: str, width: int | None) -> list[str]:
+    """A line as those that fit: commands whole, paragraphs no wider than is good to read."""
+    if isinstance(line, Prose):
+        return wrapped(line, min(width or READABLE, READABLE), 0)
+    if width is None or cells(line) <= width:
+        return [line]
+    if line.startswith(NEXT):
+        return wrapped_commands(NEXT, line.removeprefix(NEXT).split(SEPARATOR), width)
+    return wrapped(line, width)
 
 
 def _styled(text: str, style: str, colour: bool) -> str:
@@ -45,101 +63,59 @@ def _styled(text: str, style: str, colour: bool) -> str:
 
 
 def _drawn(table: Table, width: int | None, colour: bool) -> list[str]:
-    """The head, a line, the rows, and the total behind an empty line."""
-    table = _narrowed(table, width)
-    head, body, total = table.cells()
-    kinds, left = table.kinds(), table.left_aligned()
-    limits = _widths([head, *body, *([total] if total else [])], kinds, width)
-    rows = [[_shortened(cell, limit) for cell, limit in zip(line, limits, strict=True)] for line in body]
-    if SHARE in kinds:
-        rows = [[*row, bar_] for row, bar_ in zip(rows, _bars(table), strict=True)]
-        head, left, total = [*head, ""], [*left, True], [*total, ""] if total else None
-    widths = [max(map(cells, column)) for column in zip(head, *rows, *([total] if total else []), strict=True)]
-    lines = [_row(head, widths, left, BOLD, colour), "─" * (sum(widths) + GAP * len(widths) - 1)]
-    lines += [_row(row, widths, left, "", colour) for row in rows]
-    return [*lines, *(["", _row(total, widths, left, BOLD, colour)] if total else [])]
+    """The head, a line, the rows, and the total behind an empty line; what was left out below."""
+    lines: list[str] = []
+    for part in fitted(table, width):
+        lines += [""] if lines else []
+        lines += _part(part, colour)
+        if part.left_out:
+            note = f"left out at {width} columns: {', '.join(part.left_out)}"
+            lines += [_styled(line, DIM, colour) for line in _broken(note, width)]
+    return lines
 
 
-def _row(texts: Sequence[str], widths: Sequence[int], left: Sequence[bool], style: str, colour: bool) -> str:
-    """A line of cells, each padded to its column's width."""
-    line = ""
-    for cell, width, is_left in zip(texts, widths, left, strict=True):
-        text = cell if is_left else cell.rstrip()
-        space = " " * (width - cells(text))
-        shown = _styled(text, style, colour and bool(style))
-        line += (shown + space if is_left else space + shown) + " " * GAP
-    return line
+def _part(part: Fitted, colour: bool) -> Iterator[str]:
+    bars = _bars(part.table, part.bar) if part.bar else [""] * len(part.rows)
+    yield from _row(part, part.head, "", BOLD, colour)
+    yield "─" * (sum(part.widths) + GAP * (len(part.widths) - 1) + (GAP + max(map(cells, bars)) if part.bar else 0))
+    for cells_, bar_ in zip(part.rows, bars, strict=True):
+        yield from _row(part, cells_, bar_, "", colour)
+    if part.total:
+        yield ""
+        yield from _row(part, part.total, "", BOLD, colour)
 
 
-def cells(text: str) -> int:
-    """The columns of a terminal that a text takes.
-
-    >>> cells("3×3 ≥ 2"), cells("日本"), cells("e\u0301")
-    (7, 4, 1)
-    """
-    if NARROW.fullmatch(text):
-        return len(text)
-    from rich.cells import cell_len
-
-    return cell_len(text)
+def _row(part: Fitted, texts: Sequence[str], bar_: str, style: str, colour: bool) -> Iterator[str]:
+    """The lines of a row, each cell padded to its column's width; the bar stands in the first line."""
+    left = part.table.left_aligned()
+    columns = [broken(text, width) for text, width in zip(texts, part.widths, strict=True)]
+    for number, line in enumerate(zip_longest(*columns, fillvalue="")):
+        abreast = zip(line, part.widths, left, strict=True)
+        shown = [_cell(text, width, is_left, style if colour else "") for text, width, is_left in abreast]
+        yield (" " * GAP).join([*shown, *([bar_] if bar_ and not number else [])])
 
 
-def _narrowed(table: Table, width: int | None) -> Table:
-    """The table without the columns that give way, from the last on, until the others fit by their natural widths."""
-    columns = list(table.columns)
-    while width is not None and any(column.gives_way for column in columns):
-        head, body, total = replace(table, columns=columns).cells()
-        if sum(_natural([head, *body, *([total] if total else [])])) + GAP * len(columns) <= width:
-            break
-        last = max(number for number, column in enumerate(columns) if column.gives_way)
-        del columns[last]
-    return replace(table, columns=columns)
+def _cell(text: str, width: int, is_left: bool, style: str) -> str:
+    text = text if is_left else text.rstrip()
+    space = " " * (width - cells(text))
+    shown = _styled(text, style, bool(style))
+    return shown + space if is_left else space + shown
 
 
-def _bars(table: Table) -> list[str]:
+def _bars(table: Table, width: int) -> list[str]:
     shares = [0.0 if row["path" if "path" in row else "part"][:1] == "[" else row["share"] for row in table.rows]
     largest = max(shares, default=0.0) or 1.0
-    return [bar(share / largest) for share in shares]
+    return [bar(share / largest, width) for share in shares]
 
 
-def bar(fraction: float) -> str:
-    """A bar of up to BAR cells in eighths; nothing only for less than a sixteenth of a cell.
+def bar(fraction: float, width: int = BAR) -> str:
+    """A bar of up to `width` cells in eighths; nothing only for less than a sixteenth of a cell.
 
     >>> bar(1.0), bar(0.5), bar(0.0)
     ('████████████', '██████', '')
     """
-    eighths = round(fraction * BAR * 8)
+    eighths = round(fraction * width * 8)
     return ("█" * (eighths // 8) + EIGHTHS[eighths % 8]).rstrip()
 
 
-def _widths(lines: Sequence[Sequence[str]], kinds: Sequence[str], width: int | None) -> list[int]:
-    """The width of each column. Only names are shortened, and only if the table then fits."""
-    natural = _natural(lines)
-    widths = list(natural)
-    if width is None:
-        return widths
-    bars = BAR + GAP if SHARE in kinds else 0
-    excess = sum(widths) + GAP * len(widths) + bars - width
-    for column, kind in enumerate(kinds):
-        if kind in NAMES and excess > 0:
-            shorter = max(SHORTEST_NAME, widths[column] - excess)
-            excess -= max(0, widths[column] - shorter)
-            widths[column] = min(widths[column], shorter)
-    return widths if excess <= 0 else natural
-
-
-def _natural(lines: Sequence[Sequence[str]]) -> list[int]:
-    """The widest cell of each column."""
-    return [max(map(len, column)) for column in zip(*lines, strict=True)]
-
-
-def _shortened(cell: str, limit: int) -> str:
-    """A name cut in its middle.
-
-    >>> _shortened("features.denseblock1.denselayer6.conv1", 21)
-    'features.d…yer6.conv1'
-    """
-    if len(cell) <= limit:
-        return cell
-    keep = (limit - 1) // 2
-    return f"{cell[:keep]}…{cell[-keep:]}"
+__all__ = ["BAR", "NARROW", "as_table", "bar", "cells"]

@@ -8,6 +8,7 @@ from typing import Any
 
 from archcalc.render.document import BYTES, EXACT, TEXT, Column, Document, Table
 from archcalc.render.promise import Promise
+from archcalc.text import units
 
 OFF = "stored traces are off: unset ARCHCALC_CACHE and CI, or set ARCHCALC_CACHE=on, or to a folder"
 
@@ -18,7 +19,9 @@ def cache(folder: Path | None, sizes: Sequence[int], removed: int, action: str) 
         return Document("cache", [OFF], [], (), {"totals": {"traces": 0, "stored_bytes": 0}, "notes": []})
     left = 0 if action == "clear" and removed == len(sizes) else len(sizes) - removed
     row: dict[str, Any] = {"folder": str(folder), "traces": left, "stored_bytes": sum(sizes) if left else 0}
-    head = "stored traces" if action == "info" else f"removed {removed} of {len(sizes)} stored traces"
+    head = f"{units.plural(left, 'stored trace')} · {units.size(row['stored_bytes'])}"
+    if action != "info":
+        head = f"removed {removed} of {len(sizes)} stored traces"
     columns = [
         Column("folder", "folder", TEXT),
         Column("traces", "traces", EXACT),

@@ -18,6 +18,7 @@ from archcalc.render.columns import (
     with_shares,
 )
 from archcalc.render.document import BYTES, NUMBER, Column, Document, Table
+from archcalc.render.equal_blocks import times_each
 from archcalc.render.layers import Selection, layer_rows
 from archcalc.render.promise import LAYER, MODEL, Promise
 from archcalc.text import units
@@ -46,7 +47,7 @@ def traffic(report: Report, selection: Selection, published: Sequence[str] = ())
     table = Table(columns, body, whole, marked)
     again = "traffic --fused" if not report.record(Kernels).fused else "traffic"
     more = () if report.trace.steps else (*deeper("traffic", selection, table), "lint", again)
-    foot = [*_words(report), *(next_commands(report, *more) if more else [])]
+    foot = [*times_each(rows), *_words(report), *(next_commands(report, *more) if more else [])]
     figures = {key: totals[key] for key in (*KEYS[:3], "macs_per_byte")} | {"macs": totals["traffic_macs"]}
     figures |= {"recomputed_bytes": totals["recomputed_bytes"]} if report.trace.steps else {}
     return document("traffic", report, [table], foot, figures | {"uncounted": unknown}, _verdict(report))
