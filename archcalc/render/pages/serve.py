@@ -56,7 +56,7 @@ def verdict(serving: Serving) -> str:
     needed = serving.devices_needed
     many = f"{units.plural(needed, 'device')} would do" if needed else "no number of devices would do"
     short = units.size(need - room)
-    return f"{asked} does not fit {where}: {units.size(need)} of {units.size(room)}{each}, {short} too much; {many}"
+    return f"{asked} does not fit {where}: it needs {units.size(need)} of {units.size(room)}{each}, {short} too much; {many}"
 
 
 def _place(serving: Serving) -> str:
