@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from archcalc.analyses.lint.lint import Linted
     from archcalc.analyses.report import Report
     from archcalc.studies.compare import SideBySide
+    from archcalc.studies.full_report import FullReport
     from archcalc.studies.guard.check import CheckRun
     from archcalc.studies.guard.comparison import Comparison
     from archcalc.studies.guard.snapshot import Snapshot
@@ -250,8 +251,8 @@ def plan(
 ) -> Plan:
     """A training step on `gpus` devices: memory a rank, bytes sent, the least time, and the layouts that fit.
 
-    `on` is a device such as "h100". `layout` fixes degrees, such as {"tp": 8, "pp": 4, "zero": 1, "sp": True}, or the
-    machines, such as {"node": 8, "link": "nvlink4", "network": "ib-ndr", "reserve": "5%"}; what it leaves out is
+    `on` is a device such as "h100-sxm". `layout` fixes degrees, such as {"tp": 8, "pp": 4, "zero": 1, "sp": True}, or
+    the machines, such as {"node": 8, "link": "nvlink4", "network": "ib-ndr", "reserve": "5%"}; what it leaves out is
     searched. `tp_plan` says how layers are divided, by patterns of their paths: {"layers.*.q_proj": "colwise"}.
     WrongUse for degrees that do not make the number of devices, UnknownDevice for a name that is no device's.
     """
@@ -347,6 +348,21 @@ def compare(*models: str | nn.Module | type[nn.Module], inputs: Any = None, **ho
     if not models:
         raise WrongUse("compare needs models.", 'write  archcalc.compare("resnet-50", "densenet-121")')
     return side_by_side([Subject(model, inputs) for model in models], setup_from(how))
+
+
+@with_keywords
+def report(
+    *models: str | nn.Module | type[nn.Module], inputs: Any = None, on: str = "", **how: Unpack[Keywords]
+) -> FullReport:
+    """Every figure of a model, or of two with what changed, for a page: `report("resnet-50").save("report.html")`.
+
+    The page is one HTML file with a treemap, a timeline of live bytes and the layer table; with `on`, a device such as
+    "h100", also the least time by layer and the roofline. WrongUse for another number of models; saving needs jinja2.
+    """
+    from archcalc.studies.full_report import full_report
+
+    subjects = [Subject(model, inputs) if inputs is not None else model for model in models]
+    return full_report(subjects, setup_from(how), on=on)
 
 
 def _demand_use_of_step(setup: Setup, figures: Sequence[str]) -> None:

@@ -28,9 +28,9 @@ COMMANDS = (
     "compare resnet-18 resnet-34", "verify resnet-20", "law resnet-20 --over batch --figure macs --measure 2:4:2",
     "law --table self-attention", "sweep resnet-20 --set batch=1,2",
     "plan gpt2[layers=2] --gpus 2 --on a100-80g", "diff resnet-18 resnet-34",
-    f"check {ROOT}/docs/examples/guard.toml", "params nothing-like-it", "params resnet-18 --set depht=3",
+    f"check {ROOT}/docs/examples/guard.toml", "cache info", "params nothing-like-it", "params resnet-18 --set depht=3",
 )  # fmt: skip
-WITHOUT_JSON = {"init", "snapshot"}
+WITHOUT_JSON = {"init", "report", "snapshot"}
 """Commands whose answer has a form of its own."""
 
 

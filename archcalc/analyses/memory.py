@@ -28,6 +28,7 @@ BILL = {
     "optimizer": "optimizer_bytes",
     "master": "optimizer_bytes",
     "activation": "temporaries_bytes",
+    "activation gradient": "temporaries_bytes",
     "workspace": "temporaries_bytes",
 }
 """The line of the bill that a role belongs to; constants are tensors a model keeps without registering them, master
@@ -39,6 +40,7 @@ HELD = {
     "constant": "constants",
     "input": "inputs",
     "gradient": "gradients",
+    "activation gradient": "gradients of activations",
     "optimizer": "optimizer state",
     "master": "master weights",
     "workspace": "workspaces of libraries",
@@ -101,7 +103,7 @@ class Memory:
         peak = live.peak.call if live.peak else -1
         bill = {f"{line}_bytes": 0 for line in LINES}
         own: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(KEYS, 0))
-        for owner, storage in zip(_owners(trace), trace.storages, strict=True):
+        for owner, storage in zip(storage_owners(trace), trace.storages, strict=True):
             figures, line = own[owner], BILL[storage.role]
             if line in HELD_BY_OWNERS:
                 figures[HELD_BY_OWNERS[line]] += storage.bytes
@@ -141,12 +143,16 @@ def _holders(trace: Trace, moment: int) -> tuple[Holder, ...]:
     sizes: dict[str, list[int]] = defaultdict(list)
     for storage in trace.storages:
         if storage.live_at(moment):
-            made = storage.role in MADE
-            sizes[trace.calls[storage.birth].op if made else HELD[storage.role]].append(storage.bytes)
+            sizes[made_by(trace, storage)].append(storage.bytes)
     if trace.calls[moment].scratch:
         sizes["scratch of the kernel"].append(trace.calls[moment].scratch)
     holders = [Holder(by, len(bytes_), sum(bytes_)) for by, bytes_ in sizes.items()]
     return tuple(sorted(holders, key=lambda holder: -holder.bytes))
+
+
+def made_by(trace: Trace, storage: Storage) -> str:
+    """The op that made a storage, or, of what no op of the model made, its role in words."""
+    return trace.calls[storage.birth].op if storage.role in MADE else HELD[storage.role]
 
 
 def _made_in_forward(trace: Trace, storage: Storage) -> bool:
@@ -174,7 +180,7 @@ def _timeline(trace: Trace) -> list[int]:
     return live
 
 
-def _owners(trace: Trace) -> list[str]:
+def storage_owners(trace: Trace) -> list[str]:
     """For each storage the path of the module that registered it or whose op made it; '' for inputs."""
     owners = [trace.path(trace.calls[s.birth]) if s.birth >= 0 else "" for s in trace.storages]
     for parameter in trace.parameters:

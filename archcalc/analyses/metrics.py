@@ -16,10 +16,11 @@ from typing import Any
 from archcalc.analyses import op_graph
 from archcalc.analyses.bound import least_seconds
 from archcalc.analyses.memory import LiveBytes
-from archcalc.analyses.report import ALIASES, Report
+from archcalc.analyses.report import Report
 from archcalc.errors import WrongUse
 from archcalc.hardware import Hardware, device_typed
 from archcalc.ops.names import packet
+from archcalc.text.former_keys import ALIASES
 from archcalc.tracing import Trace
 
 
@@ -123,6 +124,14 @@ TABLE = (
     Metric("sequential_operations", "contractions that wait for one another", "ops", _sequential_operations),
     Metric("backward_macs", "MACs of the backward pass", "MACs", _total("backward_macs"), trains=True),
     Metric("saved_total_bytes", "kept for backward", BYTES, _total("saved_total_bytes"), trains=True),
+    Metric(
+        "backward_elementwise_flops", "elementwise operations of backward", "operations",
+        _total("backward_elementwise_flops"), trains=True,
+    ),
+    Metric(
+        "recomputed_elementwise_flops", "elementwise operations computed again", "operations",
+        _total("recomputed_elementwise_flops"), trains=True,
+    ),
     Metric(
         "forward_peak_bytes", "peak of a forward pass", BYTES, _total("peak_bytes"), SNAPSHOT | DIFF,
         budget="peak_memory", short="peak memory", stored="peak_bytes",

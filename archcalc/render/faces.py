@@ -29,7 +29,9 @@ from archcalc.render.pages import (
     sweep,
     verify,
 )
+from archcalc.render.report.page import page
 from archcalc.studies.compare import SideBySide
+from archcalc.studies.full_report import FullReport
 from archcalc.studies.guard.check import CheckRun
 from archcalc.studies.guard.comparison import NOTHING, Comparison
 from archcalc.studies.guard.diff import diff as changes_of
@@ -62,6 +64,7 @@ def _snapshot(snapshot: Snapshot, _: Selection) -> Document:
 
 PAGES: dict[type, Callable[[Any, Selection], Document]] = {
     Report: _report,
+    FullReport: lambda full, selection: _report(full.reports[-1], selection),
     Fitted: _fitted,
     Recomputed: _recomputed,
     Snapshot: _snapshot,
@@ -80,7 +83,9 @@ PAGES: dict[type, Callable[[Any, Selection], Document]] = {
 
 
 def shown(result: Any, format_: str) -> Any:
-    """A result in a format of the command line, as "html", or as a "dataframe" of its rows."""
+    """A result in a format of the command line, as "html", a "dataframe" of its rows, or a full report's "page"."""
+    if format_ == "page":
+        return page(result)
     every_layer = format_ in ("json", "dataframe")
     document = PAGES[type(result)](result, Selection(depth=ALL, zeros=True) if every_layer else Selection())
     if format_ == "html":

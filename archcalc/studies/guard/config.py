@@ -14,11 +14,11 @@ from typing import Any
 
 from archcalc.analyses.lint.lint import RULES
 from archcalc.analyses.metrics import BUDGETS, BYTES, Metric, time_on
-from archcalc.analyses.report import ALIASES
 from archcalc.engine.setup import INPUT, KERNELS, STEP, keys_of, settings
 from archcalc.errors import ArchcalcError, BadConfig
 from archcalc.hardware import Hardware
 from archcalc.text.durations import parse_duration
+from archcalc.text.former_keys import ALIASES
 from archcalc.text.units import parse_count, parse_size
 
 MAX_TIME = "max_time"
