@@ -55,8 +55,8 @@ def verdict(serving: Serving) -> str:
         return f"{asked} fits {where}: {units.size(need)} of {units.size(room)}{each}{pace}"
     needed = serving.devices_needed
     many = f"{units.plural(needed, 'device')} would do" if needed else "no number of devices would do"
-    short = units.size(need - room)
-    return f"{asked} does not fit {where}: {units.size(need)} of {units.size(room)}{each}, {short} too much; {many}"
+    short = f"{units.size(need - room)} too much"
+    return f"{asked} does not fit {where}: it needs {units.size(need)} of {units.size(room)}{each}, {short}; {many}"
 
 
 def _place(serving: Serving) -> str:
