@@ -161,7 +161,9 @@ def test_unfolding_what_is_not_folded_is_an_error(options: str) -> None:
 @pytest.mark.parametrize("format_", ["md", "latex"])
 def test_commands_to_try_next_are_no_part_of_a_document(format_: str) -> None:
     for _, document in STORED:
-        assert "next: " not in render([document], format_, Screen())
+        text = render([document], format_, Screen())
+        assert "next: " not in text
+        assert "-v: " not in text, "a document has all footnotes"
 
 
 def test_recurring_footnotes_are_one_line_unless_all_are_asked_for() -> None:
