@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
-from archcalc.render.document import NEXT, Document, Drawing, Prose, Table
+from archcalc.render.document import NAMES, NEXT, Document, Drawing, Prose, Table
 from archcalc.render.formats.fitting import BAR, GAP, Fitted, broken, fitted
 from archcalc.text.wrapping import NARROW, SEPARATOR, cells, in_pieces, wrapped, wrapped_commands
 
@@ -79,9 +79,10 @@ def _records(part: Fitted, width: int) -> Iterator[str]:
     """A table that nothing makes fit, a cell a line below its heading's name, an empty line between rows."""
     for number, row in enumerate([*part.rows, *([part.total] if part.total else [])]):
         yield from [""] if number else []
-        for title, cell in zip(part.head, row, strict=True):
+        for title, cell, kind in zip(part.head, row, part.table.kinds(), strict=True):
             if cell.strip():
-                yield from wrapped(in_pieces(f"{title}: {cell}" if title else cell, width - 2), width)
+                text = f"{title}: {cell}" if title else cell
+                yield from wrapped(text if kind in NAMES else in_pieces(text, width - 2), width)
 
 
 def _part(part: Fitted, colour: bool) -> Iterator[str]:
