@@ -38,7 +38,7 @@ ONCE = (
     "compare resnet-18 densenet shufflenet-v2 vgg-16 gpt2 --relative",
     "law densenet-bc-cifar --over depth --figure params --figure macs",
     "law multi-head-attention --over seq_len,d_model --figure macs --figure params",
-    "sweep wrn --set depth=16:28:6 --set widen_factor=1,2 --pareto macs,params:max --figure macs --figure peak_bytes",
+    "sweep wrn --set depth=16:28:6 --set widen_factor=1,2 --figure macs --figure peak_bytes",
     "diff resnet-18 resnet-34",
     "diff resnet-18 resnet-18",
 )
@@ -52,7 +52,7 @@ def commands() -> list[str]:
     defaults = [family.default for family in catalogue.families()]
     models = [*defaults, *(["gpt2"] if "gpt2" not in defaults else [])]
     each = [f"{name} {model} {' '.join(more)}".strip() for model in models for name, *more in map(str.split, OF_EACH)]
-    return [*each, *ONCE]
+    return [*ONCE, *each]
 
 
 def answers(command: str) -> list[Document]:

@@ -48,6 +48,29 @@ def longest_word(text: str) -> int:
     return max(map(cells, words(text)), default=0)
 
 
+def pieces(word: str) -> list[str]:
+    """The parts of a long word, such as a path, between which it may break where nothing else helps.
+
+    >>> pieces("bvlc_googlenet/deploy.prototxt")
+    ['bvlc_', 'googlenet/', 'deploy.', 'prototxt']
+    """
+    return re.findall(r"(?:[^/_:.-]|[:.-](?=\d))*[/_:.-]?", word)[:-1] or [word]
+
+
+def in_pieces(text: str, width: int) -> str:
+    """The text with a space in each word that is longer than `width`, at the last place where it may break."""
+    lines = []
+    for word in words(text):
+        line = ""
+        for piece in pieces(word) if cells(word) > width else [word]:
+            if line and cells(line + piece) > width:
+                lines.append(line)
+                line = ""
+            line += piece
+        lines.append(line)
+    return " ".join(lines)
+
+
 def wrapped(text: str, width: int, indent: int = 2) -> list[str]:
     """A text as lines of at most `width` columns, all but the first `indent` columns to the right.
 

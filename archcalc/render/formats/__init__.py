@@ -35,8 +35,8 @@ FORMATS: dict[str, Callable[[Sequence[Document], Screen], str]] = {
     "plain": lambda documents, screen: as_plain(documents, screen.verbose),
     "json": lambda documents, screen: as_json(documents),
     "csv": lambda documents, screen: as_csv(documents),
-    "md": lambda documents, screen: as_markdown(documents, screen.verbose),
-    "latex": lambda documents, screen: as_latex(documents, screen.verbose),
+    "md": lambda documents, screen: as_markdown(documents),
+    "latex": lambda documents, screen: as_latex(documents),
 }
 EXTENSIONS = {".json": "json", ".csv": "csv", ".md": "md", ".tex": "latex", ".txt": "plain"}
 FOR_MACHINES = frozenset(("json", "csv"))

@@ -27,13 +27,13 @@ SPECIAL = {
 }
 
 
-def as_latex(documents: Sequence[Document], verbose: bool = False) -> str:
+def as_latex(documents: Sequence[Document]) -> str:
     """A tabular for each table, headed by a comment that says what it is; needs \\usepackage{booktabs}."""
-    return "\n".join(_document(document, verbose) for document in documents)
+    return "\n".join(_document(document) for document in documents)
 
 
-def _document(document: Document, verbose: bool) -> str:
-    notes = document.footnotes(verbose, commands=False)
+def _document(document: Document) -> str:
+    notes = document.footnotes(verbose=True, commands=False)
     comments = "\n".join(f"% {line}" for line in (*document.head, *notes, r"needs \usepackage{booktabs}"))
     return "\n\n".join([comments, *map(_table, document.printed)]) + "\n"
 

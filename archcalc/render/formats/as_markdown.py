@@ -8,19 +8,19 @@ from collections.abc import Sequence
 from archcalc.render.document import Document, Table
 
 
-def as_markdown(documents: Sequence[Document], verbose: bool = False) -> str:
+def as_markdown(documents: Sequence[Document]) -> str:
     """The documents one below the other."""
-    return "\n".join(_document(document, verbose) for document in documents)
+    return "\n".join(_document(document) for document in documents)
 
 
-def _document(document: Document, verbose: bool) -> str:
+def _document(document: Document) -> str:
     first, *rest = document.head or [""]
     blocks = [
         f"**{escaped(first)}**" if first else "",
         "  \n".join(map(escaped_line, rest)),
         *map(_table, document.printed),
     ]
-    blocks.append("  \n".join(map(escaped_line, document.footnotes(verbose, commands=False))))
+    blocks.append("  \n".join(map(escaped_line, document.footnotes(verbose=True, commands=False))))
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
-from archcalc.render.document import NEXT, Document, Drawing, Prose, Table
+from archcalc.render.document import NAMES, NEXT, Document, Drawing, Prose, Table
 from archcalc.render.formats.fitting import BAR, GAP, Fitted, broken, fitted
-from archcalc.text.wrapping import NARROW, SEPARATOR, cells, wrapped, wrapped_commands
+from archcalc.text.wrapping import NARROW, SEPARATOR, cells, in_pieces, wrapped, wrapped_commands
 
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 READABLE = 100
@@ -67,11 +67,22 @@ def _drawn(table: Table, width: int | None, colour: bool) -> list[str]:
     lines: list[str] = []
     for part in fitted(table, width):
         lines += [""] if lines else []
-        lines += _part(part, colour)
+        too_wide = width is not None and sum(part.widths) + GAP * (len(part.widths) - 1) > width
+        lines += _records(part, width or 0) if too_wide else _part(part, colour)
         if part.left_out:
             note = f"left out at {width} columns: {', '.join(part.left_out)}"
             lines += [_styled(line, DIM, colour) for line in _broken(note, width)]
     return lines
+
+
+def _records(part: Fitted, width: int) -> Iterator[str]:
+    """A table that nothing makes fit, a cell a line below its heading's name, an empty line between rows."""
+    for number, row in enumerate([*part.rows, *([part.total] if part.total else [])]):
+        yield from [""] if number else []
+        for title, cell, kind in zip(part.head, row, part.table.kinds(), strict=True):
+            if cell.strip():
+                text = f"{title}: {cell}" if title else cell
+                yield from wrapped(text if kind in NAMES else in_pieces(text, width - 2), width)
 
 
 def _part(part: Fitted, colour: bool) -> Iterator[str]:

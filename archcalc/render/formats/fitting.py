@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from archcalc.render.document import LEFT, NAMES, SHAPE, SHARE, TYPE, Column, Table
-from archcalc.text.wrapping import cells, longest_word, wrapped
+from archcalc.render.document import LEFT, NAMES, SHAPE, SHARE, TEXT, TYPE, Column, Table
+from archcalc.text.wrapping import cells, in_pieces, longest_word, pieces, words, wrapped
 
 GAP = 3
 """Columns of a terminal between two of a table."""
@@ -74,7 +74,7 @@ def _fitted(table: Table, width: int) -> Fitted:
     shown, left_out = table, list[str]()
     while True:
         whole = _natural(shown, 0)
-        for limits in (_heads, _short_names, _texts):
+        for limits in (_heads, _short_names, _texts, _pieces):
             widths = _squeezed(whole, limits, width)
             if _taken(widths) <= width:
                 bar = _bar(whole, widths, width)
@@ -118,6 +118,20 @@ def _short_names(whole: Fitted) -> list[int]:
 def _texts(whole: Fitted) -> list[int]:
     """Names are as short as they get, and texts break at words."""
     return _with_names(whole, SHORTEST_NAME, texts=True)
+
+
+def _pieces(whole: Fitted) -> list[int]:
+    """Long words of texts break at their signs, too."""
+    return [
+        max(cells(piece) for line in _lines(whole) for word in words(line[number]) or [""] for piece in pieces(word))
+        if kind == TEXT
+        else least
+        for number, (least, kind) in enumerate(zip(_texts(whole), whole.table.kinds(), strict=True))
+    ]
+
+
+def _lines(whole: Fitted) -> list[Sequence[str]]:
+    return [whole.head, *whole.rows, *([whole.total] if whole.total else [])]
 
 
 def _with_names(whole: Fitted, shortest: int, texts: bool) -> list[int]:
@@ -194,4 +208,4 @@ def shortened(name: str, limit: int) -> str:
 
 def broken(cell: str, width: int) -> list[str]:
     """A cell as the lines that it takes in a column of `width`."""
-    return wrapped(cell, width, 0) if cells(cell) > width else [cell]
+    return wrapped(in_pieces(cell, width), width, 0) if cells(cell) > width else [cell]

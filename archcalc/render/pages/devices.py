@@ -22,8 +22,8 @@ def devices(found: Sequence[Hardware]) -> Document:
         Column("memory_bytes", "memory", BYTES),
         Column("gigabytes", "GB/s", NUMBER),
         Column("half", "16 bit", NUMBER),
-        Column("fp32", "fp32", NUMBER),
-        Column("read", "source", TEXT),
+        Column("fp32", "fp32", NUMBER, gives_way=2),
+        Column("read", "source", TEXT, gives_way=1),
     ]
     one = found[0] if len(found) == 1 else None
     fitting = f"archcalc memory MODEL --train --fit {one.aliases[0] if one else 'NAME'}"

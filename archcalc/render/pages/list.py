@@ -18,8 +18,8 @@ def catalogue(families: Sequence[FamilyEntry]) -> Document:
     columns = [
         Column("family", "family", GROUP),
         Column("name", "network", NAME),
-        Column("year", "year", NUMBER),
-        Column("input", "input", TEXT),
+        Column("year", "year", NUMBER, gives_way=1),
+        Column("input", "input", TEXT, gives_way=2),
         PARAMETERS_COLUMN,
         MACS_COLUMN,
     ]
