@@ -21,7 +21,7 @@ from tests.helpers import ROOT, run, run_fresh
 
 NET = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
 FUNCTIONS = (
-    "analyze trace law lint sweep largest_batch recompute plan speed verify snapshot diff explain compare report"
+    "analyze trace law lint sweep largest_batch recompute plan speed verify snapshot diff explain compare report serve"
 ).split()
 
 
@@ -157,6 +157,7 @@ def results() -> dict[str, Any]:
         "Explanation": archcalc.explain(NET, "0", (1, 3, 8, 8)),
         "Laws": archcalc.law(NET, "batch", "macs", inputs=(1, 3, 8, 8)),
         "Speeds": archcalc.speed(NET, (1, 3, 8, 8), on="rtx4090"),
+        "Serving": archcalc.serve("gpt2", wanted={"context": "64"}),
         "Swept": archcalc.sweep(NET, "batch=1,2", "macs", inputs=(1, 3, 8, 8)),
         "Verification": archcalc.verify(NET, (1, 3, 8, 8)),
         "FullReport": archcalc.report(NET, inputs=(1, 3, 8, 8)),
