@@ -11,6 +11,7 @@ from archcalc.analyses.conventions import CONVENTIONS, convention_named
 from archcalc.cli.answer import answer
 from archcalc.cli.app import Models, app
 from archcalc.cli.options import BUILDING, CHOOSING, COMPLETE, INPUT, PRINTING, Options, shared
+from archcalc.cli.pictures import treemap_of
 
 COUNTING = f"How MACs are counted: {', '.join(CONVENTIONS)}."
 
@@ -40,4 +41,5 @@ def flops(
     convention_named(convention)  # a wrong one is told before any model is traced
     analyses: tuple[Analysis, ...] = (Flops(convention), *([Backward()] if backward else []))
     figure = "macs" if convention == "archcalc" else ""
-    answer(model, replace(options, train=True) if backward else options, page.flops, analyses, figure=figure)
+    options = replace(options, train=True) if backward else options
+    answer(model, options, page.flops, analyses, figure=figure, drawn=treemap_of("macs"))

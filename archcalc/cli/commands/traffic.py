@@ -9,6 +9,7 @@ import typer
 from archcalc.cli.answer import answer
 from archcalc.cli.app import Models, app
 from archcalc.cli.options import BUILDING, CHOOSING, COMPLETE, INPUT, KERNELS, PRINTING, STEP, TRAIN, Options, shared
+from archcalc.cli.pictures import treemap_of
 
 
 @app.command()
@@ -30,4 +31,4 @@ def traffic(
     from archcalc.analyses import Traffic
     from archcalc.render.pages import traffic as page
 
-    answer(model, options, page.traffic, (Traffic(fused),))
+    answer(model, options, page.traffic, (Traffic(fused),), drawn=treemap_of("traffic_bytes"))
