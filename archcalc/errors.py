@@ -111,6 +111,30 @@ class NoBandwidth(ArchcalcError):
         )
 
 
+class NoCache(ArchcalcError):
+    """A model whose forward takes and returns no cache, which serving is about."""
+
+    kind = "no_cache"
+
+    def __init__(self, model: str, arguments: Sequence[str]) -> None:
+        known = f"its arguments are  {', '.join(arguments)}" if arguments else "it has no arguments"
+        super().__init__(
+            f"{model} keeps no cache: forward must take it as past_key_values, cache, kv_cache, past or state, and "
+            "return it behind its first result.",
+            f"{known}\nits pass alone  archcalc flops {model}  or  archcalc memory {model}",
+        )
+
+
+class NoLaw(ArchcalcError):
+    """A figure of serving that does not grow with tokens and batch as a formula says."""
+
+    kind = "no_law"
+    exit_code = 3
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"{what}: {why}, so that nothing can be said of other lengths.", "its pass  archcalc flops")
+
+
 class BadReference(ArchcalcError):
     """A model reference of a form that archcalc does not read."""
 

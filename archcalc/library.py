@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from archcalc.studies.law.law import Laws
     from archcalc.studies.plan.plan import Plan
     from archcalc.studies.recompute.recompute import Recomputed
+    from archcalc.studies.serve.serve import Serving, Wanted
     from archcalc.studies.speed.speed import Speeds
     from archcalc.studies.sweep.sweep import Swept
     from archcalc.studies.verify.verify import Verification
@@ -191,6 +193,33 @@ def speed(
 
 
 @with_keywords
+def serve(
+    model: str | nn.Module | type[nn.Module],
+    inputs: Any = None,
+    wanted: Wanted | Mapping[str, Any] | None = None,
+    **how: Unpack[Keywords],
+) -> Serving:
+    """Serving a decoder: its cache, its weights as stored, prefill and decode, what fits, tokens a second at most.
+
+    `wanted` says what is asked, by the names of the command's options: {"context": "32k", "fit": "h100", "gpus": 2}.
+    The result has `kv_bytes_per_token`, `kv_bytes`, `fits`, `largest_context`, `largest_batch`, and `pace` for times.
+    NoCache for a model without a cache, WrongUse for a name or a value that is unknown.
+    """
+    from archcalc.studies.serve.serve import Wanted
+    from archcalc.studies.serve.serve import serve as study
+
+    setup = setup_from(how)
+    if setup.training or setup.seq_len:
+        raise WrongUse("serve takes no train and no seq_len.", 'write  serve(model, wanted={"context": "32k"})')
+    known = [field.name for field in fields(Wanted)]
+    unknown = [name for name in wanted if name not in known] if isinstance(wanted, Mapping) else []
+    if unknown:
+        raise WrongUse(f"serve is asked nothing called '{unknown[0]}'.", f"choose among  {', '.join(known)}")
+    asked = Wanted(**wanted) if isinstance(wanted, Mapping) else wanted or Wanted()
+    return study(Subject(model, inputs) if inputs is not None or not isinstance(model, str) else model, setup, asked)
+
+
+@with_keywords
 def recompute(
     model: str | nn.Module | type[nn.Module],
     memory: str | int,
@@ -222,8 +251,8 @@ def plan(
 ) -> Plan:
     """A training step on `gpus` devices: memory a rank, bytes sent, the least time, and the layouts that fit.
 
-    `on` is a device such as "h100". `layout` fixes degrees, such as {"tp": 8, "pp": 4, "zero": 1, "sp": True}, or the
-    machines, such as {"node": 8, "link": "nvlink4", "network": "ib-ndr", "reserve": "5%"}; what it leaves out is
+    `on` is a device such as "h100-sxm". `layout` fixes degrees, such as {"tp": 8, "pp": 4, "zero": 1, "sp": True}, or
+    the machines, such as {"node": 8, "link": "nvlink4", "network": "ib-ndr", "reserve": "5%"}; what it leaves out is
     searched. `tp_plan` says how layers are divided, by patterns of their paths: {"layers.*.q_proj": "colwise"}.
     WrongUse for degrees that do not make the number of devices, UnknownDevice for a name that is no device's.
     """

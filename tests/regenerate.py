@@ -15,6 +15,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -24,6 +25,7 @@ from typer.models import ArgumentInfo
 from archcalc import networks
 from archcalc.analyses import Flops, Memory, Params, analyze
 from archcalc.cli.app import app
+from archcalc.cli.commands import register
 from archcalc.engine import Setup, Training, trace
 from archcalc.engine.load.build import Loaded
 from archcalc.engine.load.declared_inputs import Declaration
@@ -38,6 +40,7 @@ from archcalc.render.promise import schema
 from archcalc.studies.law.law import laws as laws_of
 from archcalc.text import units
 from archcalc.tracing import Model
+from tests import documents
 from tests.helpers import ROOT, run
 
 SCHEMA = ROOT / "docs" / "schema.json"
@@ -87,6 +90,7 @@ def _member(network: Network) -> dict[str, Any]:
         "knobs": dict(network.config),
         "params": report.params,
         "macs": report.macs,
+        "published": [asdict(published) for published in network.published],
     }
 
 
@@ -136,7 +140,7 @@ def output(command: str) -> str:
 
 def commands_table() -> str:
     """Every command with its arguments and the first line of its help."""
-    import_module("archcalc.cli.commands")
+    register()
     lines = ["| command | answer |", "| :-- | :-- |"]
     for command in app.registered_commands:
         assert command.callback is not None
@@ -231,9 +235,11 @@ def _gigabytes(size: int) -> str:
 
 
 def main() -> None:
-    """Write everything."""
+    """Write everything, from runs and not from stored traces."""
+    os.environ["ARCHCALC_CACHE"] = "off"
     catalogue.FILE.write_text(catalogue_json(), encoding="utf-8")
     SCHEMA.write_text(dumps(schema()), encoding="utf-8")
+    documents.write()
     for page in pages():
         page.write_text(regenerated(page.read_text(encoding="utf-8")), encoding="utf-8")
 

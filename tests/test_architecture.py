@@ -86,10 +86,10 @@ def test_no_other_file_compares_the_name_of_a_device() -> None:
 
 
 LONG = {
+    "archcalc.library": "every function of the public API, on one page",
     "archcalc.engine.setup": "every setting of a run, in one table",
     "archcalc.engine.meta.known_values": "one class follows what is known of values, op by op",
     "archcalc.errors": "every error that a user can meet, in one place",
-    "archcalc.library": "a function for every command, each with its docstring",
     "archcalc.networks.vision.resnet": "four papers' members in one table",
     "archcalc.networks.sequence.recurrent": "three cells whose knobs are repeated in three signatures",
     "archcalc.networks.blocks.blocks": "twenty blocks, each with its knobs and its input",

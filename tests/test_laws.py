@@ -21,6 +21,8 @@ from archcalc.studies.law.polynomials import Powers, expression, leading, powers
 from tests.helpers import run, run_fresh, totals
 from tests.regenerate import all_networks
 
+pytestmark = pytest.mark.usefixtures("shared_traces")
+
 # ---- interpolation -------------------------------------------------------------------------------
 
 COEFFICIENTS = st.fractions(-9, 9, max_denominator=6)

@@ -20,7 +20,9 @@ from archcalc.text import faces
 from tests.helpers import ROOT, run, run_fresh
 
 NET = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
-FUNCTIONS = "analyze trace law sweep largest_batch recompute speed verify snapshot diff explain compare report".split()
+FUNCTIONS = (
+    "analyze trace law lint sweep largest_batch recompute plan speed verify snapshot diff explain compare report serve"
+).split()
 
 
 def test_the_page_shows_what_python_gives() -> None:
@@ -146,6 +148,8 @@ def results() -> dict[str, Any]:
     return {
         "Report": archcalc.analyze(NET, (1, 3, 8, 8)),
         "Fitted": archcalc.largest_batch(NET, "1MiB", (1, 3, 8, 8)),
+        "Linted": archcalc.lint(NET, (1, 3, 8, 8), threshold={"G4": 0}),
+        "Plan": archcalc.plan(NET, 2, (2, 3, 8, 8), on="h100-sxm"),
         "Recomputed": archcalc.recompute(NET, "1MiB", (1, 3, 8, 8)),
         "Snapshot": snapshot,
         "Comparison": archcalc.diff(snapshot, nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), inputs=(1, 3, 8, 8)),
@@ -153,6 +157,7 @@ def results() -> dict[str, Any]:
         "Explanation": archcalc.explain(NET, "0", (1, 3, 8, 8)),
         "Laws": archcalc.law(NET, "batch", "macs", inputs=(1, 3, 8, 8)),
         "Speeds": archcalc.speed(NET, (1, 3, 8, 8), on="rtx4090"),
+        "Serving": archcalc.serve("gpt2", wanted={"context": "64"}),
         "Swept": archcalc.sweep(NET, "batch=1,2", "macs", inputs=(1, 3, 8, 8)),
         "Verification": archcalc.verify(NET, (1, 3, 8, 8)),
         "FullReport": archcalc.report(NET, inputs=(1, 3, 8, 8)),

@@ -19,6 +19,7 @@ COMMANDS = (
     "list", "list 'resnet*'", "devices", "devices 'rtx*'", "show resnet-18", "summary resnet-18", "shapes resnet-18",
     "params resnet-18 gpt2", "flops resnet-18", "flops resnet-18 --backward", "memory resnet-18",
     "speed resnet-20 --on rtx4090 --on a100-80g", "speed resnet-20 --on h100 --sweep-batch 1,8",
+    "serve gpt2 --context 512 --fit rtx4090", "serve gpt2 --batch 2 --on h100",
     "memory resnet-20 --fit rtx4090 --batch 2", "memory resnet-20 --train --per-sample --no-changes",
     "memory bottleneck-block --train --fit 64MiB",
     "memory resnet-20 --batch 8 --train --fit 9MiB --checkpoint auto --no-changes",
@@ -27,7 +28,7 @@ COMMANDS = (
     "compare resnet-18 resnet-34", "verify resnet-20", "law resnet-20 --over batch --figure macs --measure 2:4:2",
     "law --table self-attention", "sweep resnet-20 --set batch=1,2",
     "plan gpt2[layers=2] --gpus 2 --on a100-80g", "diff resnet-18 resnet-34",
-    f"check {ROOT}/docs/examples/guard.toml", "params nothing-like-it", "params resnet-18 --set depht=3",
+    f"check {ROOT}/docs/examples/guard.toml", "cache info", "params nothing-like-it", "params resnet-18 --set depht=3",
 )  # fmt: skip
 WITHOUT_JSON = {"init", "report", "snapshot"}
 """Commands whose answer has a form of its own."""

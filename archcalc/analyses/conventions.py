@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+from archcalc.analyses.counting_words import OURS, demand_convention
 from archcalc.analyses.tool_conventions import fvcore_habit, ptflops_habit, thop_habit, torch_habit
-from archcalc.errors import WrongUse
 from archcalc.ops.bands import Hidden
 from archcalc.ops.causal import hidden_macs
 from archcalc.ops.registry import macs_of
@@ -67,8 +67,6 @@ def _of(name: str, words: str, habit: Callable[[Trace, Mapping[int, int]], Mappi
     return Convention(name, words, lambda trace: habit(trace, contractions(trace)))
 
 
-OURS = "1 MAC = 2 FLOPs; contractions only (convolution, linear, matmul, attention)"
-
 CONVENTIONS = {
     convention.name: convention
     for convention in (
@@ -104,6 +102,5 @@ CONVENTIONS = {
 
 def convention_named(name: str) -> Convention:
     """The convention of that name; WrongUse lists them."""
-    if name not in CONVENTIONS:
-        raise WrongUse(f"there is no convention '{name}'.", f"choose one of  {', '.join(CONVENTIONS)}")
+    demand_convention(name)
     return CONVENTIONS[name]

@@ -108,6 +108,8 @@ class _Live:
             return Cause(f"{self._optimizer}: {names}", path=self._path(storage))
         if role == "gradient":
             return self._at(self._path(storage), "gradients of its parameters")
+        if role == "activation gradient":
+            return Cause("gradients of activations, held until backward ends", path=self._path(storage))
         return self._kept(number, storage) or self._passing(number, storage)
 
     @property
@@ -171,4 +173,6 @@ class _Live:
             return Cause(why, (), (made.op,), self._path(storage))
         if made.phase == "loss":
             return Cause("the loss", (), (made.op,))
+        if storage.role == "saved" and self.trace.assumptions.get("keep_gradients"):
+            return Cause("activations, held until backward ends", path=self._path(storage))
         return self.of_call(storage.birth, "results that no op reads again")

@@ -28,6 +28,7 @@ BILL = {
     "optimizer": "optimizer_bytes",
     "master": "optimizer_bytes",
     "activation": "temporaries_bytes",
+    "activation gradient": "temporaries_bytes",
     "workspace": "temporaries_bytes",
 }
 """The line of the bill that a role belongs to; constants are tensors a model keeps without registering them, master
@@ -39,6 +40,7 @@ HELD = {
     "constant": "constants",
     "input": "inputs",
     "gradient": "gradients",
+    "activation gradient": "gradients of activations",
     "optimizer": "optimizer state",
     "master": "master weights",
     "workspace": "workspaces of libraries",

@@ -16,10 +16,11 @@ from typing import Any
 from archcalc.analyses import op_graph
 from archcalc.analyses.bound import least_seconds
 from archcalc.analyses.memory import LiveBytes
-from archcalc.analyses.report import ALIASES, Report
+from archcalc.analyses.report import Report
 from archcalc.errors import WrongUse
 from archcalc.hardware import Hardware, device_typed
 from archcalc.ops.names import packet
+from archcalc.text.former_keys import ALIASES
 from archcalc.tracing import Trace
 
 
@@ -37,6 +38,10 @@ SECONDS = "seconds"
 """The unit of figures that are floats; all others are whole numbers."""
 TIME = "time_on:"
 """A figure such as time_on:h100: the least time of a forward pass on a device."""
+
+
+CACHE = "kv_bytes_per_token"
+"""The figure of serving: bytes of cache that one more token of one sequence takes. It is no figure of one run."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,14 @@ TABLE = (
     Metric("backward_macs", "MACs of the backward pass", "MACs", _total("backward_macs"), trains=True),
     Metric("saved_total_bytes", "kept for backward", BYTES, _total("saved_total_bytes"), trains=True),
     Metric(
+        "backward_elementwise_flops", "elementwise operations of backward", "operations",
+        _total("backward_elementwise_flops"), trains=True,
+    ),
+    Metric(
+        "recomputed_elementwise_flops", "elementwise operations computed again", "operations",
+        _total("recomputed_elementwise_flops"), trains=True,
+    ),
+    Metric(
         "forward_peak_bytes", "peak of a forward pass", BYTES, _total("peak_bytes"), SNAPSHOT | DIFF,
         budget="peak_memory", short="peak memory", stored="peak_bytes",
     ),
@@ -158,12 +171,22 @@ def metric_named(name: str) -> Metric:
         return Metric(name, words, "elements", of, trains=True, moments=moments, ops=ops)
     if name.startswith(TIME):
         return time_on(name.removeprefix(TIME))
+    if name == CACHE:
+        return CACHE_METRIC
     name = ALIASES.get(name, name)
     names = [metric.name for metric in known_to(LAW)]
     if name not in names:
-        names += [f"{LIVE}OP+OP", f"{TIME}DEVICE"]
+        names += [f"{LIVE}OP+OP", f"{TIME}DEVICE", CACHE]
         raise WrongUse(f"there is no figure '{name}'.", f"choose one of  {', '.join(names)}")
     return METRICS[name]
+
+
+def _of_serving(report: Report) -> int:
+    """No report of one run has it."""
+    raise WrongUse(f"{CACHE} comes from runs with a cache.", "type  archcalc serve MODEL")
+
+
+CACHE_METRIC = Metric(CACHE, "bytes of cache a token", BYTES, _of_serving, short="cache a token")
 
 
 def time_on(typed: str) -> Metric:
@@ -183,6 +206,9 @@ def formula_metric_named(name: str) -> Metric:
     if name.startswith(TIME):
         sentence = "a time has no law: it adds the longer of two times of each kernel, and which is longer changes."
         raise WrongUse(sentence, "for its members  archcalc sweep MODEL --set batch=1,8,64 --figure " + name)
+    if name == CACHE:
+        hint = f"for its members  archcalc sweep MODEL --set KNOB=1,2,4 --figure {CACHE}"
+        raise WrongUse(f"{CACHE} has no law: it comes from runs with a cache.", hint)
     return metric_named(name)
 
 

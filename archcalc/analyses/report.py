@@ -10,10 +10,8 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from archcalc.errors import NoSuchLayer
 from archcalc.text.faces import Shown
+from archcalc.text.former_keys import ALIASES
 from archcalc.tracing import Shape, Trace
-
-ALIASES = {"param_bytes": "params_bytes", "buffer_bytes": "buffers_bytes"}
-"""Former keys of figures, by those that they are now."""
 
 
 class Figures(dict[str, Any]):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from archcalc.analyses.fusion import Kernel, Span, kernels
+from archcalc.analyses.recomputation import recomputed
 from archcalc.analyses.report import Finding
 from archcalc.ops.registry import macs_of
 from archcalc.tracing import Trace
@@ -17,11 +18,15 @@ KEYS = ("read_bytes", "written_bytes", "traffic_bytes", "traffic_macs")
 
 @dataclass(frozen=True)
 class Kernels:
-    """The kernels of the run in order, whether chains of ops are fused into one, and the bytes by op."""
+    """The kernels of the run in order, whether chains of ops are fused into one, and the bytes by op.
+
+    `bytes_by_phase` are those of a training step: forward, loss, backward, optimizer.
+    """
 
     kernels: tuple[Kernel, ...]
     fused: bool
     bytes_by_op: Mapping[str, int]
+    bytes_by_phase: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,8 @@ class Traffic:
 
     `read_bytes`, `written_bytes`, `traffic_bytes` (their sum) and `traffic_macs`, the MACs of the same ops; with
     `fused`, elementwise chains and normalisations move their inputs and results once. Totals add `macs_per_byte` and
-    `traffic_unknown`, the ops whose bytes are not known (the totals are then lower bounds). Record: Kernels.
+    `traffic_unknown`, the ops whose bytes are not known (the totals are then lower bounds), and `recomputed_bytes` of
+    the ops of backward that compute again what forward had computed. Record: Kernels.
     """
 
     fused: bool = False
@@ -42,6 +48,8 @@ class Traffic:
         found = kernels(Span(trace, span), self.fused)
         own: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(KEYS, 0))
         by_op: Counter[str] = Counter()
+        by_phase: Counter[str] = Counter()
+        again = recomputed(trace, trace.steps[-1]) if trace.steps else frozenset()
         for kernel in found:
             for number, moved in kernel.moved.items():
                 figures = own[trace.path(trace.calls[number])]
@@ -49,14 +57,16 @@ class Traffic:
                 figures["written_bytes"] += moved.written
                 figures["traffic_bytes"] += moved.total
                 by_op[trace.calls[number].op] += moved.total
+                by_phase[trace.calls[number].phase] += moved.total
         for number in span:
             own[trace.path(trace.calls[number])]["traffic_macs"] += macs_of(trace, trace.calls[number]) or 0
         total, macs = sum(by_op.values()), sum(figures["traffic_macs"] for figures in own.values())
         totals = {
             "macs_per_byte": macs / total if total else 0.0,
             "traffic_unknown": sorted({kernel.unknown for kernel in found if kernel.unknown}),
+            "recomputed_bytes": sum(k.moved[n].total for k in found for n in k.moved if n in again),
         }
-        record = Kernels(tuple(found), self.fused, dict(by_op.most_common()))
+        record = Kernels(tuple(found), self.fused, dict(by_op.most_common()), by_phase)
         return Finding(KEYS, own, totals, _lacking(trace), record)
 
 

@@ -38,11 +38,13 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    from archcalc.cli import commands  # noqa: F401, they register themselves
     from archcalc.cli.app import app
     from archcalc.cli.bare_model import with_command, with_empty_values
+    from archcalc.cli.commands import register
 
-    code = app(with_empty_values(with_command(arguments)), standalone_mode=False)
+    arguments = with_command(arguments)
+    register(arguments[0] if arguments else "")  # that command alone, where one is named
+    code = app(with_empty_values(arguments), standalone_mode=False)
     sys.stdout.flush()
     return code if isinstance(code, int) else 0
 

@@ -7,20 +7,22 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
-from archcalc import engine
-from archcalc.analyses import Analysis, Report, analyze
 from archcalc.cli.options import Options
 from archcalc.cli.output import choose_format, emit, tell, watching
 from archcalc.cli.pictures import picture_format
-from archcalc.engine import Setup
 from archcalc.errors import ArchcalcError, Incomplete, NotATrace, one_line
-from archcalc.render.document import Document
 from archcalc.render.formats import FOR_MACHINES
-from archcalc.render.layers import Selection
-from archcalc.tracing import Trace
 
-View = Callable[[Report, Selection, Sequence[str]], Document]
+if TYPE_CHECKING:
+    from archcalc.analyses import Analysis, Report
+    from archcalc.engine import Setup
+    from archcalc.render.document import Document
+    from archcalc.render.layers import Selection
+    from archcalc.tracing import Trace
+
+    View = Callable[[Report, Selection, Sequence[str]], Document]
 
 
 def answer(
@@ -37,6 +39,9 @@ def answer(
 
     `drawn` makes the picture of a report for files that are pictures, in one of their formats.
     """
+    from archcalc import engine
+    from archcalc.analyses import analyze
+
     picture = picture_format(options, references, drawn is not None)
     selection = options.selection(format_of(options) in FOR_MACHINES)
     engine.demand_known(*references)
@@ -57,7 +62,9 @@ def answer(
         if options.verbose:
             spent = time.perf_counter() - traced
             calls = f"{len(run.calls):,} op calls"
-            tell(f"{reference}: traced {calls} in {traced - start:.2f} s, analysed in {spent:.2f} s")
+            how = "read from the cache" if engine.last_hit() else "traced"
+            why = f"; not kept: {reason}" if (reason := engine.why_not_kept()) else ""
+            tell(f"{reference}: {how} {calls} in {traced - start:.2f} s, analysed in {spent:.2f} s{why}")
     emit_documents(documents, options)
 
 
@@ -92,4 +99,11 @@ def format_of(options: Options, more: Iterable[str] = ()) -> str:
 
 def emit_documents(documents: Sequence[Document], options: Options) -> None:
     """Print the documents as the options say."""
-    emit(documents, format_=options.format_, file=options.output, as_json=options.json_, quiet=options.quiet)
+    emit(
+        documents,
+        format_=options.format_,
+        file=options.output,
+        as_json=options.json_,
+        quiet=options.quiet,
+        verbose=options.verbose,
+    )

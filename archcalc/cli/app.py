@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 import typer
+from typer.models import CommandInfo
 
 from archcalc.cli.completion import complete_model
-from archcalc.cli.grouped_help import GroupedCommand
+from archcalc.cli.grouped_help import GroupedCommand, PlainGroup
 from archcalc.version import __version__
 
 HELP = """Shapes, parameters, multiply-adds and memory of a neural network, from its definition alone.
@@ -33,6 +34,11 @@ called or not with plain values: mynet:make(width=2).
 """
 
 
+def command_name(command: CommandInfo) -> str:
+    """The name that a registered command is typed by."""
+    return str(command.name or getattr(command.callback, "__name__", ""))
+
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -46,6 +52,7 @@ class App(typer.Typer):
 
 app = App(
     name="archcalc",
+    cls=PlainGroup,
     help=HELP,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from archcalc.networks import catalogue
 from archcalc.text.spelling import normal
 
 
 def complete_model(incomplete: str) -> list[str]:
     """Network, family and alias names that begin like this."""
+    from archcalc.networks import catalogue
+
     wanted = normal(incomplete)
     return [name for name in catalogue.names() if normal(name).startswith(wanted)]
 

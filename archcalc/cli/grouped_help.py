@@ -1,17 +1,85 @@
-"""A command's options: help that lists them in groups, and an error for one that is given twice."""
+"""A command's options: help that lists them in groups, plain values read fast, an error for one given twice."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from archcalc.errors import WrongUse
 
+GROUPS = {
+    "What there is": ("list", "devices", "show", "explain"),
+    "Layers of a model": ("summary", "params", "flops", "shapes", "memory", "traffic", "lint"),
+    "A model on devices": ("speed", "serve", "plan"),
+    "Several models": ("compare", "diff", "law", "sweep", "verify"),
+    "In a repository": ("init", "check", "snapshot", "report", "cache"),
+}
+"""The commands by what they are for; one that is not named here stands in a section of its own."""
+OTHERS = "Other commands"
 OWN = "Options"
 """The group of a command's own options."""
+
+
+class PlainValue:
+    """Texts, lists of texts and whole numbers as Typer makes them of what is typed, but without pydantic.
+
+    All other types, and values that are refused, are left to Typer, so that its sentences stay the same.
+    """
+
+    def __init__(self, descriptor: Any) -> None:
+        self.descriptor = descriptor
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        """The value of a parameter; Typer's BadParameter for one that is not of its type."""
+        kind, typed = self.descriptor.annotation, self.descriptor.parameter_info
+        if value is None:
+            return () if param.multiple or param.nargs == -1 else None
+        plain = typed.parser is None and typed.max is None
+        if plain and kind is str and isinstance(value, str):
+            return value
+        if plain and kind == list[str] and isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
+            return list(value)
+        if plain and kind is int and re.fullmatch(r"\d{1,18}", str(value), re.ASCII):
+            number = int(value)
+            if typed.min is None or number >= typed.min:
+                return number
+        from typer._coercion import build_runtime_param
+
+        return build_runtime_param(self.descriptor).coerce(value, param=param, ctx=ctx)
+
+
+def _read_plainly(parameters: Sequence[Any]) -> None:
+    for parameter in parameters:
+        parameter._runtime_param = PlainValue(parameter.type_descriptor)
+
+
+class PlainGroup(TyperGroup):
+    """The application: its own options are read without pydantic, too."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the options before the command's name."""
+        _read_plainly(self.get_params(ctx))
+        return super().parse_args(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands in their groups, each with the whole first line of its help."""
+        names = self.list_commands(ctx)
+        grouped = [name for group in GROUPS.values() for name in group]
+        others = {OTHERS: [name for name in names if name not in grouped]}
+        for title, group in {**GROUPS, **others}.items():
+            commands = {name: self.get_command(ctx, name) for name in group if name in names}
+            records = [(name, _first_line(command)) for name, command in commands.items() if command]
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
+def _first_line(command: Any) -> str:
+    return str(command.help or "").strip().partition("\n")[0]
 
 
 class GroupedCommand(TyperCommand):
@@ -19,6 +87,7 @@ class GroupedCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments; WrongUse if an option that is not a list occurs more than once."""
+        _read_plainly(self.get_params(ctx))
         if not ctx.resilient_parsing:
             _demand_once(self.make_parser(ctx).parse_args(list(args))[2])
         return super().parse_args(ctx, args)

@@ -10,9 +10,8 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from archcalc.analyses.metrics import demand_figure_of_step
-from archcalc.cli.output import demand_format, demand_output, files_named
-from archcalc.engine.devices import device_named
+from archcalc.cli.output import demand_format, demand_output, files_named, tell
+from archcalc.engine.cache import caching
 from archcalc.engine.setup import BUILDING, INPUT, KERNELS, STEP, Row, Setup, keys_of, settings, setup_of
 from archcalc.errors import WrongUse
 from archcalc.render.layers import ALL, Selection
@@ -44,6 +43,9 @@ class Options:
     train: Annotated[
         bool, TRAIN, typer.Option("--train", help="A training step: forward, loss, backward, optimizer.")
     ] = False
+    no_cache: Annotated[
+        bool, BUILDING, typer.Option("--no-cache", help="Trace again: neither use nor keep stored traces.")
+    ] = False
     strict: Annotated[
         bool, COMPLETE, typer.Option("--strict", help="An op without a rule is an error (exit 3), not a note.")
     ] = False
@@ -57,6 +59,9 @@ class Options:
         None
     )
     sort: Annotated[str, CHOOSING, typer.Option("--sort", metavar="KEY", help="Order by a key of the JSON rows.")] = ""
+    unfold: Annotated[
+        bool, CHOOSING, typer.Option("--unfold", help="Each of equal blocks by itself, not one row for all.")
+    ] = False
     json_: Annotated[bool, PRINTING, typer.Option("--json", help="The same as --format json.")] = False
     format_: Annotated[
         str,
@@ -66,7 +71,7 @@ class Options:
     output: Annotated[str, PRINTING, typer.Option("-o", "--output", metavar="FILE", help="Write to a file.")] = ""
     quiet: Annotated[bool, PRINTING, typer.Option("-q", "--quiet", help="No notes on stderr.")] = False
     verbose: Annotated[
-        bool, PRINTING, typer.Option("-v", "--verbose", help="Say on stderr how long each step took.")
+        bool, PRINTING, typer.Option("-v", "--verbose", help="All footnotes; on stderr how long each step took.")
     ] = False
 
     @property
@@ -87,18 +92,32 @@ class Options:
         """
         step = [key for key in keys_of(STEP) if key in self.typed]
         if step:
+            from archcalc.analyses.metrics import demand_figure_of_step
+
             demand_figure_of_step(figures, settings()[step[0]].option)
         return self._setup(trains=True)
 
     def _setup(self, trains: bool) -> Setup:
         setup = setup_of(self.typed, trains)
-        device_named(setup.device)  # a wrong one is told before any model is traced
+        if setup.device:
+            from archcalc.engine.devices import device_named
+
+            device_named(setup.device)  # a wrong one is told before any model is traced
         return setup
 
     def selection(self, for_machine: bool) -> Selection:
         """Which layers to show: all of them in machine formats unless told otherwise, a folded table otherwise."""
         depth = ALL if for_machine and self.depth is None and self.top is None else self.depth
-        return Selection(depth, self.layer, self.top, self.sort, zeros=for_machine or self.depth is not None)
+        self.demand_folding(for_machine)
+        zeros = for_machine or self.depth is not None
+        return Selection(depth, self.layer, self.top, self.sort, zeros, self.unfold, each=for_machine)
+
+    def demand_folding(self, for_machine: bool) -> None:
+        """WrongUse for --unfold where every block has a row of its own anyway."""
+        also = "--layer" if self.layer else "--depth" if self.depth is not None else ""
+        if self.unfold and (for_machine or also):
+            shows = f"with {also} each block has" if also else "in this format each block has"
+            raise WrongUse(f"--unfold changes nothing: {shows} its own row.", "leave out  --unfold")
 
 
 def without(options: Options, *keys: str) -> Options:
@@ -127,7 +146,13 @@ def shared(
             made = Options(typed, **options)
             demand_format(made.format_, made.output, made.json_, further, form)
             demand_output(made.output, files_named((*given.values(), typed.get("inputs", ""))))
-            command(**given, options=made)
+            if not any(parameter.name == "no_cache" for parameter in offered):
+                command(**given, options=made)
+                return
+            with caching(not made.no_cache) as folder:
+                command(**given, options=made)
+            for note in () if folder is None or made.quiet else folder.notes:
+                tell(f"note: {note}")
 
         run.__signature__ = inspect.Signature([*own, *offered])  # type: ignore[attr-defined]
         return run

@@ -7,7 +7,8 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ class ReaderGone(Exception):
     """The pipe was closed early, as by `| head`: no error. Not an OSError, which typer turns into exit code 1."""
 
 
-def emit(documents: Sequence[Document], *, format_: str, file: str, as_json: bool, quiet: bool) -> None:
+def emit(
+    documents: Sequence[Document], *, format_: str, file: str, as_json: bool, quiet: bool, verbose: bool = False
+) -> None:
     """Print the documents, or write them to a file; notes go to stderr where the format has no place for them."""
     from archcalc.render.formats import FOR_MACHINES, Screen, render
 
@@ -38,11 +41,11 @@ def emit(documents: Sequence[Document], *, format_: str, file: str, as_json: boo
             tell(f"wrote {file}")
         file = ""
     if file:
-        write_file(file, render(documents, chosen, Screen()))
+        write_file(file, render(documents, chosen, Screen(verbose=verbose)))
         if not quiet:
             tell(f"wrote {file} ({chosen})")
         return
-    text = render(documents, chosen, Screen(_columns(), _in_colour()))
+    text = render(documents, chosen, Screen(_columns(), _in_colour(), verbose))
     if chosen in FOR_MACHINES and not quiet:
         for note in dict.fromkeys(n for d in documents for n in d.envelope.get("notes", ())):
             tell(f"note: {note}")
@@ -110,15 +113,20 @@ def files_named(values: Iterable[object]) -> list[str]:
 
 
 class Shown(Observer):
-    """Counts on a line of stderr."""
+    """Counts on a line of stderr, with the number of parts and the time that is left, as far as these are known."""
 
-    def __init__(self, status: Any, what: str) -> None:
-        self.status, self.what = status, what
-        self.done, self.parts = 0, 0
+    def __init__(self, status: Any, what: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.status, self.what, self.clock = status, what, clock
+        self.done, self.parts, self.about, self.start = 0, 0, "", clock()
 
     def expect(self, parts: int) -> None:
         """The number of parts stands beside those that are done."""
-        self.parts = parts
+        self.parts, self.about = parts, ""
+        self._show()
+
+    def estimate(self, parts: int) -> None:
+        """The same, with a word that the number is not certain."""
+        self.parts, self.about = parts, "about "
         self._show()
 
     def advance(self) -> None:
@@ -127,8 +135,17 @@ class Shown(Observer):
         self._show()
 
     def _show(self) -> None:
-        of = f" of {self.parts:,}" if self.parts else ""
-        self.status.update(f"{self.done:,}{of} {self.what}")
+        known = self.parts >= self.done
+        of = f" of {self.about}{self.parts:,}" if self.parts and known else ""
+        self.status.update(f"{self.done:,}{of} {self.what}{self._left() if known else ''}")
+
+    def _left(self) -> str:
+        """The time that the other parts take, if each takes as long as those that are done."""
+        if not 0 < self.done < self.parts:
+            return ""
+        seconds = round((self.clock() - self.start) / self.done * (self.parts - self.done))
+        minutes = f"{seconds // 60} min " if seconds >= 60 else ""
+        return f", about {minutes}{seconds % 60} s left" if seconds else ""
 
 
 @contextlib.contextmanager

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from archcalc.analyses.report import Report
 from archcalc.cli.options import Options
 from archcalc.errors import WrongUse
+
+if TYPE_CHECKING:
+    from archcalc.analyses.report import Report
 
 SUFFIXES = (".svg", ".png", ".pdf")
 DRAWN = "params, flops, traffic, memory, memory --timeline, speed --on, law --over, sweep --pareto"

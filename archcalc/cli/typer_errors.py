@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from archcalc.engine.setup import settings
 from archcalc.errors import WrongUse
-from archcalc.networks import catalogue
 
 
 def as_wrong_use(error: Exception, arguments: Sequence[str]) -> WrongUse:
@@ -17,11 +15,15 @@ def as_wrong_use(error: Exception, arguments: Sequence[str]) -> WrongUse:
     if message.startswith("No such command"):
         close = get_close_matches(command, commands(), 1)
         hint = f"did you mean  archcalc {close[0]} ?" if close else f"commands  {', '.join(commands())}"
+        from archcalc.networks import catalogue
+
         networks = [] if close else get_close_matches(command, catalogue.names(), 1, 0.8)
         hint = f"did you mean  archcalc summary {networks[0]} ?" if networks else hint
         return WrongUse(f"there is no command '{command}'.", hint)
     known = [command] if command in commands() else []
     option = getattr(error, "option_name", "")
+    from archcalc.engine.setup import settings
+
     if known and option in {name for row in settings().values() for name in (row.option, row.typed.short) if name}:
         why = ": parameters come from the definition alone, without a run" if command == "params" else ""
         return WrongUse(f"{command} takes no {option}{why}.", f"leave it out; see  archcalc {command} --help")
@@ -31,6 +33,6 @@ def as_wrong_use(error: Exception, arguments: Sequence[str]) -> WrongUse:
 
 def commands() -> list[str]:
     """The names of all commands."""
-    from archcalc.cli.app import app
+    from archcalc.cli.commands import NAMES
 
-    return [str(command.name or getattr(command.callback, "__name__", "")) for command in app.registered_commands]
+    return list(NAMES)

@@ -10,18 +10,18 @@ from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archcalc.engine.load.exported.archive import demand_archive
+from archcalc.engine.cache import kept, last_hit, why_not_kept
 from archcalc.engine.load.references import BuiltIn, Code, Exported, StoredTrace, parse
+from archcalc.engine.serving import Served
 from archcalc.engine.setup import Setup, Training, by_recipe
 from archcalc.engine.subject import Subject
 from archcalc.engine.watch import Watch, unwatched
 from archcalc.errors import BadReference, WrongUse, unreadable
-from archcalc.networks import catalogue
-from archcalc.tracing import Counted, Trace
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from archcalc.tracing import Counted, Trace
 
 __all__ = [
     "BuiltIn",
@@ -31,10 +31,13 @@ __all__ = [
     "Training",
     "definition",
     "demand_known",
+    "last_hit",
     "other_counts",
     "parse",
     "read",
+    "served",
     "trace",
+    "why_not_kept",
 ]
 
 
@@ -58,11 +61,35 @@ def trace(
     reference = _checked(model, setup, given=inputs is not None)
     if isinstance(reference, StoredTrace):
         return read(reference.path)
+
+    def made() -> Trace:
+        from archcalc.engine.devices.processor import one_thread
+        from archcalc.engine.record.run import run
+
+        with nullcontext() if setup.data else one_thread():
+            return run(reference, setup, inputs, watch)
+
+    return kept("run", reference, model, setup, made) if isinstance(model, str) and inputs is None else made()
+
+
+def served(model: str | nn.Module | type[nn.Module] | Subject, setup: Setup | None = None) -> Served:
+    """Run a model with its cache a few times: prefills and decode steps, as the studies of serving need them.
+
+    Raises NoCache for a model that keeps none, and the errors of `trace`.
+    """
+    inputs = model.inputs if isinstance(model, Subject) else None
+    model = model.model if isinstance(model, Subject) else model
+    setup = setup or Setup()
+    reference = _checked(model, setup, given=inputs is not None)
+    if isinstance(reference, StoredTrace):
+        raise WrongUse(f"{model} is a stored trace of one run: serve needs the model itself.", "name the model")
+    if isinstance(reference, Exported):
+        raise WrongUse(f"{model} is an exported program, which takes no cache: serve needs the model.", "name it")
     from archcalc.engine.devices.processor import one_thread
-    from archcalc.engine.record.run import run
+    from archcalc.engine.record.cached_runs import served
 
     with nullcontext() if setup.data else one_thread():
-        return run(reference, setup, inputs, watch)
+        return served(reference, setup, inputs)
 
 
 def definition(model: str | nn.Module | type[nn.Module], setup: Setup | None = None) -> Trace:
@@ -74,11 +101,15 @@ def definition(model: str | nn.Module | type[nn.Module], setup: Setup | None = N
     reference = _checked(model, setup, given=False)
     if isinstance(reference, StoredTrace):
         return read(reference.path)
-    from archcalc.engine.devices.processor import one_thread
-    from archcalc.engine.record.definition import defined
 
-    with nullcontext() if setup.data else one_thread():
-        return defined(reference, setup)
+    def made() -> Trace:
+        from archcalc.engine.devices.processor import one_thread
+        from archcalc.engine.record.definition import defined
+
+        with nullcontext() if setup.data else one_thread():
+            return defined(reference, setup)
+
+    return kept("definition", reference, model, setup, made) if isinstance(model, str) else made()
 
 
 def _checked(model: Any, setup: Setup, given: bool) -> Any:
@@ -108,10 +139,14 @@ def demand_known(*models: Any) -> None:
     for model in models:
         reference = parse(model) if isinstance(model, str) else model
         if isinstance(reference, BuiltIn):
+            from archcalc.networks import catalogue
+
             catalogue.resolve(reference.name)
         elif isinstance(reference, Code) and reference.is_file and not isfile(reference.where):
             raise BadReference(reference.text, f"there is no file {reference.where}")
         elif isinstance(reference, Exported):
+            from archcalc.engine.load.exported.archive import demand_archive
+
             demand_archive(reference.path)
 
 
@@ -132,6 +167,8 @@ def other_counts(model: str | nn.Module | type[nn.Module] | Subject, setup: Setu
 
 def read(path: str) -> Trace:
     """The trace stored in a file."""
+    from archcalc.tracing import Trace
+
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:

@@ -54,9 +54,10 @@ class Training:
     """A training step: forward, loss, backward, and the optimizer's update.
 
     `frozen` and `checkpoint` are patterns of layer paths: parameters that are not trained, and layers that are
-    recomputed in backward. `accumulation` batches run forward and backward before the optimizer's update. `recipe` is
-    a name of archcalc.engine.recipes, in place of the setup's `dtype` and `amp`. `rounds` steps are traced: two show
-    the steady state; in one the optimizer's state is only made at the end, for studies that add it themselves.
+    recomputed in backward. `accumulation` batches run forward and backward before the optimizer's update. With
+    `keep_gradients` what autograd keeps and the gradients of activations live until backward ends, as in LuaTorch.
+    `recipe` is a name of archcalc.engine.recipes, in place of the setup's `dtype` and `amp`. `rounds` steps are
+    traced: two show the steady state; in one the optimizer's state is only made at the end, for studies that add it.
     """
 
     optimizer: Annotated[
@@ -74,6 +75,10 @@ class Training:
         int,
         Setting("Batches before the optimizer's turn.", STEP, "N", key="grad_accumulation", kinds=(int,), least=1),
     ] = 1
+    keep_gradients: Annotated[
+        bool,
+        Setting("Hold activations and their gradients until backward ends, as LuaTorch does.", STEP, kinds=(bool,)),
+    ] = False
     recipe: Annotated[
         str,
         Setting(
@@ -233,8 +238,8 @@ def assumed(setup: Setup) -> dict[str, Any]:
 def setup_of(typed: Mapping[str, Any], trains: bool) -> Setup:
     """The setup that typed settings mean, by their keys; with a training step if `trains`.
 
-    >>> setup_of({"size": 288, "optimizer": "sgd", "frozen": "stem"}, trains=True).training
-    Training(optimizer='sgd', loss='sum', frozen=('stem',), checkpoint=(), accumulation=1, recipe='')
+    >>> setup_of({"size": 288, "optimizer": "sgd", "frozen": "stem"}, trains=True).training.frozen
+    ('stem',)
     """
     values: dict[type, dict[str, Any]] = {Setup: {}, Training: {}}
     for key, value in typed.items():

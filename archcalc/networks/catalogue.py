@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archcalc.errors import CannotImport, UnknownNetwork, one_line
+from archcalc.text.entry_points import entry_points
 from archcalc.text.spelling import normal
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from archcalc.networks.spec import Network
 
 FILE = Path(__file__).with_name("catalogue.json")
@@ -43,6 +45,8 @@ class Entry:
     knobs: Mapping[str, Any]
     params: int | None
     macs: int | None
+    published: Sequence[Mapping[str, Any]] = ()
+    """The figures that papers print, as fields of spec.Published."""
     plugin: EntryPoint | None = None
 
 
@@ -98,7 +102,7 @@ def plugins() -> Mapping[str, Entry]:
     for point in entry_points(group=PLUGINS):
         if normal(point.name) not in taken:
             package = point.dist.name if point.dist else point.module
-            added[point.name] = Entry(point.name, (), package, "", None, "", {}, None, None, point)
+            added[point.name] = Entry(point.name, (), package, "", None, "", {}, None, None, plugin=point)
     return added
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cache
-from importlib.metadata import entry_points
 from math import prod
 from typing import TypeVar
 
@@ -20,6 +19,7 @@ from archcalc.ops.axes import Field, Seen
 from archcalc.ops.call_view import CallView
 from archcalc.ops.names import ATEN, PRIMS
 from archcalc.ops.traffic import Moved, Operands, Rule, each_once
+from archcalc.text.entry_points import entry_points
 from archcalc.tracing import Call, Shape, Trace
 
 Formula = Callable[..., int | None]

@@ -16,6 +16,8 @@ from archcalc.text import units
 from archcalc.text.spelling import setting
 from archcalc.tracing import DEFINITION, Input, Trace
 
+COMPLETE = "complete"
+"""How the footnote begins that says that every op was counted."""
 GIVEN = ("option", "argument")
 """Origins of an input that the user gave; other origins name what declared it."""
 
@@ -27,10 +29,11 @@ def document(
     foot: Sequence[str],
     totals: Mapping[str, Any],
     verdict: str = "",
+    recurring: Sequence[str] = (),
 ) -> Document:
-    """An answer on one report: the verdict, its head line, tables and foot, and the envelope with its totals."""
-    first = [verdict] if verdict else []
-    return Document(command, [*first, *head(report)], tables, foot, envelope(report, totals))
+    """An answer on one report: the verdict, its head line, tables and footnotes, and the envelope with its totals."""
+    lines = [*([verdict] if verdict else []), *head(report)]
+    return Document(command, lines, tables, foot, envelope(report, totals), recurring=recurring)
 
 
 def head(report: Report) -> list[str]:
@@ -93,13 +96,33 @@ def macs_and_flops(report: Report) -> str:
     return f"{sign}{units.exact(report.macs)} MACs · {sign}{units.exact(report.flops)} FLOPs"
 
 
+def whole(selection: Selection) -> str:
+    """How a verdict begins that is of the whole network, where the table shows some of its layers."""
+    return "the whole network: " if selection.layer else ""
+
+
+def figures_in_short(report: Report) -> str:
+    """Parameters with every digit, and MACs with a prefix, ≥ where they are a lower bound."""
+    sign = "≥ " if report.totals["uncounted"] else ""
+    return f"{units.exact(report.params)} parameters · {sign}{units.si(report.macs)} MACs"
+
+
 def at_least(report: Report) -> frozenset[str]:
     """The keys of the figures that are lower bounds."""
     return frozenset(("macs", "flops", "elementwise_flops") if report.totals["uncounted"] else ())
 
 
 def completeness(report: Report) -> list[str]:
-    """The number of op calls in each class, and the names of ops without a rule."""
+    """What the figures lack: ops without a rule, or modules that did not run; nothing if they lack nothing."""
+    return [line for line in _counted(report) if not line.startswith(COMPLETE)]
+
+
+def complete(report: Report) -> list[str]:
+    """The number of op calls in each class, where every op has a rule and all ran."""
+    return [line for line in _counted(report) if line.startswith(COMPLETE)]
+
+
+def _counted(report: Report) -> list[str]:
     calls, names = report.totals["calls"], report.totals["uncounted"]
     known = (
         f"{units.plural(calls['contraction'], 'contraction')} counted, "
@@ -109,7 +132,7 @@ def completeness(report: Report) -> list[str]:
     if not names and isinstance(idle, tuple | list):
         return [f"of what ran: {known}; every op has a rule; {', '.join(map(str, idle))} did not run"]
     if not names:
-        return [f"complete: {known}; every op has a rule"]
+        return [f"{COMPLETE}: {known}; every op has a rule"]
     return [f"≥: lower bounds: {known}, {calls['unknown']:,} without a rule: {', '.join(names)}"]
 
 

@@ -47,6 +47,7 @@ def words(settings: Mapping[str, Any]) -> list[str]:
         ("autocast ", settings.get("amp")),
         ("frozen ", several["frozen"]),
         ("checkpointed ", several["checkpoint"]),
+        ("", "activations and their gradients held" if settings.get("keep_gradients") else ""),
     )
     named = [f"{before}{value}" for before, value in parts if value]
     return [*named, *([f"gradients of {batches} batches added up"] if batches != 1 else [])]

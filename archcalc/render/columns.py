@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from archcalc.analyses.report import Report
 from archcalc.render.document import EXACT, LAYER, SHAPE, SHARE, SI, TEXT, TYPE, Column
+
+if TYPE_CHECKING:
+    from archcalc.analyses.report import Report
 
 LAYER_COLUMN = Column("path", "layer", LAYER)
 TYPE_COLUMN = Column("type", "type", TYPE)
 OUTPUT_COLUMN = Column("output_shape", "output", SHAPE)
 SHARE_COLUMN = Column("share", "share", SHARE)
 MACS_COLUMN = Column("macs", "MACs", SI)
-FLOPS_COLUMN = Column("flops", "FLOPs", SI)
+FLOPS_COLUMN = Column("flops", "FLOPs", SI, gives_way=1)
+"""Twice the MACs: the first column to give way."""
 PARAMETERS_COLUMN = Column("params", "parameters", EXACT)
 FIGURE_COLUMN = Column("figure", "figure", TEXT)
 

@@ -21,19 +21,22 @@ What is TEX already is not escaped in LaTeX.
 """
 NAMES = frozenset((NAME, LAYER))
 LEFT = frozenset((NAME, LAYER, GROUP, TYPE, TEXT, TEX, SHAPE))
+NEXT = "next: "
+"""How the line of commands to try next begins; only formats that are read beside a shell print it."""
 
 
 @dataclass(frozen=True)
 class Column:
     """One column: the key of its values in the rows, its heading, and the kind of its values.
 
-    A column that gives way is left out of a terminal that is too narrow for all columns, the last one first.
+    A column that gives way is left out of a terminal that is too narrow for all columns, the one with the lowest number
+    first; 0 stays.
     """
 
     key: str
     title: str
     kind: str
-    gives_way: bool = False
+    gives_way: int = 0
 
     def text(self, row: Mapping[str, Any]) -> str:
         """The value of a row as people read it, safe to print; '' if it has none."""
@@ -44,11 +47,12 @@ class Column:
         if value is None:
             return ""
         if self.kind == LAYER:
-            return f"{value or 'the model'} (itself)" if row.get("itself") else value or "the model"
+            name = f"{value or 'the model'} (itself)" if row.get("itself") else value or "the model"
+            return f"{name} x{row['times']}" if row.get("times", 1) > 1 else name
         if self.kind == NAME:
             return f"{value}*" if row.get("default") else str(value)
         if self.kind == TYPE:
-            inside, calls = row.get("modules", 1) - 1, row.get("calls", 1)
+            inside, calls = row.get("modules", 1) // row.get("times", 1) - 1, row.get("calls", 1)
             text = f"{value} ({inside})" if value and inside else value
             return f"{text}, {calls} calls" if value and calls > 1 and not inside else text
         if self.kind == SHAPE:
@@ -118,9 +122,40 @@ class Table:
         return [column.kind for column in self.columns]
 
 
+class Prose(str):
+    """A paragraph: formats that have lines break it at words."""
+
+
+class Drawing(str):
+    """A line of a drawing in characters: it is never broken."""
+
+
+CONVENTION = "convention: "
+"""How the footnote begins that says what was counted; it is never left out."""
+
+
+def _in_one_line(recurring: Sequence[str]) -> list[str]:
+    """The names of recurring footnotes; of a convention, which comes first, also what stands before its brackets.
+
+    >>> _in_one_line(["convention: 1 MAC = 2 FLOPs (and more)", "new tensors: made here"])
+    ['convention: 1 MAC = 2 FLOPs · -v: new tensors']
+    """
+    names = ", ".join(line.partition(":")[0] for line in recurring if not line.startswith(CONVENTION))
+    said = [line.partition(" (")[0] for line in recurring if line.startswith(CONVENTION)]
+    return [" · ".join([*said, *([f"-v: {names}"] if names else [])])] if recurring else []
+
+
+def _safe(line: str) -> str:
+    """A line that is safe to print, of the same sort."""
+    return type(line)(visible(line))
+
+
 @dataclass(frozen=True)
 class Document:
-    """An answer: lines before, tables, lines after, and what machine formats say around the rows.
+    """An answer: its verdict and lines before, tables, lines after, and what machine formats say around the rows.
+
+    The first line of the head is the verdict: the answer in one line. `recurring` are footnotes that say the same under
+    every answer of a command: they are printed where all is asked for (-v), and named in one line elsewhere.
 
     The rows are those of the last table, or `records` where machines want them in another form than people. A
     `picture` is what a file for pictures gets in place of all that. Lines and cells for people are safe to print in
@@ -134,11 +169,20 @@ class Document:
     envelope: Mapping[str, Any] = field(default_factory=dict)
     records: Sequence[Mapping[str, Any]] | None = None
     picture: bytes | None = None
+    recurring: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """The lines around the tables are made safe to print."""
-        object.__setattr__(self, "head", [visible(line) for line in self.head])
-        object.__setattr__(self, "foot", [visible(line) for line in self.foot])
+        object.__setattr__(self, "head", [_safe(line) for line in self.head])
+        object.__setattr__(self, "foot", [_safe(line) for line in self.foot])
+        object.__setattr__(self, "recurring", [_safe(line) for line in self.recurring])
+
+    def footnotes(self, verbose: bool, commands: bool = True) -> list[str]:
+        """The lines after the tables; recurring ones in full if `verbose`, the commands to try next if `commands`."""
+        last = [line for line in self.foot if line.startswith(NEXT)]
+        lines = [line for line in self.foot if line not in last]
+        lines += self.recurring if verbose else _in_one_line(self.recurring)
+        return [*lines, *(last if commands else [])]
 
     @property
     def printed(self) -> list[Table]:

@@ -23,6 +23,7 @@ from archcalc.render.pages import (
     memory,
     plan,
     recompute,
+    serve,
     speed,
     summary,
     sweep,
@@ -39,6 +40,7 @@ from archcalc.studies.largest_batch import Fitted
 from archcalc.studies.law.law import Laws
 from archcalc.studies.plan.plan import Plan
 from archcalc.studies.recompute.recompute import Recomputed
+from archcalc.studies.serve.serve import Serving
 from archcalc.studies.speed.speed import Speeds
 from archcalc.studies.sweep.sweep import Swept
 from archcalc.studies.verify.verify import Verification
@@ -71,6 +73,7 @@ PAGES: dict[type, Callable[[Any, Selection], Document]] = {
     Explanation: lambda explanation, _: explain.explanation(explanation.report, explanation.layer),
     Linted: lambda linted, _: lint.lint(linted),
     Laws: lambda laws, _: law.laws(laws),
+    Serving: lambda serving, _: serve.serve(serving),
     Speeds: speed.speed,
     Swept: lambda swept, _: sweep.sweep(swept),
     Plan: lambda planned, _: plan.plan(planned),

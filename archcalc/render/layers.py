@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from archcalc.analyses.report import Layer, Report
 from archcalc.errors import NoSuchLayer, WrongUse
+from archcalc.render.equal_blocks import Folding, Shown
+
+if TYPE_CHECKING:
+    from archcalc.analyses.report import Layer, Report
 
 ENOUGH_ROWS = 6
 """Without --depth a table folds at the first depth that has this many rows."""
@@ -18,13 +21,24 @@ ALL = 1_000_000
 
 @dataclass(frozen=True)
 class Selection:
-    """Which layers to show: `depth` None chooses one, `zeros` keeps rows whose main figure is 0."""
+    """Which layers to show: `depth` None chooses one, `zeros` keeps rows whose main figure is 0.
+
+    Equal blocks are one row where the depth is chosen for the whole model: not if `unfold` asks for each, which is an
+    error where there are none, and not if the format shows `each` anyway.
+    """
 
     depth: int | None = None
     layer: str = ""
     top: int | None = None
     sort: str = ""
     zeros: bool = False
+    unfold: bool = False
+    each: bool = False
+
+    @property
+    def may_fold(self) -> bool:
+        """Whether equal blocks may be one row."""
+        return self.depth is None and not self.layer and not self.each
 
 
 def layer_rows(
@@ -39,10 +53,8 @@ def layer_rows(
     roots = matching_layers(report, selection.layer)
     sources = figures if isinstance(figures, Mapping) else dict(zip(figures, figures, strict=True))
     keys = list(sources)
-    depth = selection.depth
-    if depth is None:
-        depth = _chosen_depth(roots, sources)
-    rows = [row for root in roots for row in _fold(root, depth, sources)]
+    folding, depth = _folding(roots, selection, sources)
+    rows = [row for root in roots for row in _fold(root, depth, sources, folding)]
     total: dict[str, Any] = {key: sum(row[key] for row in rows) for key in keys}
     total |= {"path": "selected" if selection.layer else "total", "modules": sum(r["modules"] for r in rows)}
     total["output_shape"] = None if selection.layer else _shape(report.root)
@@ -71,41 +83,64 @@ def matching_layers(report: Report, glob: str) -> list[Layer]:
     return outermost
 
 
-def _chosen_depth(roots: Sequence[Layer], sources: Mapping[str, str]) -> int:
+def _folding(roots: Sequence[Layer], selection: Selection, sources: Mapping[str, str]) -> tuple[Folding, int]:
+    """How equal blocks are shown, and the depth: the one asked for, or the first that has enough rows.
+
+    WrongUse if `unfold` is asked for and there is nothing to unfold.
+    """
+    folded = Folding(roots, sources.values(), fold=selection.may_fold)
+    depth = selection.depth
+    if depth is None:
+        depth = _chosen_depth(roots, sources, folded)
+    if not selection.unfold:
+        return folded, depth
+    if not any(row.get("times", 1) > 1 for root in roots for row in _fold(root, depth, sources, folded)):
+        raise WrongUse("--unfold: no row of this table stands for several equal blocks.", "leave out  --unfold")
+    return folded.apart(), depth
+
+
+def _chosen_depth(roots: Sequence[Layer], sources: Mapping[str, str], folding: Folding) -> int:
     if len(roots) > 1:
         return 0
     depth, rows = 1, 0
     while True:
-        now = sum(1 for root in roots for _ in _fold(root, depth, sources))
+        now = sum(1 for root in roots for _ in _fold(root, depth, sources, folding))
         if now >= ENOUGH_ROWS or now == rows:
             return depth
         depth, rows = depth + 1, now
 
 
-def _fold(root: Layer, depth: int, sources: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def _fold(root: Layer, depth: int, sources: Mapping[str, str], folding: Folding) -> Iterator[dict[str, Any]]:
     """The rows of a layer: one for each layer `depth` levels below, and for what those above do themselves."""
-    waiting = [(root, depth)]
+    waiting = [(Shown(root, root.path, 1), depth)]
     while waiting:
-        layer, below = waiting.pop()
+        shown, below = waiting.pop()
+        layer = shown.layer
+        if below == 0 and (blocks := folding.blocks_of_list(shown, sources.values())):
+            waiting += [(block, 0) for block in reversed(blocks)]
+            continue
         if not layer.children or below == 0:
             total = {key: layer.total[source] for key, source in sources.items()}
-            yield _row(layer, total, sum(1 for _ in layer.walk()))
+            yield _row(shown, total, sum(1 for _ in layer.walk()))
             continue
         own = {key: layer.own[source] for key, source in sources.items()}
         if any(own.values()):
-            yield _row(layer, own, 1, itself=True)
-        waiting += [(child, below - 1) for child in reversed(layer.children)]
+            yield _row(shown, own, 1, itself=True)
+        waiting += [(child, below - 1) for child in reversed(folding.children(shown))]
 
 
-def _row(layer: Layer, figures: Mapping[str, int], modules: int, itself: bool = False) -> dict[str, Any]:
+def _row(shown: Shown, figures: Mapping[str, int], modules: int, itself: bool = False) -> dict[str, Any]:
+    """A row; where it stands for several modules, with the sum of their figures and of the modules in them."""
+    layer, times = shown.layer, shown.times
     return {
-        "path": layer.path,
+        "path": shown.path,
         "type": layer.type,
-        "modules": modules,
+        "modules": modules * times,
         "itself": itself,
         "calls": layer.calls,
         "output_shape": _shape(layer),
-        **figures,
+        **{key: figure * times for key, figure in figures.items()},
+        **({"times": times} if times > 1 else {}),
     }
 
 
@@ -118,7 +153,7 @@ def _sort_key(rows: Sequence[Mapping[str, Any]], sort: str) -> str:
     """The key that --sort means: its own name in any case, or the beginning of one; '' for none."""
     if not sort or not rows:
         return ""
-    known = [key for key in rows[0] if key not in ("output_shape", "itself")]
+    known = [key for key in rows[0] if key not in ("output_shape", "itself", "times")]
     wanted = sort.lower().replace(" ", "_").replace("parameters", "params")
     matches = [key for key in known if key == wanted] or [key for key in known if key.startswith(wanted)]
     if not matches:

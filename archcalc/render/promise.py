@@ -8,8 +8,6 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
-from archcalc.analyses.metrics import METRICS
-from archcalc.analyses.report import ALIASES
 from archcalc.engine.load.references import LIBRARIES
 from archcalc.render import pages
 from archcalc.render.formats.as_json import SCHEMA_VERSION
@@ -62,6 +60,8 @@ def promises() -> Iterator[Promise]:
 
 def schema() -> dict[str, Any]:
     """The JSON schema of every answer and error."""
+    from archcalc.text.former_keys import ALIASES
+
     by_command: dict[str, list[Promise]] = {}
     for promise in promises():
         by_command.setdefault(promise.command, []).append(promise)
@@ -117,6 +117,8 @@ def every_key(**kinds: Any) -> dict[str, Any]:
 
 def _kinds(keys: tuple[str, ...]) -> dict[str, Any]:
     """Schemas of the values of some keys: figures and bytes are counts."""
+    from archcalc.analyses.metrics import METRICS
+
     known = {key: KINDS.get(key) or (COUNT if key in METRICS or key.endswith("_bytes") else None) for key in keys}
     return {key: kind for key, kind in known.items() if kind}
 

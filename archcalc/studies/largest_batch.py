@@ -63,6 +63,10 @@ def largest_batch(reference: str | Subject, setup: Setup, budget: Budget, watch:
         return _Search(reference, setup, budget, watch, ran).fitted()
 
 
+USUAL_TRACES = 6
+"""Traces of a search: memory is nearly a line in the batch, and the line is drawn through few points."""
+
+
 class _Search:
     """The traces of one search: the report at the best batch so far, and at the smallest."""
 
@@ -76,6 +80,7 @@ class _Search:
     def fitted(self) -> Fitted:
         asked = self.setup.batch
         if asked is not None:
+            self.watch.expect(1)
             peak = self.peak_at(asked)
             fit = Fit(self.budget.bytes, asked if peak <= self.budget.bytes else 0, {asked: peak})
         else:
@@ -86,6 +91,7 @@ class _Search:
         return Fitted(report, fit, self.budget, asked, setup, self.reference)
 
     def _largest(self) -> Fit:
+        self.watch.estimate(USUAL_TRACES)
         try:
             return largest(self.peak_at, self.budget.bytes)
         except ForwardFailed as error:  # batch norm in training wants two values a channel

@@ -9,6 +9,9 @@ class Observer:
     def expect(self, parts: int) -> None:
         """Called before a study begins, with the number of its parts."""
 
+    def estimate(self, parts: int) -> None:
+        """Called with about how many parts there are, where only the study's course tells; may be called again."""
+
     def advance(self) -> None:
         """Called when one more part is done."""
 

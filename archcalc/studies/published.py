@@ -50,11 +50,12 @@ def about(report: Report, setup: Setup) -> About:
 
 def published_lines(report: Report, figure: str) -> list[str]:
     """The paper's figure beside ours, for a network of the catalogue at its own settings and input."""
-    network = network_of(report)
-    if network is None or not at_defaults(report, network):
+    model = report.trace.model
+    entry = catalogue.resolve(model.name)[0] if model.source == "builtin" else None
+    if entry is None or not at_defaults(report, _config_of(entry)):
         return []
     lines = []
-    for published in network.published:
+    for published in _published_of(entry):
         if published.figure == figure and not published.knobs and not published.printed.replace(",", "").isdigit():
             called = f' "{published.called}" = MACs' if published.called else ""
             ours = int(report.totals[figure])
@@ -70,10 +71,26 @@ def network_of(report: Report) -> Network | None:
     return catalogue.load(catalogue.resolve(model.name)[0]) if model.source == "builtin" else None
 
 
-def at_defaults(report: Report, network: Network) -> bool:
+def _config_of(entry: catalogue.Entry) -> Mapping[str, Any]:
+    """The knobs of a member; those of another package's come from its definition, and torch with it."""
+    return entry.knobs if entry.plugin is None else catalogue.load(entry).config
+
+
+def _published_of(entry: catalogue.Entry) -> Sequence[Published]:
+    if entry.plugin is not None:
+        return catalogue.load(entry).published
+    return [Published(**fields) for fields in entry.published]
+
+
+def at_defaults(report: Report, config: Mapping[str, Any]) -> bool:
     """Whether the report is on the network at its own settings and input."""
     own_input = all(given.origin == "default" for given in report.trace.inputs)
-    return own_input and dict(report.trace.model.config) == network.config
+    return own_input and _plain(report.trace.model.config) == _plain(config)
+
+
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The knobs with tuples where JSON has lists."""
+    return {knob: tuple(value) if isinstance(value, list) else value for knob, value in config.items()}
 
 
 def _row(report: Report, network: Network, published: Published, setup: Setup) -> dict[str, Any]:

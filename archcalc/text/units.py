@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from math import log10
 
@@ -14,6 +15,7 @@ from archcalc.text.visible import shortened
 
 SI_UNITS = ("", "k", "M", "G", "T", "P", "E", "Z", "Y", "R", "Q")
 BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
+SECOND_UNITS = ("ns", "µs", "ms", "s")
 FOUR_FIGURES = Context(prec=4, rounding=ROUND_HALF_EVEN)
 EXACT = Context(prec=60)
 """Integers divided by their unit must not be rounded twice: 60 figures hold every size we can meet."""
@@ -44,6 +46,48 @@ def size(value: int) -> str:
     ('97.49 MiB', '512 B', '1.000 TiB')
     """
     return _scaled(value, 1024, BYTE_UNITS)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One unit for several figures, and the decimals that tell the smallest of them to three digits."""
+
+    factor: Decimal
+    unit: str
+    decimals: int
+
+    def text(self, value: float | None) -> str:
+        """A figure in this unit, without it; '' for none.
+
+        >>> Scale(Decimal(1000), "k", 2).text(1234567)
+        '1,234.57'
+        """
+        return "" if value is None else f"{EXACT.divide(Decimal(value), self.factor):,.{self.decimals}f}"
+
+
+MOST_DECIMALS = 3
+"""Decimals of counts in one unit: for more a smaller unit is chosen."""
+
+
+def one_scale(values: Sequence[float], base: int, units: Sequence[str], first: Decimal = Decimal(1)) -> Scale:
+    """The largest unit in which all values but 0 have three digits with at most MOST_DECIMALS decimals.
+
+    `first` is what the first of the units is worth; whole numbers stay whole in it.
+
+    >>> one_scale([593_000_000, 2_998_000_000], 1000, SI_UNITS)
+    Scale(factor=Decimal('1000000000'), unit='G', decimals=3)
+    >>> one_scale([512, 4096], 1024, BYTE_UNITS).unit, one_scale([5, 7], 1000, [""]).text(1234)
+    ('KiB', '1,234')
+    >>> one_scale([0.0002, 0.0125], 1000, SECOND_UNITS, Decimal("1e-9")).unit
+    'ms'
+    """
+    sizes = [Decimal(abs(value)) for value in values if value]
+    for power, unit in reversed(list(enumerate(units))) if sizes else ():
+        factor = first * base**power
+        decimals = max(0, 2 - EXACT.divide(min(sizes), factor).adjusted())
+        if factor <= max(sizes) and decimals <= MOST_DECIMALS:
+            return Scale(factor, unit, decimals if power else 0)
+    return Scale(first, units[0], 0)
 
 
 def plural(number: int, noun: str) -> str:

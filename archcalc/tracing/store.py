@@ -21,6 +21,7 @@ LARGEST = 2**63
 """No tensor of torch has as many elements, and no storage as many bytes."""
 ROLES = (
     "parameter", "buffer", "constant", "input", "activation", "saved", "gradient", "optimizer", "master", "workspace",
+    "activation gradient",
 )  # fmt: skip
 RECORDS = {
     "inputs": Input,
@@ -56,7 +57,7 @@ def read(text: str, path: str) -> Fields:
     if document.get("schema_version") not in READABLE:
         raise NotATrace(path, f"its schema_version is not {' or '.join(map(str, READABLE))}")
     try:
-        fields = _records(_frozen(document["trace"]))
+        fields = _records(frozen(document["trace"]))
         check(fields)
     except RecursionError:
         raise NotATrace(path, "its values are nested too deeply") from None
@@ -65,12 +66,12 @@ def read(text: str, path: str) -> Fields:
     return fields
 
 
-def _frozen(value: Any) -> Any:
+def frozen(value: Any) -> Any:
     """JSON's lists as tuples, all the way down."""
     if isinstance(value, list):
-        return tuple(map(_frozen, value))
+        return tuple(map(frozen, value))
     if isinstance(value, dict):
-        return {key: _frozen(item) for key, item in value.items()}
+        return {key: frozen(item) for key, item in value.items()}
     return value
 
 

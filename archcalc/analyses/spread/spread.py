@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 
 from archcalc.analyses.spread.axis import COLUMNS, SEQUENCE, SUM, Axis
@@ -47,6 +48,11 @@ class Spread:
     storages: Mapping[int, Axis]
     exchanges: tuple[Collective, ...]
     divided: frozenset[int]
+
+    @cached_property
+    def axes(self) -> frozenset[Axis]:
+        """The different axes of storages."""
+        return frozenset(self.storages.values())
 
     @property
     def pairs(self) -> bool:

@@ -60,6 +60,18 @@ class Units:
             found.append(before)
         return found
 
+    @cached_property
+    def turns(self) -> tuple[Sequence[tuple[int, int]], Sequence[tuple[int, int]]]:
+        """The calls [first, last) of each unit in forward with the loss, and in backward, from the start of forward."""
+        step = self.trace.steps[-1]
+        middle = step.backward - step.forward
+        spans: list[dict[int, tuple[int, int]]] = [{}, {}]
+        for call, unit in enumerate(self.positions):
+            known = spans[call >= middle].get(unit)
+            spans[call >= middle][unit] = (known[0], call + 1) if known else (call, call + 1)
+        forward, backward = ([span.get(u, (middle, middle)) for u in range(len(self.paths))] for span in spans)
+        return forward, backward
+
 
 def units(trace: Trace) -> Units:
     """The units of a trace."""

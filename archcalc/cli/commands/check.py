@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     from archcalc.studies.guard.config import Check
 
 
+FOR_CI = ("github", "junit", "sarif")
+"""Formats for CI services, in render/formats/ci.py."""
+
+
 @app.command()
-@shared(PRINTING, further=("github", "junit", "sarif"))
+@shared("no_cache", PRINTING, further=FOR_CI)
 def check(
     file: Annotated[str, typer.Argument(metavar="[FILE]", help="archcalc.toml or pyproject.toml of this folder.")] = "",
     only: Annotated[list[str] | None, typer.Option("--only", metavar="NAME", help="This check; repeatable.")] = None,
@@ -40,7 +44,6 @@ def check(
 
     Further formats: github (annotations and job summary), junit, sarif.
     """
-    from archcalc.render.formats.ci import CI_FORMATS, job_summary
     from archcalc.render.pages import check as page
     from archcalc.studies.guard import check as study
 
@@ -56,7 +59,9 @@ def check(
         return
     with watching("checks done", options.quiet) as observer:
         done = study.run(path, wanted, observer)
-    if options.format_ in CI_FORMATS:
+    if options.format_ in FOR_CI:
+        from archcalc.render.formats.ci import CI_FORMATS, job_summary
+
         emit_text(CI_FORMATS[options.format_](done), options.output, options.quiet)
         if options.format_ == "github":
             _append_job_summary(job_summary(done))

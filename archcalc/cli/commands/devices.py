@@ -6,11 +6,9 @@ from typing import Annotated
 
 import typer
 
-from archcalc import hardware
 from archcalc.cli.answer import emit_documents
 from archcalc.cli.app import app
 from archcalc.cli.options import PRINTING, Options, shared
-from archcalc.render.pages import devices as page
 
 
 @app.command()
@@ -28,5 +26,8 @@ def devices(
       archcalc devices 'rtx*'
       archcalc devices a100-80g
     """
+    from archcalc import hardware
+    from archcalc.render.pages import devices as page
+
     found = hardware.matching(glob) or [hardware.device(glob)]
     emit_documents([page.devices(found)], options)

@@ -10,8 +10,6 @@ from archcalc import engine
 from archcalc.cli.answer import emit_documents
 from archcalc.cli.app import app
 from archcalc.cli.options import BUILDING, INPUT, PRINTING, Options, shared
-from archcalc.networks import catalogue
-from archcalc.render.layers import matching_layers
 from archcalc.text.spelling import normal
 
 
@@ -33,6 +31,8 @@ def explain(
     """
     from archcalc.analyses import Flops, Params, analyze
     from archcalc.analyses.explain.lines import kind_named
+    from archcalc.networks import catalogue
+    from archcalc.render.layers import matching_layers
     from archcalc.render.pages.explain import explanation, kind_page
 
     kind = kind_named(model)

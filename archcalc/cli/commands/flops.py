@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from archcalc.analyses.conventions import CONVENTIONS, convention_named
+from archcalc.analyses.counting_words import NAMES, demand_convention
 from archcalc.cli.answer import answer
 from archcalc.cli.app import Models, app
 from archcalc.cli.options import BUILDING, CHOOSING, COMPLETE, INPUT, PRINTING, Options, shared
 from archcalc.cli.pictures import treemap_of
+from archcalc.errors import WrongUse
 
-COUNTING = f"How MACs are counted: {', '.join(CONVENTIONS)}."
+COUNTING = f"How MACs are counted: {', '.join(NAMES)}."
 
 
 @app.command()
@@ -38,7 +39,10 @@ def flops(
     from archcalc.analyses import Analysis, Backward, Flops
     from archcalc.render.pages import flops as page
 
-    convention_named(convention)  # a wrong one is told before any model is traced
+    if backward and "mode" in options.typed:
+        sentence = "--backward and --mode do not go together: the step that it counts runs in train mode."
+        raise WrongUse(sentence, "choose one")
+    demand_convention(convention)  # a wrong one is told before any model is traced
     analyses: tuple[Analysis, ...] = (Flops(convention), *([Backward()] if backward else []))
     figure = "macs" if convention == "archcalc" else ""
     options = replace(options, train=True) if backward else options

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import typer
 
-from archcalc.analyses.metrics import formula_metric_named
 from archcalc.cli.answer import emit_documents
 from archcalc.cli.app import app
 from archcalc.cli.completion import complete_model
@@ -61,6 +60,7 @@ def law(
       archcalc law dense-block --set bottleneck=false --over growth_rate=in_channels,size --cross weights,live:cat
       archcalc law --table self-attention
     """
+    from archcalc.analyses.metrics import formula_metric_named
     from archcalc.render.pages import law as page
     from archcalc.render.plots import SUFFIXES
     from archcalc.studies.law.crossing import crossing, demand_comparable

@@ -9,8 +9,6 @@ import typer
 from archcalc.cli.answer import emit_documents
 from archcalc.cli.app import app
 from archcalc.cli.options import PRINTING, Options, shared
-from archcalc.networks import catalogue
-from archcalc.render.pages import list as page
 
 
 @app.command(name="list", epilog="Example: archcalc list 'resnet*'")
@@ -27,6 +25,9 @@ def list_(
       archcalc list
       archcalc list 'densenet*'
     """
+    from archcalc.networks import catalogue
+    from archcalc.render.pages import list as page
+
     families = catalogue.matching(glob)
     if not families:
         catalogue.resolve(glob)

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archcalc.analyses.report import Report
 from archcalc.cli.answer import answer, emit_documents, format_of
 from archcalc.cli.app import Models, app
 from archcalc.cli.options import BUILDING, CHOOSING, INPUT, KERNELS, PRINTING, STEP, TRAIN, Options, shared
 from archcalc.cli.output import watching
-from archcalc.engine import Setup
 from archcalc.errors import WrongUse
-from archcalc.render.document import Document
-from archcalc.render.layers import Selection
 
 if TYPE_CHECKING:
+    from archcalc.analyses.report import Report
+    from archcalc.engine import Setup
+    from archcalc.render.document import Document
+    from archcalc.render.layers import Selection
     from archcalc.studies.budget import Budget
     from archcalc.studies.changes import Peak
     from archcalc.studies.largest_batch import Fitted

@@ -22,7 +22,7 @@ DEGREE = {"min": 1, "metavar": "N"}
 def plan(  # noqa: PLR0913, PLR0917 # each is an option of the command
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model reference.", autocompletion=complete_model)],
     gpus: Annotated[int, typer.Option("--gpus", min=1, metavar="N", help="Devices in all.")],
-    on: Annotated[str, typer.Option("--on", metavar="DEVICE", help="The device: h100, a100-80g, ...")] = "",
+    on: Annotated[str, typer.Option("--on", metavar="DEVICE", help="The device: h100-sxm, a100-80g, ...")] = "",
     tp: Annotated[int | None, typer.Option("--tp", help="Ranks that divide the layers.", **DEGREE)] = None,
     pp: Annotated[int | None, typer.Option("--pp", help="Stages of the pipeline.", **DEGREE)] = None,
     dp: Annotated[int | None, typer.Option("--dp", help="Ranks with batches of their own.", **DEGREE)] = None,
@@ -61,7 +61,7 @@ def plan(  # noqa: PLR0913, PLR0917 # each is an option of the command
       archcalc plan gpt2-xl --gpus 8 --on a100-80g --recipe bf16-fp32-master
       archcalc plan gpt2-xl --gpus 64 --tp 4 --pp 4 --dp 4 --zero 1 --sp --global-batch 64
       archcalc plan resnet-50 --gpus 8 --dp 8 --tp 1 --pp 1 --batch 32
-      archcalc plan hf:path/to/config.json --gpus 512 --on h100 --seq-len 8192 --checkpoint 'model.layers.*'
+      archcalc plan hf:path/to/config.json --gpus 512 --on h100-sxm --seq-len 8192 --checkpoint 'model.layers.*'
     """
     from archcalc.render.pages import plan as page
     from archcalc.studies.plan.layout import Asked

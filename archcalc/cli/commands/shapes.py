@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from archcalc.analyses.report import Report
 from archcalc.cli.answer import answer
 from archcalc.cli.app import Models, app
 from archcalc.cli.options import BUILDING, CHOOSING, INPUT, PRINTING, Options, shared
-from archcalc.render.document import Document
-from archcalc.render.layers import Selection
+
+if TYPE_CHECKING:
+    from archcalc.analyses.report import Report
+    from archcalc.render.document import Document
+    from archcalc.render.layers import Selection
 
 
 @app.command()
@@ -34,7 +37,7 @@ def shapes(
     from archcalc.render.pages import shapes as page
 
     def view(report: Report, selection: Selection, published: Sequence[str]) -> Document:
-        chosen = Selection(options.depth, options.layer, options.top, options.sort)
+        chosen = replace(selection, depth=options.depth)
         return page.shapes(report, chosen, only_changes)
 
     answer(model, options, view, (Shapes(),))

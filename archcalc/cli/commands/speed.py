@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from archcalc import hardware
 from archcalc.cli.answer import emit_documents, format_of
 from archcalc.cli.app import app
 from archcalc.cli.completion import complete_device, complete_model
@@ -59,6 +58,8 @@ def speed(
     from archcalc.studies.speed.speed import speed as study
 
     if on == [""]:
+        from archcalc import hardware
+
         emit_documents([list_of_devices.devices(hardware.devices())], options)
         return
     if not model:

@@ -10,6 +10,7 @@ from archcalc.cli.answer import answer
 from archcalc.cli.app import Models, app
 from archcalc.cli.options import BUILDING, CHOOSING, COMPLETE, INPUT, KERNELS, PRINTING, STEP, TRAIN, Options, shared
 from archcalc.cli.pictures import treemap_of
+from archcalc.errors import WrongUse
 
 
 @app.command()
@@ -31,4 +32,6 @@ def traffic(
     from archcalc.analyses import Traffic
     from archcalc.render.pages import traffic as page
 
+    if "keep_gradients" in options.typed:
+        raise WrongUse("--keep-gradients moves no bytes: it only holds them.", "leave it out, or  archcalc memory")
     answer(model, options, page.traffic, (Traffic(fused),), drawn=treemap_of("traffic_bytes"))

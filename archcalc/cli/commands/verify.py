@@ -39,7 +39,12 @@ def verify(
 
     if model:
         engine.demand_known(*model)
-        verifications = [verified(reference, options.setup) for reference in model]
+        verifications = []
+        with watching("models verified", options.quiet) as observer:
+            observer.expect(len(model))
+            for reference in model:
+                verifications.append(verified(reference, options.setup))
+                observer.advance()
         documents = [page.verification(verification) for verification in verifications]
     else:
         with watching("networks verified", options.quiet) as observer:

@@ -12,9 +12,7 @@ torchvision:NAME  timm:NAME  hf:ORG/NAME  hf:path/to/config.json  hf:bert     ea
 
 from __future__ import annotations
 
-import ast
 import re
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from os.path import isfile
@@ -157,6 +155,8 @@ SCRIPTED = "load it in a function of yours, and name that: path/to/file.py:load 
 
 def is_scripted(path: str) -> bool:
     """Whether a file is an archive of TorchScript, which holds code."""
+    import zipfile
+
     try:
         with zipfile.ZipFile(path) as file:
             return any(name.partition("/")[2].startswith("code/") for name in file.namelist())
@@ -234,6 +234,8 @@ def _split(text: str) -> tuple[str, str, str]:
 
 
 def _expression(text: str, expression: str) -> Expression:
+    import ast
+
     try:
         node = ast.parse(expression.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError):

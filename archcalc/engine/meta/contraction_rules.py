@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archcalc.engine.meta.shape_rules import broadcast, each, new, plain, rule, whole_windows
+from archcalc.engine.meta.shape_rules import broadcast, each, new, rule, whole_windows
+from archcalc.engine.meta.strides import plain
 
 aten = torch.ops.aten
 

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archcalc.engine.meta.shape_rules import broadcast, new, plain, rule
+from archcalc.engine.meta.shape_rules import broadcast, new, rule
+from archcalc.engine.meta.strides import plain
 
 aten = torch.ops.aten
 

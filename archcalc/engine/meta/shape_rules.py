@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from archcalc.engine.meta.strides import ordered, plain, repeated
+
 Rule = Callable[..., Any]
 RULES: dict[Any, Rule] = {}
 BY_ID: dict[int, Rule] = {}  # by the id of the op: to hash an op takes as long as a rule
@@ -38,52 +40,6 @@ def rule(*ops: Any) -> Callable[[Rule], Rule]:
 def new(like: Tensor, shape: Sequence[int], dtype: torch.dtype | None = None) -> Tensor:
     """A contiguous tensor without data."""
     return torch.empty(shape, dtype=dtype or like.dtype, device="meta")
-
-
-def plain(*tensors: Any) -> bool:
-    """Whether all are meta tensors in the usual order, or halves of such along dimension 1 (None counts as absent).
-
-    What is computed from them is contiguous. The stride of a dimension of size 1 means nothing.
-    """
-    return all(t is None or (t.is_meta and (t.is_contiguous() or _rows(t))) for t in tensors)
-
-
-def _rows(tensor: Tensor) -> bool:
-    """Whether the elements of each entry of dimension 0 lie in the usual order, with gaps only between the entries."""
-    if tensor.dim() < 2:
-        return False
-    usual = 1
-    for size, stride in zip(reversed(tensor.shape[1:]), reversed(tensor.stride()[1:]), strict=True):
-        if size > 1 and stride != usual:
-            return False
-        usual *= size
-    return tensor.stride(0) >= usual
-
-
-def repeated(tensor: Tensor) -> bool:
-    """Whether it is a meta tensor in the usual order, expanded along some dimensions."""
-    usual = 1
-    for size, stride in zip(reversed(tensor.shape), reversed(tensor.stride()), strict=True):
-        if size > 1 and stride not in (0, usual):
-            return False
-        usual *= size if stride else 1
-    return tensor.is_meta
-
-
-def ordered(tensor: Any) -> bool:
-    """Whether it is plain, or a meta tensor with its dimensions in the usual order and gaps between the elements.
-
-    What is computed element by element from such tensors is contiguous.
-    """
-    if plain(tensor):
-        return True
-    below = 0
-    for size, stride in zip(reversed(tensor.shape), reversed(tensor.stride()), strict=True):
-        if size > 1:
-            if stride <= below:
-                return False
-            below = stride
-    return bool(tensor.is_meta)
 
 
 # ---- elementwise ---------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from archcalc.engine.meta.contraction_rules import convolution
-from archcalc.engine.meta.shape_rules import avg_pool2d, max_pool2d, new, plain, reduction, repeated, rule
+from archcalc.engine.meta.shape_rules import avg_pool2d, max_pool2d, new, reduction, rule
+from archcalc.engine.meta.strides import plain, repeated
 
 aten = torch.ops.aten
 SINGLE = (torch.float32, torch.float64)

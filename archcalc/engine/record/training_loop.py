@@ -21,6 +21,7 @@ from archcalc.engine import choices
 from archcalc.engine.load.inputs import Inputs
 from archcalc.engine.meta.call_arguments import tensors_in
 from archcalc.engine.recipes import RECIPES
+from archcalc.engine.record.held_gradients import HeldGradients
 from archcalc.engine.record.master_weights import Optimizer, OverMasters
 from archcalc.engine.record.recorder import Region
 from archcalc.engine.setup import Training
@@ -119,11 +120,13 @@ def steps(
     region: Region = nullcontext,
     accumulation: int = 1,
     rounds: int = 2,
+    held: HeldGradients | None = None,
 ) -> Any:
     """Two steps as people write them, or `rounds`: output and loss live until the next batch's take their names.
 
     The second batch of an accumulation is like every later one: more are not run. Modes for torch's functions are kept
-    out of updates, which are torch's own code, unless a parameter is of a class that has functions of its own.
+    out of updates, which are torch's own code, unless a parameter is of a class that has functions of its own. `held`
+    keeps the gradients of activations until the backward pass of a batch ends.
     """
     plain = all(type(p) in (nn.Parameter, Tensor) for group in optimizer.param_groups for p in group["params"])
     for _ in range(rounds):
@@ -135,7 +138,11 @@ def steps(
                 mark("loss")
                 value = loss(out) if accumulation == 1 else loss(out) / accumulation
             mark("backward")
+            if held is not None:
+                held.watch(value)
             value.backward()  # type: ignore[no-untyped-call]
+            if held is not None:
+                held.release()
         mark("optimizer")
         with without_function_modes() if plain else nullcontext():
             optimizer.step()

@@ -20,6 +20,7 @@ from archcalc.engine.meta.call_arguments import op_of, tensors_in
 from archcalc.engine.meta.known_values import KnownValues
 from archcalc.engine.record.entries import OPEN
 from archcalc.engine.record.gradient_sums import IN_PLACE, GradientSums
+from archcalc.engine.record.held_gradients import HeldGradients
 from archcalc.engine.record.master_weights import Optimizer, OverMasters, masters_of
 from archcalc.engine.record.recorder import Recorder
 from archcalc.engine.record.training_loop import PHASES, Loss, optimizer_of, steps
@@ -64,6 +65,7 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
         self._sequence_calls: list[int] = []
         self._owner: dict[int, int] = {}
         self._sums = GradientSums(self.entries)
+        self.held: HeldGradients | None = None
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -91,7 +93,10 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
         with without_function_modes():
             number = self.tensor(tensor, "constant")
             self.kept.add(self.tensors[number].storage)
-            packed = Packed(tensor if tensor.is_leaf else self.same(tensor, number), self.calls)
+            own = tensor if tensor.is_leaf else self.same(tensor, number)
+            if self.held is not None:
+                self.held.keep(own)
+            packed = Packed(own, self.calls)
         packed.version = version(tensor)
         self._packed.append((number, self.stack[-1] if self.stack else 0, len(self.calls), packed.times))
         return packed
@@ -146,6 +151,11 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
         before = bisect_right(self._sequence, node_number(node))  # the numbers grow as forward goes on
         return self._sequence_calls[before - 1] if before else 0
 
+    def note_gradient(self, gradient: Tensor) -> None:
+        """Record that the gradient of an activation is held until backward ends."""
+        with without_function_modes():
+            self.roles[self.tensors[self.tensor(gradient, "constant")].storage] = "activation gradient"
+
     def own(self, parameters: Sequence[tuple[Tensor, int]]) -> None:
         """Assign parameters to module calls."""
         self._owner = {storage_key(tensor): call for tensor, call in parameters}
@@ -186,6 +196,7 @@ def train(
     for master in masters_of(optimizer).values():
         recorder.tensor(master, "master")
     recorder.watch_modules()
+    recorder.held = HeldGradients(recorder.note_gradient) if training.keep_gradients else None
     root = (module, inputs.args, inputs.kwargs)
 
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -209,7 +220,7 @@ def train(
 
     with recorder, saved_tensors_hooks(recorder.pack, recorder.unpack):
         batches = training.accumulation, training.rounds
-        out = steps(_Called(run), inputs, loss, optimizer, mark, kernels.region, *batches)
+        out = steps(_Called(run), inputs, loss, optimizer, mark, kernels.region, *batches, recorder.held)
     outputs = tuple(recorder.tensor(t, "constant") for t in tensors_in(out))
     recorder.close()
     return outputs

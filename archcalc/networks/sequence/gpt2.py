@@ -28,16 +28,17 @@ class GPT2Block(nn.Module):
         self.feed_forward = FeedForward(d_model, d_ff, nn.GELU(approximate="tanh"), 0.0)
         self.dropout = nn.Dropout(0.1)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor, kept: list[Tensor] | None = None) -> Tensor:
         y = self.norm1(x)
-        x = x + self.dropout(self.self_attention(y, y, mask))
+        x = x + self.dropout(self.self_attention(y, y, mask, kept))
         return x + self.dropout(self.feed_forward(self.norm2(x)))
 
 
 class GPT2(nn.Module):
     """The decoder alone; the word embedding is the output matrix too: N, n -> N, n, V.
 
-    `sequence_mask` (1, 1, n, n) hides the words still to come.
+    `sequence_mask` (1, 1, n, n) hides the words still to come. With `use_cache` the answer is the logits and the cache,
+    keys and values of each block, for the next words.
     """
 
     def __init__(
@@ -50,12 +51,22 @@ class GPT2(nn.Module):
         self.blocks = nn.ModuleList(GPT2Block(d_model, heads, d_k, d_ff) for _ in range(layers))
         self.norm = nn.LayerNorm(d_model)
 
-    def forward(self, tokens: Tensor, sequence_mask: Tensor) -> Tensor:
-        places = torch.arange(tokens.shape[1], device=tokens.device)  # n
+    def forward(
+        self,
+        tokens: Tensor,
+        sequence_mask: Tensor,
+        cache: list[list[Tensor]] | None = None,
+        use_cache: bool = False,
+    ) -> Any:
+        start = cache[0][0].shape[2] if cache else 0
+        if use_cache and cache is None:
+            cache = [[] for _ in self.blocks]
+        places = torch.arange(start, start + tokens.shape[1], device=tokens.device)  # n
         x = self.dropout(self.words(tokens) + self.positions(places))  # N, n, d_model
-        for block in self.blocks:
-            x = block(x, sequence_mask)  # N, n, d_model
-        return functional.linear(self.norm(x), self.words.weight)  # N, n, V
+        for number, block in enumerate(self.blocks):
+            x = block(x, sequence_mask, cache[number] if cache else None)  # N, n, d_model
+        logits = functional.linear(self.norm(x), self.words.weight)  # N, n, V
+        return (logits, cache) if use_cache else logits
 
 
 def gpt2(

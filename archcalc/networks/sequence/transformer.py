@@ -74,7 +74,8 @@ class MultiHeadAttention(nn.Module):
     """h attentions over projections of x, concatenated and projected: N, n, d_model -> N, n, d_model.
 
     Queries come from `x`, keys and values from `memory`: the same in self-attention, the encoder's output in
-    encoder-decoder attention. `d_v` 0 means d_model / heads.
+    encoder-decoder attention. `d_v` 0 means d_model / heads. `kept` holds K and V of earlier words, behind which those
+    of `memory` are put; if it is empty it gets them. Without a memory it is all that there is.
     """
 
     def __init__(self, d_model: int, heads: int, d_k: int, bias: bool, dropout: float, d_v: int = 0) -> None:
@@ -87,10 +88,19 @@ class MultiHeadAttention(nn.Module):
         self.attention = ScaledDotProductAttention(dropout)
         self.W_O = nn.Linear(heads * d_v, d_model, bias=bias)
 
-    def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(
+        self, x: Tensor, memory: Tensor | None, mask: Tensor | None, kept: list[Tensor] | None = None
+    ) -> Tensor:
         Q = self._split(self.W_Q(x))  # N, h, n, d_k
-        K = self._split(self.W_K(memory))  # N, h, m, d_k
-        V = self._split(self.W_V(memory))  # N, h, m, d_v
+        if memory is not None:
+            K = self._split(self.W_K(memory))  # N, h, m, d_k
+            V = self._split(self.W_V(memory))  # N, h, m, d_v
+            if kept:
+                K, V = torch.cat([kept[0], K], 2), torch.cat([kept[1], V], 2)
+            if kept is not None:
+                kept[:] = [K, V]
+        elif kept:
+            K, V = kept
         heads = self.attention(Q, K, V, mask)  # N, h, n, d_v
         return self.W_O(heads.transpose(1, 2).flatten(2))  # N, n, d_model
 
@@ -140,6 +150,10 @@ class EncoderLayer(nn.Module):
         return self.norm2(x + self.dropout(self.feed_forward(x)))
 
 
+Kept = tuple[list[Tensor], list[Tensor]]
+"""K and V of a decoder layer: those of the words so far, and those of the encoder's output."""
+
+
 class DecoderLayer(nn.Module):
     """Masked self-attention, attention over the encoder's output, feed-forward: N, n, d_model -> N, n, d_model."""
 
@@ -153,9 +167,12 @@ class DecoderLayer(nn.Module):
         self.norm3 = nn.LayerNorm(d_model)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, memory: Tensor, sequence_mask: Tensor, padding_mask: Tensor) -> Tensor:
-        x = self.norm1(x + self.dropout(self.self_attention(x, x, sequence_mask)))
-        x = self.norm2(x + self.dropout(self.cross_attention(x, memory, padding_mask)))
+    def forward(
+        self, x: Tensor, memory: Tensor | None, sequence_mask: Tensor, padding_mask: Tensor, kept: Kept | None = None
+    ) -> Tensor:
+        of_words, of_memory = kept or (None, None)
+        x = self.norm1(x + self.dropout(self.self_attention(x, x, sequence_mask, of_words)))
+        x = self.norm2(x + self.dropout(self.cross_attention(x, memory, padding_mask, of_memory)))
         return self.norm3(x + self.dropout(self.feed_forward(x)))
 
 
@@ -163,6 +180,7 @@ class Transformer(nn.Module):
     """Encoder and decoder; one matrix is source embedding, target embedding and output (section 3.4).
 
     `padding_mask` (N, 1, 1, S) hides the padding of the source, `sequence_mask` (1, 1, T, T) the words still to come.
+    With `use_cache` the answer is the logits and the cache for the next words, which takes the encoder's place.
     """
 
     def __init__(
@@ -178,18 +196,34 @@ class Transformer(nn.Module):
         )
         self.decoder = nn.ModuleList(DecoderLayer(d_model, heads, d_k, d_ff, dropout) for _ in range(layers))
 
-    def embed(self, tokens: Tensor) -> Tensor:
+    def embed(self, tokens: Tensor, start: int = 0) -> Tensor:
         x = self.embedding(tokens) * sqrt(self.embedding.embedding_dim)  # N, n, d_model
-        return self.dropout(x + self.positions[: tokens.shape[1]])
+        return self.dropout(x + self.positions[start : start + tokens.shape[1]])
 
-    def forward(self, source: Tensor, target: Tensor, padding_mask: Tensor, sequence_mask: Tensor) -> Tensor:
+    def encoded(self, source: Tensor, padding_mask: Tensor) -> Tensor:
         memory = self.embed(source)  # N, S, d_model
         for layer in self.encoder:
             memory = layer(memory, padding_mask)  # N, S, d_model
-        x = self.embed(target)  # N, T, d_model
-        for layer in self.decoder:
-            x = layer(x, memory, sequence_mask, padding_mask)  # N, T, d_model
-        return functional.linear(x, self.embedding.weight)  # N, T, V
+        return memory
+
+    def forward(
+        self,
+        source: Tensor,
+        target: Tensor,
+        padding_mask: Tensor,
+        sequence_mask: Tensor,
+        cache: list[Kept] | None = None,
+        use_cache: bool = False,
+    ) -> Any:
+        memory = self.encoded(source, padding_mask) if cache is None else None  # N, S, d_model
+        start = cache[0][0][0].shape[2] if cache else 0
+        if use_cache and cache is None:
+            cache = [([], []) for _ in self.decoder]
+        x = self.embed(target, start)  # N, T, d_model
+        for number, layer in enumerate(self.decoder):
+            x = layer(x, memory, sequence_mask, padding_mask, cache[number] if cache else None)  # N, T, d_model
+        logits = functional.linear(x, self.embedding.weight)  # N, T, V
+        return (logits, cache) if use_cache else logits
 
 
 def transformer(

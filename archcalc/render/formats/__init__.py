@@ -16,22 +16,23 @@ from archcalc.render.formats.as_plain import as_plain
 
 @dataclass(frozen=True)
 class Screen:
-    """The terminal: its width in columns (None: no limit), and whether it shows colour."""
+    """The terminal: its width in columns (None: no limit), whether it shows colour, and whether all footnotes."""
 
     width: int | None = None
     colour: bool = False
+    verbose: bool = False
 
 
 def _as_table(documents: Sequence[Document], screen: Screen) -> str:
-    """For a terminal; imported when used, because rich takes its time."""
+    """For a terminal; imported when used, since other formats do without."""
     from archcalc.render.formats.as_table import as_table
 
-    return as_table(documents, screen.width, screen.colour)
+    return as_table(documents, screen.width, screen.colour, screen.verbose)
 
 
 FORMATS: dict[str, Callable[[Sequence[Document], Screen], str]] = {
     "table": _as_table,
-    "plain": lambda documents, screen: as_plain(documents),
+    "plain": lambda documents, screen: as_plain(documents, screen.verbose),
     "json": lambda documents, screen: as_json(documents),
     "csv": lambda documents, screen: as_csv(documents),
     "md": lambda documents, screen: as_markdown(documents),

@@ -17,7 +17,9 @@ def _lines(document: Document) -> Iterator[str]:
     yield from (f"<p>{escape(line)}</p>" for line in document.head if line)
     for table in document.printed:
         yield from _table(table)
-    yield from (f"<p><small>{escape(line)}</small></p>" for line in document.foot if line)
+    yield from (
+        f"<p><small>{escape(line)}</small></p>" for line in document.footnotes(verbose=True, commands=False) if line
+    )
 
 
 def _table(table: Table) -> Iterator[str]:

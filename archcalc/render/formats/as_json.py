@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from archcalc.analyses.report import ALIASES
 from archcalc.render.document import Document
+from archcalc.text.former_keys import ALIASES
 from archcalc.text.visible import visible_json
 from archcalc.version import __version__
 

@@ -33,7 +33,8 @@ def as_latex(documents: Sequence[Document]) -> str:
 
 
 def _document(document: Document) -> str:
-    comments = "\n".join(f"% {line}" for line in (*document.head, *document.foot, r"needs \usepackage{booktabs}"))
+    notes = document.footnotes(verbose=True, commands=False)
+    comments = "\n".join(f"% {line}" for line in (*document.head, *notes, r"needs \usepackage{booktabs}"))
     return "\n\n".join([comments, *map(_table, document.printed)]) + "\n"
 
 

@@ -20,7 +20,7 @@ def _document(document: Document) -> str:
         "  \n".join(map(escaped_line, rest)),
         *map(_table, document.printed),
     ]
-    blocks.append("  \n".join(map(escaped_line, document.foot)))
+    blocks.append("  \n".join(map(escaped_line, document.footnotes(verbose=True, commands=False))))
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 

@@ -7,13 +7,17 @@ from collections.abc import Sequence
 from archcalc.render.document import Document, Table
 
 
-def as_plain(documents: Sequence[Document]) -> str:
+def as_plain(documents: Sequence[Document], verbose: bool = False) -> str:
     """The documents one below the other, with an empty line between."""
-    return "\n".join(_document(document) for document in documents)
+    return "\n".join(_document(document, verbose) for document in documents)
 
 
-def _document(document: Document) -> str:
-    blocks = ["\n".join(document.head), *(_table(table) for table in document.printed), "\n".join(document.foot)]
+def _document(document: Document, verbose: bool) -> str:
+    blocks = [
+        "\n".join(document.head),
+        *(_table(table) for table in document.printed),
+        "\n".join(document.footnotes(verbose)),
+    ]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 

@@ -34,8 +34,8 @@ def checks(run: CheckRun) -> Document:
         }
         for row in rows
     ]
-    head = [f"{run.path} · {units.plural(len(run.judged), 'check')}, {units.plural(len(rows), 'budget')}"]
-    foot = [run.summary, *(line for judged in run.judged if judged.bad for line in _said(judged))]
+    head = [run.summary, f"{run.path} · {units.plural(len(run.judged), 'check')}, {units.plural(len(rows), 'budget')}"]
+    foot = [*(line for judged in run.judged if judged.bad for line in _said(judged))]
     foot += device_warnings([str(judged.check.settings.get("device", "")) for judged in run.judged])
     count = counts(run.verdicts)
     totals = {"failed": count[FAIL], "errors": count[ERROR], "warnings": count[WARN], "passed": count[OK]}

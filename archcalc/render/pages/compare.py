@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from archcalc.analyses.conventions import OURS
+from archcalc.analyses.counting_words import OURS
 from archcalc.analyses.flops import Contractions
 from archcalc.analyses.report import Report
 from archcalc.analyses.weights import types_in_words
@@ -52,9 +52,10 @@ def compare(compared: SideBySide, relative: bool = False) -> Document:
         stars = frozenset((max(0, 2 * number - 1), key) for number, key in stars)
     inputs = [head(report)[0].split(" · input ")[1] for report in reports]
     lines = [f"input of {name}: {given}" for name, given in zip(names, inputs, strict=True)]
-    title = [f"input {inputs[0]} · ★ smallest"] if len(set(inputs)) == 1 else ["★ smallest", *lines]
+    title = [_verdict(rows)]
+    title += [f"input {inputs[0]} · ★ smallest"] if len(set(inputs)) == 1 else ["★ smallest", *lines]
     notes = [note for report in reports for note in report.notes]
-    foot = [f"convention: {OURS}", *_step(reports[0]), *_twice(reports), *next_commands(reports[0], "summary")]
+    foot = [*_step(reports[0]), *_twice(reports), *next_commands(reports[0], "summary")]
     around = {
         "models": [envelope(report, {})["model"] for report in reports],
         "inputs": [envelope(report, {})["inputs"] for report in reports],
@@ -63,7 +64,24 @@ def compare(compared: SideBySide, relative: bool = False) -> Document:
         "notes": notes,
     }
     table = Table(columns, shown, stars=stars, transposed=True)
-    return Document("compare", [*title, *notes], [table], foot, around, rows)
+    recurring = [f"convention: {OURS}"]
+    return Document("compare", [*title, *notes], [table], foot, around, rows, recurring=recurring)
+
+
+SAID = {"params": "fewest parameters", "macs": "fewest MACs", "peak_bytes": "lowest peak"}
+"""The figures of which the verdict names the smallest, and its words."""
+
+
+def _verdict(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Which model has least of each main figure."""
+    smallest: dict[str, list[str]] = {}
+    for key, words_ in SAID.items():
+        stars = _stars(rows, key)
+        if stars:
+            smallest.setdefault(" and ".join(str(rows[number]["model"]) for number, _ in stars), []).append(words_)
+    if not smallest:
+        return "equal in parameters, MACs and peak"
+    return " · ".join(f"{model}: {', '.join(least)}" for model, least in smallest.items())
 
 
 def _ratios(row: Mapping[str, Any], first: Mapping[str, Any], columns: Sequence[Column]) -> dict[str, float | None]:

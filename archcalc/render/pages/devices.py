@@ -22,8 +22,8 @@ def devices(found: Sequence[Hardware]) -> Document:
         Column("memory_bytes", "memory", BYTES),
         Column("gigabytes", "GB/s", NUMBER),
         Column("half", "16 bit", NUMBER),
-        Column("fp32", "fp32", NUMBER),
-        Column("read", "source", TEXT),
+        Column("fp32", "fp32", NUMBER, gives_way=2),
+        Column("read", "source", TEXT, gives_way=1),
     ]
     one = found[0] if len(found) == 1 else None
     fitting = f"archcalc memory MODEL --train --fit {one.aliases[0] if one else 'NAME'}"
@@ -38,7 +38,8 @@ def devices(found: Sequence[Hardware]) -> Document:
     rows = [_row(device) for device in found]
     table = Table(columns, [_shown(row) for row in rows])
     envelope = {"totals": {"devices": len(found)}, "notes": []}
-    return Document("devices", [units.plural(len(found), "device")], [table], foot, envelope, rows)
+    verdict = _verdict(rows[0]) if one else units.plural(len(found), "device")
+    return Document("devices", [verdict], [table], foot, envelope, rows)
 
 
 def _row(device: Hardware) -> Mapping[str, Any]:
@@ -70,6 +71,18 @@ def _shown(row: Mapping[str, Any]) -> Mapping[str, Any]:
         "half": next((peaks[dtype] for dtype in HALVES if dtype in peaks), None),
         "fp32": peaks.get("fp32"),
     }
+
+
+def _verdict(row: Mapping[str, Any]) -> str:
+    """A device, its memory, bandwidth and peak of 16 bit."""
+    shown = _shown(row)
+    parts = [
+        str(row["name"]),
+        units.size(row["memory_bytes"]) if row["memory_bytes"] else "",
+        f"{shown['gigabytes']:,g} GB/s" if shown["gigabytes"] else "",
+        f"{shown['half']:g} TFLOP/s in 16 bit" if shown["half"] else "",
+    ]
+    return " · ".join(part for part in parts if part)
 
 
 def _in_full(device: Hardware) -> list[str]:

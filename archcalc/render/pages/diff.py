@@ -55,9 +55,14 @@ def diff(comparison: Comparison, *, everything: bool = False) -> Document:
         ],
         sums,
     )
-    head = [f"{old.reference} → {new.reference}", f"old  {_about(old)}", f"new  {_about(new)}"]
+    head = [
+        _verdict(sums, len(rows)),
+        f"{old.reference} → {new.reference}",
+        f"old  {_about(old)}",
+        f"new  {_about(new)}",
+    ]
     equal = not rows and all(row["by"] == 0 for row in sums)
-    foot = ["no layer changed" if equal else "figures are a layer's own, without the layers inside it; = the same"]
+    foot = [] if equal else ["figures are a layer's own, without the layers inside it; = the same"]
     around = {
         "old": _side(old),
         "new": _side(new),
@@ -67,6 +72,15 @@ def diff(comparison: Comparison, *, everything: bool = False) -> Document:
     }
     records = [{key: value for key, value in row.items() if not key.endswith("_text")} for row in rows]
     return Document("diff", head, [Table(columns, [*shown, *folded]), summing], foot, around, records)
+
+
+def _verdict(sums: Sequence[Mapping[str, Any]], changed: int) -> str:
+    """How many layers changed, and by how much the parameters and the MACs."""
+    if not changed and all(row["by"] == 0 for row in sums):
+        return "no layer changed"
+    main = [row for row in sums if row["key"] in ("params", "macs")]
+    by = [f"{row['figure']} {row['change']}{f' ({each})' if (each := row['percent']) else ''}" for row in main]
+    return " · ".join([f"{units.plural(changed, 'layer')} changed", *by])
 
 
 TEXTS = ("params_text", "macs_text")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from archcalc.analyses.conventions import OURS
+from archcalc.analyses.counting_words import OURS
 from archcalc.analyses.explain import lines as explain
 from archcalc.analyses.explain.layer_kind import Kind
 from archcalc.analyses.explain.lines import Line
@@ -14,6 +14,8 @@ from archcalc.render.around import as_typed, envelope, head, next_commands
 from archcalc.render.document import EXACT, GROUP, NAME, NUMBER, SI, TEXT, Column, Document, Table
 from archcalc.render.promise import Promise
 from archcalc.text import units
+
+CONVENTION = (f"convention: {OURS}",)
 
 
 def explanation(report: Report, layer: Layer) -> Document:
@@ -31,12 +33,20 @@ def explanation(report: Report, layer: Layer) -> Document:
     totals = {"params": layer.total["params"], "macs": layer.total["macs"]}
     foot = [
         *(_all_calls(layer) if layer.calls > 1 else []),
-        f"convention: {OURS}",
         *([f"next: {' · '.join(commands)}"] if (commands := _next(report, layer, kind)) else []),
     ]
     records = [{"path": layer.path, "type": layer.type, **_record(line)} for line in lines]
     around = {**envelope(report, totals), "kind": kind.name if kind else None}
-    return Document("explain", [head(report)[0], "", *lines_above], [_stacked(lines)], foot, around, records)
+    verdict = f"{where}: {_figures(totals)}"
+    return Document(
+        "explain",
+        [verdict, head(report)[0], "", *lines_above],
+        [_stacked(lines)],
+        foot,
+        around,
+        records,
+        recurring=CONVENTION,
+    )
 
 
 def _contents(report: Report, layer: Layer) -> Document:
@@ -69,11 +79,16 @@ def _contents(report: Report, layer: Layer) -> Document:
     )
     path = f" {example.path}" if example else ""
     foot = [
-        f"convention: {OURS}",
         *next_commands(report, f"explain{path}", "summary --depth 2"),
     ]
-    lines_above = [head(report)[0], "", f"{layer.path or 'the model'}: {layer.type}, {len(inside)} modules inside"]
-    return Document("explain", lines_above, [table], foot, envelope(report, totals))
+    where = layer.path or "the model"
+    verdict = f"{where}: {_figures(totals)}"
+    lines_above = [verdict, head(report)[0], "", f"{where}: {layer.type}, {len(inside)} modules inside"]
+    return Document("explain", lines_above, [table], foot, envelope(report, totals), recurring=CONVENTION)
+
+
+def _figures(totals: dict[str, int]) -> str:
+    return f"{units.exact(totals['params'])} parameters · {units.exact(totals['macs'])} MACs"
 
 
 def kind_page(kind: Kind) -> Document:
@@ -81,11 +96,15 @@ def kind_page(kind: Kind) -> Document:
     lines = explain.letters(kind)
     rows = [{"figure": _WORDS.get(line.figure, line.figure), "formula": line.letters} for line in lines]
     table = Table([Column("figure", "figure", GROUP), Column("formula", "formula", TEXT)], rows)
-    title = [kind.name, "", f"torch: {', '.join(kind.types)}", f"letters: {kind.letters}"]
-    foot = [f"convention: {OURS}", f"next: archcalc explain {_EXAMPLES.get(kind.name, 'resnet-18')}"]
+    told = next((line for line in lines if line.figure == "MACs"), lines[0])
+    verdict = f"{kind.name}: {_WORDS.get(told.figure, told.figure)} = {told.letters}"
+    title = [verdict, "", f"torch: {', '.join(kind.types)}", f"letters: {kind.letters}"]
+    foot = [f"next: archcalc explain {_EXAMPLES.get(kind.name, 'resnet-18')}"]
     records = [{"kind": kind.name, "figure": line.figure, "formula": line.letters} for line in lines]
     around = {"kind": kind.name, "totals": {}, "notes": []}
-    return Document("explain", [*title, *([kind.says] if kind.says else [])], [table], foot, around, records)
+    return Document(
+        "explain", [*title, *([kind.says] if kind.says else [])], [table], foot, around, records, recurring=CONVENTION
+    )
 
 
 _EXAMPLES = {

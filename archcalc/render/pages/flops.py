@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from archcalc.analyses.backward import KEYS as OF_BACKWARD
 from archcalc.analyses.flops import KEYS, Contractions
 from archcalc.analyses.report import Report
-from archcalc.render.around import at_least, completeness, deeper, document, macs_and_flops, next_commands
+from archcalc.render.around import (
+    at_least,
+    complete,
+    completeness,
+    deeper,
+    document,
+    macs_and_flops,
+    next_commands,
+    whole,
+)
 from archcalc.render.columns import (
     FLOPS_COLUMN,
     LAYER_COLUMN,
@@ -17,6 +27,7 @@ from archcalc.render.columns import (
     with_shares,
 )
 from archcalc.render.document import SI, Column, Document, Table
+from archcalc.render.equal_blocks import times_each
 from archcalc.render.layers import Selection, layer_rows
 from archcalc.render.promise import LAYER, MODEL, Promise
 from archcalc.text import units
@@ -25,7 +36,7 @@ from archcalc.text import units
 def flops(report: Report, selection: Selection, published: Sequence[str] = ()) -> Document:
     """Multiply-accumulates and FLOPs by layer, in the order of the network."""
     backward = "backward_macs" in report.totals
-    figures = (*KEYS, "backward_macs") if backward else KEYS
+    figures = (*KEYS, *OF_BACKWARD) if backward else KEYS
     rows, total = layer_rows(report, selection, figures, "macs")
     columns = [
         LAYER_COLUMN,
@@ -33,16 +44,16 @@ def flops(report: Report, selection: Selection, published: Sequence[str] = ()) -
         MACS_COLUMN,
         FLOPS_COLUMN,
         *([Column("backward_macs", "MACs of backward", SI)] if backward else []),
-        Column("elementwise_flops", "elementwise", SI),
+        Column("elementwise_flops", "elementwise", SI, gives_way=2),
+        *([Column("backward_elementwise_flops", "elementwise of backward", SI, gives_way=2)] if backward else []),
         SHARE_COLUMN,
     ]
     totals = report.totals
     foot = [
-        ("the whole network: " if selection.layer else "") + macs_and_flops(report),
-        f"convention: {report.record(Contractions).convention.words}",
+        *times_each(rows),
+        whole(selection) + macs_and_flops(report),
         *_masks(report),
         *(_backward(report) if backward else []),
-        "elementwise: bias, normalisation, activation, pooling, softmax, adds; never part of MACs",
         *completeness(report),
         *published,
     ]
@@ -56,9 +67,25 @@ def flops(report: Report, selection: Selection, published: Sequence[str] = ()) -
         "window_hidden_macs",
         *figures[3:],
     )
-    table = Table(columns, with_shares(rows, "macs", total), with_share_of_all(total, "macs", report), at_least(report))
+    marked = at_least(report) | frozenset(OF_BACKWARD if backward and totals["backward_uncounted"] else ())
+    table = Table(columns, with_shares(rows, "macs", total), with_share_of_all(total, "macs", report), marked)
     foot += next_commands(report, *deeper("flops", selection, table), "memory", "show")
-    return document("flops", report, [table], foot, {key: totals[key] for key in keys})
+    recurring = [
+        f"convention: {report.record(Contractions).convention.words}",
+        "elementwise: bias, normalisation, activation, pooling, softmax, adds; never part of MACs",
+        *complete(report),
+    ]
+    shown = {key: totals[key] for key in keys}
+    return document("flops", report, [table], foot, shown, _verdict(report, selection), recurring)
+
+
+def _verdict(report: Report, selection: Selection) -> str:
+    """MACs and FLOPs of the whole network, and MACs of its backward pass."""
+    sign = "≥ " if report.totals["uncounted"] else ""
+    backward = report.totals.get("backward_macs")
+    parts = [f"{sign}{units.si(report.macs)} MACs", f"{sign}{units.si(report.flops)} FLOPs"]
+    parts += [f"backward {units.si(backward)} MACs"] if backward is not None else []
+    return whole(selection) + " · ".join(parts)
 
 
 def _masks(report: Report) -> list[str]:
@@ -86,9 +113,19 @@ def _masks(report: Report) -> list[str]:
 
 def _backward(report: Report) -> list[str]:
     """The work of backward beside forward's."""
-    macs = report.totals["backward_macs"]
+    totals = report.totals
+    macs, elementwise = totals["backward_macs"], totals["backward_elementwise_flops"]
+    again, elementwise_again = totals["recomputed_macs"], totals["recomputed_elementwise_flops"]
     times = f", {macs / report.macs:.3f} times the forward pass's" if report.macs else ""
-    return [f"backward: {units.exact(macs)} MACs{times}; only what trained parameters need"]
+    lines = [f"backward: {units.exact(macs)} MACs{times}; only what trained parameters need"]
+    if again or elementwise_again:
+        lines.append(
+            f"recomputed in backward: {units.exact(again)} MACs and {units.exact(elementwise_again)} of its "
+            f"{units.exact(elementwise)} elementwise operations compute forward's results again"
+        )
+    if unknown := totals["backward_uncounted"]:
+        lines.append(f"≥: lower bounds: backward runs {', '.join(unknown)}, which have no rule")
+    return lines
 
 
 PROMISE = Promise("flops", (*KEYS, "uncounted", "calls"), (*LAYER, *KEYS), MODEL)

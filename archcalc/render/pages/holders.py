@@ -9,7 +9,7 @@ from archcalc.analyses.holders import held_by_module
 from archcalc.analyses.memory import LiveBytes
 from archcalc.analyses.report import Report
 from archcalc.ops.names import packet
-from archcalc.render.document import BYTES, EXACT, LAYER, NAME, Column, Table
+from archcalc.render.document import BYTES, EXACT, LAYER, NAME, TEXT, Column, Table
 
 HOLDERS = 8
 """Causes that are named; the others are folded."""
@@ -18,11 +18,11 @@ HOLDERS = 8
 def holders(report: Report) -> Table:
     """Live bytes at the peak by module type and cause: the HOLDERS largest, and one line for all others."""
     columns = [
-        Column("why", "held at the peak, and why", NAME),
+        Column("why", "held at the peak, and why", TEXT),
         Column("tensors", "tensors", EXACT),
         Column("bytes", "size", BYTES),
-        Column("op", "for the op", NAME, gives_way=True),
-        Column("example", "the largest in", LAYER, gives_way=True),
+        Column("op", "for the op", NAME, gives_way=2),
+        Column("example", "the largest in", LAYER, gives_way=1),
     ]
     rows = _rows(report)
     for row in rows:

@@ -50,7 +50,17 @@ def laws(result: Laws, *, latex: bool = False) -> Document:
     around["assumptions"] = {**around["assumptions"], "training_step": step}
     around["measured"] = [{**dict(zip(over, point, strict=True)), **figures} for point, figures in result.measured]
     records = [{key: row[key] for key in MACHINE} for row in rows]
-    return Document("law", [*head(result.report), *notes], tables, foot, around, records)
+    verdict = _in_short(laws_, rows, result, over)
+    return Document("law", [verdict, *head(result.report), *notes], tables, foot, around, records)
+
+
+def _in_short(laws_: Sequence[Law], rows: Sequence[Mapping[str, Any]], result: Laws, over: Sequence[str]) -> str:
+    """How each figure grows; the formula itself, if there is one law of one piece."""
+    if len(laws_) == 1 and len(laws_[0].pieces) == 1:
+        return f"{rows[0]['words']} = {as_written(laws_[0].formula, over)}"
+    grows = [f"{row['words'].removesuffix(' (bytes)')} {row['big_o']}" for row in rows]
+    refused = units.plural(len(result.refused), "figure") if result.refused else ""
+    return " · ".join([*grows, *([f"no law for {refused}"] if refused else [])])
 
 
 def crossed(document: Document, result: Laws, crossing: Crossing) -> Document:

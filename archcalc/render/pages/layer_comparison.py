@@ -24,7 +24,11 @@ def layer_comparison(layers: Sequence[ComparedLayer]) -> Document:
         Column("path", "longest path", TEXT),
         Column("path_big_o", "", TEXT),
     ]
-    head = ["the layers of sequence models · n positions of width d, kernels of k, neighbourhoods of r"]
+    verdict = " · ".join(f"{row['layer']} {row['macs_big_o']}" for row in rows)
+    head = [
+        f"MACs of a layer: {verdict}",
+        "the layers of sequence models · n positions of width d, kernels of k, neighbourhoods of r",
+    ]
     met = meetings(layers)
     foot = [
         *(_met(meeting) for meeting in met),

@@ -14,6 +14,7 @@ from archcalc.render.document import LAYER, TEXT, Column, Document, Table
 from archcalc.render.promise import MODEL, Promise
 from archcalc.text import units
 
+SOURCE = "source: G1 to G4 are the guidelines of Ma et al. 2018"
 RATIOS, SHARES = ("G1", "G2"), ("G4", "C1")
 """Rules whose number is a ratio, and those whose number is a share."""
 
@@ -31,9 +32,10 @@ def lint(linted: Linted) -> Document:
     ]
     shown = [{**row, "number": _number(row, "value"), "most": _number(row, "bound")} for row in rows]
     tables = [Table(columns, shown)] if rows else []
-    foot = [*_asked(linted), *next_commands(report, "traffic", "explain")]
+    foot = [*_asked(linted, found=True), *next_commands(report, "traffic", "explain")]
     totals = {"findings": len(rows), "by_guideline": dict(Counter(row["guideline"] for row in rows))}
-    return replace(document("lint", report, tables, foot, totals, verdict(linted)), records=rows)
+    others = _asked(linted, found=False)
+    return replace(document("lint", report, tables, foot, totals, verdict(linted), others), records=rows)
 
 
 def verdict(linted: Linted) -> str:
@@ -55,14 +57,14 @@ def _number(row: Mapping[str, Any], key: str) -> str:
     return f"{value:,.0f}"
 
 
-def _asked(linted: Linted) -> list[str]:
-    """Each rule with its bound, and what its number is."""
-    lines = []
-    for code in linted.looked_at:
+def _asked(linted: Linted, found: bool) -> list[str]:
+    """Each rule that found something, or each other one, with its bound and what its number is."""
+    lines, finding = [], {each.guideline for each in linted.findings}
+    for code in (code for code in linted.looked_at if (code in finding) == found):
         rule = RULES[code]
         most = _number({"guideline": code, "most": linted.strictness.bound(rule)}, "most")
-        lines.append(f"{code} {rule.words}: at most {most} {rule.unit}")
-    return [*lines, "G1 to G4: Ma et al. 2018; another bound: --threshold G1=1.5; leave out: --ignore GLOB"]
+        lines.append(f"{code}: {rule.words}, at most {most} {rule.unit}")
+    return [*lines, "another bound: --threshold G1=1.5; leave out: --ignore GLOB"] if found else [*lines, SOURCE]
 
 
 PROMISE = Promise("lint", ("findings",), ("guideline", "path", "value", "bound", "advice"), MODEL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from archcalc.analyses.conventions import OURS
+from archcalc.analyses.counting_words import OURS
 from archcalc.networks.catalogue import FamilyEntry
 from archcalc.render.columns import MACS_COLUMN, PARAMETERS_COLUMN
 from archcalc.render.document import GROUP, NAME, NUMBER, TEXT, Column, Document, Table
@@ -18,8 +18,8 @@ def catalogue(families: Sequence[FamilyEntry]) -> Document:
     columns = [
         Column("family", "family", GROUP),
         Column("name", "network", NAME),
-        Column("year", "year", NUMBER),
-        Column("input", "input", TEXT),
+        Column("year", "year", NUMBER, gives_way=1),
+        Column("input", "input", TEXT, gives_way=2),
         PARAMETERS_COLUMN,
         MACS_COLUMN,
     ]

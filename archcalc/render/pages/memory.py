@@ -15,6 +15,7 @@ from archcalc.render.around import document, next_commands
 from archcalc.render.assumed import words
 from archcalc.render.columns import LAYER_COLUMN, OUTPUT_COLUMN, SHARE_COLUMN, ratio
 from archcalc.render.document import BYTES, TEXT, Column, Document, Table
+from archcalc.render.equal_blocks import times_each
 from archcalc.render.layers import Selection, layer_rows
 from archcalc.render.pages import changes, fit
 from archcalc.render.pages.holders import holders, holders_for_machines
@@ -69,6 +70,7 @@ def memory(
         Column("at_peak_bytes", "held at the peak", BYTES),
     ]
     foot = [
+        *times_each(rows),
         *_moment(report),
         *(fit.budget_lines(asked.fitted) if asked.fitted else []),
         *changes.notes(asked.changes),
@@ -83,10 +85,19 @@ def memory(
     shown |= {STORED: report.totals[STORED]} if STORED in report.totals else {}
     over_time = timeline(report) if asked.timeline else phases(report) if training else None
     tables = [_bill(report, asked), *([over_time] if over_time else []), holders(report), *_changes(report, asked)]
-    made = document("memory", report, [*tables, Table(columns, rows, total)], foot, shown)
-    verdict = [fit.verdict(asked.fitted)] if asked.fitted else []
-    head = [*verdict, *_standing(made.head, report)]
+    verdict = fit.verdict(asked.fitted) if asked.fitted else _verdict(report)
+    whole = [*tables, Table(columns, rows, total)]
+    made = document("memory", report, whole, foot, shown, verdict, _recurring(report))
+    head = [verdict, *_standing(made.head[1:], report)]
     return replace(made, head=head, envelope={**made.envelope, **_for_machines(report, asked)})
+
+
+def _verdict(report: Report) -> str:
+    """The peak, and the phase and the layer it is in."""
+    moment, run = report.record(LiveBytes).peak, "a training step" if report.trace.steps else "a forward pass"
+    peak = f"{run} peaks at {units.size(report.totals['peak_bytes'])}"
+    phase = f" in {moment.phase}" if moment and report.trace.steps else ""
+    return f"{peak}{phase}, in {moment.path or 'the model itself'}" if moment else peak
 
 
 def _standing(head: Sequence[str], report: Report) -> list[str]:
@@ -193,6 +204,8 @@ def _how(report: Report, key: str) -> str:
         name = str(trace.assumptions.get("optimizer", ""))
         masters = any(storage.role == "master" for storage in trace.storages)
         return f"{name}, and master weights in float32" if masters else name
+    if trace.assumptions.get("keep_gradients"):
+        return "live at that moment; gradients of activations are held"
     return "activations live at that moment" if not trace.steps else "live at that moment and not kept"
 
 
@@ -217,7 +230,6 @@ def _forward_lines(report: Report) -> list[str]:
     output = units.size(report.totals["output_bytes"])
     return [
         f"output {output} · forward pass without gradients, nothing kept for backward",
-        "new tensors: what a layer's ops allocate in all, most of it freed before the end",
     ]
 
 
@@ -227,8 +239,14 @@ def _training_lines(report: Report) -> list[str]:
         *states_line(report),
         f"steady state, the second step; the first, which makes the optimizer's state, peaks at {first}",
         f"assumed: {report.trace.assumptions['outputs']}",
-        "kept for backward: what autograd holds at the end of forward, at the layer that made it",
     ]
+
+
+def _recurring(report: Report) -> list[str]:
+    """What a column means."""
+    if report.trace.steps:
+        return ["kept for backward: what autograd holds at the end of forward, at the layer that made it"]
+    return ["new tensors: what a layer's ops allocate in all, most of it freed before the end"]
 
 
 PROMISE = Promise(

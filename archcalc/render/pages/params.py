@@ -8,9 +8,10 @@ from dataclasses import asdict, replace
 from archcalc.analyses.params import KEYS, STORED, ByType
 from archcalc.analyses.report import Report
 from archcalc.analyses.weights import real_numbers
-from archcalc.render.around import deeper, document, next_commands
+from archcalc.render.around import deeper, document, next_commands, whole
 from archcalc.render.columns import LAYER_COLUMN, SHARE_COLUMN, TYPE_COLUMN, with_share_of_all, with_shares
 from archcalc.render.document import BYTES, EXACT, TEXT, Column, Document, Table
+from archcalc.render.equal_blocks import times_each
 from archcalc.render.layers import Selection, layer_rows
 from archcalc.render.promise import LAYER, MODEL, Promise
 from archcalc.text import units
@@ -28,6 +29,7 @@ def params(report: Report, selection: Selection, published: Sequence[str] = ()) 
     totals = report.totals
     frozen = totals["params"] - totals["trainable_params"]
     foot = [
+        *times_each(rows),
         f"trainable {units.exact(totals['trainable_params'])} · frozen {units.exact(frozen)} · "
         f"buffers {units.exact(totals['buffers'])} (not parameters)",
         *_bytes(report),
@@ -38,7 +40,9 @@ def params(report: Report, selection: Selection, published: Sequence[str] = ()) 
     table = Table(columns, with_shares(rows, "params", total), with_share_of_all(total, "params", report))
     foot += next_commands(report, *deeper("params", selection, table), "flops", "show")
     types = [asdict(of) for of in report.record(ByType).types]
-    answer = document("params", report, [*_types(report), table], foot, {key: totals[key] for key in keys})
+    verdict = f"{whole(selection)}{units.exact(totals['params'])} parameters · {units.size(totals['params_bytes'])}"
+    verdict += f" · {units.exact(totals['trainable_params'])} trainable" if frozen else ""
+    answer = document("params", report, [*_types(report), table], foot, {key: totals[key] for key in keys}, verdict)
     return replace(answer, envelope={**answer.envelope, "by_type": types})
 
 

@@ -11,9 +11,11 @@ from archcalc.analyses.shapes import ShapeStep, Walk
 from archcalc.errors import NoSuchLayer, WrongUse
 from archcalc.render.around import document, next_commands
 from archcalc.render.columns import LAYER_COLUMN
-from archcalc.render.document import FIELD, SHAPE, TEXT, Column, Document, Table
+from archcalc.render.document import FIELD, SHAPE, TEXT, Column, Document, Table, shapes_text
+from archcalc.render.equal_blocks import Folding, times_each
 from archcalc.render.layers import Selection
 from archcalc.render.promise import LAYER, MODEL, Promise
+from archcalc.text import units
 
 
 def shapes(report: Report, selection: Selection, only_changes: bool) -> Document:
@@ -22,7 +24,15 @@ def shapes(report: Report, selection: Selection, only_changes: bool) -> Document
     keys = ("output_shape", "receptive_field", "total_stride")
     foot = next_commands(report, "shapes --only-changes" if not only_changes else "shapes", "summary", "flops")
     table = _steps(report, selection, only_changes)
-    return document("shapes", report, [table], foot, {key: totals[key] for key in keys})
+    foot = [*times_each(table.rows), *foot]
+    return document("shapes", report, [table], foot, {key: totals[key] for key in keys}, _verdict(report))
+
+
+def _verdict(report: Report) -> str:
+    """The shapes that go in and come out, and the number of steps."""
+    given = ", ".join(units.shape(one.shape) for one in report.trace.inputs) or "nothing"
+    made = shapes_text(report.totals["output_shape"]) if report.totals["output_shape"] else "nothing"
+    return f"{given} → {made} in {units.plural(len(report.record(Walk).steps), 'step')}"
 
 
 def _steps(report: Report, selection: Selection, only_changes: bool) -> Table:
@@ -37,6 +47,8 @@ def _steps(report: Report, selection: Selection, only_changes: bool) -> Table:
     of = report.record(Walk).channels
     partial = any(step.channels_seen is not None and step.channels_seen < of for step in report.record(Walk).steps)
     rows = [_row(step, of) for step in steps if step.changes or not only_changes]
+    if selection.may_fold:
+        rows = _folded(report, rows, selection.unfold)
     columns = [
         LAYER_COLUMN,
         Column("type", "type", TEXT),
@@ -49,6 +61,25 @@ def _steps(report: Report, selection: Selection, only_changes: bool) -> Table:
     if partial:  # where every step sees all channels, a column would say one thing
         columns.append(Column("sees", "sees", TEXT))
     return Table(columns, rows)
+
+
+def _folded(report: Report, rows: Sequence[dict[str, Any]], unfold: bool) -> list[dict[str, Any]]:
+    """The rows of equal blocks once; WrongUse if `unfold` is asked for and there are none."""
+    marks: dict[str, list[str]] = {}
+    for row in rows:
+        marks.setdefault(row["path"], []).append(repr([row[key] for key in row if key != "path"]))
+    folding = Folding([report.root], (), marks={path: tuple(mark) for path, mark in marks.items()})
+    shown = {each.layer.path: each for each in folding.walk(report.root)}
+    kept = [
+        {**row, "path": at.path, **({"times": at.times} if at.times > 1 else {})}
+        for row in rows
+        if (at := shown.get(row["path"]))
+    ]
+    if not unfold:
+        return kept
+    if len(kept) == len(rows):
+        raise WrongUse("--unfold: no row of this table stands for several equal blocks.", "leave out  --unfold")
+    return list(rows)
 
 
 def _inside(path: str, glob: str) -> bool:

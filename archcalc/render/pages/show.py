@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from archcalc.analyses.conventions import OURS
+from archcalc.analyses.counting_words import OURS
 from archcalc.analyses.report import Report
-from archcalc.render.around import as_typed, envelope, head
-from archcalc.render.document import EXACT, NAME, NUMBER, TEXT, Column, Document, Table
+from archcalc.render.around import as_typed, envelope, figures_in_short, head
+from archcalc.render.document import EXACT, NAME, NUMBER, TEXT, Column, Document, Drawing, Prose, Table
 from archcalc.render.promise import MODEL, Promise
 from archcalc.studies.published import About
 from archcalc.text.spelling import setting
@@ -19,8 +18,9 @@ def show(report: Report, about: About) -> Document:
     """One page: what it is, its paper, its figures, the published ones beside them, its knobs."""
     totals = report.totals
     typed = as_typed(report.trace)
-    lines = [*head(report), "", *_wrapped(f"{about.title}: {about.idea}"), *_wrapped(about.about)]
-    lines += ["", *about.diagram.strip("\n").splitlines(), "", about.paper]
+    lines = [figures_in_short(report), *head(report), "", Prose(f"{about.title}: {about.idea}")]
+    lines += [Prose(about.about)] if about.about else []
+    lines += ["", *map(Drawing, about.diagram.strip("\n").splitlines()), "", Prose(about.paper)]
     figures = Table(
         [Column("figure", "figure", TEXT), Column("value", "ours", EXACT)],
         [
@@ -47,14 +47,15 @@ def show(report: Report, about: About) -> Document:
         about.published,
     )
     foot = [
-        f"convention: {OURS}",
-        *(["difference: = where our figure rounds to the printed one"] if about.published else []),
         *_reasons(about.published),
         f"next: archcalc summary {typed} · archcalc explain {typed} · archcalc shapes {typed} --only-changes",
     ]
     tables = [figures, knobs, published]
     shown = {key: totals[key] for key in ("params", "macs", "flops", "output_shape")}
-    return Document("show", lines, tables, foot, {**envelope(report, shown), "about": _about_envelope(about)})
+    recurring = [f"convention: {OURS}"]
+    recurring += ["difference: = where our figure rounds to the printed one"] if about.published else []
+    around = {**envelope(report, shown), "about": _about_envelope(about)}
+    return Document("show", lines, tables, foot, around, recurring=recurring)
 
 
 def _reasons(published: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -74,11 +75,6 @@ def _about_envelope(about: About) -> dict[str, Any]:
         "paper": about.paper,
         "diagram": about.diagram,
     }
-
-
-def _wrapped(text: str, width: int = 100) -> list[str]:
-    """Prose in lines of at most `width` characters."""
-    return textwrap.wrap(text, width)
 
 
 PROMISE = Promise("show", ("params", "macs", "flops", "output_shape"), (), (*MODEL, "about"))

@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from archcalc.analyses.conventions import OURS
+from archcalc.analyses.counting_words import OURS
 from archcalc.analyses.report import Report
-from archcalc.render.around import at_least, completeness, deeper, document, macs_and_flops, next_commands
+from archcalc.render.around import (
+    at_least,
+    complete,
+    completeness,
+    deeper,
+    document,
+    figures_in_short,
+    macs_and_flops,
+    next_commands,
+    whole,
+)
 from archcalc.render.columns import LAYER_COLUMN, MACS_COLUMN, OUTPUT_COLUMN, TYPE_COLUMN
 from archcalc.render.document import BYTES, EXACT, Column, Document, Table
+from archcalc.render.equal_blocks import times_each
 from archcalc.render.layers import Selection, layer_rows
 from archcalc.render.promise import LAYER, MODEL, Promise
 from archcalc.text import units
@@ -29,10 +40,8 @@ def summary(report: Report, selection: Selection, published: Sequence[str] = ())
     ]
     totals = report.totals
     foot = [
+        *times_each(rows),
         f"{units.size(totals['params_bytes'])} of parameters · {macs_and_flops(report)}",
-        f"peak of a forward pass {units.size(totals['peak_bytes'])}",
-        "new tensors: what a layer's ops allocate; in-place results and views allocate none",
-        f"convention: {OURS}",
         *completeness(report),
     ]
     table = Table(columns, rows, total, at_least(report))
@@ -40,7 +49,14 @@ def summary(report: Report, selection: Selection, published: Sequence[str] = ())
     counts = ("params", "trainable_params", "buffers", "params_bytes", "macs", "flops", "elementwise_flops")
     keys = (*counts, "uncounted", "calls", "peak_bytes", "output_shape")
     shown = {key: totals[key] for key in keys}
-    return document("summary", report, [table], foot, shown)
+    peak = f"peak of a forward pass {units.size(totals['peak_bytes'])}"
+    verdict = f"{whole(selection)}{figures_in_short(report)} · {peak}"
+    recurring = [
+        f"convention: {OURS}",
+        "new tensors: what a layer's ops allocate; in-place results and views allocate none",
+        *complete(report),
+    ]
+    return document("summary", report, [table], foot, shown, verdict, recurring)
 
 
 PROMISE = Promise(

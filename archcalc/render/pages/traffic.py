@@ -18,6 +18,7 @@ from archcalc.render.columns import (
     with_shares,
 )
 from archcalc.render.document import BYTES, NUMBER, Column, Document, Table
+from archcalc.render.equal_blocks import times_each
 from archcalc.render.layers import Selection, layer_rows
 from archcalc.render.promise import LAYER, MODEL, Promise
 from archcalc.text import units
@@ -46,8 +47,9 @@ def traffic(report: Report, selection: Selection, published: Sequence[str] = ())
     table = Table(columns, body, whole, marked)
     again = "traffic --fused" if not report.record(Kernels).fused else "traffic"
     more = () if report.trace.steps else (*deeper("traffic", selection, table), "lint", again)
-    foot = [*_words(report), *(next_commands(report, *more) if more else [])]
+    foot = [*times_each(rows), *_words(report), *(next_commands(report, *more) if more else [])]
     figures = {key: totals[key] for key in (*KEYS[:3], "macs_per_byte")} | {"macs": totals["traffic_macs"]}
+    figures |= {"recomputed_bytes": totals["recomputed_bytes"]} if report.trace.steps else {}
     return document("traffic", report, [table], foot, figures | {"uncounted": unknown}, _verdict(report))
 
 
@@ -77,8 +79,19 @@ def _words(report: Report) -> list[str]:
     lines = [
         f"convention: {convention}; views move nothing, a lookup reads the rows that it takes",
         *([f"{units.plural(len(record.kernels), 'kernel')}, most by  {ops}"] if ops else []),
+        *_phases(report),
     ]
     return [*lines, *([f"≥: lower bounds: the bytes of {', '.join(unknown)} are not known"] if unknown else [])]
+
+
+def _phases(report: Report) -> list[str]:
+    """What each phase of a training step moves, and the part of backward that computes forward again."""
+    if not report.trace.steps:
+        return []
+    again = report.totals["recomputed_bytes"]
+    parts = [f"{phase} {units.size(moved)}" for phase, moved in report.record(Kernels).bytes_by_phase.items()]
+    made_again = f"; in backward {units.size(again)} to compute forward's results again" if again else ""
+    return [f"by phase: {' · '.join(parts)}{made_again}"]
 
 
 PROMISE = Promise(

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from archcalc.analyses.conventions import OURS
+from archcalc.analyses.counting_words import OURS
 from archcalc.analyses.metrics import METRICS
 from archcalc.analyses.report import Report
 from archcalc.render.around import envelope, head, next_commands
@@ -32,15 +32,16 @@ def verification(verified: Verification) -> Document:
         Column("reason", "reason", TEXT),
     ]
     counts = Counter(check.verdict for check in checks)
-    foot = [
-        f"{_said(counts)} · difference: theirs against ours, = where ours rounds to the printed digits",
-        f"convention: {OURS}",
-        *next_commands(report, "explain", "show"),
-    ]
+    foot = next_commands(report, "explain", "show")
     rows = [row for figure in COMPARED for row in _rows(report, figure, ordered)]
     records = [_record(report, check) for check in ordered]
     table = Table(columns, rows)
-    return Document("verify", head(report), [table], foot, envelope(report, _totals(counts)), records)
+    recurring = [
+        f"convention: {OURS}",
+        "difference: theirs against ours, = where ours rounds to the printed digits",
+    ]
+    lines, around = [_said(counts), *head(report)], envelope(report, _totals(counts))
+    return Document("verify", lines, [table], foot, around, records, recurring=recurring)
 
 
 def catalogue_verification(verified: Sequence[Verification]) -> Document:
@@ -59,12 +60,12 @@ def catalogue_verification(verified: Sequence[Verification]) -> Document:
     unexplained = Table([*named, Column("reason", "reason", TEXT)], open_, title="unexplained")
     total = {"model": "total", **{verdict: counts[verdict] for verdict in VERDICTS}}
     foot = [
-        f"{len(rows)} networks: {_said(counts)}",
         "compared with published figures, other implementations where installed, torch's FlopCounterMode and fvcore",
         "next: archcalc verify NAME",
     ]
     around = {"totals": _totals(counts), "notes": []}
-    return Document("verify", [], [unexplained, Table(columns, rows, total)], foot, around, records)
+    verdict = f"{len(rows)} networks: {_said(counts)}"
+    return Document("verify", [verdict], [unexplained, Table(columns, rows, total)], foot, around, records)
 
 
 def _rows(report: Report, figure: str, checks: Sequence[Counterpart]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from archcalc.analyses.conventions import OURS
+from archcalc.analyses.counting_words import OURS
 from archcalc.analyses.report import Report
 from archcalc.errors import MissingExtra, one_line
 from archcalc.render.around import completeness, envelope, head

@@ -21,6 +21,7 @@ from archcalc.studies.guard.snapshot import LayerRecord, Snapshot, to_json
 from archcalc.studies.guard.sources import defined, read, taken
 from archcalc.studies.guard.verdicts import ERROR, FAIL, OK, WARN, Beside, Letters, Verdict, counts, error, judged
 from archcalc.studies.observer import SILENT, Observer
+from archcalc.studies.serve.serve import bytes_per_token
 from archcalc.studies.speed.target import with_kernels
 from archcalc.text.faces import Shown
 from archcalc.text.files import replace_file, writable
@@ -126,7 +127,7 @@ def judge(check: Check, letters: Letters) -> Judged:
         setup = with_kernels(setup_of(check.settings, check.trains), check.on)
         now = taken(check.model, setup) if check.runs else defined(check.model, setup)
         baseline = _baseline(check)
-        beside = Beside(_largest_of_rules(check, setup), _times(check, setup))
+        beside = Beside(_largest_of_rules(check, setup), _times(check, setup), _token_bytes(check, setup))
     except ArchcalcError as error_:
         if isinstance(error_, BadConfig):
             raise
@@ -143,6 +144,12 @@ def _times(check: Check, setup: Setup) -> dict[int, float]:
         return {}
     report = analyze(engine.trace(check.model, replace(setup, training=None)), ())
     return {budget.line: budget.limit[1].of(report) for budget in budgets}
+
+
+def _token_bytes(check: Check, setup: Setup) -> int:
+    """Bytes of cache a token, if a budget is of them."""
+    asked = any(budget.kind == "cache" for budget in check.budgets)
+    return bytes_per_token(check.model, setup) if asked else 0
 
 
 def _largest_of_rules(check: Check, setup: Setup) -> dict[str, LintFinding | None]:

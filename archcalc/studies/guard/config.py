@@ -14,19 +14,21 @@ from typing import Any
 
 from archcalc.analyses.lint.lint import RULES
 from archcalc.analyses.metrics import BUDGETS, BYTES, Metric, time_on
-from archcalc.analyses.report import ALIASES
 from archcalc.engine.setup import INPUT, KERNELS, STEP, keys_of, settings
 from archcalc.errors import ArchcalcError, BadConfig
 from archcalc.hardware import Hardware
 from archcalc.text.durations import parse_duration
+from archcalc.text.former_keys import ALIASES
 from archcalc.text.units import parse_count, parse_size
 
 MAX_TIME = "max_time"
 """A budget such as "2 ms on h100": the least time of a forward pass, eager."""
+MAX_CACHE = "max_kv_per_token"
+"""A budget such as "128 KiB": bytes of cache that one more token of one sequence takes, of `serve`."""
 LIMITS = {"max": "≤", "min": "≥", "exact": "="}
 OTHERS: dict[str, tuple[type, ...]] = {
     "name": (str,), "model": (str,), "baseline": (str,), "level": (str,), "message": (str,), "output": (str,),
-    "shapes": (dict,), "no_uncounted_ops": (bool,), "lint": (list,), MAX_TIME: (str,),
+    "shapes": (dict,), "no_uncounted_ops": (bool,), "lint": (list,), MAX_TIME: (str,), MAX_CACHE: (int, str),
 }  # fmt: skip
 BUDGET_KEYS = (
     *(f"{limit}_{figure}" for limit in LIMITS for figure in BUDGETS),
@@ -181,6 +183,8 @@ def _budgets(entry: Mapping[str, Any], path: str, places: Places, number: int) -
                 yield Budget(key, "shape", layer, str(typed), _letters(typed, f"{path}:{line}"), line)
         elif key == MAX_TIME:
             yield Budget(key, "time", "", value, _time(value, f"{path}:{line}"), line)
+        elif key == MAX_CACHE:
+            yield Budget(key, "cache", "", str(value), _bytes(value, f"{path}:{line}"), line)
         elif key == "lint":
             yield from (_rule(typed, f"{path}:{line}", line) for typed in value)
         elif key == "no_uncounted_ops" and value:
@@ -211,6 +215,17 @@ def _limit(key: str, value: Any, place: str, line: int) -> Budget:
     if number < 0:
         raise BadConfig(place, f"{key} is below nothing")
     return Budget(key, kind, figure, str(value), number, line)
+
+
+def _bytes(value: int | str, place: str) -> int:
+    """Bytes of a whole number or of a size."""
+    try:
+        number = value if isinstance(value, int) else parse_size(value)
+    except ValueError as error:
+        raise BadConfig(place, f"{MAX_CACHE}: {error}", f'write  {MAX_CACHE} = "128 KiB"') from None
+    if number < 0:
+        raise BadConfig(place, f"{MAX_CACHE} is below nothing")
+    return number
 
 
 def _time(text: str, place: str) -> tuple[float, Metric]:

@@ -13,10 +13,11 @@ from pathlib import PurePath
 from typing import Any
 
 from archcalc.analyses.metrics import SNAPSHOT, known_to
-from archcalc.analyses.report import ALIASES, Layer, Report
+from archcalc.analyses.report import Layer, Report
 from archcalc.errors import NotASnapshot
 from archcalc.text.faces import Shown
 from archcalc.text.finite_json import read_json
+from archcalc.text.former_keys import ALIASES
 from archcalc.text.units import shape
 from archcalc.text.visible import visible_json
 from archcalc.tracing import Shape

@@ -9,7 +9,7 @@ from typing import Any
 
 from archcalc.analyses.lint.finding import LintFinding
 from archcalc.analyses.lint.lint import RULES
-from archcalc.analyses.metrics import BUDGETS, BYTES
+from archcalc.analyses.metrics import BUDGETS, BYTES, CACHE_METRIC
 from archcalc.studies.guard.config import LIMITS, Budget, Check
 from archcalc.studies.guard.snapshot import Snapshot
 from archcalc.text import units
@@ -47,11 +47,13 @@ Letters = MutableMapping[str, tuple[int, str]]
 class Beside:
     """Figures that no snapshot holds: the worst finding of each rule of lint, the seconds of each budget of time.
 
-    Rules are those that a check names; budgets of time are known by their lines.
+    Rules are those that a check names; budgets of time are known by their lines. `token_bytes` are bytes of cache a
+    token, where a budget is of them.
     """
 
     worst: Mapping[str, LintFinding | None] = field(default_factory=dict)
     times: Mapping[int, float] = field(default_factory=dict)
+    token_bytes: int = 0
 
 
 def judged(
@@ -63,6 +65,8 @@ def judged(
         if budget.kind == "lint"
         else _timed(check, budget, beside.times[budget.line])
         if budget.kind == "time"
+        else _cached(check, budget, beside.token_bytes)
+        if budget.kind == "cache"
         else _judged(check, budget, now, baseline, letters)
         for budget in check.budgets
     ]
@@ -77,6 +81,16 @@ def _timed(check: Check, budget: Budget, seconds: float) -> Verdict:
         check.name, status, budget.key, metric.words, duration(seconds), f"≤ {duration(limit)}", seconds / limit, over,
         budget.line,
     )  # fmt: skip
+
+
+def _cached(check: Check, budget: Budget, bytes_: int) -> Verdict:
+    """Bytes of cache a token against their limit."""
+    limit = int(budget.limit)
+    status = OK if bytes_ <= limit else WARN if check.level == "warn" else FAIL
+    over = "" if status == OK else f"over by {units.size(bytes_ - limit)}"
+    share = bytes_ / limit if limit else None
+    shown, most = units.size(bytes_), f"≤ {units.size(limit)}"
+    return Verdict(check.name, status, budget.key, CACHE_METRIC.short, shown, most, share, over, budget.line, bytes_)
 
 
 def _of_rule(check: Check, budget: Budget, worst: LintFinding | None) -> Verdict:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import comb
 
 from archcalc import engine
 from archcalc.analyses import Report, analyze
@@ -86,14 +87,36 @@ def laws(
             f"a member to measure needs a value for each of {', '.join(over)}.", "give as many numbers as knobs"
         )
     with gc_paused() as ran:
+        done = 0
 
         def traced(calls: int) -> None:
+            nonlocal done
+            done += 1
             observer.advance()
             ran(calls)
 
-        result = _laws(reference, setup, over, figures, traced)
+        def found(kinds: int) -> None:
+            observer.estimate(done + expected_members(len(over), kinds))
+
+        result = _laws(reference, setup, over, figures, traced, found)
     measured = [(point, result.values(point)) for point in points] if result.laws else []
     return _withdrawn(replace(result, measured=measured))
+
+
+NODES, FAR = 7, 4
+"""Values of a knob that a law is found on, and values far from them that it is checked at, in most cases."""
+
+
+def expected_members(knobs: int, kinds: int) -> int:
+    """About how many members are traced once their lattices are known, for so many kinds of run (forward, training).
+
+    A polynomial in k knobs has as many terms of degree < 7 as members are needed: (6 + k) over k; those along one knob
+    were traced for the lattices, in one kind of run.
+
+    >>> expected_members(1, 2), expected_members(2, 1)  # 2·(7 + 4) - 7, 28 + 2·4 - 2·7
+    (15, 22)
+    """
+    return kinds * (comb(NODES - 1 + knobs, knobs) + FAR * knobs) - NODES * knobs
 
 
 def _withdrawn(result: Laws) -> Laws:
@@ -109,7 +132,14 @@ def _withdrawn(result: Laws) -> Laws:
     return replace(result, laws=kept, refused=refused)
 
 
-def _laws(reference: str | Subject, setup: Setup, over: Sequence[str], wanted: Sequence[str], traced: Traced) -> Laws:
+def _laws(
+    reference: str | Subject,
+    setup: Setup,
+    over: Sequence[str],
+    wanted: Sequence[str],
+    traced: Traced,
+    found: Callable[[int], None],
+) -> Laws:
     report = analyze(engine.trace(reference, replace(setup, training=None)), OF_FORWARD)
     if not over:
         raise WrongUse(
@@ -132,6 +162,7 @@ def _laws(reference: str | Subject, setup: Setup, over: Sequence[str], wanted: S
         return Laws(
             report, over, base, [], [*untrained, *(Refused(metric.name, on.reason) for metric in figures)], {}, members
         )
+    found(len({metric.trains for metric in figures}))
     own = tuple(base.values())
     results = [_law(members, metric, on, own) for metric in figures]
     laws = [result for result in results if isinstance(result, Law)]
@@ -168,6 +199,11 @@ def _by_type(members: Members, on: Sequence[Lattice]) -> Mapping[str, Law]:
     return {kind: result for kind, result in results.items() if isinstance(result, Law)}
 
 
+def _to_grow(knob: str, value: object) -> str:
+    """The setting from which a knob can grow that is 0, for a hint."""
+    return f"give it a size with  --set {knob}=2 , or " if type(value) is int and value == 0 else ""
+
+
 def _base(report: Report, knob: str) -> int:
     """The value that a knob has where nothing is set: of the network, or of its input."""
     trace = report.trace
@@ -176,7 +212,7 @@ def _base(report: Report, knob: str) -> int:
         if type(value) is not int or value < 1:
             raise WrongUse(
                 f"{trace.model.name}: {knob} is {value}, and a law needs a number that can grow.",
-                f"choose one of  {', '.join(_countable(report))}",
+                f"{_to_grow(knob, value)}choose one of  {', '.join(_countable(report))}",
             )
         return value
     shape = trace.inputs[0].shape if trace.inputs else ()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from itertools import accumulate
 
+from archcalc.studies.plan.changes import Changes
 from archcalc.studies.plan.shares import Shares
 
 BUCKET = 25 * 2**20
@@ -16,33 +16,16 @@ ROOT = -1
 
 @dataclass(frozen=True)
 class Buffers:
-    """Live bytes by call: buffers of exchanges, and gradients that are not counted as kept through the step."""
+    """Changes of live bytes: buffers of exchanges, and gradients that are not counted as kept through the step."""
 
-    communication: list[int]
-    gradients: list[int]
-
-
-class _Changes:
-    """Bytes that come and go, by call."""
-
-    def __init__(self, length: int) -> None:
-        self.length = length
-        self._at = [0] * (length + 1)
-
-    def add(self, size: int, first: int, last: int) -> None:
-        """Bytes that are live from the call `first` to before `last`."""
-        self._at[min(max(0, first), self.length)] += size
-        self._at[min(max(0, last), self.length)] -= size
-
-    def timeline(self) -> list[int]:
-        """Live bytes during each call."""
-        return list(accumulate(self._at))[:-1]
+    communication: Changes
+    gradients: Changes
 
 
 def buffers_of(ranks: Shares, chunk: int) -> Buffers:
     """The buffers and gradients of one chunk on a rank."""
     length = ranks.end - ranks.start
-    communication, gradients = _Changes(length), _Changes(length)
+    communication, gradients = Changes(length), Changes(length)
     if ranks.layout.zero >= 3 and ranks.layout.dp > 1:
         _fsdp(ranks, chunk, communication, gradients)
     elif ranks.layout.zero == 2 and ranks.layout.dp > 1:
@@ -53,10 +36,10 @@ def buffers_of(ranks: Shares, chunk: int) -> Buffers:
             for birth, size in births.get(state.number, ()):
                 call = birth - ranks.start
                 gradients.add(ranks.local(state, size), call, call + 2 if ranks.microbatches > 1 else length)
-    return Buffers(communication.timeline(), gradients.timeline())
+    return Buffers(communication, gradients)
 
 
-def _buckets(ranks: Shares, chunk: int, communication: _Changes, gradients: _Changes) -> None:
+def _buckets(ranks: Shares, chunk: int, communication: Changes, gradients: Changes) -> None:
     """ZeRO 2: gradients fill a bucket, which is reduced as soon as it is full; each rank keeps its part."""
     states = {state.number: state for state in ranks.of_chunks([chunk])}
     waiting: list[tuple[int, int]] = []
@@ -78,7 +61,7 @@ def _buckets(ranks: Shares, chunk: int, communication: _Changes, gradients: _Cha
             waiting, shards = [], 0
 
 
-def _fsdp(ranks: Shares, chunk: int, communication: _Changes, gradients: _Changes) -> None:
+def _fsdp(ranks: Shares, chunk: int, communication: Changes, gradients: Changes) -> None:
     """FSDP2: parameters of a unit are gathered before it runs, those of the next one at the same time.
 
     In backward a unit's whole gradients are copied to the input of a reduce-scatter, which stays until the next unit's.
@@ -92,7 +75,7 @@ def _fsdp(ranks: Shares, chunk: int, communication: _Changes, gradients: _Change
         unit_of[state.number] = ROOT if state.unit is None else state.unit
         sizes[unit_of[state.number]] += ranks.local(state, state.bytes)
     order = [unit for unit in range(len(facts.units.paths)) if ranks.chunk_of[unit] == chunk]
-    forward, backward = _spans(ranks, order)
+    forward, backward = ({unit: spans[unit] for unit in order} for spans in facts.units.turns)
     length, first = ranks.end - start, min((span[0] for span in forward.values()), default=0)
     communication.add(sizes[ROOT], first, length)
     for spans, turned in ((forward, order), (backward, order[::-1])):
@@ -115,14 +98,3 @@ def _fsdp(ranks: Shares, chunk: int, communication: _Changes, gradients: _Change
         if ranks.microbatches == 1:
             gradients.add(shards[unit], flush[unit], length)
     communication.add(whole[ROOT], length - 1, length)
-
-
-def _spans(ranks: Shares, order: list[int]) -> tuple[dict[int, tuple[int, int]], dict[int, tuple[int, int]]]:
-    """The calls [first, last) of each unit in forward with the loss, and in backward, from the start of forward."""
-    positions, middle = ranks.facts.units.positions, ranks.facts.step.backward - ranks.start
-    spans: list[dict[int, tuple[int, int]]] = [{}, {}]
-    for call, unit in enumerate(positions):
-        known = spans[call >= middle].get(unit)
-        spans[call >= middle][unit] = (known[0], call + 1) if known else (call, call + 1)
-    empty = (middle, middle)
-    return {u: spans[0].get(u, empty) for u in order}, {u: spans[1].get(u, empty) for u in order}

@@ -152,7 +152,7 @@ def _machines(place: Place, budget: Budget | None) -> Machines | None:
     if budget is None or budget.hardware is None:
         for option, value in (("--link", place.link), ("--network", place.network), ("--reserve", place.reserve)):
             if value:
-                raise WrongUse(f"{option} changes nothing without a device.", "add  --on h100")
+                raise WrongUse(f"{option} changes nothing without a device.", "add  --on h100-sxm")
         return None
     link = interconnect(place.link, NODE) if place.link else link_of(budget.hardware)
     return Machines(budget.hardware, place.node, link, interconnect(place.network or USUAL, NETWORK))
@@ -260,7 +260,7 @@ def _indivisible(facts: Facts, layout: Layout) -> str:
     for number, axis in found.parameters.items():
         if _left_over(axis, layout.tp):
             return f"{facts.trace.parameters[number].names[0]}: {axis.size:,} does not divide by {layout.tp}"
-    sizes = {(axis.kind, axis.size) for axis in found.storages.values() if _left_over(axis, layout.tp)}
+    sizes = {(axis.kind, axis.size) for axis in found.axes if _left_over(axis, layout.tp)}
     for kind, words in ((COLUMNS, "heads or features"), (SEQUENCE, "positions of the sequence")):
         if left := sorted(size_ for known, size_ in sizes if known == kind):
             return f"{left[0]:,} {words} do not divide by {layout.tp}"

@@ -7,16 +7,15 @@ that runs hold what their chunks keep for backward.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
 
 from archcalc.analyses.spread.spread import GATHER
+from archcalc.studies.plan.changes import Changes
 from archcalc.studies.plan.exchange_buffers import Buffers, buffers_of
 from archcalc.studies.plan.facts import Facts, Tensors
 from archcalc.studies.plan.layout import Layout
-from archcalc.studies.plan.schedule import turns
+from archcalc.studies.plan.schedule import distinct_turns
 from archcalc.studies.plan.shares import Shares
 
 LINES = ("params", "buffers", "inputs", "gradients", "optimizer", "saved", "temporaries", "communication_buffer")
@@ -39,10 +38,15 @@ class Bill:
 
 @dataclass
 class Live:
-    """Live bytes during each call from forward to the optimizer's turn, for one chunk of the model."""
+    """Live bytes of one chunk of the model from forward to the optimizer's turn.
 
-    saved: array[int]
-    other: array[int]
+    `calls` are those at which any line changes, from the start of forward; the lines hold the bytes from each of them
+    to the next. `peaks` are positions in these lists: the highest sum in forward and in backward.
+    """
+
+    calls: list[int]
+    saved: list[int]
+    other: list[int]
     communication: list[int]
     gradients: list[int]
     kept: int = 0
@@ -50,9 +54,24 @@ class Live:
     buffers: int = 0
     peaks: dict[bool, int] = field(default_factory=dict)
 
-    def at(self, call: int) -> int:
-        """All of them together."""
-        return self.saved[call] + self.other[call] + self.communication[call] + self.gradients[call]
+    def at(self, place: int) -> int:
+        """All of them together, at a position of `calls`."""
+        return self.saved[place] + self.other[place] + self.communication[place] + self.gradients[place]
+
+
+@dataclass(frozen=True)
+class Activations:
+    """What layouts with one cut of the model share of a chunk.
+
+    `saved` and `other` are changes of live bytes by call, of what backward needs and of all else; `kept` is what is
+    kept for backward.
+    """
+
+    saved: Changes
+    other: Changes
+    kept: int
+    inputs: int
+    buffers: int
 
 
 class Ranks(Shares):
@@ -71,27 +90,29 @@ class Ranks(Shares):
         return self._live[chunk]
 
     def _made(self, chunk: int) -> Live:
-        saved, other, kept, inputs, buffers_ = self.facts.remembered(self._key(chunk), lambda: self._activations(chunk))
+        known: Activations = self.facts.remembered(self._key(chunk), lambda: self._activations(chunk))
         buffers: Buffers = buffers_of(self, chunk)
-        communication, gradients = buffers.communication, buffers.gradients
-        for exchange in self.spread.exchanges:
-            if exchange.kind == GATHER and self.chunk_at(exchange.call) == chunk:
-                communication[exchange.call - self.start] += exchange.bytes
-        live = Live(saved, other, communication, gradients, kept, inputs, buffers_)
-        totals = list(map(sum, zip(saved, other, communication, gradients, strict=True)))
+        for exchange in self.exchanges.get(chunk, ()):
+            if exchange.kind == GATHER:
+                buffers.communication.add(exchange.bytes, exchange.call - self.start)
+        lines = known.saved, known.other, buffers.communication, buffers.gradients
         middle, length = self.facts.step.loss - self.start, self.end - self.start
-        for backward, first, last in ((False, 0, middle), (True, middle, length)):
-            live.peaks[backward] = totals.index(max(totals[first:last], default=0), first) if last > first else 0
+        calls = sorted({0, middle, length - 1}.union(*(line.at for line in lines)) & set(range(length)))
+        saved, other, communication, gradients = (line.timeline(calls) for line in lines)
+        live = Live(calls, saved, other, communication, gradients, known.kept, known.inputs, known.buffers)
+        totals = list(map(sum, zip(saved, other, communication, gradients, strict=True)))
+        turn = calls.index(middle) if middle < length else len(calls)
+        for backward, first, last in ((False, 0, turn), (True, turn, len(calls))):
+            live.peaks[backward] = totals.index(max(totals[first:last]), first) if last > first else 0
         return live
 
     def _key(self, chunk: int) -> tuple[object, ...]:
         layout = self.layout
         return layout.tp, layout.sp and layout.tp > 1, layout.pp * layout.chunks, chunk
 
-    def _activations(self, chunk: int) -> tuple[array[int], array[int], int, int, int]:
-        """Live bytes by call of what backward needs and of all else; what is kept for backward, inputs and buffers."""
-        length, loss = self.end - self.start, self.facts.step.loss
-        saved, other = [0] * (length + 1), [0] * (length + 1)
+    def _activations(self, chunk: int) -> Activations:
+        length, start, loss = self.end - self.start, self.start, self.facts.step.loss
+        saved, other = Changes(length), Changes(length)
         kept = inputs = buffers = 0
         units = [unit for unit, part in enumerate(self.chunk_of) if part == chunk]
         for tensor in self.facts.tensors_of(units):
@@ -103,16 +124,13 @@ class Ranks(Shares):
             elif tensor.role == "input":
                 inputs += size
             else:
-                changes = saved if tensor.role == "saved" else other
-                changes[first - self.start] += size
-                changes[last - self.start] -= size
+                (saved if tensor.role == "saved" else other).add(size, first - start, last - start)
                 if tensor.role == "saved" and first < loss < last:
                     kept += size
-        held, rest = array("q", accumulate(saved))[:-1], array("q", accumulate(other))[:-1]
         for call, scratch in self.facts.scratch:
             if self.chunk_at(call) == chunk:
-                rest[call - self.start] += scratch
-        return held, rest, kept, inputs, buffers
+                other.add(scratch, call - start)
+        return Activations(saved, other, kept, inputs, buffers)
 
     def _span(self, tensor: Tensors, chunk: int) -> tuple[int, int]:
         """When a tensor is live in a chunk: all its life, or from its first to its last use there if others use it."""
@@ -135,7 +153,7 @@ class Ranks(Shares):
         lines["gradients"] = held["gradients"] if accumulated else 0
         lines["communication_buffer"] = held["gradients"] if layout.zero == 0 and layout.dp > 1 else 0
         best, moment = -1, (False, 0, 0)
-        for turn in turns(stage, layout.pp, layout.chunks, self.microbatches, layout.schedule):
+        for turn in distinct_turns(stage, layout.pp, layout.chunks, self.microbatches, layout.schedule):
             live = lives[turn.chunk]
             flight = sum(count * lives[c].kept for c, count in turn.in_flight.items())
             total = flight + live.at(live.peaks[turn.backward])
@@ -143,12 +161,12 @@ class Ranks(Shares):
                 best, moment = total, (turn.backward, turn.chunk, flight)
         backward, chunk, flight = moment
         live = lives[chunk]
-        call = live.peaks[backward]
-        lines["saved"] = live.saved[call] + flight
-        lines["temporaries"] = live.other[call]
-        lines["communication_buffer"] += live.communication[call]
-        lines["gradients"] += live.gradients[call]
-        phase = self.facts.trace.calls[call + self.start].phase
+        place = live.peaks[backward]
+        lines["saved"] = live.saved[place] + flight
+        lines["temporaries"] = live.other[place]
+        lines["communication_buffer"] += live.communication[place]
+        lines["gradients"] += live.gradients[place]
+        phase = self.facts.trace.calls[live.calls[place] + self.start].phase
         of_step = Bill(stage, phase, lines)
         return max(of_step, self._of_optimizer(stage, lines, held), key=lambda bill: bill.peak)
 
@@ -165,13 +183,12 @@ class Ranks(Shares):
     def _optimizer_temporaries(self, chunks: Sequence[int]) -> int:
         """The most bytes that the optimizer's ops have beside states, of the parameters of some chunks."""
         begin = self.facts.step.optimizer
-        changes = [0] * (self.facts.step.end - begin + 1)
+        changes = Changes(self.facts.step.end - begin)
         for state in self.of_chunks(chunks):
             for size, birth, death in self.facts.of_optimizer.get(state.number, ()):
                 part = (self.shard if self.layout.zero >= 1 else self.local)(state, size)
-                changes[birth - begin] += part
-                changes[death - begin] -= part
-        return max(accumulate(changes))
+                changes.add(part, birth - begin, death - begin)
+        return max(changes.timeline(sorted(changes.at)), default=0)
 
     def worst(self) -> Bill:
         """The bill of the rank that holds the most."""

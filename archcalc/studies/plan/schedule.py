@@ -12,6 +12,8 @@ from itertools import chain
 
 GPIPE, ONE_F_ONE_B = "gpipe", "1f1b"
 SCHEDULES = (ONE_F_ONE_B, GPIPE)
+ROUNDS = 4
+"""As many microbatches as there are stages, so often that 1F1B, whose warm-up takes less than two, repeats itself."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,18 @@ def turns(rank: int, stages: int, chunks: int, microbatches: int, schedule: str)
         yield Turn(is_backward, chunk, dict(live))
         if not is_backward:
             live[chunk] = live.get(chunk, 0) + 1
+
+
+def distinct_turns(rank: int, stages: int, chunks: int, microbatches: int, schedule: str) -> Iterator[Turn]:
+    """The passes of a rank that differ in what is in flight: 1F1B repeats itself after its first rounds.
+
+    >>> kinds = lambda found: {(t.backward, t.chunk, tuple(n for n in t.in_flight.items() if n[1])) for t in found}
+    >>> shapes = [(r, p, v) for p in (1, 2, 5) for r in range(p) for v in (1, 2, 3)]
+    >>> all(kinds(distinct_turns(*s, 60, "1f1b")) == kinds(turns(*s, 60, "1f1b")) for s in shapes)
+    True
+    """
+    rounds = ROUNDS * stages if schedule == ONE_F_ONE_B else microbatches
+    return turns(rank, stages, chunks, min(microbatches, rounds), schedule)
 
 
 def _warm_up(rank: int, stages: int, chunks: int, microbatches: int) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 
-from archcalc.analyses.spread.spread import Spread
+from archcalc.analyses.spread.spread import Collective, Spread
 from archcalc.studies.plan.facts import Facts, States
 from archcalc.studies.plan.layout import Layout
 from archcalc.studies.plan.stages import chunks_of
@@ -30,6 +32,14 @@ class Shares:
     def chunk_at(self, call: int) -> int:
         """The chunk that an op call is in."""
         return self.chunk_of[self.facts.units.positions[call - self.start]]
+
+    @cached_property
+    def exchanges(self) -> Mapping[int, Sequence[Collective]]:
+        """What tensor parallel ranks exchange, by chunk."""
+        found: dict[int, list[Collective]] = defaultdict(list)
+        for exchange in self.spread.exchanges:
+            found[self.chunk_at(exchange.call)].append(exchange)
+        return found
 
     def local(self, state: States, size: int) -> int:
         """The bytes of a parameter's state on one rank of tensor and expert parallelism."""

@@ -53,10 +53,9 @@ def traffic(ranks: Shares, stage: int) -> Traffic:
 
 def _tensor(ranks: Shares, chunks: set[int], sent: dict[tuple[str, str], int]) -> None:
     degree = ranks.layout.tp
-    for exchange in ranks.spread.exchanges:
-        if ranks.chunk_at(exchange.call) in chunks:
-            size = exchange.bytes * (degree - 1) // degree * ranks.microbatches
-            sent[TENSOR, exchange.kind] += 2 * size if exchange.kind == REDUCE else size
+    for exchange in (exchange for chunk in chunks for exchange in ranks.exchanges.get(chunk, ())):
+        size = exchange.bytes * (degree - 1) // degree * ranks.microbatches
+        sent[TENSOR, exchange.kind] += 2 * size if exchange.kind == REDUCE else size
 
 
 def _data(ranks: Shares, state: States, sent: dict[tuple[str, str], int]) -> None:

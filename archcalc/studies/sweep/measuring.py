@@ -11,12 +11,13 @@ from dataclasses import dataclass, fields
 from multiprocessing import active_children, get_context
 from typing import Any
 
-from archcalc.analyses.metrics import metric_named
+from archcalc.analyses.metrics import CACHE, metric_named
 from archcalc.engine import Setup, Training
 from archcalc.engine.subject import Subject
 from archcalc.errors import ArchcalcError, MissingExtra, WorkerDied, WrongUse, one_line
-from archcalc.studies.law.members import member_report
+from archcalc.studies.law.members import at_point, member_report
 from archcalc.studies.observer import SILENT, Observer
+from archcalc.studies.serve.serve import bytes_per_token
 from archcalc.studies.sweep.grid import Member
 from archcalc.studies.sweep.store import Row, Store, key_of
 
@@ -25,12 +26,15 @@ DASK = "dask://"
 
 def measured(reference: str | Subject, setup: Setup, member: Member, figures: Sequence[str]) -> Row:
     """The figures of one member, or the sentence of its error; a worker runs this."""
-    wanted = [metric_named(name) for name in figures]
+    wanted = [metric_named(name) for name in figures if name != CACHE]
     try:
-        report = member_report(reference, setup, member, any(metric.trains for metric in wanted))
+        cache = {CACHE: bytes_per_token(reference, at_point(setup, member))} if CACHE in figures else {}
+        trains = any(metric.trains for metric in wanted)
+        report = member_report(reference, setup, member, trains) if wanted else None
     except ArchcalcError as error:
         return {"error": error.message}
-    return {metric.name: metric.of(report) for metric in wanted} | {"error": ""}
+    of_run = {metric.name: metric.of(report) for metric in wanted} if report else {}
+    return of_run | cache | {"error": ""}
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def verified(reference: str | Subject, setup: Setup) -> Verification:
     report = analyze(engine.trace(reference, setup), ANALYSES)
     checks = [against_counter(report, counted) for counted in engine.other_counts(reference, setup)]
     network = network_of(report)
-    if network is None or not at_defaults(report, network) or setup.lora:  # papers count no adapters
+    if network is None or not at_defaults(report, network.config) or setup.lora:  # papers count no adapters
         return Verification(report, checks)
     return Verification(report, [*_published(report, network), *_elsewhere(report, network), *checks])
 

@@ -1,0 +1,247 @@
+"""Runs of a model with its cache: prefills, and decode steps of one token behind them.
+
+What forward must be like: an argument of it has one of the names of CACHES, and it returns a cache under one of them,
+or behind its first result. `use_cache`, where forward has it, is set. What came back is given again under that name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from archcalc.engine.alone import alone
+from archcalc.engine.load.build import Loaded, load
+from archcalc.engine.load.declared_inputs import inputs_of
+from archcalc.engine.load.inputs import dtype_named, parameters_of
+from archcalc.engine.load.nested import parts, tensors_with_places
+from archcalc.engine.load.references import BuiltIn
+from archcalc.engine.meta.empty_modules import copy_without_data
+from archcalc.engine.record.repeated_layers import Repeated, one_of_each_kind
+from archcalc.engine.record.run import prepared, run_loaded
+from archcalc.engine.record.weight_table import latent_of, number_of, stored_by_config, weights_of
+from archcalc.engine.serving import CachedRun, Kept, Served, Weight
+from archcalc.engine.setup import Setup
+from archcalc.engine.torch_private import storage_key
+from archcalc.errors import BadInput, NoCache
+from archcalc.ops.registry import macs_of
+from archcalc.tracing import Input, Trace
+
+CACHES = ("past_key_values", "cache_params", "cache", "kv_cache", "caches", "past", "past_key_value", "mems", "state")
+"""Names of the argument that takes a cache, and of what forward returns."""
+TEXTS = ("decoder_input_ids", "target", "input_ids")
+WINDOWS = ("sliding_window", "attention_chunk_size")
+CHUNKS = ("chunk_size",)
+LENGTHS = ("seq_len", "src_len", "tgt_len")
+"""Knobs of networks that are lengths of texts."""
+SMALLEST, MOST = 2, 16
+"""Tokens of the shortest run."""
+ASSUMED_DTYPE = "bfloat16"
+
+
+@dataclass
+class _Found:
+    """What a run returned: the cache, its tensors by place, and what an encoder made."""
+
+    cache: Any = None
+    kept: tuple[tuple[str, Tensor, int | None], ...] = ()
+    encoded: Any = None
+
+
+def served(reference: Any, setup: Setup, values: Any = None) -> Served:
+    """The runs that the laws of serving are made of. NoCache for a model without one, and the errors of `trace`."""
+    with alone():
+        loaded = load(reference, setup)
+        notes = []
+        if not setup.dtype and loaded.dtype == "float32":
+            setup = replace(setup, dtype=ASSUMED_DTYPE)
+            notes.append(f"no 16-bit type is stated: {ASSUMED_DTYPE} is assumed; --dtype for another")
+        setup = loaded.typed(setup)
+        runs = _Runs(reference, loaded, setup, values)
+        return runs.served(notes)
+
+
+class _Runs:
+    """The runs of one loaded model."""
+
+    def __init__(self, reference: Any, loaded: Loaded, setup: Setup, values: Any) -> None:
+        self.reference, self.loaded, self.setup, self.values = reference, loaded, setup, values
+        self.parameters = parameters_of(loaded.module.forward)
+        self.argument = next((name for name in self.parameters if name in CACHES), "")
+        if not self.argument:
+            raise NoCache(loaded.model.name, list(self.parameters))
+        self.weights = weights_of(loaded.module)
+        self.counts = one_of_each_kind(loaded.module)
+        self.given = self._given()
+
+    def served(self, notes: list[str]) -> Served:
+        module = self.loaded.module
+        short = self._short()
+        chunk = number_of(module, CHUNKS) or 1
+        prefills, decodes = [], []
+        for tokens in (short, 2 * short, 3 * short):
+            run, found = self._prefill(1, tokens)
+            prefills.append(run)
+            decodes.append(self._decode(run, found))
+        prefills.insert(1, self._prefill(2, short)[0])
+        prefills.append(self._prefill(1, 4 * short)[0])
+        texts = [given for given in prefills[0].trace.inputs if given.shape == (1, short)]
+        notes += ["the source is as long as the context"] if len(texts) > 1 else []
+        chunked = [self._prefill(1, chunk * times)[0] for times in (1, 2, 3, 4)] if chunk > 1 else []
+        return Served(
+            weights=_with_ties(self.weights, prefills[0].trace),
+            prefills=tuple(prefills),
+            decodes=tuple(decodes),
+            counts=self.counts,
+            dtype=self.setup.floats,
+            chosen=number_of(module, ("num_experts_per_tok", "num_experts_per_token", "moe_top_k", "moe_topk")),
+            stored=stored_by_config(module, self.setup.floats),
+            positions=self._positions(),
+            notes=tuple(notes),
+            chunk=chunk,
+            chunked=tuple(chunked),
+            latent=latent_of(module),
+        )
+
+    def _short(self) -> int:
+        """Tokens of the shortest run: the longest, of four times as many, is within every window and one chunk."""
+        module = self.loaded.module
+        windows = [(n - 1) // 5 for name in WINDOWS if (n := number_of(module, (name,)))]
+        chunks = [n // 4 for name in CHUNKS if (n := number_of(module, (name,)))]
+        return max(SMALLEST, min([MOST, *windows, *chunks]))
+
+    def _positions(self) -> int | None:
+        """The longest text that the model has positions for; None if it does not say."""
+        own = self.loaded.model.config.get("max_len") if isinstance(self.reference, BuiltIn) else None
+        stated = number_of(self.loaded.module, ("max_position_embeddings", "n_positions", "max_target_positions"))
+        return own if isinstance(own, int) else stated or None
+
+    def _given(self) -> tuple[Input, ...]:
+        """The inputs that a caller gave, the first of them the text; none for a model that declares its own."""
+        if self.values is None and not (self.setup.inputs or self.setup.inputs_from) and self.loaded.declared.inputs:
+            return ()
+        copied = replace(self.loaded, module=copy_without_data(self.loaded.module))
+        _, inputs = prepared(copied, replace(self.setup, batch=None, seq_len=None), self.values)
+        if not inputs.described or len(inputs.described[0].shape) < 2:
+            raise BadInput("serve needs a text as the first input, batch x tokens.", "write  -i int64:1x16")
+        return inputs.described
+
+    def _prefill(self, batch: int, tokens: int) -> tuple[CachedRun, _Found]:
+        loaded, setup = self._sized(batch, tokens)
+        trace, found = self._run(loaded, setup, None, {})
+        return CachedRun(trace, batch, tokens, 0, _kept(trace, found)), found
+
+    def _decode(self, before: CachedRun, past: _Found) -> CachedRun:
+        """One token behind a prefill."""
+        described = before.trace.inputs
+        text = next((i for name in TEXTS for i in described if i.name == name), described[0])
+        shape = (before.batch, 1, *text.shape[2:])
+        values = {text.name: torch.ones(shape, dtype=dtype_named(text.dtype))}
+        values |= self._beside(described, text, before.tokens)
+        given = {self.argument: past.cache}
+        if past.encoded is not None and "encoder_outputs" in self.parameters:
+            given["encoder_outputs"] = (past.encoded,)
+        setup = replace(self.setup, inputs=(), inputs_from="", batch=None, seq_len=None, images=None)
+        trace, found = self._run(self.loaded, setup, values, given)
+        return CachedRun(trace, before.batch, 1, before.tokens, _kept(trace, found))
+
+    def _beside(self, described: tuple[Input, ...], text: Input, tokens: int) -> dict[str, Tensor]:
+        """Inputs that a decode step needs beside its token: those that forward has no default for.
+
+        A mask of tokens x tokens is of one row over all tokens then; others stay as they are.
+        """
+        needed = {}
+        for given in described:
+            parameter = self.parameters.get(given.name)
+            if given is text or parameter is None or parameter.default is not parameter.empty:
+                continue
+            square = given.shape[-2:] == (tokens, tokens)
+            shape = (*given.shape[:-2], 1, tokens + 1) if square else given.shape
+            needed[given.name] = torch.empty(shape, dtype=dtype_named(given.dtype), device="meta")
+        return needed
+
+    def _sized(self, batch: int, tokens: int) -> tuple[Loaded, Setup]:
+        """The model and the setup for a batch of texts of some tokens."""
+        setup = self.setup
+        if self.given:
+            first = self.given[0].shape
+            sizes = {first[0]: batch, first[1]: tokens}
+            specs = []
+            for given in self.given:
+                text = given is self.given[0]
+                shape = (batch, tokens, *first[2:]) if text else tuple(sizes.get(size, size) for size in given.shape)
+                specs.append(f"{given.name}={given.dtype}:{'x'.join(map(str, shape))}")
+            return self.loaded, replace(setup, inputs=tuple(specs), inputs_from="", batch=None, seq_len=None)
+        setup = replace(setup, batch=batch, seq_len=tokens)
+        if isinstance(self.reference, BuiltIn):
+            lengths = {name: tokens for name in LENGTHS if name in self.loaded.model.config}
+            setup = replace(setup, seq_len=None)
+            sized = load(self.reference, replace(setup, knobs={**setup.knobs, **lengths}))
+            return replace(self.loaded, declared=sized.declared), setup
+        return replace(self.loaded, declared=inputs_of(self.loaded.module, setup)), setup
+
+    def _run(self, loaded: Loaded, setup: Setup, values: Any, more: Mapping[str, Any]) -> tuple[Trace, _Found]:
+        module = _copy(loaded.module)
+        found = _Found()
+        more = {**({"use_cache": True} if "use_cache" in self.parameters else {}), **more}
+        module.register_forward_pre_hook(lambda _, args, kwargs: (args, {**kwargs, **more}), with_kwargs=True)
+        module.register_forward_hook(lambda _, args, out: self._take(out, found))
+        trace = run_loaded(replace(loaded, module=module), setup, values)
+        return trace, found
+
+    def _take(self, out: Any, found: _Found) -> Any:
+        """Note the cache of what forward returned; the answer are the logits and the tensors of the cache."""
+        named = parts(out) if not isinstance(out, list | tuple) or hasattr(out, "_fields") else {}
+        rest = [out[1:] if len(out) > 2 else out[1]] if isinstance(out, list | tuple) and len(out) > 1 else []
+        caches = [named[name] for name in CACHES if named.get(name) is not None] or ([] if named else rest)
+        if not caches:
+            raise NoCache(self.loaded.model.name, list(self.parameters))
+        found.cache, found.encoded = caches[0], named.get("encoder_last_hidden_state")
+        found.kept = tuple(_tensors(found.cache))
+        logits = named.get("logits", next(iter(named.values()), None)) if named else out[0]
+        return (logits, *(tensor for _, tensor, _ in found.kept))
+
+
+def _with_ties(weights: tuple[Weight, ...], trace: Trace) -> tuple[Weight, ...]:
+    """The weights, with embeddings that products read too as tied."""
+    read = {trace.tensors[t].storage for call in trace.calls if macs_of(trace, call) for t in call.tensors()}
+    names = {name for p in trace.parameters if trace.tensors[p.tensor].storage in read for name in p.names}
+    return tuple(replace(w, tied=w.name in names) if w.role == "embedding" else w for w in weights)
+
+
+def _copy(module: nn.Module) -> nn.Module:
+    """A copy to register hooks on, in which the layers that stand for others listen."""
+    copy = copy_without_data(module)
+    for member in copy.modules():
+        if isinstance(member, Repeated):
+            member.listen()
+    return copy
+
+
+def _tensors(cache: Any) -> Iterator[tuple[str, Tensor, int | None]]:
+    """The tensors of a cache with their places and windows: each place once, numbers of one element apart."""
+    seen = set()
+    for place, tensor in tensors_with_places("", cache):
+        where = (storage_key(tensor), tensor.storage_offset(), tuple(tensor.shape))
+        if tensor.dim() > 1 and where not in seen:
+            seen.add(where)
+            yield place, tensor, _window(cache, place)
+
+
+def _window(cache: Any, place: str) -> int | None:
+    value, window = cache, None
+    for name in place.split("."):
+        own = getattr(value, "sliding_window", None)
+        window = own if type(own) is int else window
+        inner = {str(key): item for key, item in parts(value).items()}
+        value = inner.get(name)
+    return window
+
+
+def _kept(trace: Trace, found: _Found) -> tuple[Kept, ...]:
+    """The tensors of the cache by their ids in the trace: its outputs behind the logits."""
+    ids = trace.output_tensors[-len(found.kept) :] if found.kept else ()
+    return tuple(Kept(place, tensor, window) for (place, _, window), tensor in zip(found.kept, ids, strict=True))

@@ -1,0 +1,95 @@
+"""What a run with a cache leaves for the studies of serving: plain records, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from archcalc.tracing import Trace
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One tensor of a cache after a run: its place there, and the id of its tensor in the trace.
+
+    `window` are the tokens that a sliding window of its layer keeps at most, None without one.
+    """
+
+    place: str
+    tensor: int
+    window: int | None = None
+
+
+@dataclass(frozen=True)
+class CachedRun:
+    """A prefill (`past` is 0) or a decode step of one token behind `past` others, and the cache that it leaves."""
+
+    trace: Trace
+    batch: int
+    tokens: int
+    past: int
+    cache: tuple[Kept, ...]
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A parameter as a matrix may be quantized: `matrices` of `outputs` x `inputs`; no matrix has outputs 0.
+
+    `role` is linear, head, embedding or other. `tied` says that an embedding is the head too. `experts` are the
+    experts that it holds weights of (0 for none), of `of_experts` that its layer chooses among.
+    """
+
+    name: str
+    elements: int
+    role: str
+    matrices: int = 1
+    outputs: int = 0
+    inputs: int = 0
+    tied: bool = False
+    experts: int = 0
+    of_experts: int = 0
+
+
+@dataclass(frozen=True)
+class Latent:
+    """Attention on a latent (MLA): heads, the rank of the latent, and the widths of keys, turned keys and values."""
+
+    heads: int
+    rank: int
+    keys: int
+    turned: int
+    values: int
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model as it is served: its weights, its runs, and what its configuration states.
+
+    `counts` are the layers that a path of the traces stands for. `chosen` are the experts that a token is sent to.
+    `stored` names a quantization of the configuration and its bytes; `positions` the longest text it is built for.
+    The second of the `prefills` is of two sequences; `chunked` are of whole chunks, where some ops work on chunks of
+    `chunk` tokens.
+    """
+
+    weights: tuple[Weight, ...]
+    prefills: tuple[CachedRun, ...]
+    decodes: tuple[CachedRun, ...]
+    counts: Mapping[str, int]
+    dtype: str
+    chosen: int = 0
+    stored: tuple[str, int] | None = None
+    positions: int | None = None
+    chunk: int = 1
+    chunked: tuple[CachedRun, ...] = ()
+    latent: Latent | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def trace(self) -> Trace:
+        """The shortest prefill."""
+        return self.prefills[0].trace
+
+    def count(self, path: str) -> int:
+        """How many layers of the model the ops at a path stand for."""
+        parts = path.split(".")
+        return next((n for end in range(1, len(parts) + 1) if (n := self.counts.get(".".join(parts[:end])))), 1)

@@ -1,0 +1,272 @@
+"""Serving one model: its cache, its weights as stored, prefill and decode, and what fits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from archcalc import engine
+from archcalc.engine.serving import Served
+from archcalc.engine.setup import Setup
+from archcalc.engine.subject import Subject
+from archcalc.errors import BadInput, WrongUse
+from archcalc.hardware import Hardware, means_another
+from archcalc.hardware.catalogue import member_of_family
+from archcalc.studies.budget import Budget, parse_budget
+from archcalc.studies.serve.laws import Laws, laws_of
+from archcalc.studies.serve.pace import Pace
+from archcalc.studies.serve.placement import MOST, Placement
+from archcalc.studies.serve.stored import Form, Stored, parse_form, plain_form, stored
+from archcalc.studies.speed.target import target
+from archcalc.text.faces import Shown
+from archcalc.text.visible import shortened
+
+CONTEXT = 8192
+"""Tokens where no context was asked for, or as many as the model has positions for."""
+KV = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "int8": 1}
+"""Bytes of an element of the cache, scales left out."""
+TOKENS = re.compile(r"(\d{1,15})([km]?)", re.IGNORECASE)
+UNITS = {"": 1, "k": 1024, "m": 1024**2}
+BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+CONTEXTS = (1024, 4096, 8192, 16384, 32768, 65536, 131072, 262144, 1048576)
+"""The table of what fits."""
+CONFIG = "config"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of a model: all as typed, None or '' for what was not.
+
+    `context` are the tokens of each sequence, those generated included; `weights` and `kv` forms of storage; `on` a
+    device for times, `fit` a capacity or a device; `gpus` as many of them; `page` the tokens of a page of the cache;
+    `generate` tokens behind a prompt of the context.
+    """
+
+    context: str | int | None = None
+    weights: str = ""
+    kv: str = ""
+    on: str = ""
+    fit: str | int = ""
+    gpus: int = 1
+    reserve: str | int | None = None
+    page: int = 1
+    generate: int | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """What fits: the largest context of a batch, or the largest batch of a context (`of_batch` says which)."""
+
+    batch: int
+    context: int
+    of_batch: bool
+    tokens_per_second_at_most: float | None
+
+
+@dataclass(frozen=True, repr=False)
+class Serving(Shown):
+    """The answer for one model at a batch and a context."""
+
+    model: Served
+    laws: Laws
+    pace: Pace
+    batch: int
+    context: int
+    form: Form
+    kv: str
+    wanted: Wanted
+    asked_batch: bool
+    asked_context: bool
+    budget: Budget | None
+    notes: Sequence[str]
+
+    @property
+    def placement(self) -> Placement:
+        """Where weights and caches are."""
+        return self.pace.placement
+
+    @property
+    def weights(self) -> Stored:
+        """Bytes of weights."""
+        return self.placement.weights
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Bytes that one more token of one sequence takes, windows not yet full."""
+        return sum(c.bytes(1, self.placement.width) - c.bytes(0, self.placement.width) for c in self.laws.cache)
+
+    @property
+    def kv_bytes_per_late_token(self) -> int:
+        """Bytes that one more token takes when all windows are full."""
+        full = [cached for cached in self.laws.cache if cached.window is None]
+        return sum(c.bytes(1, self.placement.width) - c.bytes(0, self.placement.width) for c in full)
+
+    @property
+    def kv_bytes(self) -> int:
+        """Bytes of what grows with the tokens, at the batch and the context, as an engine needs them."""
+        return self.placement.cache(self.batch, self.context) - self.state_bytes
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of what each sequence has whatever its length."""
+        return self.batch * sum(cached.bytes(0) for cached in self.laws.cache)
+
+    @property
+    def kv_held_bytes(self) -> int:
+        """Bytes of the storages that the library holds behind a prefill, states included, in its own type."""
+        return self.batch * sum(cached.held_bytes(self.context) for cached in self.laws.cache)
+
+    @property
+    def fits(self) -> bool:
+        """Whether the batch fits at the context; true without a capacity."""
+        return self.budget is None or self.placement.on_one(self.batch, self.context) <= self.budget.bytes
+
+    @property
+    def largest_context(self) -> int | None:
+        """The longest context of the batch; None without a capacity, and where the cache does not grow."""
+        return self._bounded(self.placement.largest_context(self.batch, self.budget.bytes)) if self.budget else None
+
+    @property
+    def largest_batch(self) -> int | None:
+        """The most sequences of the context; None without a capacity, and for a model without bound."""
+        return self._bounded(self.placement.largest_batch(self.context, self.budget.bytes)) if self.budget else None
+
+    @staticmethod
+    def _bounded(found: int) -> int | None:
+        return None if found == MOST else found
+
+    @property
+    def devices_needed(self) -> int | None:
+        """The fewest devices of that capacity for the batch and the context; None without a capacity."""
+        if self.budget is None:
+            return None
+        return self.placement.devices_needed(self.batch, self.context, self.budget.bytes)
+
+    @cached_property
+    def table(self) -> Sequence[Row]:
+        """What fits at other batches and contexts; none without a capacity."""
+        if self.budget is None:
+            return ()
+        room, placed = self.budget.bytes, self.placement
+        found = [(batch, placed.largest_context(batch, room), True) for batch in BATCHES]
+        found += [(placed.largest_batch(context, room), context, False) for context in CONTEXTS]
+        return [
+            Row(batch, context, of_batch, self.pace.tokens_at_most(batch, context))
+            for batch, context, of_batch in found
+            if batch and context and MOST not in (batch, context)
+        ]
+
+    def __repr__(self) -> str:
+        """One line."""
+        name, each = self.model.trace.model.name, self.kv_bytes_per_token
+        return f"<Serving of {name}: {self.batch} x {self.context:,} tokens, {each:,} bytes of cache a token>"
+
+
+def serve(model: str | Subject, setup: Setup, wanted: Wanted) -> Serving:
+    """The answer for one model; WrongUse and BadInput for what cannot be asked, NoCache, NoLaw, tracing's errors."""
+    context, asked_context = _tokens(wanted.context), wanted.context is not None
+    form = None if wanted.weights in ("", CONFIG) else parse_form(wanted.weights)
+    _demand(wanted)
+    budget, means = _budget(wanted)
+    on, notes = _device(wanted, budget)
+    served = engine.served(model, replace(setup, batch=None))
+    laws = laws_of(served)
+    form, weights, more = _stored(served, form, wanted)
+    placement = Placement(laws, weights, wanted.gpus, KV[wanted.kv] if wanted.kv else 0, wanted.page)
+    context = context or min(CONTEXT, served.positions or CONTEXT)
+    kv = wanted.kv or plain_form(next((c.dtype for c in laws.cache if not c.is_state), served.dtype)).typed
+    pace = Pace(placement, served.chosen, served.dtype, form, on)
+    notes = [*served.notes, *means, *notes, *more, *_doubts(served, placement, context)]
+    return Serving(
+        served, laws, pace, setup.batch or 1, context, form, kv, wanted, setup.batch is not None, asked_context,
+        budget, notes,
+    )  # fmt: skip
+
+
+def bytes_per_token(model: str | Subject, setup: Setup) -> int:
+    """Bytes of cache that one more token of one sequence takes; NoCache, NoLaw, and the errors of tracing."""
+    return serve(model, replace(setup, training=None, batch=None, seq_len=None), Wanted()).kv_bytes_per_token
+
+
+def _tokens(typed: str | int | None) -> int:
+    """'32k' as 32,768 tokens; 0 for None. BadInput shows the form."""
+    found = TOKENS.fullmatch(str(typed).strip()) if typed is not None else None
+    if typed is not None and (found is None or int(found[1]) < 1):
+        raise BadInput(f"'--context {shortened(str(typed))}' is no number of tokens.", "write  --context 32k  or  8192")
+    return int(found[1]) * UNITS[found[2].lower()] if found else 0
+
+
+def _demand(wanted: Wanted) -> None:
+    if wanted.kv and wanted.kv not in KV:
+        hint = f"choose one of  {', '.join(KV)}"
+        raise WrongUse(f"'--kv {shortened(wanted.kv)}' is no type of a cache's elements.", hint)
+    if wanted.gpus != 1 and not (wanted.fit or wanted.on):
+        raise WrongUse("--gpus changes nothing without a device.", "add  --fit 80GiB  or  --on h100")
+    if wanted.reserve is not None and not wanted.fit:
+        raise WrongUse("--reserve is of the capacity of --fit.", "add  --fit 80GiB")
+    if wanted.generate is not None and not (wanted.on or wanted.fit):
+        raise WrongUse("--generate asks for a time, and no device was named.", "add  --on h100")
+    for option, value in (("--gpus", wanted.gpus), ("--page", wanted.page), ("--generate", wanted.generate)):
+        if value is not None and value < 1:
+            raise WrongUse(f"{option} {value} is not a number from 1.", f"write  {option} 2")
+
+
+def _budget(wanted: Wanted) -> tuple[Budget | None, list[str]]:
+    """The capacity of each device, and a note where a family's name stands for one of its members."""
+    if not wanted.fit:
+        return None, []
+    member = member_of_family(str(wanted.fit))
+    if member is None:
+        return parse_budget(wanted.fit, wanted.reserve), []
+    budget = replace(parse_budget(member.name, wanted.reserve), typed=str(wanted.fit))
+    note = means_another(str(wanted.fit), member)
+    return budget, [note] if note else []
+
+
+def _device(wanted: Wanted, budget: Budget | None) -> tuple[Hardware | None, list[str]]:
+    """The device that times are of: that of --on, else the one of --fit. BadInput for times without any."""
+    if wanted.on:
+        found = target(wanted.on)
+        return found.hardware, [found.note] if found.note else []
+    hardware = budget.hardware if budget else None
+    if hardware is None or hardware.bandwidth is None or not hardware.peaks:
+        if wanted.generate is not None:
+            raise WrongUse("--generate asks for a time, and no device was named.", "add  --on h100")
+        return None, []
+    return hardware, []
+
+
+def _stored(served: Served, form: Form | None, wanted: Wanted) -> tuple[Form, Stored, list[str]]:
+    """How weights are stored: as asked for, else as the configuration says, else in the model's own type."""
+    if wanted.weights == CONFIG and served.stored is None:
+        raise WrongUse("--weights config: its configuration states no quantization.", "write  --weights int4:128")
+    plain = plain_form(served.dtype)
+    if form is None and served.stored is not None:
+        method, bytes_ = served.stored
+        own = stored(served.weights, plain, served.dtype)
+        share = bytes_ / own.total
+        config = Stored(bytes_, own.tables, round(own.experts * share), own.every)
+        name = method if method in ("fp8", "mxfp4") else "int4"
+        note = f"weights as its config's quantization ({method}) stores them: --weights bf16 for another form"
+        return Form(name, 8 if name == "fp8" else 4, 128), config, [note]
+    chosen = form or plain
+    return chosen, stored(served.weights, chosen, served.dtype), []
+
+
+def _doubts(served: Served, placement: Placement, context: int) -> list[str]:
+    """What the figures rest on."""
+    notes = []
+    if served.positions and context > served.positions:
+        notes.append(f"a context of {context:,} is beyond the {served.positions:,} positions that it is built for")
+    if placement.weights.every and not served.chosen:
+        notes.append("the experts that a token is sent to are not stated: a step is taken to read all of them")
+    uneven = placement.uneven() if placement.devices > 1 else []
+    if uneven:
+        heads = sorted({cached.heads for cached in uneven})
+        named = f"{', '.join(map(str, heads))} heads do" if heads != [1] else "1 head does"
+        notes.append(
+            f"{named} not divide among {placement.devices} devices: some hold more of the cache, or all the same"
+        )
+    return notes
