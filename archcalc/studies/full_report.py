@@ -68,8 +68,9 @@ def full_report(
 ) -> FullReport:
     """Trace and analyse one or two models; `observer` hears of each op that is computed on values.
 
-    Papers count no adapters, so `published` is empty with them. `command` is what was typed, `on` a device whose least time is bounded. WrongUse for another number of models,
-    NoPeak and NoBandwidth of the device, else what tracing one raises.
+    Papers count no adapters, so `published` is empty with them. `command` is what was typed, `on` a device whose least
+    time is bounded. WrongUse for another number of models, NoPeak and NoBandwidth of the device, else what tracing one
+    raises.
     """
     if not 1 <= len(models) <= MOST:
         hint = "archcalc report OLD NEW -o report.html  shows what changed;  archcalc compare  takes any number"
