@@ -1,3 +1,3 @@
 """The version of archcalc, read by the package, by hatch and by every machine format."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

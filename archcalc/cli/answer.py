@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from archcalc.cli.options import Options
 from archcalc.cli.output import choose_format, emit, tell, watching
+from archcalc.cli.pictures import picture_format
 from archcalc.errors import ArchcalcError, Incomplete, NotATrace, one_line
 from archcalc.render.formats import FOR_MACHINES
 
@@ -30,12 +32,17 @@ def answer(
     analyses: Sequence[Analysis],
     *,
     figure: str = "",
+    drawn: Callable[[Report, str], bytes] | None = None,
     trace: Callable[[str, Setup], Trace] | None = None,
 ) -> None:
-    """Trace, analyse and show each reference; nothing is printed before all of them are done."""
+    """Trace, analyse and show each reference; nothing is printed before all of them are done.
+
+    `drawn` makes the picture of a report for files that are pictures, in one of their formats.
+    """
     from archcalc import engine
     from archcalc.analyses import analyze
 
+    picture = picture_format(options, references, drawn is not None)
     selection = options.selection(format_of(options) in FOR_MACHINES)
     engine.demand_known(*references)
     documents = []
@@ -50,7 +57,8 @@ def answer(
             demand_complete([report], options)
             own = not stored and not options.setup.lora  # no torch for a file; papers count no adapters
             published = _published(report, figure) if figure and own else []
-            documents.append(view(report, selection, published))
+            document = view(report, selection, published)
+            documents.append(replace(document, picture=drawn(report, picture)) if drawn and picture else document)
         if options.verbose:
             spent = time.perf_counter() - traced
             calls = f"{len(run.calls):,} op calls"

@@ -68,8 +68,9 @@ def full_report(
 ) -> FullReport:
     """Trace and analyse one or two models; `observer` hears of each op that is computed on values.
 
-    `command` is what was typed, `on` a device whose least time is bounded. WrongUse for another number of models,
-    NoPeak and NoBandwidth of the device, else what tracing one raises.
+    Papers count no adapters, so `published` is empty with them. `command` is what was typed, `on` a device whose least
+    time is bounded. WrongUse for another number of models, NoPeak and NoBandwidth of the device, else what tracing one
+    raises.
     """
     if not 1 <= len(models) <= MOST:
         hint = "archcalc report OLD NEW -o report.html  shows what changed;  archcalc compare  takes any number"
@@ -79,7 +80,7 @@ def full_report(
     setups = [device.setup(setup) if device and not _is_stored(model) else setup for model in models]
     traces = [engine.trace(model, own, watch=observer.advance) for model, own in zip(models, setups, strict=True)]
     reports = tuple(map(analyze, traces))
-    published = tuple(_published(model, report) for model, report in zip(models, reports, strict=True))
+    published = tuple(() if setup.lora else _published(*pair) for pair in zip(models, reports, strict=True))
     comparison = _compared(models, reports, setups[0]) if len(models) == MOST else None
     bounds = tuple(on_device(device.typed, device.hardware, trace) for trace in traces) if device else ()
     return FullReport(reports, published, comparison, command, bounds)

@@ -11,6 +11,7 @@ from archcalc.analyses.counting_words import NAMES, demand_convention
 from archcalc.cli.answer import answer
 from archcalc.cli.app import Models, app
 from archcalc.cli.options import BUILDING, CHOOSING, COMPLETE, INPUT, PRINTING, Options, shared
+from archcalc.cli.pictures import treemap_of
 from archcalc.errors import WrongUse
 
 COUNTING = f"How MACs are counted: {', '.join(NAMES)}."
@@ -44,4 +45,5 @@ def flops(
     demand_convention(convention)  # a wrong one is told before any model is traced
     analyses: tuple[Analysis, ...] = (Flops(convention), *([Backward()] if backward else []))
     figure = "macs" if convention == "archcalc" else ""
-    answer(model, replace(options, train=True) if backward else options, page.flops, analyses, figure=figure)
+    options = replace(options, train=True) if backward else options
+    answer(model, options, page.flops, analyses, figure=figure, drawn=treemap_of("macs"))

@@ -79,7 +79,11 @@ def memory(
         pages.emit_fitted(model, fit, reserve, auto=auto, plot=plot)
         return
     typed = iter(model)
-    answer(model, options, lambda report, selection, _: pages.of_one(next(typed), report, selection), ANALYSES)
+
+    def view(report: Report, selection: Selection, _: Sequence[str]) -> Document:
+        return pages.of_one(next(typed), report, selection)
+
+    answer(model, options, view, ANALYSES, drawn=pages.drawn)
 
 
 def _demand_budget(options: Options, fit: str | None, plot: bool) -> bool:
@@ -101,6 +105,12 @@ class Pages:
     per_sample: bool
     timeline: bool
     changes: bool
+
+    def drawn(self, report: Report, format_: str) -> bytes:
+        """The picture of a report: its timeline if that was asked for, else the layers that hold the peak."""
+        from archcalc.render.pictures import timeline, treemap
+
+        return timeline(report, format_) if self.timeline else treemap(report, "at_peak_bytes", format_)
 
     def of_one(self, reference: str, report: Report, selection: Selection) -> Document:
         """The page of one report; the changes of its training step are traced."""

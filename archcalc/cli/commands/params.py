@@ -5,6 +5,7 @@ from __future__ import annotations
 from archcalc.cli.answer import answer
 from archcalc.cli.app import Models, app
 from archcalc.cli.options import BUILDING, CHOOSING, PRINTING, Options, shared
+from archcalc.cli.pictures import treemap_of
 
 
 @app.command()
@@ -24,4 +25,4 @@ def params(model: Models, *, options: Options) -> None:
     from archcalc.engine import definition
     from archcalc.render.pages import params as page
 
-    answer(model, options, page.params, (Params(),), figure="params", trace=definition)
+    answer(model, options, page.params, (Params(),), figure="params", drawn=treemap_of("params"), trace=definition)

@@ -12,6 +12,8 @@ from archcalc.cli.app import app
 from archcalc.cli.completion import complete_model
 from archcalc.cli.options import BUILDING, INPUT, KERNELS, PRINTING, STEP, Options, shared, without
 from archcalc.cli.output import watching
+from archcalc.cli.pictures import picture_format
+from archcalc.errors import WrongUse
 
 
 @app.command()
@@ -45,12 +47,19 @@ def sweep(
       archcalc sweep resnet-50 --set batch=1:64:9 --figure peak_bytes -o resnet.csv
     """
     from archcalc.render.pages import sweep as page
+    from archcalc.render.pictures import pareto as pareto_picture
     from archcalc.studies.sweep.sweep import DEFAULT, Choice, Workers
     from archcalc.studies.sweep.sweep import sweep as study
 
-    figures = figure or DEFAULT
+    figures, picture = figure or DEFAULT, picture_format(options, [model])
+    if picture and not pareto:
+        raise WrongUse("the picture of a sweep is its Pareto front.", "add  --pareto macs,params:max")
     setup, values = without(options, "set").setup_with_step(figures), options.typed.get("set", ())
     choice, workers = Choice(where or (), sort, pareto), Workers(jobs, executor)
+    kept = "" if picture else options.output
     with watching("members measured", options.quiet) as observer:
-        swept = study(model, setup, values, figures, choice, workers=workers, file=options.output, observer=observer)
-    emit_documents([page.sweep(swept)], replace(options, output=""))
+        swept = study(model, setup, values, figures, choice, workers=workers, file=kept, observer=observer)
+    document = page.sweep(swept)
+    if picture:
+        document = replace(document, picture=pareto_picture(swept, picture))
+    emit_documents([document], replace(options, output="" if kept else options.output))

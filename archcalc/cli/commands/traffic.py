@@ -9,6 +9,7 @@ import typer
 from archcalc.cli.answer import answer
 from archcalc.cli.app import Models, app
 from archcalc.cli.options import BUILDING, CHOOSING, COMPLETE, INPUT, KERNELS, PRINTING, STEP, TRAIN, Options, shared
+from archcalc.cli.pictures import treemap_of
 from archcalc.errors import WrongUse
 
 
@@ -33,4 +34,4 @@ def traffic(
 
     if "keep_gradients" in options.typed:
         raise WrongUse("--keep-gradients moves no bytes: it only holds them.", "leave it out, or  archcalc memory")
-    answer(model, options, page.traffic, (Traffic(fused),))
+    answer(model, options, page.traffic, (Traffic(fused),), drawn=treemap_of("traffic_bytes"))
