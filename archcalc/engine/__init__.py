@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from archcalc.engine.cache import kept, last_hit, why_not_kept
 from archcalc.engine.load.references import BuiltIn, Code, Exported, StoredTrace, parse
-from archcalc.engine.serving import Served
 from archcalc.engine.setup import Setup, Training, by_recipe
 from archcalc.engine.subject import Subject
 from archcalc.engine.watch import Watch, unwatched
@@ -21,6 +20,7 @@ from archcalc.errors import BadReference, WrongUse, unreadable
 if TYPE_CHECKING:
     from torch import nn
 
+    from archcalc.engine.serving import Served
     from archcalc.tracing import Counted, Trace
 
 __all__ = [
