@@ -272,12 +272,12 @@ def test_a_closed_stdout_is_a_sentence() -> None:
 
 
 def test_an_error_of_our_own_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    from archcalc.cli import answer
+    from archcalc import analyses
 
     def broken(*_: Any) -> Any:
         raise KeyError("oops")
 
-    monkeypatch.setattr(answer, "analyze", broken)
+    monkeypatch.setattr(analyses, "analyze", broken)
     ran = run("flops", "resnet-20")
     assert ran.code == 3
     assert "this is a bug" in ran.err

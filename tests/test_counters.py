@@ -24,6 +24,10 @@ def on_meta(network: Network) -> tuple[torch.nn.Module, list[torch.Tensor]]:
         ]
 
 
+OUTSIDE = {("seq2seq-attention", "attention")}
+"""Modules whose layers are also called from outside of their forward, where torch's counter does not see them."""
+
+
 @pytest.mark.parametrize("name", QUICK)
 def test_torch_counts_the_same(name: str) -> None:
     """Total and every module: torch's formulas are its own, its count walks its own modes."""
@@ -38,6 +42,8 @@ def test_torch_counts_the_same(name: str) -> None:
     for path, layer in made.layers.items():
         if path and not layer.calls:
             continue  # a list of modules, which torch's counter does not see
+        if (name, path) in OUTSIDE:
+            continue
         theirs = counts.get(f"{root}.{path}" if path else "Global", {})
         assert layer.flops == sum(theirs.values()), path
 

@@ -93,7 +93,7 @@ def test_lazy_modules_say_that_they_need_an_input(models: str) -> None:
 
 
 def test_the_header_says_where_the_figures_come_from() -> None:
-    assert run("params", "resnet-20").out.splitlines()[0] == (
+    assert run("params", "resnet-20").out.splitlines()[1] == (
         "resnet-20 · built-in · from the definition: no input, no run"
     )
     assert json.loads(run("params", "resnet-20", "--json").out)["inputs"] == []

@@ -84,7 +84,7 @@ def test_torch_leaves_out_what_it_has_no_formula_for() -> None:
 
 def test_the_answer_says_whose_habit_it_is() -> None:
     for name in (name for name, convention in CONVENTIONS.items() if not convention.of_masks):
-        assert f"convention: {CONVENTIONS[name].words}" in run("flops", "resnet-20", "--convention", name).out
+        assert f"convention: {CONVENTIONS[name].words}" in run("flops", "resnet-20", "--convention", name, "-v").out
     assert totals("flops", "resnet-18", "--convention", "fvcore")["macs"] == 1_819_065_856
     wrong = run("flops", "resnet-20", "--convention", "fvcor")
     assert wrong.code == 2

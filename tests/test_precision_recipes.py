@@ -196,7 +196,7 @@ def test_the_page_says_bytes_a_parameter() -> None:
 
 
 def test_the_first_line_says_whose_bill_it_is() -> None:
-    plain = run("memory", "resnet-20").out.splitlines()[0]
+    plain = run("memory", "resnet-20").out.splitlines()[1]
     assert plain.startswith("resnet-20 · tensors alone, no device's bill · ")
     assert "tensors alone" not in run("memory", "resnet-20", "--device", "cpu").out
     cuda = run("memory", "resnet-20", "--device", "cuda")

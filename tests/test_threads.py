@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import archcalc
-from archcalc.engine.devices.processor import one_thread, threads
-from tests.helpers import Screenless
+from tests.helpers import Screenless, run_fresh
 
 MODELS = {
     "resnet-18": 1_814_073_344,
@@ -118,29 +117,37 @@ def test_a_path_and_streams_are_as_they_were() -> None:
     assert (list(sys.path), sys.stdout) == before
 
 
+ONE_THREAD = """
+from threading import Event, Thread
+import torch
+from torch import nn
+import archcalc
+
+seen = []
+
+class Layer(nn.Module):
+    def forward(self, x):
+        seen.append(torch.get_num_threads())
+        return x
+
+torch.set_num_threads(3)
+archcalc.trace(Layer(), inputs=[(1, 2)])
+archcalc.trace(Layer(), inputs=[(1, 2)], data=True)
+with one_thread():
+    print(torch.get_num_threads(), threads())
+waiting = Event()
+other = Thread(target=waiting.wait)
+other.start()
+archcalc.trace(Layer(), inputs=[(1, 2)])
+waiting.set()
+other.join()
+print(torch.get_num_threads(), *seen)
+"""
+
+
 def test_constructors_use_one_thread_and_the_setting_comes_back() -> None:
-    """A run with values keeps all of them, and so does a process with other threads, which share the setting."""
-    seen: list[int] = []
+    """A run with values keeps all of them, and so does a process with other threads, which share the setting.
 
-    class Layer(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            seen.append(torch.get_num_threads())
-            return x
-
-    own = torch.get_num_threads()
-    try:
-        torch.set_num_threads(3)
-        archcalc.trace(Layer(), inputs=[(1, 2)])
-        archcalc.trace(Layer(), inputs=[(1, 2)], data=True)
-        with one_thread():
-            assert (torch.get_num_threads(), threads()) == (1, 3)  # figures of the CPU's kernels are those of all
-        waiting = Event()
-        other = Thread(target=waiting.wait)
-        other.start()
-        archcalc.trace(Layer(), inputs=[(1, 2)])
-        waiting.set()
-        other.join()
-        assert torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(own)
-    assert seen == [1, 3, 3]
+    In a process of its own: that of the tests may have other threads. Figures of the CPU's kernels are those of all.
+    """
+    assert run_fresh(code=ONE_THREAD).out.split("\n")[:2] == ["1 3", "3 1 3 3"]

@@ -97,7 +97,7 @@ def test_each_type_of_weights_is_told_with_its_bytes() -> None:
     """1,001,000·2 + 2,000·4 = 2,010,000 bytes of parameters; 1,000,000·1 + 1,000·4 = 1,004,000 of buffers."""
     made = report(Mixed(), ["float16:4x1000"])
     page = params.params(made, Selection())
-    assert page.head[0].endswith(" · float16 and float32 weights")
+    assert page.head[1].endswith(" · float16 and float32 weights")
     assert [
         tuple(row.values()) for row in page.tables[0].rows
     ] == [
@@ -115,7 +115,7 @@ def test_each_type_of_weights_is_told_with_its_bytes() -> None:
 
 def test_one_type_other_than_float32_is_said_and_float32_is_not() -> None:
     half = params.params(report(nn.Linear(1000, 1000).half(), ["float16:4x1000"]), Selection())
-    assert half.head[0].endswith(" · float16 weights")
+    assert half.head[1].endswith(" · float16 weights")
     assert "float16 weights (2,002,000 bytes)" in half.foot
     assert len(half.tables) == 1
     single = run("params", "resnet-20")

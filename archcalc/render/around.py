@@ -10,6 +10,7 @@ from archcalc.analyses.report import Report
 from archcalc.analyses.shapes import Walk
 from archcalc.analyses.weights import types_in_words
 from archcalc.engine.load.references import BuiltIn, InLibrary, parse
+from archcalc.errors import BadReference
 from archcalc.render.document import Document, Table, field_text
 from archcalc.render.layers import Selection
 from archcalc.text import units
@@ -158,8 +159,7 @@ def as_typed(trace: Trace) -> str:
     """The model and its settings as they are typed behind a command."""
     model = trace.model
     parts = [shlex.quote(model.reference)]
-    reference = parse(model.reference) if "[" in model.reference else None
-    inside = reference.knobs if isinstance(reference, BuiltIn | InLibrary) else {}
+    inside = _knobs_inside(model.reference)
     beside = {knob: value for knob, value in model.settings.items() if knob not in inside}
     parts += [f"--set {shlex.quote(f'{knob}={setting(value)}')}" for knob, value in beside.items()]
     dtype = str(trace.assumptions["dtype"])
@@ -172,6 +172,15 @@ def as_typed(trace: Trace) -> str:
     parts += [f"--lora {shlex.quote(str(trace.assumptions['lora']))}"] if trace.assumptions.get("lora") else []
     parts += ["--data"] if trace.assumptions.get("data") else []
     return " ".join([*parts, *(["--mode train"] if trace.assumptions["mode"] == "train" and not fixed else [])])
+
+
+def _knobs_inside(reference: str) -> Mapping[str, Any]:
+    """The knobs in the brackets of a reference; none where it is no reference, as a file of a trace may say."""
+    try:
+        parsed = parse(reference) if "[" in reference else None
+    except BadReference:
+        return {}
+    return parsed.knobs if isinstance(parsed, BuiltIn | InLibrary) else {}
 
 
 def _option(given: Input, default: str) -> str:
