@@ -122,6 +122,7 @@ from threading import Event, Thread
 import torch
 from torch import nn
 import archcalc
+from archcalc.engine.devices.processor import one_thread, threads
 
 seen = []
 
