@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from archcalc.cli.options import Options
 from archcalc.errors import WrongUse
+from archcalc.render.drawing import SUFFIXES
 
 if TYPE_CHECKING:
     from archcalc.analyses.report import Report
 
-SUFFIXES = (".svg", ".png", ".pdf")
 DRAWN = "params, flops, traffic, memory, memory --timeline, speed --on, law --over, sweep --pareto"
 """The commands with a picture."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -11,7 +10,8 @@ from typing import Any
 from archcalc.analyses.memory import LiveBytes
 from archcalc.analyses.metrics import metric_named
 from archcalc.analyses.report import Layer, Report
-from archcalc.errors import MissingExtra, WrongUse, one_line
+from archcalc.errors import WrongUse
+from archcalc.render.drawing import figure, saved
 from archcalc.studies.sweep.sweep import Swept
 from archcalc.text import units
 from archcalc.text.visible import visible
@@ -36,15 +36,15 @@ class Rectangle:
     h: float
 
 
-def treemap(report: Report, figure: str, format_: str) -> bytes:
+def treemap(report: Report, key: str, format_: str) -> bytes:
     """A figure of a report by layer as areas, two levels deep; WrongUse if it is 0 everywhere."""
-    if not report.totals[figure]:
-        raise WrongUse(f"no layer of {report.trace.model.name} has any of {figure}: there is nothing to draw.")
+    if not report.totals[key]:
+        raise WrongUse(f"no layer of {report.trace.model.name} has any of {key}: there is nothing to draw.")
     drawing, axes = _figure()
-    shown = units.size if figure.endswith("_bytes") else units.si
-    for number, outer in enumerate(areas(_parts(report.root, figure), 0, 0, 1, HEIGHT / COLUMN)):
+    shown = units.size if key.endswith("_bytes") else units.si
+    for number, outer in enumerate(areas(_parts(report.root, key), 0, 0, 1, HEIGHT / COLUMN)):
         layer = report.layers.get(outer.name)
-        inner = _parts(layer, figure) if layer is not None and layer.children else []
+        inner = _parts(layer, key) if layer is not None and layer.children else []
         colour = f"C{number % 10}"
         for part in areas(inner, outer.x, outer.y, outer.w, outer.h) if len(inner) > 1 else [outer]:
             _rectangle(axes, part, colour, 0.35, 0.4)
@@ -55,14 +55,14 @@ def treemap(report: Report, figure: str, format_: str) -> bytes:
     axes.set_xlim(0, 1)
     axes.set_ylim(HEIGHT / COLUMN, 0)
     axes.axis("off")
-    axes.set_title(f"{visible(report.trace.model.name)}: {shown(report.totals[figure])} in all")
+    axes.set_title(f"{visible(report.trace.model.name)}: {shown(report.totals[key])} in all")
     return _saved(drawing, format_)
 
 
-def _parts(layer: Layer, figure: str) -> list[tuple[str, int]]:
-    """What a module is made of: the layers inside, and what it does itself, named as the module."""
-    parts = [(child.path, int(child.total[figure])) for child in layer.children]
-    own = (f"{layer.path} (itself)" if layer.path else "", int(layer.own[figure]))
+def _parts(layer: Layer, key: str) -> list[tuple[str, int]]:
+    """The parts of a module: the layers inside, and its own key under the module's name."""
+    parts = [(child.path, int(child.total[key])) for child in layer.children]
+    own = (f"{layer.path} (itself)" if layer.path else "", int(layer.own[key]))
     return [(name, value) for name, value in [*parts, own] if value]
 
 
@@ -141,24 +141,15 @@ def pareto(swept: Swept, format_: str) -> bytes:
 
 def _figure() -> tuple[Any, Any]:
     """A figure of a column's width with one pair of axes; MissingExtra without matplotlib."""
-    try:
-        from matplotlib import rcParams
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra("matplotlib", "a picture", one_line(error)) from None
-    rcParams["svg.hashsalt"] = "archcalc"  # the same file every time
-    drawing = Figure(figsize=(COLUMN, HEIGHT), layout="constrained")
+    drawing = figure(COLUMN, HEIGHT)
     return drawing, drawing.subplots()
 
 
 def _saved(drawing: Any, format_: str) -> bytes:
-    """The bytes of an SVG, PNG or PDF file, without a date; letters are of one size."""
+    """The bytes of an SVG, PNG or PDF file; letters are of one size."""
     from matplotlib.text import Text
 
     for text in drawing.findobj(Text):
         text.set_fontsize(FONT)
         text.set_parse_math(False)  # names of other people are no formulas
-    made = io.BytesIO()
-    metadata = {"Date": None} if format_ == "svg" else {"CreationDate": None} if format_ == "pdf" else {}
-    drawing.savefig(made, format=format_, dpi=300, metadata=metadata)
-    return made.getvalue()
+    return saved(drawing, format_, dpi=300)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from archcalc.analyses.bound import FEMTO, Bounds
 from archcalc.analyses.report import Report
-from archcalc.errors import MissingExtra, one_line
+from archcalc.render.drawing import characters, figure, label, saved
 
-COLUMNS, LINES, STEPS = 76, 20, 60
+LINES, STEPS = 20, 60
+INTENSITY = "FLOP a byte"
 GIGA = 1e9
 
 
@@ -50,48 +51,27 @@ def roofline(typed: str, report: Report) -> Roofline:
 
 def as_text(picture: Roofline) -> list[str]:
     """The roofline in characters; MissingExtra without plotext."""
-    try:
-        import plotext
-    except ImportError as error:
-        raise MissingExtra("'plotext<6'", "--plot", one_line(error)) from None
-    plotext.clear_figure()
-    plotext.plot_size(COLUMNS, LINES)
-    plotext.theme("clear")
-    plotext.title(picture.title)
-    plotext.xlabel("FLOP a byte")
-    plotext.ylabel("GFLOP/s at most")
-    plotext.xscale("log")
-    plotext.yscale("log")
-    xs, ys = zip(*picture.roof(), strict=True)
-    plotext.plot(list(xs), [y / GIGA for y in ys], marker="braille")
-    if picture.points:
-        xs, ys = zip(*picture.points, strict=True)
-        plotext.scatter(list(xs), [y / GIGA for y in ys], marker="*")
-    lines = plotext.uncolorize(plotext.build()).splitlines()
-    return [line.rstrip() for line in lines if line.strip()]
+
+    def draw(plotext: Any) -> None:
+        plotext.xscale("log")
+        plotext.yscale("log")
+        xs, ys = zip(*picture.roof(), strict=True)
+        plotext.plot(list(xs), [y / GIGA for y in ys], marker="braille")
+        if picture.points:
+            xs, ys = zip(*picture.points, strict=True)
+            plotext.scatter(list(xs), [y / GIGA for y in ys], marker="*")
+
+    return characters(picture.title, INTENSITY, "GFLOP/s at most", draw, LINES)
 
 
 def as_picture(pictures: Sequence[Roofline], format_: str) -> bytes:
     """The rooflines, one a device, as the bytes of an SVG, PNG or PDF file; MissingExtra without matplotlib."""
-    try:
-        from matplotlib import rcParams
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra("matplotlib", f"a picture (.{format_})", one_line(error)) from None
-    rcParams["svg.hashsalt"] = "archcalc"  # the same file every time
-    figure = Figure(figsize=(6.4, 4.0 * len(pictures)), layout="constrained")
+    drawing = figure(6.4, 4.0 * len(pictures), f"a picture (.{format_})")
     for number, picture in enumerate(pictures, 1):
-        axes = figure.add_subplot(len(pictures), 1, number)
+        axes = drawing.add_subplot(len(pictures), 1, number)
         axes.loglog(*zip(*picture.roof(), strict=True), linewidth=1.2, label="roof")
         if picture.points:
             axes.loglog(*zip(*picture.points, strict=True), "o", markersize=4, alpha=0.6, label="layers")
         axes.axvline(picture.ridge, linewidth=0.8, linestyle=":", label="ridge")
-        axes.set_title(picture.title, fontsize=10)
-        axes.set_xlabel("FLOP a byte")
-        axes.set_ylabel("FLOP/s at most")
-        axes.legend(frameon=False)
-        axes.spines[["top", "right"]].set_visible(False)
-    made = io.BytesIO()
-    metadata = {"Date": None} if format_ == "svg" else {"CreationDate": None} if format_ == "pdf" else {}
-    figure.savefig(made, format=format_, dpi=150, metadata=metadata)
-    return made.getvalue()
+        label(axes, picture.title, INTENSITY, "FLOP/s at most")
+    return saved(drawing, format_)

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from archcalc.errors import ForwardFailed
+
 LIMIT = 2**40
 """A batch larger than any machine runs: if it fits, memory does not grow with the batch."""
 FURTHER = (1, 3, 7)
@@ -64,6 +66,16 @@ def largest(peak_at: Callable[[int], int], budget: int, smallest: int = 1) -> Fi
         else:
             bursts = guess
     return Fit(budget, fits, peaks)
+
+
+def largest_of_model(peak_at: Callable[[int], int], budget: int) -> Fit:
+    """The largest batch of a model; from 2 on where batch norm in training refuses a single value a channel."""
+    try:
+        return largest(peak_at, budget)
+    except ForwardFailed as error:
+        if "more than 1 value per channel" not in error.message:
+            raise
+        return largest(peak_at, budget, smallest=2)
 
 
 def _guess(peaks: Mapping[int, int], fits: int, bursts: int, budget: int) -> int:

@@ -9,8 +9,8 @@ from functools import cached_property
 from archcalc.analyses.report import Report
 from archcalc.engine import Setup
 from archcalc.engine.subject import Subject
-from archcalc.errors import BadInput, ForwardFailed
-from archcalc.studies.batch_search import Fit, largest
+from archcalc.errors import BadInput
+from archcalc.studies.batch_search import Fit, largest_of_model
 from archcalc.studies.budget import Budget
 from archcalc.studies.changes import Peak, changes, measured
 from archcalc.studies.gc_pauses import gc_paused
@@ -92,12 +92,7 @@ class _Search:
 
     def _largest(self) -> Fit:
         self.watch.estimate(USUAL_TRACES)
-        try:
-            return largest(self.peak_at, self.budget.bytes)
-        except ForwardFailed as error:  # batch norm in training wants two values a channel
-            if "more than 1 value per channel" not in error.message:
-                raise
-            return largest(self.peak_at, self.budget.bytes, smallest=2)
+        return largest_of_model(self.peak_at, self.budget.bytes)
 
     def peak_at(self, batch: int) -> int:
         """The peak at a batch in bytes; BadInput for a model without one."""

@@ -61,8 +61,8 @@ def law(
       archcalc law --table self-attention
     """
     from archcalc.analyses.metrics import formula_metric_named
+    from archcalc.render.drawing import SUFFIXES
     from archcalc.render.pages import law as page
-    from archcalc.render.plots import SUFFIXES
     from archcalc.studies.law.crossing import crossing, demand_comparable
     from archcalc.studies.law.law import DEFAULT, laws
 

@@ -148,9 +148,9 @@ class Pages:
 
     def _chosen(self, reference: str, budget: Budget, plot: bool) -> tuple[Document, bool]:
         """The same with what to compute again."""
+        from archcalc.render.drawing import SUFFIXES
         from archcalc.render.pages import recompute as page
         from archcalc.render.pages.memory import Asked
-        from archcalc.render.plots import SUFFIXES
         from archcalc.studies.largest_batch import one_sample_more
         from archcalc.studies.recompute.recompute import recompute
 

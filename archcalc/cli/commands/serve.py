@@ -58,8 +58,8 @@ def serve(  # noqa: PLR0913, PLR0917, each option is a parameter
       archcalc serve mynet.py:Net -i int64:1x16 --on h100 --generate 256
       archcalc serve hf:path/to/config.json --fit 80GiB -o frontier.svg
     """
+    from archcalc.render.drawing import SUFFIXES
     from archcalc.render.pages import serve as pages
-    from archcalc.render.plots import SUFFIXES
     from archcalc.studies.serve.serve import Wanted
     from archcalc.studies.serve.serve import serve as study
 

@@ -51,10 +51,10 @@ def speed(
       archcalc speed resnet-18 --on rtx4090 --sweep-batch 1,4,16,64,256
       archcalc speed resnet-18 --on h100 -o roofline.svg
     """
+    from archcalc.render.drawing import SUFFIXES
     from archcalc.render.formats import FOR_MACHINES
     from archcalc.render.pages import devices as list_of_devices
     from archcalc.render.pages import speed as page
-    from archcalc.render.plots import SUFFIXES
     from archcalc.studies.speed.speed import speed as study
 
     if on == [""]:

@@ -11,6 +11,7 @@ from fractions import Fraction
 from itertools import product
 from math import prod
 
+from archcalc.studies.bisection import first
 from archcalc.studies.law.lattice import CALLS, FARTHER, NODES, SCALES, Evaluate, Lattice, Point, Refused
 from archcalc.studies.law.polynomials import HIGHEST, WITNESSES, Formula, Powers, leading, powers_in, through, value
 
@@ -215,8 +216,5 @@ def passes(formula: Formula) -> tuple[int, int] | None:
     above = 1
     while not exceeds(above) and above < 2**60:
         above *= 2
-    below = above // 2
-    while above - below > 1:
-        middle = (above + below) // 2
-        below, above = (below, middle) if exceeds(middle) else (middle, above)
+    above = first(exceeds, above // 2 + 1, above)
     return (highest, above) if above < 2**60 else None

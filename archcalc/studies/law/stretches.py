@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from archcalc.studies.bisection import first
 from archcalc.studies.law.envelope import Terms, from_start, moved
 from archcalc.studies.law.polynomials import Formula
 
@@ -65,10 +66,10 @@ def _turns(line: Line) -> list[int]:
     if len(line) < 2:
         return []
     turns, ends = [], [0, *_turns(_differences(line))]
-    for first, last in zip(ends, [*ends[1:], None], strict=True):
-        end = _last_sign(line, first) if last is None else last
-        if _positive(line, first) != _positive(line, end):
-            turns.append(_turn(line, first, end))
+    for begin, last in zip(ends, [*ends[1:], None], strict=True):
+        end = _last_sign(line, begin) if last is None else last
+        if _positive(line, begin) != _positive(line, end):
+            turns.append(_turn(line, begin, end))
     return turns
 
 
@@ -83,10 +84,7 @@ def _last_sign(line: Line, first: int) -> int:
 def _turn(line: Line, below: int, above: int) -> int:
     """The number between two at which a polynomial that only rises or only falls becomes or ceases to be positive."""
     before = _positive(line, below)
-    while above - below > 1:
-        middle = (above + below) // 2
-        below, above = (middle, above) if _positive(line, middle) == before else (below, middle)
-    return above
+    return first(lambda number: _positive(line, number) != before, below + 1, above)
 
 
 def _positive(line: Line, number: int) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate
 
+from archcalc.studies.bisection import first
+
 
 def chunks_of(work: Sequence[int], chunks: int) -> list[int]:
     """The chunk of each unit: equal numbers of units where these divide, else the least work of the busiest chunk.
@@ -16,18 +18,12 @@ def chunks_of(work: Sequence[int], chunks: int) -> list[int]:
     if units % chunks == 0:
         return [unit * chunks // units for unit in range(units)]
     sums = [0, *accumulate(work)]
-    low, high = max(work), max(1, sums[-1])
-    while low < high:
-        middle = (low + high) // 2
-        if _needed(work, middle) <= chunks:
-            high = middle
-        else:
-            low = middle + 1
+    busiest = first(lambda load: _needed(work, load) <= chunks, max(work), max(1, sums[-1]))
     found: list[int] = []
     load, chunk = 0, 0
     for unit, size in enumerate(work):
         left = units - unit
-        if found and (load + size > low or left <= chunks - 1 - chunk) and chunk < chunks - 1:
+        if found and (load + size > busiest or left <= chunks - 1 - chunk) and chunk < chunks - 1:
             chunk, load = chunk + 1, 0
         found.append(chunk)
         load += size

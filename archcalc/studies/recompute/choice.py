@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from archcalc.studies.bisection import first
 from archcalc.studies.recompute.candidates import Candidate, Step
 from archcalc.studies.recompute.prediction import before, copies, timeline, while_recomputed
 
@@ -106,11 +107,8 @@ class Choice:
 
     def lowest(self, above: int = 0) -> int:
         """The lowest peak of all paths in bytes."""
-        low, high = max(self.least, above) - 1, max(self.fixed) + sum(s.bytes for s in self.storages)
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if self.fits(middle) else (middle, high)
-        return high
+        most = max(self.fixed) + sum(s.bytes for s in self.storages)
+        return first(lambda budget: self.fits(budget) is not None, min(most, max(self.least, above)), most)
 
     def _ends(self, budget: int, most: int = 1, work: int | None = None) -> list[Path]:
         """The paths to the end of forward with at most some work; the one with the fewest bytes if `work` is None."""

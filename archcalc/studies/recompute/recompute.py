@@ -13,7 +13,7 @@ from archcalc.engine import Setup, Training
 from archcalc.engine.subject import Subject
 from archcalc.errors import ArchcalcError, BadInput, ForwardFailed, WrongUse
 from archcalc.ops.registry import macs_of, operations_of
-from archcalc.studies.batch_search import Fit, largest
+from archcalc.studies.batch_search import Fit, largest_of_model
 from archcalc.studies.budget import Budget
 from archcalc.studies.changes import measured
 from archcalc.studies.gc_pauses import gc_paused
@@ -129,7 +129,7 @@ class _Search:
     def found(self) -> Recomputed:
         asked = self.setup.batch
         if asked is None:
-            fit = self._largest()
+            fit = largest_of_model(self._lowest_at, self.budget.bytes)
             batch = fit.batch or min(fit.peaks)
             plan = self._plan(batch, self.budget.bytes) if fit.batch else self.lowest_plans[batch]
             peak = plan.report.peak_bytes
@@ -158,14 +158,6 @@ class _Search:
             tuple(self.banned),
             plan.choice,
         )
-
-    def _largest(self) -> Fit:
-        try:
-            return largest(self._lowest_at, self.budget.bytes)
-        except ForwardFailed as error:  # batch norm in training wants two values a channel
-            if "more than 1 value per channel" not in error.message:
-                raise
-            return largest(self._lowest_at, self.budget.bytes, smallest=2)
 
     def _lowest_at(self, batch: int) -> int:
         """The lowest peak at a batch, as the trace of that choice has it."""

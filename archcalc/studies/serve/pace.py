@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from archcalc.analyses.bound import PEAKS
 from archcalc.errors import NoBandwidth, NoPeak
 from archcalc.hardware import Hardware
+from archcalc.studies.bisection import first
 from archcalc.studies.serve.placement import MOST, Placement
 from archcalc.studies.serve.stored import Form
 
@@ -106,11 +107,7 @@ class Pace:
 
         if not arithmetic(MOST):
             return None
-        low, high = 0, MOST
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if arithmetic(middle) else (middle, high)
-        return high
+        return first(arithmetic, 1, MOST)
 
     def generation_seconds(self, batch: int, context: int, tokens: int) -> float | None:
         """The least time of a prefill of a context and of the steps for some further tokens; None without a device."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import ceil
 
+from archcalc.studies.bisection import first
 from archcalc.studies.serve.laws import Cached, Laws
 from archcalc.studies.serve.stored import Stored
 
@@ -63,11 +64,7 @@ class Placement:
 
         if not fits(MOST_DEVICES):
             return None
-        low, high = 0, MOST_DEVICES
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if fits(middle) else (middle, high)
-        return high
+        return first(fits, 1, MOST_DEVICES)
 
     def uneven(self) -> list[Cached]:
         """The caches whose heads do not divide among the devices."""
@@ -76,12 +73,4 @@ class Placement:
 
 def _largest(fits: Callable[[int], bool]) -> int:
     """The largest number from 1 that fits, where all smaller ones do; 0 if none, MOST if all do."""
-    if not fits(1):
-        return 0
-    if fits(MOST):
-        return MOST
-    low, high = 1, MOST
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low
+    return first(lambda number: not fits(number), 1, MOST + 1) - 1
