@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import archcalc
+from archcalc import engine
 from archcalc.analyses.lint.guidelines import pointwise
 from archcalc.analyses.lint.lint import RULES, lint
 from archcalc.errors import WrongUse
@@ -197,6 +198,38 @@ def test_bounds_of_rules_in_a_check(tmp_path, monkeypatch):
     done = run("check")
     assert done.code == 2
     assert "G7" in done.err
+
+
+SILU = """
+from torch import nn
+
+def net():
+    return nn.Sequential(nn.Linear(8, 8), nn.SiLU(inplace=True), nn.Linear(8, 8))
+"""
+
+
+def test_a_rule_of_a_training_step_follows_the_settings_of_its_check(tmp_path, monkeypatch):
+    """The activation copies its input for the gradient of the layer before it; that layer frozen, it does not."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(SILU)
+    check = '[[check]]\nmodel = "net.py:net"\ninput = "4x8"\nlint = ["I1 <= 0"]\n'
+    (tmp_path / "archcalc.toml").write_text(check)
+    assert run("check").code == 1
+    (tmp_path / "archcalc.toml").write_text(check + 'frozen = ["0"]\n')
+    assert run("check").code == 0
+
+
+def test_a_check_traces_its_model_once(tmp_path, monkeypatch):
+    """Budgets of figures, of rules and of time share one forward pass."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(SILU)
+    budgets = 'max_params = "1 k"\nlint = ["G3 <= 3", "C1 <= 1"]\nmax_time = "1 ms on h100-sxm"\n'
+    (tmp_path / "archcalc.toml").write_text(f'[[check]]\nmodel = "net.py:net"\ninput = "4x8"\n{budgets}')
+    traced = []
+    trace = engine.trace
+    monkeypatch.setattr(engine, "trace", lambda *args: traced.append(args) or trace(*args))
+    assert run("check").code == 0
+    assert len(traced) == 1
 
 
 def test_every_rule_says_what_it_is():

@@ -22,7 +22,7 @@ FEMTO = 10**15
 """Figures of time are whole femtoseconds, so that they add up exactly."""
 ARITHMETIC, MEMORY, LAUNCH = "arithmetic", "memory", "launch"
 CAUSES = (ARITHMETIC, MEMORY, LAUNCH)
-"""What a kernel waits for."""
+"""The reasons for which a kernel waits."""
 KEYS = (*(f"{cause}_fs" for cause in CAUSES), "bound_fs", "fused_bound_fs", "traffic_bytes", "product_flops")
 PEAKS = {
     "float64": "fp64", "float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "complex64": "fp32",
@@ -52,7 +52,7 @@ class Bounds:
 
     @property
     def bound_by(self) -> str:
-        """What most of the time is bound by."""
+        """The cause that binds most of the time."""
         return max(CAUSES, key=lambda cause: self.by_cause[cause])
 
     @property

@@ -126,7 +126,7 @@ def _chains(span: Span, can: Callable[[Op], bool]) -> dict[int, int]:
 
 
 class _Uses:
-    """Who uses each storage: the op calls of a span, by number, and those after it or the caller (`outside`)."""
+    """The users of each storage: op calls of the span by their numbers, and later calls or the caller (`outside`)."""
 
     def __init__(self, span: Span) -> None:
         trace, numbers = span.trace, span.numbers

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from archcalc.text.spelling import normal
 
 
@@ -11,6 +13,13 @@ def complete_model(incomplete: str) -> list[str]:
 
     wanted = normal(incomplete)
     return [name for name in catalogue.names() if normal(name).startswith(wanted)]
+
+
+def on_option(help_: str) -> Any:
+    """The option --on, which takes a device; `help_` is its line in the help."""
+    import typer
+
+    return typer.Option("--on", metavar="DEVICE", help=help_, autocompletion=complete_device)
 
 
 def complete_device(incomplete: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a run with a cache leaves for the studies of serving: plain records, no torch."""
+"""Records of runs with a cache, for the studies of serving. No torch."""
 
 from __future__ import annotations
 

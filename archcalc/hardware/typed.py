@@ -24,7 +24,7 @@ KEYS: dict[str, type | tuple[type, ...]] = {
     "bandwidth_gb_s": (int, float), "peaks_tflops": dict, "vector_tflops": (int, float), "launch_us": (int, float),
     "recalled": list, "source": str,
 }  # fmt: skip
-"""What a file may say of a device, as devices.toml does."""
+"""The keys of a device's own file, which are those of devices.toml."""
 
 
 def device_typed(text: str) -> Hardware:

@@ -71,7 +71,7 @@ class Band:
     apart: tuple[Number, ...] = ()
 
     def shares(self) -> Hidden:
-        """What is hidden, as shares of the n · m scores.
+        """The hidden scores, as shares of all n · m.
 
         A mask is causal if it hides all keys from one place on, and this place is the first behind the query's own;
         the queries are the first or the last n of the m positions. All else that it hides is a window's, or a chunk's.
@@ -97,7 +97,7 @@ class Band:
         return [end - start for start, end in pairwise([0, *below, all_])]
 
     def joined(self, other: Band | None) -> Band:
-        """What this or the other mask hides; of two with different chunks, what this one does."""
+        """The mask that hides the scores of both; this one alone if their sizes or chunks differ."""
         if other is None or (self.n, self.m) != (other.n, other.m):
             return self
         if self.chunks and other.chunks and self.chunks != other.chunks:

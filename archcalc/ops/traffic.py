@@ -151,7 +151,7 @@ def fills(operands: Operands) -> Moved:
 
 
 def overwrites(operands: Operands) -> Moved:
-    """What it writes in place is not read before; its other inputs are."""
+    """The input that it writes in place is not read before; its other inputs are."""
     return Moved(operands.bytes_of(*operands.others), operands.made + operands.bytes_of(*operands.written))
 
 

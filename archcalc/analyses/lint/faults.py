@@ -1,4 +1,4 @@
-"""What a trace proves that a designer would not have meant: work and weights without effect, odd sizes, copies."""
+"""Rules that a trace proves broken: work and weights without effect, sizes that kernels pad, copies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a rule of `lint` measures, and what it finds."""
+"""The records of `lint`: the number of a rule at one place, and the finding where it is above the bound."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Measure:
-    """The number of a rule at one place, and what would make it smaller."""
+    """The number of a rule at one place, and advice on how to make it smaller."""
 
     path: str
     value: float
@@ -16,7 +16,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class LintFinding:
-    """A number that is above its bound: the rule, the path of the layer or block, and what to change."""
+    """A number that is above its bound: the rule, the path of the layer or block, and advice."""
 
     guideline: str
     path: str

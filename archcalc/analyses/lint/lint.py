@@ -120,7 +120,10 @@ def worst(trace: Trace, code: str) -> LintFinding | None:
 
 
 def strictness_of(only: Sequence[str] = (), thresholds: Sequence[str] = (), ignored: Sequence[str] = ()) -> Strictness:
-    """What was typed: codes, "G1=1.5", and globs of paths alone or after a code, "G4:stem.*". WrongUse explains."""
+    """Read the options: codes, bounds such as "G1=1.5", and globs of paths, alone or after a code ("G4:stem.*").
+
+    WrongUse names the first part that is none of these.
+    """
     codes = tuple(code for text in only for code in re.split(r"[,\s]+", text.strip()) if _known(code))
     most = {}
     for text in thresholds:

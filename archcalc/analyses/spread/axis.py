@@ -13,7 +13,7 @@ from math import prod
 from archcalc.tracing import Shape
 
 COLUMNS, SEQUENCE, SUM = "columns", "sequence", "sum"
-"""What is divided: features, heads or words; positions of the sequence; or the terms of a sum not yet added up."""
+"""The axes that ranks divide: features, heads or words; positions of the sequence; terms of a sum not yet added up."""
 PACKED = 3
 """Queries, keys and values that one weight projects."""
 

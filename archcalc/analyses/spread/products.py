@@ -48,7 +48,7 @@ def _role(axis: Axis | None, shape: Shape, free: int) -> str:
 
 
 def product(axes: tuple[Axis | None, Axis | None], shapes: tuple[Shape, Shape], result: Shape) -> Product:
-    """What is divided of the product of (..., m, k) and (..., k, n)."""
+    """The divided axis of the product of (..., m, k) and (..., k, n); None if it is whole."""
     roles = _role(axes[0], shapes[0], -2), _role(axes[1], shapes[1], -1)
     for which in (0, 1):
         axis, other = axes[which], axes[1 - which]

@@ -36,7 +36,7 @@ class Collective:
 
 @dataclass(frozen=True)
 class Spread:
-    """What tensor parallelism divides.
+    """The axes that tensor parallelism divides.
 
     `styles` by the position of a parameter, `parameters` their axes, `storages` the axes of all other storages by
     their numbers; `exchanges` in the order of the step; `divided` are the products of which each rank does a part.

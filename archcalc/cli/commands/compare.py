@@ -8,7 +8,7 @@ import typer
 
 from archcalc.cli.answer import demand_complete, emit_documents
 from archcalc.cli.app import Models, app
-from archcalc.cli.completion import complete_device
+from archcalc.cli.completion import on_option
 from archcalc.cli.options import BUILDING, COMPLETE, INPUT, PRINTING, STEP, TRAIN, Options, shared
 from archcalc.errors import WrongUse
 
@@ -19,12 +19,7 @@ def compare(
     model: Models,
     on: Annotated[
         list[str] | None,
-        typer.Option(
-            "--on",
-            metavar="DEVICE",
-            help="Also the least time on h100, rtx4090, ...; repeatable.",
-            autocompletion=complete_device,
-        ),
+        on_option("Also the least time on h100, rtx4090, ...; repeatable."),
     ] = None,
     relative: Annotated[
         bool, typer.Option("--relative", help="Also how many times more or less than the first.")

@@ -9,10 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from archcalc.cli.app import Models, app
-from archcalc.cli.completion import complete_device
+from archcalc.cli.completion import on_option
 from archcalc.cli.options import BUILDING, INPUT, KERNELS, PRINTING, STEP, TRAIN, Options, shared
 from archcalc.cli.output import emit_text, tell, watching
 from archcalc.engine.setup import settings
@@ -27,12 +25,7 @@ def report(
     model: Models,
     on: Annotated[
         str,
-        typer.Option(
-            "--on",
-            metavar="DEVICE",
-            help="Also the least time on a device, by layer, and its roofline.",
-            autocompletion=complete_device,
-        ),
+        on_option("Also the least time on a device, by layer, and its roofline."),
     ] = "",
     *,
     options: Options,

@@ -10,7 +10,7 @@ import typer
 from archcalc import engine
 from archcalc.cli.answer import emit_documents
 from archcalc.cli.app import Models, app
-from archcalc.cli.completion import complete_device
+from archcalc.cli.completion import on_option
 from archcalc.cli.options import BUILDING, INPUT, PRINTING, Options, shared
 from archcalc.cli.output import watching
 from archcalc.engine.setup import keys_of, settings
@@ -27,7 +27,7 @@ def serve(  # noqa: PLR0913, PLR0917, each option is a parameter
     ] = None,
     on: Annotated[
         str,
-        typer.Option("--on", metavar="DEVICE", help="Times on h100, rtx4090, ...", autocompletion=complete_device),
+        on_option("Times on h100, rtx4090, ..."),
     ] = "",
     weights: Annotated[
         str, typer.Option("--weights", metavar="FORM", help="bf16, fp16, fp8[:128], int8[:N], int4:N, mxfp4 or config.")

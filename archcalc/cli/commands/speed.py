@@ -9,7 +9,7 @@ import typer
 
 from archcalc.cli.answer import emit_documents, format_of
 from archcalc.cli.app import app
-from archcalc.cli.completion import complete_device, complete_model
+from archcalc.cli.completion import complete_model, on_option
 from archcalc.cli.options import BUILDING, CHOOSING, INPUT, KERNELS, PRINTING, STEP, TRAIN, Options, shared
 from archcalc.cli.output import watching
 from archcalc.errors import WrongUse
@@ -26,11 +26,8 @@ def speed(
     ] = None,
     on: Annotated[
         list[str] | None,
-        typer.Option(
-            "--on",
-            metavar="DEVICE",
-            help="h100, rtx4090, my.toml, tflops=312,gbps=2039, or cpu: this machine; repeatable. Alone it lists them.",
-            autocompletion=complete_device,
+        on_option(
+            "h100, rtx4090, my.toml, tflops=312,gbps=2039, or cpu: this machine; repeatable. Alone it lists them."
         ),
     ] = None,
     sweep_batch: Annotated[

@@ -6,19 +6,18 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import chdir
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from archcalc import engine
 from archcalc.analyses import analyze
 from archcalc.analyses.lint.finding import LintFinding
 from archcalc.analyses.lint.lint import RULES, worst
-from archcalc.engine.setup import BUILDING, INPUT, Setup, Training, settings, setup_of
+from archcalc.engine.setup import BUILDING, INPUT, Setup, settings, setup_of
 from archcalc.errors import ArchcalcError, BadConfig, WrongUse, unreadable, writing
 from archcalc.studies.guard.config import Check, parse
 from archcalc.studies.guard.diff import diff
 from archcalc.studies.guard.snapshot import LayerRecord, Snapshot, to_json
-from archcalc.studies.guard.sources import defined, read, taken
+from archcalc.studies.guard.sources import Runs, defined, read, snapshot_of, taken
 from archcalc.studies.guard.verdicts import ERROR, FAIL, OK, WARN, Beside, Letters, Verdict, counts, error, judged
 from archcalc.studies.observer import SILENT, Observer
 from archcalc.studies.serve.serve import bytes_per_token
@@ -125,9 +124,10 @@ def judge(check: Check, letters: Letters) -> Judged:
     typed = _typed(check)
     try:
         setup = with_kernels(setup_of(check.settings, check.trains), check.on)
-        now = taken(check.model, setup) if check.runs else defined(check.model, setup)
+        runs = Runs(check.model, setup)
+        now = snapshot_of(runs) if check.runs else defined(check.model, setup)
         baseline = _baseline(check)
-        beside = Beside(_largest_of_rules(check, setup), _times(check, setup), _token_bytes(check, setup))
+        beside = Beside(_largest_of_rules(check, runs), _times(check, runs), _token_bytes(check, setup))
     except ArchcalcError as error_:
         if isinstance(error_, BadConfig):
             raise
@@ -137,12 +137,12 @@ def judge(check: Check, letters: Letters) -> Judged:
     return Judged(check, verdicts, _grew(now, baseline) if bad else "", typed)
 
 
-def _times(check: Check, setup: Setup) -> dict[int, float]:
+def _times(check: Check, runs: Runs) -> dict[int, float]:
     """The least seconds of a forward pass for each budget of time, by its line."""
     budgets = [budget for budget in check.budgets if budget.kind == "time"]
     if not budgets:
         return {}
-    report = analyze(engine.trace(check.model, replace(setup, training=None)), ())
+    report = analyze(runs.forward, ())
     return {budget.line: budget.limit[1].of(report) for budget in budgets}
 
 
@@ -152,15 +152,12 @@ def _token_bytes(check: Check, setup: Setup) -> int:
     return bytes_per_token(check.model, setup) if asked else 0
 
 
-def _largest_of_rules(check: Check, setup: Setup) -> dict[str, LintFinding | None]:
-    """The largest number of each rule of lint that a check names, from a forward pass or from a training step."""
-    codes = {budget.figure for budget in check.budgets if budget.kind == "lint"}
+def _largest_of_rules(check: Check, runs: Runs) -> dict[str, LintFinding | None]:
+    """The largest number of each rule of lint that a check names, from a forward pass or from its training step."""
     found: dict[str, LintFinding | None] = {}
-    for of_step in (False, True):
-        wanted = [code for code in sorted(codes) if RULES[code].of_step is of_step]
-        if wanted:
-            trace = engine.trace(check.model, replace(setup, training=Training() if of_step else None))
-            found |= {code: worst(trace, code) for code in wanted}
+    for code in {budget.figure for budget in check.budgets if budget.kind == "lint"}:
+        trace = runs.step if RULES[code].of_step else runs.forward
+        found[code] = None if trace is None else worst(trace, code)
     return found
 
 

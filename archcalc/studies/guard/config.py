@@ -71,7 +71,10 @@ class Check:
     @property
     def trains(self) -> bool:
         """Whether a training step has to be traced."""
-        return any(budget.figure == "train_memory" for budget in self.budgets)
+        return any(
+            budget.figure == "train_memory" or (budget.kind == "lint" and RULES[budget.figure].of_step)
+            for budget in self.budgets
+        )
 
     @property
     def on(self) -> list[Hardware | None]:

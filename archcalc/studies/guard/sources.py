@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from archcalc import engine
@@ -12,16 +13,37 @@ from archcalc.engine import Setup
 from archcalc.engine.subject import Subject
 from archcalc.errors import BadReference, unreadable
 from archcalc.studies.guard.snapshot import Snapshot, from_json, is_snapshot, snapshot
+from archcalc.tracing import Trace
 
 ANALYSES = (Params(), Flops(), Memory(), Traffic())
 
 
+class Runs:
+    """The forward pass and the training step of a model, or of a stored trace, each traced once and when asked for."""
+
+    def __init__(self, reference: str | Subject, setup: Setup) -> None:
+        self._reference, self._setup = reference, setup
+
+    @cached_property
+    def forward(self) -> Trace:
+        """The trace of a forward pass; raises the errors of engine.trace."""
+        return engine.trace(self._reference, replace(self._setup, training=None))
+
+    @cached_property
+    def step(self) -> Trace | None:
+        """The trace of the setup's training step; None without one."""
+        return engine.trace(self._reference, replace(self._setup, mode="eval")) if self._setup.training else None
+
+
 def taken(reference: str | Subject, setup: Setup) -> Snapshot:
     """The snapshot of a model, or of a stored trace; if the setup has a training step, also its peak."""
-    plain = analyze(engine.trace(reference, replace(setup, training=None)), ANALYSES)
-    if setup.training is None:
-        return snapshot(plain)
-    return snapshot(plain, analyze(engine.trace(reference, replace(setup, mode="eval")), (Params(), Memory())))
+    return snapshot_of(Runs(reference, setup))
+
+
+def snapshot_of(runs: Runs) -> Snapshot:
+    """The snapshot of a forward pass, and of the training step if there is one."""
+    step = runs.step
+    return snapshot(analyze(runs.forward, ANALYSES), None if step is None else analyze(step, (Params(), Memory())))
 
 
 def defined(reference: str, setup: Setup) -> Snapshot:

@@ -1,4 +1,4 @@
-"""What a plan needs of one traced step, made once for all layouts: states, tensors by their users, and work."""
+"""The facts of one traced step that all layouts share: states, tensors by their users, and work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one rank holds at its peak: states, kept tensors of all microbatches in flight, and buffers of exchanges.
+"""The memory of one rank at its peak: states, kept tensors of all microbatches in flight, and buffers of exchanges.
 
 Births and deaths of the traced step tell what is live during each op call. A rank has the calls and tensors of its
 chunks of the model, each tensor with the part that tensor parallelism leaves it. Microbatches in flight beside the one

@@ -20,7 +20,7 @@ HINT = 'write one with  torch.export.save(torch.export.export(model, inputs), "m
 PICKLED = ("custom_obj", "opaque_obj")
 """Beginnings of the names of constants that are objects."""
 BROKEN = (zipfile.BadZipFile, ValueError, KeyError, RecursionError, EOFError, OSError, NotImplementedError)
-"""What is raised where a zip file or its JSON is damaged."""
+"""The exceptions that reading a damaged zip file, or JSON in it, raises."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a stored graph may say before torch's reader gets it: plain names, known ops, and arithmetic of sizes.
+"""Check a stored graph before torch reads it: it may hold plain names, known ops and arithmetic of sizes.
 
 The reader makes Python code of names, evaluates the expressions of sizes, and finds whatever an op's name leads
 to, such as torch.os.system. So each of these is checked here; what no figure needs (stack traces, guards) is left out.
