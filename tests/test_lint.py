@@ -168,6 +168,15 @@ def test_ignored_layers_and_unknown_rules():
             archcalc.lint(net, [(1, 8, 8, 8)], **wrong)
 
 
+def test_nothing_that_was_typed_is_ignored():
+    """Layers that are not there, bounds of rules left out, a bound that is no number, a rule without its step."""
+    net = nn.Sequential(nn.Conv2d(8, 16, 3), nn.BatchNorm2d(16))
+    for wrong in ({"ignore": "B1:head*"}, {"only": "B1", "threshold": {"G1": 2}}, {"threshold": {"G1": float("nan")}}):
+        with pytest.raises(archcalc.ArchcalcError):
+            archcalc.lint(net, [(1, 8, 8, 8)], **wrong)
+    assert run("lint", "resnet-20", "--only", "I1").out.startswith("nothing was looked at: I1 is of a training step")
+
+
 def test_the_command_and_its_formats():
     """One line a finding, JSON with totals, GitHub's annotations and SARIF; the exit code is 0."""
     done = run("lint", "shufflenet-v1", "--only", "G1", "--threshold", "G1=2.1")

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 
 from archcalc.analyses.lint import faults, guidelines
 from archcalc.analyses.lint.finding import LintFinding, Measure
-from archcalc.errors import WrongUse
+from archcalc.errors import NoSuchLayer, WrongUse
 from archcalc.text.faces import Shown
 from archcalc.tracing import Trace
 
@@ -93,7 +93,14 @@ class Linted(Shown):
 
 
 def lint(trace: Trace, strictness: Strictness = Strictness()) -> Linted:
-    """The findings of a trace: of a forward pass, and with a training step also those that only it shows."""
+    """The findings of a trace: of a forward pass, and with a training step also those that only it shows.
+
+    NoSuchLayer if layers are ignored that the model does not have.
+    """
+    paths = [module.path for module in trace.modules]
+    for _, glob in strictness.ignored:
+        if not any(fnmatchcase(path, glob) for path in paths):
+            raise NoSuchLayer(glob, [path for path in paths if path])
     findings: list[LintFinding] = []
     looked_at: dict[str, int] = {}
     for rule in strictness.rules:
@@ -132,8 +139,10 @@ def strictness_of(only: Sequence[str] = (), thresholds: Sequence[str] = (), igno
             value = float(number)
         except ValueError:
             equals = ""
-        if not equals or not _known(code) or value < 0:
+        if not equals or not _known(code) or not value >= 0:
             raise WrongUse(f"--threshold {text} is no bound of a rule.", "write  --threshold G1=1.5")
+        if codes and code not in codes:
+            raise WrongUse(f"--threshold {text} is of a rule that --only leaves out.", f"add  --only {code}")
         most[code] = value
     globs = [text.partition(":") if ":" in text else ("*", ":", text) for text in ignored]
     places = tuple((code, glob) for code, _, glob in globs if code == "*" or _known(code))

@@ -41,6 +41,9 @@ def lint(linted: Linted) -> Document:
 def verdict(linted: Linted) -> str:
     """How many findings there are, by rule."""
     count = Counter(finding.guideline for finding in linted.findings)
+    unasked = [rule.code for rule in linted.strictness.rules if rule.code not in linted.looked_at]
+    if not linted.looked_at:
+        return f"nothing was looked at: {', '.join(unasked)} is of a training step (--train)"
     if not count:
         return f"no finding by {', '.join(linted.looked_at)}"
     by_rule = ", ".join(f"{number} of {code}" for code, number in count.items())
