@@ -330,7 +330,7 @@ def lint(
     """Findings by the four guidelines for fast networks, and faults that a trace proves; with `train` those of a step.
 
     `only` are codes such as "G1", `threshold` the most that rules let pass, by code, `ignore` globs of paths, alone or
-    behind a code ("C1:head*"). WrongUse for a code that no rule has.
+    behind a code ("C1:head*"). WrongUse for a code that no rule has, NoSuchLayer for a glob that matches no layer.
     """
     from archcalc.analyses.lint.lint import lint as findings
     from archcalc.analyses.lint.lint import strictness_of
