@@ -13,10 +13,11 @@ from itertools import accumulate
 from math import prod
 from typing import Any
 
+from archcalc import analyses
 from archcalc.analyses import op_graph
 from archcalc.analyses.bound import least_seconds
 from archcalc.analyses.memory import LiveBytes
-from archcalc.analyses.report import Report
+from archcalc.analyses.report import Analysis, Report
 from archcalc.errors import WrongUse
 from archcalc.hardware import Hardware, device_typed
 from archcalc.ops.names import packet
@@ -67,6 +68,7 @@ class Metric:
     moments: Callable[[Report], Sequence[int]] | None = None
     ops: frozenset[str] = frozenset()
     on: Hardware | None = None
+    by: str = ""
 
     @property
     def key(self) -> str:
@@ -99,47 +101,58 @@ def _live_bytes(report: Report) -> Sequence[int]:
 
 
 ALL = LAW | SNAPSHOT | DIFF
+PARAMS, FLOPS, TRAFFIC, MEMORY, BACKWARD = "Params", "Flops", "Traffic", "Memory", "Backward"
+"""The analyses that figures are read from; what the trace alone tells takes the quickest of them."""
 TABLE = (
-    Metric("params", "parameters", "parameters", _total("params"), ALL, defined=True, budget="params", short="params"),
     Metric(
-        "trainable_params", "trainable parameters", "parameters", _total("trainable_params"), SNAPSHOT, defined=True
+        "params", "parameters", "parameters", _total("params"), ALL,
+        defined=True, budget="params", short="params", by=PARAMS,
     ),
-    Metric("buffers", "buffers", "elements", _total("buffers"), SNAPSHOT | DIFF, defined=True),
+    Metric(
+        "trainable_params", "trainable parameters", "parameters", _total("trainable_params"), SNAPSHOT,
+        defined=True, by=PARAMS,
+    ),
+    Metric("buffers", "buffers", "elements", _total("buffers"), SNAPSHOT | DIFF, defined=True, by=PARAMS),
     Metric(
         "params_bytes", "bytes of parameters", BYTES, _total("params_bytes"), LAW | SNAPSHOT,
-        defined=True, budget="params_bytes", short="bytes of params",
+        defined=True, budget="params_bytes", short="bytes of params", by=PARAMS,
     ),
-    Metric("weights", "weights of matrices and kernels", "parameters", _weights, defined=True),
-    Metric("macs", "MACs", "MACs", _total("macs"), ALL, budget="macs", short="MACs"),
-    Metric("flops", "FLOPs (2 x MACs)", "FLOPs", _total("flops"), LAW | SNAPSHOT, budget="flops", short="FLOPs"),
-    Metric("elementwise_flops", "elementwise operations", "operations", _total("elementwise_flops"), ALL),
+    Metric("weights", "weights of matrices and kernels", "parameters", _weights, defined=True, by=PARAMS),
+    Metric("macs", "MACs", "MACs", _total("macs"), ALL, budget="macs", short="MACs", by=FLOPS),
+    Metric(
+        "flops", "FLOPs (2 x MACs)", "FLOPs", _total("flops"), LAW | SNAPSHOT, budget="flops", short="FLOPs", by=FLOPS
+    ),
+    Metric("elementwise_flops", "elementwise operations", "operations", _total("elementwise_flops"), ALL, by=FLOPS),
     Metric(
         "traffic_bytes", "bytes read and written", BYTES, _total("traffic_bytes"), ALL,
-        budget="traffic", short="traffic",
+        budget="traffic", short="traffic", by=TRAFFIC,
     ),
     Metric(
-        "step_traffic_bytes", "bytes read and written in a training step", BYTES, _total("traffic_bytes"), trains=True
+        "step_traffic_bytes", "bytes read and written in a training step", BYTES, _total("traffic_bytes"),
+        trains=True, by=TRAFFIC,
     ),
-    Metric("graph_depth", "depth of the op graph", "ops", _graph_depth),
-    Metric("sequential_operations", "contractions that wait for one another", "ops", _sequential_operations),
-    Metric("backward_macs", "MACs of the backward pass", "MACs", _total("backward_macs"), trains=True),
-    Metric("saved_total_bytes", "kept for backward", BYTES, _total("saved_total_bytes"), trains=True),
+    Metric("graph_depth", "depth of the op graph", "ops", _graph_depth, by=PARAMS),
+    Metric(
+        "sequential_operations", "contractions that wait for one another", "ops", _sequential_operations, by=PARAMS
+    ),
+    Metric("backward_macs", "MACs of the backward pass", "MACs", _total("backward_macs"), trains=True, by=BACKWARD),
+    Metric("saved_total_bytes", "kept for backward", BYTES, _total("saved_total_bytes"), trains=True, by=MEMORY),
     Metric(
         "backward_elementwise_flops", "elementwise operations of backward", "operations",
-        _total("backward_elementwise_flops"), trains=True,
+        _total("backward_elementwise_flops"), trains=True, by=BACKWARD,
     ),
     Metric(
         "recomputed_elementwise_flops", "elementwise operations computed again", "operations",
-        _total("recomputed_elementwise_flops"), trains=True,
+        _total("recomputed_elementwise_flops"), trains=True, by=BACKWARD,
     ),
     Metric(
         "forward_peak_bytes", "peak of a forward pass", BYTES, _total("peak_bytes"), SNAPSHOT | DIFF,
-        budget="peak_memory", short="peak memory", stored="peak_bytes",
+        budget="peak_memory", short="peak memory", stored="peak_bytes", by=MEMORY,
     ),
     Metric(
         "peak_bytes", "peak of a training step", BYTES, _total("peak_bytes"), LAW | DIFF, trains=True,
         budget="train_memory", short="training memory", stored="train_peak_bytes",
-        moments=_live_bytes,
+        moments=_live_bytes, by=MEMORY,
     ),
 )  # fmt: skip
 METRICS = {metric.name: metric for metric in TABLE}
@@ -168,7 +181,7 @@ def metric_named(name: str) -> Metric:
         def of(report: Report) -> int:
             return max(moments(report), default=0)
 
-        return Metric(name, words, "elements", of, trains=True, moments=moments, ops=ops)
+        return Metric(name, words, "elements", of, trains=True, moments=moments, ops=ops, by=MEMORY)
     if name.startswith(TIME):
         return time_on(name.removeprefix(TIME))
     if name == CACHE:
@@ -186,6 +199,13 @@ def _of_serving(report: Report) -> int:
     raise WrongUse(f"{CACHE} comes from runs with a cache.", "type  archcalc serve MODEL")
 
 
+def analyses_for(metrics: Sequence[Metric]) -> list[Analysis]:
+    """The analyses that a report must have for these figures, each once."""
+    of_step = (MEMORY, BACKWARD) if any(metric.trains for metric in metrics) else ()
+    names = [name for metric in metrics for name in ([metric.by] if metric.by else [PARAMS, FLOPS, TRAFFIC, *of_step])]
+    return [getattr(analyses, name)() for name in dict.fromkeys(names)]
+
+
 CACHE_METRIC = Metric(CACHE, "bytes of cache a token", BYTES, _of_serving, short="cache a token")
 
 
@@ -198,6 +218,7 @@ def time_on(typed: str) -> Metric:
         SECONDS,
         lambda report: least_seconds(report.trace.of_forward(), hardware),
         on=hardware,
+        by=PARAMS,
     )
 
 

@@ -5,16 +5,21 @@ A law is given only where members that had no part in making it agree with it, s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from itertools import product
 from math import prod
 
 from archcalc.studies.bisection import first
 from archcalc.studies.law.lattice import CALLS, FARTHER, NODES, SCALES, Evaluate, Lattice, Point, Refused
-from archcalc.studies.law.polynomials import HIGHEST, WITNESSES, Formula, Powers, leading, powers_in, through, value
+from archcalc.studies.law.polynomials import HIGHEST, WITNESSES, Formula, Powers, fewest_powers, leading, through, value
 
+ENOUGH = 12_000
+"""Op calls that a member may always have, about half a second: a dearer one must not exceed the network itself."""
+SQUARE = 3
+"""Nodes from which op calls are foretold: they grow at most with the square of a knob in the networks that we know."""
 REPEATED = (1, 2, 3, 4, 6, 8, 16)
 """The factors for figures whose number of moments grows with a knob, so that members become dear."""
 
@@ -102,7 +107,7 @@ def closed_law(figure: str, evaluate: Evaluate, on: Sequence[Lattice], own: Poin
         if isinstance(result, Refused):
             reason = reason or result.reason
             continue
-        ends = [max(point[axis] for point in result.checked_at if point != own) for axis in range(len(on))]
+        ends = [_end(result, axis, own) for axis in range(len(on))]
         closed = tuple(lattice.from_to(lattice.start, end) for lattice, end in zip(result.lattice, ends, strict=True))
         corners = [*product(*zip((lattice.start for lattice in closed), ends, strict=True)), *_between(closed, ends)]
         seen = {
@@ -114,6 +119,15 @@ def closed_law(figure: str, evaluate: Evaluate, on: Sequence[Lattice], own: Poin
             return replace(result, lattice=closed, checked_at=(*result.checked_at, *seen))
         reason = reason or "another moment becomes the highest among larger members"
     return Refused(figure, reason)
+
+
+def _end(found: Law, axis: int, own: Point) -> int:
+    """The farthest value of a knob that a law was checked at, not counting a network that is farther than far members.
+
+    Between such a network and the members beside it another moment may be the highest.
+    """
+    farthest = found.lattice[axis].far()[0]
+    return max(point[axis] for point in found.checked_at if point != own or point[axis] <= farthest)
 
 
 def _between(on: Sequence[Lattice], ends: Sequence[int]) -> list[Point]:
@@ -134,18 +148,17 @@ def _interpolated(figure: str, evaluate: Evaluate, on: Sequence[Lattice], own: P
 
     try:
         for axis, lattice in enumerate(on):
-            nodes = lattice.nodes()
-            fitted = powers_in(nodes, [value_at(at_node(base, axis, node)) for node in nodes])
+            along = partial(at_node, base, axis)
+            fitted = fewest_powers(lattice.nodes(), partial(_value_along, along, value_at))
             if fitted is None:
                 return Refused(figure, f"no formula of powers up to {HIGHEST} goes through {lattice.words}")
-            powers.append(fitted)
+            powers += fitted
         for extra in (0, 1):  # a power may have been hidden at the other knobs' base
             degrees = degrees_of(powers, extra)
             grid = [lattice.nodes()[: degree + 1] for lattice, degree in zip(on, degrees, strict=True)]
             formula = through(grid, [fitted.divisor for fitted in powers], value_at)
-            points = witnesses(evaluate, on, degrees)
             result = Law(figure, (Piece(formula),), tuple(on), ())
-            points += [own] if result.has(own) and own not in points else []
+            points = witnesses(evaluate, on, degrees, own if result.has(own) else ())
             wrong = [point for point in points if value(formula, point) != value_at(point)]
             if not wrong:
                 return replace(result, checked_at=tuple(points))
@@ -153,6 +166,11 @@ def _interpolated(figure: str, evaluate: Evaluate, on: Sequence[Lattice], own: P
         return Refused(figure, f"there is no member at {missing.args[0]}")
     at = ", ".join(f"{lattice.knob} = {number}" for lattice, number in zip(on, wrong[0], strict=True))
     return Refused(figure, f"the formula through small members fails at {at}")
+
+
+def _value_along(along: Callable[[int], Point], value_at: Callable[[Point], int], node: int) -> tuple[int]:
+    """The figure at a node of one knob, as the only column of a row."""
+    return (value_at(along(node)),)
 
 
 def at_node(base: Point, axis: int, node: int) -> Point:
@@ -165,8 +183,11 @@ def degrees_of(powers: Sequence[Powers], extra: int) -> list[int]:
     return [min(fitted.degree + extra * (len(powers) > 1), NODES - 2) for fitted in powers]
 
 
-def witnesses(evaluate: Evaluate, on: Sequence[Lattice], degrees: Sequence[int]) -> list[Point]:
-    """Members to confirm a formula: the next ones of the lattice, and far ones in each knob and in all."""
+def witnesses(evaluate: Evaluate, on: Sequence[Lattice], degrees: Sequence[int], own: Point = ()) -> list[Point]:
+    """Members to confirm a formula: the next ones of the lattice, far ones in each knob and in all, and `own`.
+
+    `own` is the network itself, () if it is not on the lattice.
+    """
     small = [lattice.nodes()[min(2, len(lattice.nodes()) - 1)] for lattice in on]
     near = [
         tuple(lattice.nodes()[min(d + n, len(lattice.nodes()) - 1)] for lattice, d in zip(on, degrees, strict=True))
@@ -175,7 +196,7 @@ def witnesses(evaluate: Evaluate, on: Sequence[Lattice], degrees: Sequence[int])
     far: list[Point] = []
     reached: list[int] = []
     for axis, lattice in enumerate(on):
-        points = [(*small[:axis], number, *small[axis + 1 :]) for number in lattice.far()]
+        points = affordable(evaluate, lattice, partial(at_node, tuple(small), axis), own)
         reachable = next((point for point in points if evaluate(point) is not None), None)
         far += [reachable] if reachable else []
         reached.append(reachable[axis] if reachable else small[axis])
@@ -187,7 +208,33 @@ def witnesses(evaluate: Evaluate, on: Sequence[Lattice], degrees: Sequence[int])
                 reached[axis] = number
     together = tuple(reached)
     far += [together] if len(on) > 1 and evaluate(together) is not None else []
-    return list(dict.fromkeys([*near, *far]))
+    return list(dict.fromkeys([*near, *far, *([own] if own else [])]))
+
+
+def affordable(evaluate: Evaluate, lattice: Lattice, at: Callable[[int], Point], own: Point) -> list[Point]:
+    """Far members along one knob, the farthest first, without those that are much dearer than the network itself.
+
+    What a member costs is its number of op calls, foretold from the small ones. The network itself is traced anyway:
+    in one knob it is the far member, if it is farther than those that are left.
+    """
+    numbers = lattice.far()
+    limit = max(ENOUGH, _calls(evaluate, own))
+    cheap = [number for number in numbers if expected_calls(evaluate, lattice, at, number) <= limit] or numbers[-1:]
+    if len(own) == 1 and cheap[0] < own[0] <= numbers[0]:
+        return [own]
+    return [at(number) for number in cheap]
+
+
+def expected_calls(evaluate: Evaluate, lattice: Lattice, at: Callable[[int], Point], number: int) -> Fraction:
+    """The op calls of a member by the formula through those of the first nodes; 0 if they are not known."""
+    nodes = lattice.nodes()[:SQUARE]
+    return value(through([nodes], [0], lambda node: _calls(evaluate, at(*node))), [number])
+
+
+def _calls(evaluate: Evaluate, point: Point) -> int:
+    """The op calls of a member; 0 if there is none, or if they are not known."""
+    figures = evaluate(point) if point else None
+    return (figures or {}).get(CALLS, 0)
 
 
 def _as_many_calls(evaluate: Evaluate, point: Point, other: Point) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import comb
 
 from archcalc import engine
-from archcalc.analyses import Report, analyze
+from archcalc.analyses import Flops, Params, Report, Traffic, analyze
 from archcalc.analyses.metrics import METRICS, Metric, demand_ops, formula_metric_named, metric_named
 from archcalc.engine.setup import Setup
 from archcalc.engine.subject import Subject
@@ -15,7 +15,7 @@ from archcalc.errors import ArchcalcError, UnknownKnob, WrongUse
 from archcalc.studies.gc_pauses import gc_paused
 from archcalc.studies.law.interpolation import Law, closed_law, law
 from archcalc.studies.law.lattice import Lattice, Point, Refused, lattices
-from archcalc.studies.law.members import OF_FORWARD, SHORTHANDS, TYPE, Members, Traced
+from archcalc.studies.law.members import SHORTHANDS, TYPE, Members, Traced
 from archcalc.studies.law.moments import law_of_moments
 from archcalc.studies.observer import SILENT, Observer
 from archcalc.text.faces import Shown
@@ -56,9 +56,7 @@ class Laws(Shown):
 
     def values(self, point: Point) -> Mapping[str, int]:
         """The figures that have a law at one member; raises what tracing it raises."""
-        metrics = [metric_named(law.figure) for law in self.laws]
-        report = self.members.report(point, any(metric.trains for metric in metrics))
-        return {metric.name: metric.of(report) for metric in metrics}
+        return self.members.values(point, [metric_named(law.figure) for law in self.laws])
 
     def points(self) -> list[tuple[int, int]]:
         """Members along the one knob with the first law's figure: those measured, or those the law was found on."""
@@ -140,7 +138,7 @@ def _laws(
     traced: Traced,
     found: Callable[[int], None],
 ) -> Laws:
-    report = analyze(engine.trace(reference, replace(setup, training=None)), OF_FORWARD)
+    report = analyze(engine.trace(reference, replace(setup, training=None)), (Params(), Flops(), Traffic()))
     if not over:
         raise WrongUse(
             "law needs to know what grows.", f"add  --over KNOB: {', '.join((*_countable(report), *SHORTHANDS))}"

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from archcalc import engine
-from archcalc.analyses import Analysis, Backward, Flops, Memory, Params, Report, Traffic, analyze
+from archcalc.analyses import Report, analyze
 from archcalc.analyses.memory import LiveBytes
-from archcalc.analyses.metrics import Metric
+from archcalc.analyses.metrics import Metric, analyses_for
 from archcalc.engine.setup import Setup, Training
 from archcalc.engine.subject import Subject
 from archcalc.errors import ArchcalcError, BadInput
@@ -22,8 +22,6 @@ TYPE = "macs of "
 Traced = Callable[[int], None]
 """Told how many op calls each trace has."""
 SHORTHANDS = ("batch", "size", "seq_len")
-OF_FORWARD: tuple[Analysis, ...] = (Params(), Flops(), Traffic())
-OF_TRAINING: tuple[Analysis, ...] = (*OF_FORWARD, Memory(), Backward())
 
 
 class Members:
@@ -59,18 +57,31 @@ class Members:
         return [name for name, macs in (self._seen[False, point] or {}).items() if name.startswith(TYPE) and macs]
 
     def report(self, point: Point, trains: bool) -> Report:
-        """The report of a member; raises what tracing it raises."""
-        report = member_report(self.reference, self.setup, dict(zip(self.knobs, point, strict=True)), trains)
+        """The report of a member, of which the wanted figures are kept; raises what tracing it raises."""
+        values = dict(zip(self.knobs, point, strict=True))
+        wanted = [metric for metric in self.wanted if metric.trains is trains]
+        report = member_report(self.reference, self.setup, values, wanted, trains)
         self.traced(len(report.trace.calls))
+        self._seen[trains, point] = self._figures(report, point, wanted, trains)
         return report
+
+    def values(self, point: Point, metrics: Sequence[Metric]) -> Mapping[str, int]:
+        """These figures of a member, from one training step if one of them is of a step; raises what tracing raises."""
+        trains = any(metric.trains for metric in metrics)
+        report = member_report(self.reference, self.setup, dict(zip(self.knobs, point, strict=True)), metrics, trains)
+        self.traced(len(report.trace.calls))
+        return {metric.name: metric.of(report) for metric in metrics}
 
     def _evaluated(self, point: Point, trains: bool) -> Mapping[str, int] | None:
         try:
-            report = self.report(point, trains)
+            self.report(point, trains)
         except ArchcalcError:
             return None
+        return self._seen[trains, point]
+
+    def _figures(self, report: Report, point: Point, wanted: Sequence[Metric], trains: bool) -> Mapping[str, int]:
         figures = {}
-        for metric in (metric for metric in self.wanted if metric.trains is trains):
+        for metric in wanted:
             figures[metric.name] = metric.of(report)
             if metric.moments:
                 self._moments[metric.name, point] = Moments(_ops(report), tuple(metric.moments(report)))
@@ -98,7 +109,9 @@ def at_point(setup: Setup, values: Mapping[str, Any]) -> Setup:
     return replace(setup, **changed)
 
 
-def member_report(reference: str | Subject, setup: Setup, values: Mapping[str, Any], trains: bool) -> Report:
-    """The report of a model with knobs at some values: of a forward pass, or of a training step."""
+def member_report(
+    reference: str | Subject, setup: Setup, values: Mapping[str, Any], metrics: Sequence[Metric], trains: bool
+) -> Report:
+    """The report of a model with knobs at some values, of a forward pass or of a training step, for some figures."""
     setup = replace(at_point(setup, values), training=(setup.training or Training()) if trains else None)
-    return analyze(engine.trace(reference, setup), OF_TRAINING if trains else OF_FORWARD)
+    return analyze(engine.trace(reference, setup), analyses_for(metrics))

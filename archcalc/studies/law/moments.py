@@ -13,7 +13,7 @@ from itertools import product
 from archcalc.studies.law.envelope import bounds, highest, samples
 from archcalc.studies.law.interpolation import Law, Piece, at_node, degrees_of
 from archcalc.studies.law.lattice import FARTHER, Lattice, Point
-from archcalc.studies.law.polynomials import WITNESSES, Formula, Powers, powers_in, through, value
+from archcalc.studies.law.polynomials import WITNESSES, Formula, Powers, fewest_powers, through, value
 from archcalc.studies.law.stretches import stretches
 
 ENLARGED = (1, 2, 4, 8, 16, 32, 64)
@@ -139,11 +139,8 @@ def _diagonal(on: Sequence[Lattice], positions: Sequence[int]) -> Point:
 
 def _powers(members: _Members, on: Sequence[Lattice], axis: int) -> Powers:
     """The powers of one knob that all moments together need; Unlike if one of them follows no formula."""
-    nodes = on[axis].nodes()
-    rows = [members.values(at_node(_base(on), axis, node)) for node in nodes]
-    found = [powers_in(nodes, column) for column in set(zip(*rows, strict=True))]
-    each = [powers for powers in found if powers]
-    if len(each) < len(found):
+    each = fewest_powers(on[axis].nodes(), lambda node: members.values(at_node(_base(on), axis, node)))
+    if each is None:
         raise Unlike
     divisor = max(powers.divisor for powers in each)
     return Powers(max(powers.degree + divisor - powers.divisor for powers in each), divisor)

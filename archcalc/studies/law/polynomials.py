@@ -16,6 +16,10 @@ HIGHEST = 4
 """The highest power that is looked for."""
 WITNESSES = 2
 """Values more than a formula needs that must lie on it, before it counts as found."""
+FEWEST = 5
+"""Values that are looked at before a formula counts as found, however low its powers: as many as a square needs."""
+DIVISORS = range(3)
+"""The powers of a knob by which a formula may be divided."""
 Formula = Mapping[tuple[int, ...], Fraction]
 """Coefficients by the powers of the knobs; what is missing is 0."""
 
@@ -34,12 +38,41 @@ def powers_in(nodes: Sequence[int], values: Sequence[int]) -> Powers | None:
     >>> powers_in([1, 2, 3, 4], [5, 9, 13, 17]), powers_in([1, 2, 4, 8], [64, 32, 16, 8])
     (Powers(degree=1, divisor=0), Powers(degree=0, divisor=1))
     """
-    for divisor in range(3):
+    for divisor in DIVISORS:
         scaled = [Fraction(value) * node**divisor for node, value in zip(nodes, values, strict=True)]
         degree = _degree(nodes, scaled)
         if degree <= min(HIGHEST, len(nodes) - 1 - WITNESSES):
             return Powers(degree, divisor)
     return None
+
+
+def fewest_powers(nodes: Sequence[int], values_at: Callable[[int], Sequence[int]]) -> list[Powers] | None:
+    """The powers of one knob in each of several figures, from as few nodes as tell them; None if one has no formula.
+
+    `values_at` gives the figures at a node. It is called for one node after the other, and for no more once every
+    figure is a formula with enough witnesses, or one of them can be none, whatever follows.
+    """
+    rows: list[Sequence[int]] = []
+    for number, node in enumerate(nodes, 1):
+        rows.append(values_at(node))
+        if number < min(FEWEST, len(nodes)):
+            continue
+        columns = set(zip(*rows, strict=True))
+        found = [powers_in(nodes[:number], column) for column in columns]
+        each = [powers for powers in found if powers]
+        if len(each) == len(found):
+            return each
+        if any(_powerless(nodes[:number], column) for column in columns):
+            return None
+    return None
+
+
+def _powerless(nodes: Sequence[int], values: Sequence[int]) -> bool:
+    """Whether no formula of few powers goes through these values, with or without witnesses."""
+    return all(
+        _degree(nodes, [Fraction(value) * node**divisor for node, value in zip(nodes, values, strict=True)]) > HIGHEST
+        for divisor in DIVISORS
+    )
 
 
 def _degree(nodes: Sequence[int], values: Sequence[Fraction]) -> int:

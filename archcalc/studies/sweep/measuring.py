@@ -30,7 +30,7 @@ def measured(reference: str | Subject, setup: Setup, member: Member, figures: Se
     try:
         cache = {CACHE: bytes_per_token(reference, at_point(setup, member))} if CACHE in figures else {}
         trains = any(metric.trains for metric in wanted)
-        report = member_report(reference, setup, member, trains) if wanted else None
+        report = member_report(reference, setup, member, wanted, trains) if wanted else None
     except ArchcalcError as error:
         return {"error": error.message}
     of_run = {metric.name: metric.of(report) for metric in wanted} if report else {}

@@ -150,7 +150,7 @@ def _demand_ops(reference: str | Subject, setup: Setup, names: Sequence[str], ro
     for metric in map(metric_named, names):
         if metric.ops and not any(row[metric.name] for row in rows):
             member = {knob: rows[0][knob] for knob in rows[0] if knob not in (*names, "error")}
-            demand_ops(metric, member_report(reference, setup, member, trains=True).trace)
+            demand_ops(metric, member_report(reference, setup, member, [metric], trains=True).trace)
 
 
 def _holds(choice: Choice, known: Sequence[str]) -> Callable[[Row], bool] | None:
