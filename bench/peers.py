@@ -7,6 +7,7 @@ meta variant of torch's counter, both without data.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import logging
 import sys
@@ -16,63 +17,67 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
+Inputs = tuple[Any, ...]
 
 
-def torchinfo(module: Any, shape: tuple[int, ...]) -> int | float:
+def torchinfo(module: Any, inputs: Inputs) -> int | float:
     """Module hooks."""
     from torchinfo import summary
 
-    return summary(module, input_size=shape, verbose=0).total_mult_adds
+    return summary(module, input_data=[*inputs], verbose=0).total_mult_adds
 
 
-def fvcore(module: Any, shape: tuple[int, ...]) -> int | float:
+def fvcore(module: Any, inputs: Inputs) -> int | float:
     """A jit trace of a run on CPU."""
-    import torch
     from fvcore.nn import FlopCountAnalysis
 
     logging.disable(logging.WARNING)
-    return FlopCountAnalysis(module.eval(), torch.zeros(shape)).total()
+    return FlopCountAnalysis(module.eval(), inputs).total()
 
 
-def ptflops(module: Any, shape: tuple[int, ...]) -> int | float:
+def ptflops(module: Any, inputs: Inputs) -> int | float:
     """Patched functions of a run on CPU."""
     from ptflops import get_model_complexity_info
 
-    return get_model_complexity_info(module, shape[1:], as_strings=False, print_per_layer_stat=False)[0]
+    names = [*inspect.signature(module.forward).parameters]
+    given = {"input_constructor": lambda _: dict(zip(names, inputs, strict=False))}
+    counted, _ = get_model_complexity_info(module, (1,), as_strings=False, print_per_layer_stat=False, **given)
+    if counted is None:
+        raise RuntimeError("ptflops says no number")
+    return counted
 
 
-def thop(module: Any, shape: tuple[int, ...]) -> int | float:
+def thop(module: Any, inputs: Inputs) -> int | float:
     """Module hooks."""
-    import torch
     from thop import profile
 
-    return profile(module, inputs=(torch.zeros(shape),), verbose=False)[0]
+    return profile(module, inputs=inputs, verbose=False)[0]
 
 
-def calflops(module: Any, shape: tuple[int, ...]) -> int | float:
+def calflops(module: Any, inputs: Inputs) -> int | float:
     """Patched functions of a run on CPU."""
     from calflops import calculate_flops
 
-    return calculate_flops(module, input_shape=shape, output_as_string=False, print_results=False)[1]
+    return calculate_flops(module, args=[*inputs], output_as_string=False, print_results=False)[1]
 
 
-def torch_cpu(module: Any, shape: tuple[int, ...]) -> int | float:
+def torch_cpu(module: Any, inputs: Inputs) -> int | float:
     """Torch's dispatcher, a run on CPU."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module.eval()(torch.zeros(shape))
+        module.eval()(*inputs)
     return counter.get_total_flops() // 2
 
 
-def torch_meta(module: Any, shape: tuple[int, ...]) -> int | float:
+def torch_meta(module: Any, inputs: Inputs) -> int | float:
     """Torch's dispatcher, a run without data."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module.eval()(torch.zeros(shape, device="meta"))
+        module.eval()(*inputs)
     return counter.get_total_flops() // 2
 
 
@@ -94,12 +99,27 @@ def main() -> None:
     import torch
 
     models.torchvision_ops()  # ptflops and calflops import torchvision where it is installed
-    tool, model = sys.argv[1:]
-    with torch.device("meta" if tool == "torch, meta" else "cpu"):
-        module, shape = models.build(model)
+    tool, name = sys.argv[1:]
+    device = "meta" if tool == "torch, meta" else "cpu"
+    with torch.device(device):
+        module, inputs = built(name, device)
     with contextlib.redirect_stdout(io.StringIO()):
-        macs = TOOLS[tool](module, shape)
+        macs = TOOLS[tool](module, inputs)
     print(int(macs))
+
+
+def built(name: str, device: str) -> tuple[Any, Inputs]:
+    """A model by its name, with its inputs, on a device."""
+    import models
+    import torch
+
+    if name in models.MODELS:
+        module, shape = models.build(name)
+        return module, (torch.zeros(shape, device=device),)
+    import ten_models
+
+    model = ten_models.TEN[name]
+    return model.make(), model.tensors(device)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from fnmatch import fnmatch
 from multiprocessing import get_context
 from pathlib import Path
@@ -180,8 +181,8 @@ def page(rows: list[dict[str, Any]], before: str) -> str:
         "# Coverage",
         "",
         "Every model of timm and torchvision, and every architecture of transformers with its default configuration,",
-        "analysed by its reference (`archcalc flops timm:NAME`). Repeat it with `python -m bench.sweep`; measured with",
-        f"{versions}.",
+        "analysed by its reference (`archcalc flops timm:NAME`). Repeat it with `python -m bench.sweep`; measured",
+        f"on {datetime.now(UTC).date()} with {versions}.",
         "",
         "* **analysed**: a report was made; **params**: equal to the sum over unique parameters.",
         "* **same MACs**: equal, op by op, to torch's own `FlopCounterMode` on tensors without data; **torch fails**:",

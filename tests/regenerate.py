@@ -40,7 +40,7 @@ from archcalc.render.promise import schema
 from archcalc.studies.law.law import laws as laws_of
 from archcalc.text import units
 from archcalc.tracing import Model
-from tests import documents
+from tests import documents, readme
 from tests.helpers import ROOT, run
 
 SCHEMA = ROOT / "docs" / "schema.json"
@@ -115,7 +115,8 @@ def regenerated(page: str) -> str:
     page = RULES.sub(lambda _: elementwise_rules(), page)
     page = COMMANDS.sub(lambda _: commands_table(), page)
     page = PRIVATE.sub(lambda _: private_parts(), page)
-    return DENSENET.sub(lambda _: densenet_memory(), page)
+    page = DENSENET.sub(lambda _: densenet_memory(), page)
+    return readme.with_figures(page)
 
 
 def _console(block: str) -> str:
@@ -240,6 +241,7 @@ def main() -> None:
     catalogue.FILE.write_text(catalogue_json(), encoding="utf-8")
     SCHEMA.write_text(dumps(schema()), encoding="utf-8")
     documents.write()
+    readme.write()
     for page in pages():
         page.write_text(regenerated(page.read_text(encoding="utf-8")), encoding="utf-8")
 

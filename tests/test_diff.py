@@ -33,7 +33,7 @@ from archcalc.studies.guard.diff import (
     totals,
 )
 from archcalc.studies.guard.snapshot import LAYER_FIGURES, LayerRecord, Snapshot, from_json, snapshot, to_json
-from tests.helpers import run, run_fresh
+from tests.helpers import ROOT, run, run_fresh
 from tests.test_cli import SCHEMA
 
 WIDTH = 8
@@ -283,6 +283,31 @@ def test_damaged_files_are_refused(text: str, said_: str, tmp_path: Path) -> Non
     ran = run("diff", str(file), str(file))
     assert (ran.code, ran.out) == (2, "")
     assert "snapshot" in ran.err
+
+
+def test_a_total_that_earlier_versions_did_not_write_is_not_compared(tmp_path: Path) -> None:
+    """The other figures are; a budget of its growth says what is missing. docs/ has a file of version 0.1.0."""
+    earlier = ROOT / "docs" / "examples" / "baselines" / "mynet.json"
+    (before,) = from_json(earlier.read_text(encoding="utf-8"))
+    assert "traffic_bytes" not in before.totals
+    (tmp_path / "net.json").write_text(json.dumps(without_traffic("resnet-20")))
+    ran = run("diff", str(tmp_path / "net.json"), "resnet-20")
+    assert (ran.code, "bytes read and written" in ran.out) == (0, False), ran.err
+    assert ran.out.startswith("no layer changed\n")
+    check = '[[check]]\nmodel = "resnet-20"\nbaseline = "net.json"\nmax_traffic_growth = "1 %"\nmax_macs_growth = "1 %"\n'
+    (tmp_path / "archcalc.toml").write_text(check)
+    ran = run("check", str(tmp_path / "archcalc.toml"))
+    assert ran.code == 1
+    assert "not in the baseline" in ran.out
+    assert "+0.0 %" in ran.out
+
+
+def without_traffic(reference: str) -> dict[str, Any]:
+    """A snapshot as a version wrote it that knew no traffic."""
+    made = json.loads(run("snapshot", reference).out)
+    for model in made["models"]:
+        del model["totals"]["traffic_bytes"]
+    return made
 
 
 def test_a_damaged_figure_is_refused() -> None:

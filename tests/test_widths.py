@@ -21,6 +21,7 @@ from archcalc.text.units import BYTE_UNITS, SI_UNITS, one_scale
 from archcalc.text.wrapping import cells, wrapped_commands
 from tests.documents import answers, as_plain_data, from_plain_data, stored
 from tests.helpers import report, run
+from tests.regenerate import all_networks
 
 STORED = list(stored())
 FIGURES = frozenset((EXACT, SI, BYTES, NUMBER))
@@ -33,6 +34,17 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
         for command, document in STORED
         for line in as_table([document], width, False).splitlines()
         if cells(line) > width
+    }
+    assert not wide
+
+
+def test_drawings_fit_a_terminal_of_80_columns() -> None:
+    """Those of all members: one that does not fit is left out, and a line says so."""
+    wide = {
+        name: line
+        for name, network in all_networks().items()
+        for line in (network.diagram or network.family.diagram).splitlines()
+        if cells(line) > 80
     }
     assert not wide
 

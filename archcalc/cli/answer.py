@@ -42,7 +42,7 @@ def answer(
     from archcalc import engine
     from archcalc.analyses import analyze
 
-    picture = picture_format(options, references, drawn is not None)
+    picture = picture_format(options, references)
     selection = options.selection(format_of(options) in FOR_MACHINES)
     engine.demand_known(*references)
     documents = []

@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from archcalc.cli.output import demand_format, demand_output, files_named, tell
+from archcalc.cli.output import demand_ending, demand_format, demand_output, files_named, tell
 from archcalc.engine.cache import caching
 from archcalc.engine.setup import BUILDING, INPUT, KERNELS, STEP, Row, Setup, keys_of, settings, setup_of
 from archcalc.errors import WrongUse
@@ -126,12 +126,13 @@ def without(options: Options, *keys: str) -> Options:
 
 
 def shared(
-    *wanted: str, further: Sequence[str] = (), form: str = ""
+    *wanted: str, further: Sequence[str] = (), form: str = "", draws: bool = False, own_endings: bool = False
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the options of some groups, or single ones by their keys, as its keyword argument `options`.
 
     A wrong format, and a file that cannot be written, are told before the command does anything. `further` are formats
-    of the command's own; `form` is the name of its only one.
+    of the command's own; `form` is the name of its only one; `draws` says that it has pictures; with `own_endings` the
+    command itself looks at other endings.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -145,6 +146,8 @@ def shared(
             typed = {row.key: value for row in rows if (value := options.pop(row.key)) != row.default}
             made = Options(typed, **options)
             demand_format(made.format_, made.output, made.json_, further, form)
+            named = bool(made.format_) or made.json_ or own_endings
+            demand_ending(made.output, named, form, draws)
             demand_output(made.output, files_named((*given.values(), typed.get("inputs", ""))))
             if not any(parameter.name == "no_cache" for parameter in offered):
                 command(**given, options=made)

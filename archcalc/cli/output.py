@@ -21,6 +21,10 @@ from archcalc.text.visible import shortened, visible
 
 LONGEST_WORD = 400
 """Letters of a word that an error repeats whole."""
+DRAWN = (
+    "params, flops, traffic, memory, memory --timeline or --fit, speed --on, law --over, serve --fit, sweep --pareto"
+)
+"""The commands with a picture."""
 
 
 class ReaderGone(Exception):
@@ -36,11 +40,16 @@ def emit(
     pictures = [document.picture for document in documents if document.picture is not None]
     chosen = choose_format(format_, "" if pictures else file, as_json)
     if file and pictures:
-        write_file(file, pictures[0])
+        (picture,) = pictures  # picture_format lets one model through
+        write_file(file, picture)
         if not quiet:
             tell(f"wrote {file}")
         file = ""
     if file:
+        from archcalc.render.drawing import SUFFIXES
+
+        if (suffix := Path(file).suffix.lower()) in SUFFIXES:
+            raise _no_picture(suffix)
         write_file(file, render(documents, chosen, Screen(verbose=verbose)))
         if not quiet:
             tell(f"wrote {file} ({chosen})")
@@ -90,6 +99,31 @@ def demand_format(format_: str, file: str, as_json: bool, further: Sequence[str]
         )
     if not form and (as_json or format_ not in further):
         choose_format(format_, file, as_json, further)
+
+
+def demand_ending(file: str, named: bool, form: str, draws: bool) -> None:
+    """WrongUse for a file whose ending names what the answer is not: a picture, a page, another program's format.
+
+    `named` says that a format was typed, which then decides; `form` is the only format of an answer; `draws` says that
+    the command has pictures. Endings that are not letters, as in resnet-1.0, name nothing.
+    """
+    from archcalc.render.drawing import SUFFIXES
+    from archcalc.render.formats import EXTENSIONS
+
+    suffix = Path(file).suffix.lower()
+    if form and suffix[1:].isalpha() and not f".{form}".startswith(suffix):
+        raise WrongUse(f"the answer is {form.upper()} and has no form as {suffix}.", f"write  -o x.{form}")
+    if form or (suffix in SUFFIXES and draws):
+        return
+    if suffix in SUFFIXES:
+        raise _no_picture(suffix)
+    if not named and suffix not in EXTENSIONS and suffix[1:].isalpha():
+        page = "\nor make a page:  archcalc report MODEL -o x.html" if suffix in (".html", ".htm") else ""
+        raise WrongUse(f"'{suffix}' names no format of this answer.", f"end the file in  {', '.join(EXTENSIONS)}{page}")
+
+
+def _no_picture(suffix: str) -> WrongUse:
+    return WrongUse(f"this answer has no picture ({suffix}).", f"write .txt, or draw one of  {DRAWN}")
 
 
 def _typed(format_: str, as_json: bool) -> str:

@@ -13,17 +13,12 @@ from archcalc.render.drawing import SUFFIXES
 if TYPE_CHECKING:
     from archcalc.analyses.report import Report
 
-DRAWN = "params, flops, traffic, memory, memory --timeline, speed --on, law --over, sweep --pareto"
-"""The commands with a picture."""
 
-
-def picture_format(options: Options, models: Sequence[object], draws: bool = True) -> str:
-    """'svg', 'png' or 'pdf', '' for an answer in text. WrongUse for several models, or a command without a picture."""
+def picture_format(options: Options, models: Sequence[object]) -> str:
+    """'svg', 'png' or 'pdf', '' for an answer in text. WrongUse for several models, and for a format beside it."""
     suffix = Path(options.output).suffix.lower()
     if suffix not in SUFFIXES:
         return ""
-    if not draws:
-        raise WrongUse(f"this answer has no picture ({suffix}).", f"write .txt, or draw one of  {DRAWN}")
     if options.json_ or options.format_:
         raise WrongUse(f"a picture ({suffix}) has no other format.", "leave out  -f  or  --json")
     if len(models) > 1:

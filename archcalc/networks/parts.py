@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 SEPARABLE_DRAWING = """
-C maps -> depthwise k x k: each map its own kernel -> pointwise 1x1: C -> C' maps
+C maps -> depthwise k x k: a kernel for each map -> pointwise 1x1: C -> C' maps
 """
 CHANNEL_SHUFFLE_DRAWING = """
 group 1: a b c        a d g         each group of the next

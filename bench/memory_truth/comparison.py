@@ -6,6 +6,7 @@ import platform
 import time
 import traceback
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def _beside(case: Case, ours: Computed, device: str) -> dict[str, Any]:
 
 def judged(case: Case, device: str = "cpu") -> dict[str, Any]:
     """The row of a case as plain data, with a verdict: compared, or left out, refused or not run, and the reason."""
-    plain = case.described() | {"machine": machine(device)}
+    plain = case.described() | {"machine": machine(device), "day": day()}
     start = time.perf_counter()
     try:
         ours = computed(case, device)
@@ -64,9 +65,14 @@ def judged(case: Case, device: str = "cpu") -> dict[str, Any]:
     return plain | {"verdict": COMPARED, **made, "seconds": round(time.perf_counter() - start, 1)}
 
 
+def day() -> str:
+    """Today, as 2026-11-28."""
+    return datetime.now(UTC).date().isoformat()
+
+
 def judged_again(case: Case, row: dict[str, Any], device: str) -> dict[str, Any]:
     """A row with what archcalc computes now beside the real bytes that it has; both are run if it has none."""
-    row = case.described() | {"machine": machine(device)} | row
+    row = case.described() | {"machine": machine(device), "day": day()} | row
     if row["verdict"] != COMPARED or row["machine"] != machine(device):
         return judged(case, device)
     try:

@@ -53,7 +53,7 @@ def page(rows: Sequence[Row], device: str) -> str:
         "",
         *_verdict(counted),
         "",
-        *(f"Measured with {machine}." for machine in sorted({r["machine"] for r in rows if "machine" in r})),
+        *(f"Measured {_until(rows)}with {each}." for each in sorted({r["machine"] for r in rows if "machine" in r})),
         "",
         *_wrapped(RULE),
         "",
@@ -67,6 +67,12 @@ def page(rows: Sequence[Row], device: str) -> str:
     listed = list(not_compared(rows))
     lines += ["", "## Not compared, and why", "", *listed] if listed else []
     return "\n".join(lines) + "\n"
+
+
+def _until(rows: Sequence[Row]) -> str:
+    """The last day of the runs, if the rows say it."""
+    days = [row["day"] for row in rows if "day" in row]
+    return f"on {max(days)} " if days else ""
 
 
 def _wrapped(text: str) -> list[str]:

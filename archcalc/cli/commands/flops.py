@@ -18,7 +18,7 @@ COUNTING = f"How MACs are counted: {', '.join(NAMES)}."
 
 
 @app.command()
-@shared(BUILDING, INPUT, "frozen", "checkpoint", COMPLETE, CHOOSING, PRINTING)
+@shared(BUILDING, INPUT, "frozen", "checkpoint", COMPLETE, CHOOSING, PRINTING, draws=True)
 def flops(
     model: Models,
     convention: Annotated[str, typer.Option("--convention", metavar="NAME", help=COUNTING)] = "archcalc",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from math import prod
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +16,7 @@ from archcalc.cli.app import app
 from archcalc.cli.completion import complete_model
 from archcalc.cli.options import BUILDING, INPUT, KERNELS, PRINTING, STEP, Options, shared
 from archcalc.cli.output import watching
+from archcalc.cli.pictures import picture_format
 from archcalc.engine.setup import settings
 from archcalc.errors import WrongUse
 
@@ -26,7 +27,7 @@ TABLE = "self-attention"
 
 
 @app.command()
-@shared(BUILDING, INPUT, STEP, KERNELS, PRINTING)
+@shared(BUILDING, INPUT, STEP, KERNELS, PRINTING, draws=True)
 def law(
     model: Annotated[
         str, typer.Argument(metavar="[MODEL]", help="A model reference.", autocompletion=complete_model)
@@ -61,7 +62,6 @@ def law(
       archcalc law --table self-attention
     """
     from archcalc.analyses.metrics import formula_metric_named
-    from archcalc.render.drawing import SUFFIXES
     from archcalc.render.pages import law as page
     from archcalc.studies.law.crossing import crossing, demand_comparable
     from archcalc.studies.law.law import DEFAULT, laws
@@ -80,8 +80,7 @@ def law(
     figure = figures_of(cross, figure)
     for name in figure or ():
         formula_metric_named(name)  # a wrong one is told before any model is traced
-    suffix = Path(options.output).suffix.lower()
-    picture = suffix if suffix in SUFFIXES else ""
+    picture = picture_format(options, [model])
     if (plot or picture) and len(knobs) != 1:
         raise WrongUse("a drawing follows one knob.", "give one knob to  --over")
     if cross:
@@ -94,7 +93,8 @@ def law(
             document = page.crossed(document, result, crossing(result, *figure))
         if result.laws and (plot or picture):
             document = page.drawn(document, result, picture)
-    emit_documents([document], options)
+    undrawn = bool(picture) and document.picture is None  # why there is no law is told on the terminal
+    emit_documents([document], replace(options, output="") if undrawn else options)
     if result.refused and (figure or not result.laws):
         raise typer.Exit(3)
 

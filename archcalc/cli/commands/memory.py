@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +12,7 @@ from archcalc.cli.answer import answer, emit_documents, format_of
 from archcalc.cli.app import Models, app
 from archcalc.cli.options import BUILDING, CHOOSING, INPUT, KERNELS, PRINTING, STEP, TRAIN, Options, shared
 from archcalc.cli.output import watching
+from archcalc.cli.pictures import picture_format
 from archcalc.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ AUTO = "auto"
 
 
 @app.command()
-@shared(BUILDING, INPUT, TRAIN, STEP, KERNELS, CHOOSING, PRINTING)
+@shared(BUILDING, INPUT, TRAIN, STEP, KERNELS, CHOOSING, PRINTING, draws=True)
 def memory(
     model: Models,
     fit: Annotated[
@@ -128,27 +128,32 @@ class Pages:
         """Print what fits of each model; exit code 1 if nothing of one does, or not the batch that was asked for."""
         from archcalc.studies.budget import parse_budget
 
+        picture = picture_format(self.options, references)
         budget, documents, fits = parse_budget(fit, reserve), [], []
         for reference in references:
-            of_one = self._chosen(reference, budget, plot) if auto else self._fitted(reference, budget)
+            of_one = (
+                self._chosen(reference, budget, plot, picture) if auto else self._fitted(reference, budget, picture)
+            )
             documents.append(of_one[0])
             fits.append(of_one[1])
         emit_documents(documents, self.options)
         if not all(fits):
             raise typer.Exit(1)
 
-    def _fitted(self, reference: str, budget: Budget) -> tuple[Document, bool]:
+    def _fitted(self, reference: str, budget: Budget, picture: str) -> tuple[Document, bool]:
         """The page of the largest batch, or of the batch that was asked for, and whether it fits."""
         from archcalc.studies.largest_batch import largest_batch
 
         with watching("batches traced", self.options.quiet) as observer:
             fitted = largest_batch(reference, self.options.setup, budget, observer)
         asked = {"fitted": fitted, "changes": self._changes(fitted)}
-        return self._page(reference, fitted.setup, fitted.report, self._selection(), **asked), fitted.fits
+        document = self._page(reference, fitted.setup, fitted.report, self._selection(), **asked)
+        if picture:
+            document = replace(document, picture=self.drawn(fitted.report, picture))
+        return document, fitted.fits
 
-    def _chosen(self, reference: str, budget: Budget, plot: bool) -> tuple[Document, bool]:
+    def _chosen(self, reference: str, budget: Budget, plot: bool, picture: str) -> tuple[Document, bool]:
         """The same with what to compute again."""
-        from archcalc.render.drawing import SUFFIXES
         from archcalc.render.pages import recompute as page
         from archcalc.render.pages.memory import Asked
         from archcalc.studies.largest_batch import one_sample_more
@@ -156,12 +161,12 @@ class Pages:
 
         with watching("steps traced", self.options.quiet) as observer:
             result = recompute(reference, self.options.setup, budget, observer)
-        fitted, suffix = result.fitted, Path(self.options.output).suffix.lower()
+        fitted = result.fitted
         sample = one_sample_more(reference, fitted.report, fitted.setup) if self.per_sample else None
         asked = Asked(self.timeline, sample)
         document = page.recompute(result, self._selection(), self._changes(fitted), asked)
-        if plot or suffix in SUFFIXES:
-            document = page.drawn(document, result, suffix if suffix in SUFFIXES else "")
+        if plot or picture:
+            document = page.drawn(document, result, picture)
         return self._in_csv(document), result.fits
 
     def _changes(self, fitted: Fitted) -> Sequence[Peak]:

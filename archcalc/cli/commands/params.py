@@ -9,7 +9,7 @@ from archcalc.cli.pictures import treemap_of
 
 
 @app.command()
-@shared(BUILDING, CHOOSING, PRINTING)
+@shared(BUILDING, CHOOSING, PRINTING, draws=True)
 def params(model: Models, *, options: Options) -> None:
     """Parameters by layer, from the definition alone: no input, no forward pass.
 

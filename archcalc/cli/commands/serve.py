@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,12 +12,13 @@ from archcalc.cli.app import Models, app
 from archcalc.cli.completion import on_option
 from archcalc.cli.options import BUILDING, INPUT, PRINTING, Options, shared
 from archcalc.cli.output import watching
+from archcalc.cli.pictures import picture_format
 from archcalc.engine.setup import keys_of, settings
 from archcalc.errors import WrongUse
 
 
 @app.command()
-@shared(BUILDING, INPUT, PRINTING)
+@shared(BUILDING, INPUT, PRINTING, draws=True)
 def serve(  # noqa: PLR0913, PLR0917, each option is a parameter
     model: Models,
     context: Annotated[
@@ -58,14 +58,12 @@ def serve(  # noqa: PLR0913, PLR0917, each option is a parameter
       archcalc serve mynet.py:Net -i int64:1x16 --on h100 --generate 256
       archcalc serve hf:path/to/config.json --fit 80GiB -o frontier.svg
     """
-    from archcalc.render.drawing import SUFFIXES
     from archcalc.render.pages import serve as pages
     from archcalc.studies.serve.serve import Wanted
     from archcalc.studies.serve.serve import serve as study
 
     _demand_use(options)
-    suffix = Path(options.output).suffix.lower()
-    picture = suffix.removeprefix(".") if suffix in SUFFIXES else ""
+    picture = picture_format(options, model)
     if (plot or picture) and not fit:
         raise WrongUse("a picture of what fits needs a capacity.", "add  --fit 80GiB")
     wanted = Wanted(context, weights, kv, on, fit or "", gpus, reserve, page, generate)

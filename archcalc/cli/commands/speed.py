@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,13 +11,14 @@ from archcalc.cli.app import app
 from archcalc.cli.completion import complete_model, on_option
 from archcalc.cli.options import BUILDING, CHOOSING, INPUT, KERNELS, PRINTING, STEP, TRAIN, Options, shared
 from archcalc.cli.output import watching
+from archcalc.cli.pictures import picture_format
 from archcalc.errors import WrongUse
 
 FORM = "write  --sweep-batch 1,8,64,512"
 
 
 @app.command()
-@shared(BUILDING, INPUT, TRAIN, STEP, KERNELS, CHOOSING, PRINTING)
+@shared(BUILDING, INPUT, TRAIN, STEP, KERNELS, CHOOSING, PRINTING, draws=True)
 def speed(
     model: Annotated[
         list[str] | None,
@@ -48,7 +48,6 @@ def speed(
       archcalc speed resnet-18 --on rtx4090 --sweep-batch 1,4,16,64,256
       archcalc speed resnet-18 --on h100 -o roofline.svg
     """
-    from archcalc.render.drawing import SUFFIXES
     from archcalc.render.formats import FOR_MACHINES
     from archcalc.render.pages import devices as list_of_devices
     from archcalc.render.pages import speed as page
@@ -61,8 +60,7 @@ def speed(
         return
     if not model:
         raise WrongUse("speed needs a model.", "type  archcalc speed resnet-50 --on h100")
-    batches, suffix = _batches(sweep_batch), Path(options.output).suffix.lower()
-    picture = suffix.removeprefix(".") if suffix in SUFFIXES else ""
+    batches, picture = _batches(sweep_batch), picture_format(options, model)
     selection = options.selection(not picture and format_of(options) in FOR_MACHINES)
     documents = []
     for reference in model:

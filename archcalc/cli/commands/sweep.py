@@ -17,7 +17,7 @@ from archcalc.errors import WrongUse
 
 
 @app.command()
-@shared(BUILDING, INPUT, STEP, KERNELS, PRINTING)
+@shared(BUILDING, INPUT, STEP, KERNELS, PRINTING, draws=True, own_endings=True)
 def sweep(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model reference.", autocompletion=complete_model)],
     figure: Annotated[

@@ -14,7 +14,7 @@ from archcalc.errors import WrongUse
 
 
 @app.command()
-@shared(BUILDING, INPUT, TRAIN, STEP, KERNELS, COMPLETE, CHOOSING, PRINTING)
+@shared(BUILDING, INPUT, TRAIN, STEP, KERNELS, COMPLETE, CHOOSING, PRINTING, draws=True)
 def traffic(
     model: Models,
     fused: Annotated[bool, typer.Option("--fused", help="Elementwise chains read and write once.")] = False,

@@ -37,11 +37,12 @@ from archcalc.networks.vision.shufflenet_v2 import SHUFFLE_UNIT_V2_DRAWING, SHUF
 from archcalc.networks.vision.shufflenet_v2 import ShuffleUnit as ShuffleUnitV2
 
 CONV_DRAWING = """
-Cin maps -> Cout kernels of Cin/groups x k x k -> Cout maps, each place a sum over Cin/groups * k * k products
+Cin maps -> Cout kernels of Cin/groups x k x k -> Cout maps,
+each place a sum over Cin/groups * k * k products
 """
 NORMS_DRAWING = """
-            N   C   H   W            N   n   d_model
-BN over     *   .   *   *     LN over .   .   *        (* averaged over, . kept apart)
+          N  C  H  W              N  n  d_model
+BN over   *  .  *  *    LN over   .  .  *         * averaged over, . kept apart
 """
 
 

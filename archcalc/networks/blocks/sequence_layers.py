@@ -18,11 +18,12 @@ from archcalc.networks.sequence.transformer import TRANSFORMER
 from archcalc.networks.spec import Input, Network, at_least, register
 
 SEQUENCE_LAYERS_DRAWING = """
-                     y1   y2   y3   y4                                  y1   y2   y3   y4
-self-attention:      |  x  all to all  |         recurrent:             |    |    |    |
-                     x1   x2   x3   x4                                  h -> h -> h -> h
-                                                                        x1   x2   x3   x4
-convolutional, separable, restricted attention: each y_i sees x_i and the k - 1, or r - 1, positions before it
+                 y1   y2   y3   y4                y1   y2   y3   y4
+self-attention:  |  x  all to all  |  recurrent:  |    |    |    |
+                 x1   x2   x3   x4                h -> h -> h -> h
+                                                  x1   x2   x3   x4
+convolutional, separable, restricted attention:
+each y_i sees x_i and the k - 1, or r - 1, positions before it
 feed-forward: each y_i sees x_i alone
 """
 

@@ -21,11 +21,11 @@ n = tanh(U_n x + r * (W_n h))       new state
 h' = (1 - z) * n + z * h
 """
 LSTM_DRAWING = """
-c ------- x f ----------- + -----------> c'      f: forget gate    sigmoid(U_f x + W_f h)
-                          |        |             i: input gate     sigmoid(U_i x + W_i h)
-                        i x g     tanh           g: candidate      tanh(U_g x + W_g h)
-                                   |             o: output gate    sigmoid(U_o x + W_o h)
-h, x -> [i f g o] ------------- o x -----> h'
+c ---- x f ------ + ---------> c'    f: forget gate  sigmoid(U_f x + W_f h)
+                  |      |           i: input gate   sigmoid(U_i x + W_i h)
+                i x g   tanh         g: candidate    tanh(U_g x + W_g h)
+                         |           o: output gate  sigmoid(U_o x + W_o h)
+h, x -> [i f g o] ---- o x --> h'
 """
 
 

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 POSITIONAL_ENCODING_DRAWING = """
-             dim 0          dim 1          dim 2                    dim 3
-position 0   sin 0          cos 0          sin 0                    cos 0             ...
-position 1   sin 1          cos 1          sin 1/10000^(2/d)        cos 1/10000^(2/d)
-position 2   sin 2          cos 2          sin 2/10000^(2/d)        cos 2/10000^(2/d)
-x + PE: one addition an element, no parameters; neighbours in a row are a pair of one wavelength
+             dim 0   dim 1   dim 2               dim 3
+position 0   sin 0   cos 0   sin 0               cos 0              ...
+position 1   sin 1   cos 1   sin 1/10000^(2/d)   cos 1/10000^(2/d)
+position 2   sin 2   cos 2   sin 2/10000^(2/d)   cos 2/10000^(2/d)
+x + PE: one addition an element, no parameters;
+neighbours in a row are a pair of one wavelength
 """
 
 

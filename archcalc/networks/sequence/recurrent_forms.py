@@ -46,9 +46,9 @@ h1  h2  h3      states of the encoder, both directions
  softmax -> context c = sum a_j h_j -> [y, c] -> cell -> s' -> V -> o
 """
 UNROLLED_DRAWING = """
-      h1           h2           h3        h_t = tanh(U_t x_t + W_t h_(t-1) + b_t)
+      h1           h2           h3      h_t = tanh(U_t x_t + W_t h_(t-1) + b_t)
       |            |            |
-   U1, W1  ---> U2, W2 ---> U3, W3        weights of its own at every step
+   U1, W1  ---> U2, W2 ---> U3, W3      weights of its own at every step
       |            |            |
       x1           x2           x3
 """

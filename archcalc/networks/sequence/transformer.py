@@ -37,7 +37,8 @@ MULTI_HEAD_ATTENTION_DRAWING = """
          n x d_model
 """
 ENCODER_LAYER_DRAWING = """
-x -> self-attention (padding mask) -> + x -> LN -> linear d_ff, ReLU, linear -> + -> LN
+x -> self-attention (padding mask) -> + x -> LN
+  -> linear d_ff, ReLU, linear     -> +   -> LN
 """
 DECODER_LAYER_DRAWING = """
 x -> self-attention (sequence mask) -> + x -> LN
@@ -47,8 +48,12 @@ x -> self-attention (sequence mask) -> + x -> LN
 TRANSFORMER_DRAWING = """
 source -> embedding + positions -> [self-attention, feed-forward] x6 -> memory
                                     padding mask                          |
-target -> embedding + positions -> [masked self-attention, attention to memory, feed-forward] x6 -> linear -> words
-                                    sequence mask                          (each sublayer: x + F(x), then LN)
+                                         +--------------------------------+
+                                         |
+target -> embedding + positions -> [masked self-attention, attention to memory,
+                                    sequence mask
+                                    feed-forward] x6 -> linear -> words
+(each sublayer: x + F(x), then LN)
 """
 
 

@@ -7,8 +7,10 @@ from torch import Tensor, nn
 from archcalc.networks.spec import Family, Network, Paper, Published, at_least, image, register
 
 ALEXNET_DRAWING = """
-image -> [conv 11x11/4] -> pool -> [conv 5x5] -> pool -> [conv 3x3] x3 -> pool -> fc -> fc -> fc
-           96 (2 x 48)             256 (2 x 128)          384 384 256           4096  4096  1000
+image -> [conv 11x11/4] -> pool -> [conv 5x5] -> pool ->
+           96 (2 x 48)             256 (2 x 128)
+         [conv 3x3] x3 -> pool -> fc -> fc -> fc
+          384 384 256            4096  4096  1000
 """
 
 

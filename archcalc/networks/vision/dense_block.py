@@ -17,9 +17,9 @@ x(l+1)
 DENSE_BLOCK_DRAWING = """
 x0 ------+-----------+-----------+------------>  concatenated: k0 + L * k maps
          |           |           |
-      layer 1 -> x1 -+-----------+------------>
-                  layer 2 -> x2 -+------------>  each layer reads all maps before it
-                              layer 3 -> x3 -->  and adds k of its own
+      layer 1 -> x1 -+-----------+------------>  each layer reads all maps
+                  layer 2 -> x2 -+------------>  before it and adds k
+                              layer 3 -> x3 -->  of its own
 """
 TRANSITION_DRAWING = """
 BN, ReLU -> conv 1x1 (C -> C/2) -> average pooling 2x2

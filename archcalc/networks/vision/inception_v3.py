@@ -9,7 +9,8 @@ from archcalc.networks.spec import Network, Paper, Published, at_least, image, r
 from archcalc.networks.vision.inception import INCEPTION
 
 LOW_RANK_DRAWING = """
-k x k  becomes  1 x k, then k x 1:  2k weights in place of k*k for a pair of channels
+k x k  becomes  1 x k, then k x 1:
+2k weights in place of k*k for a pair of channels
 """
 
 

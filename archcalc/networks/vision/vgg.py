@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from archcalc.networks.spec import Family, Network, Paper, Published, at_least, image, one_of, register
 
 VGG_DRAWING = """
-image -> [3x3]..[3x3] -> pool -> [3x3]..[3x3] -> pool -> ... five times -> fc 4096 -> fc 4096 -> fc 1000
+image -> [3x3]..[3x3] -> pool -> [3x3]..[3x3] -> pool -> ... five times
              64                     128              256, 512, 512
+      -> fc 4096 -> fc 4096 -> fc 1000
 """
 
 

@@ -99,8 +99,8 @@ def _where(crossing: Crossing, first: str, second: str, over: Sequence[str]) -> 
         yield f"{more} {'pass' if number else 'are more than'} {less} {where}"
 
 
-def drawn(document: Document, result: Laws, suffix: str) -> Document:
-    """The first law's curve above the notes, or, with the ending of a file that is a picture, as that picture."""
+def drawn(document: Document, result: Laws, picture: str) -> Document:
+    """The first law's curve: above the notes in characters, or as a picture in a format."""
     law, knob = result.laws[0], result.knobs[0]
     metric, letter = metric_named(law.figure), letters([knob])[knob]
     several = f"the highest of {len(law.pieces)} formulas"
@@ -109,8 +109,8 @@ def drawn(document: Document, result: Laws, suffix: str) -> Document:
     x = letter if letter == knob else f"{letter} = {knob}"
     y = metric.words if metric.unit in metric.words else f"{metric.words}, {metric.unit}"
     curve = plots.Curve(title, x, y, result.points(), lambda at: _at(law, at))
-    if suffix:
-        return replace(document, picture=plots.as_picture(curve, suffix[1:]))
+    if picture:
+        return replace(document, picture=plots.as_picture(curve, picture))
     return replace(document, foot=[*plots.as_text(curve), "", *document.foot])
 
 

@@ -130,8 +130,8 @@ def for_machines(result: Recomputed) -> dict[str, Any]:
     }
 
 
-def drawn(document: Document, result: Recomputed, suffix: str) -> Document:
-    """The least extra work over the peak, above the notes, or, with the ending of a picture's file, as that picture."""
+def drawn(document: Document, result: Recomputed, picture: str) -> Document:
+    """The least extra work over the peak: above the notes in characters, or as a picture in a format."""
     frontier = result.frontier()
     points = [(p.peak_bytes // MEBIBYTE, (2 * p.macs + p.elementwise) // MILLION) for p in frontier]
 
@@ -147,8 +147,8 @@ def drawn(document: Document, result: Recomputed, suffix: str) -> Document:
         for p in frontier
     ]
     document = replace(document, envelope={**document.envelope, "frontier": rows})
-    if suffix:
-        return replace(document, picture=plots.as_picture(curve, suffix[1:]))
+    if picture:
+        return replace(document, picture=plots.as_picture(curve, picture))
     return replace(document, foot=[*plots.as_text(curve), "", *document.foot])
 
 

@@ -134,7 +134,10 @@ def _line(value: Any) -> str:
 
 
 def from_json(text: str, path: str = "the text") -> tuple[Snapshot, ...]:
-    """Read what `to_json` wrote; NotASnapshot names `path` and says what is wrong with anything else."""
+    """Read what `to_json` wrote; NotASnapshot names `path` and says what is wrong with anything else.
+
+    A total that the file does not have, as those of an earlier version, is not compared.
+    """
     try:
         document = read_json(text)
     except (ValueError, RecursionError) as error:
@@ -165,7 +168,7 @@ def _read(model: Mapping[str, Any], made_with: Mapping[str, str]) -> Snapshot:
             raise ValueError(f"a figure of {record.path} is no integer")
         layers.append(record)
     totals = {ALIASES.get(key, key): value for key, value in model["totals"].items()}
-    if not all(_is_figure(totals[key]) for key in TOTALS):
+    if not all(_is_figure(totals[key]) for key in TOTALS if key in totals):  # earlier versions knew fewer
         raise ValueError("a total is no integer")
     inputs = tuple(str(text) for text in model["inputs"])
     return Snapshot(str(model["reference"]), inputs, dict(model["assumptions"]), totals, tuple(layers), dict(made_with))
