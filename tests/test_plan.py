@@ -23,7 +23,7 @@ from archcalc.studies.plan.layout import Layout
 from archcalc.studies.plan.rank import LINES, Ranks
 from archcalc.studies.plan.schedule import bubble, turns
 from archcalc.studies.plan.traffic import traffic
-from bench.plan_truth.ranks import Former
+from bench.plan_truth.models import Former
 from tests.helpers import run
 
 MIXED = Training("adam", recipe="bf16-fp32-master", rounds=1)
