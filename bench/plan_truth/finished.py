@@ -43,7 +43,7 @@ class FinishedGloo(dist.ProcessGroup):
         """The name that torch gave the group."""
         return str(dist.distributed_c10d._world.pg_names[self])
 
-    def getBackendName(self) -> str:  # noqa: N802, torch's name
+    def getBackendName(self) -> str:
         """The name by which torch asks for it."""
         return NAME
 

@@ -21,13 +21,8 @@ from bench.plan_truth.models import MODELS
 WORLD = 2
 WARM, MEASURED = 2, 2
 """Steps before the measured ones, in which optimizers make their state and DDP its buckets anew, and these."""
-WAYS = {
-    "ddp": {"dp": WORLD, "zero": 0},
-    "zero1": {"dp": WORLD, "zero": 1},
-    "fsdp": {"dp": WORLD, "zero": 3},
-    "tp": {"tp": WORLD},
-}
-"""The layout of each way on two devices."""
+WAYS = {"ddp": ("dp", 0), "zero1": ("dp", 1), "fsdp": ("dp", 3), "tp": ("tp", 0)}
+"""What each way divides: the degree and ZeRO's stage, as the plan's options have them."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +103,18 @@ def _rank(rank: int, cases: Sequence[Case], store: str, queue: Any) -> None:
     dist.destroy_process_group()
 
 
+def alone(case: Case, world: int) -> int:
+    """The peak of the first of some ranks in this process: torch's fake group exchanges nothing. Not for DDP."""
+    import torch.distributed as dist
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=world)
+    try:
+        return max(measured(case))
+    finally:
+        dist.destroy_process_group()
+
+
 def made(case: Case) -> nn.Module:
     """The model of a case as one rank trains it."""
     module = MODELS[case.model].make()
@@ -118,12 +125,13 @@ def made(case: Case) -> nn.Module:
 
 
 def _spread(way: str, module: nn.Module, again: bool) -> nn.Module:
+    import torch.distributed as dist
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
     from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
     from torch.utils.checkpoint import checkpoint
 
-    mesh = init_device_mesh("cpu", (WORLD,))
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
     plan = dict.fromkeys(("attention.q", "attention.k", "attention.v", "up"), ColwiseParallel())
     plan |= dict.fromkeys(("attention.o", "down"), RowwiseParallel())
     for block in module.blocks:
@@ -141,11 +149,11 @@ def _spread(way: str, module: nn.Module, again: bool) -> nn.Module:
 
 
 def _optimizer(case: Case, module: nn.Module) -> torch.optim.Optimizer:
-    from torch.distributed.optim import ZeroRedundancyOptimizer
-
     kind, options = {"adamw": (torch.optim.AdamW, {}), "sgd": (torch.optim.SGD, {"lr": 0.01})}[case.optimizer]
     trained = [p for p in module.parameters() if p.requires_grad]
     if case.way == "zero1":
+        from torch.distributed.optim import ZeroRedundancyOptimizer
+
         return ZeroRedundancyOptimizer(trained, kind, foreach=False, **options)
     return kind(trained, foreach=False, **options)
 

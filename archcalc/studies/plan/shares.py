@@ -35,7 +35,7 @@ class Shares:
 
     @property
     def whole_step(self) -> bool:
-        """Whether gradients stay through the step: terms of accumulated batches, and the buckets that ZeRO 1 divides."""
+        """Whether gradients stay through the step: sums of accumulated batches, and the buckets of ZeRO 1."""
         return self.microbatches > 1 or (self.layout.zero == 1 and self.layout.dp > 1)
 
     @cached_property
