@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from functools import cache
 from math import floor
 
@@ -23,7 +24,8 @@ from archcalc.studies.plan.layout import Layout
 from archcalc.studies.plan.rank import LINES, Ranks
 from archcalc.studies.plan.schedule import bubble, turns
 from archcalc.studies.plan.traffic import traffic
-from bench.plan_truth.ranks import Former
+from bench.plan_truth.models import Former
+from bench.plan_truth.ranks import CASES, Case
 from tests.helpers import run
 
 MIXED = Training("adam", recipe="bf16-fp32-master", rounds=1)
@@ -292,7 +294,8 @@ def test_the_answer_of_the_command() -> None:
         ("gpt2[layers=2] --gpus 4 --pp 1 --interleave 2", 2, "leave --interleave out"),
         ("gpt2[layers=2] --gpus 4 --link nvlink4", 2, "add  --on h100-sxm"),
         ("gpt2[layers=2] --gpus 4 --on a100-80g --link nvlnk4", 2, "did you mean  nvlink4 ?"),
-        ("gpt2[layers=2] --gpus 4 --tp 1 --pp 4", 1, "2 units do not fill 4 parts"),
+        ("resnet-20 --gpus 1 --zero 3", 1, "no layout is possible on 1 device: zero 3 divides among"),
+        ("gpt2[layers=2] --gpus 4 --tp 1 --pp 4", 1, "2 units cannot fill 4 parts"),
         ("gpt2[layers=2] --gpus 4 --tp 1 --pp 1 --ep 2", 1, "no experts"),
         ("gpt2[layers=2] --gpus 4 --tp 2 --pp 1 --dp 2 --tp-plan q=x", 2, "colwise, rowwise or replicate"),
         ("gpt2[layers=2] --gpus 4 --tp 1 --pp 1 --global-batch 3", 1, "a global batch of 3 does not divide"),
@@ -322,13 +325,62 @@ def test_links_name_devices_that_there_are() -> None:
         assert len({device(alias).name for alias in link.devices}) == len(link.devices)
 
 
-@pytest.mark.slow
-def test_real_ranks_within_3_percent() -> None:
-    """DDP, FSDP2 and tensor parallelism on two local processes with gloo: each rank's CPU peak beside the plan's."""
-    from bench.plan_truth.__main__ import cases, planned
-    from bench.plan_truth.ranks import peaks
+# ---- against real ranks ----
 
-    chosen = [case for case in cases() if case[1] == "former"]
-    for case, measured in peaks(chosen).items():
-        for peak in measured:
-            assert planned(*case) == pytest.approx(peak, rel=0.03), case
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Kernels' own memory depends on the number of threads; ranks have one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(
+    ("case", "world"), [(Case("fsdp", "funnel", "sgd"), 8), (Case("fsdp", "words", again=True), 2)], ids=str
+)
+def test_one_of_several_ranks(case: Case, world: int, one_thread: None) -> None:
+    """FSDP2 itself in this process, with a group that exchanges nothing: the peak of real tensors is the plan's."""
+    from bench.plan_truth.__main__ import planned
+    from bench.plan_truth.ranks import alone
+
+    assert planned(case, world) == pytest.approx(alone(case, world), rel=0.001)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="this torch has no gloo")
+def test_real_ranks(one_thread: None) -> None:
+    """DDP, ZeRO 1, FSDP2 and tensor parallelism of two processes; one case is off, with its reason in the page."""
+    from bench.plan_truth.__main__ import rows_of
+
+    for case, measured, ours in rows_of([case for case in CASES if case.words != "zero1 perceptron adamw"]):
+        assert ours == pytest.approx(measured, rel=0.0015), case
+
+
+# ---- what goes from stage to stage ----
+
+
+class Skipping(nn.Module):
+    """Four layers; the last one reads the first one's output, too, and shares the first one's weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(16, 16) for _ in range(4))
+        self.layers[3].weight = self.layers[0].weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = x = self.layers[0](x)
+        for layer in self.layers[1:3]:
+            x = layer(x)
+        return self.layers[3](x + first)
+
+
+def test_what_skips_stages_is_sent_to_each_that_reads_it() -> None:
+    """8 x 16 floats are 512 bytes, for two microbatches; each gradient comes back."""
+    ranks = Ranks(facts_of(Skipping(), 8, 16, training=Training("sgd", rounds=1), dtype="float32"), Layout(pp=4), 2)
+    sent = [traffic(ranks, stage) for stage in range(4)]
+    # 0: to 1 and to 2, where the sum is made behind layer 2. 1: on and back. 2: on, and back to 1 and 0. 3: back.
+    assert [one.by_collective["send"] for one in sent] == [2 * 512 * times for times in (2, 2, 3, 1)]
+    # the shared weight, 16 x 16 floats, has two users: 2 B (2 - 1) / 2
+    assert [one.by_collective["all_reduce"] for one in sent] == [1024, 0, 0, 1024]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from archcalc import engine
 from archcalc.engine import Setup, Training
 from archcalc.engine.subject import Subject
 from archcalc.errors import WrongUse
+from archcalc.ops.registry import macs_of, operations_of
 from archcalc.studies.changes import measured
 from archcalc.studies.recompute.candidates import Candidate, Step
 from archcalc.studies.recompute.choice import Choice
@@ -148,6 +149,70 @@ def test_what_is_foretold_is_what_is_traced(name: str) -> None:
         report = measured(Subject(make(), tuple(shape)), Setup(training=again))
         assert report.peak_bytes == predicted_peak(step, picked)
         assert convolutions(report.trace) - convolutions(step.trace) == sum(c.macs for c in picked)
+
+
+class Repeated(nn.Module):
+    """A block called five times around two others, with the same weights as in ALBERT."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last, self.again = Residual(8), Residual(8), Residual(8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(self.again(x))
+        for _ in range(3):
+            x = self.again(x)
+        return self.again(self.last(x))
+
+
+def test_modules_called_several_times_are_chosen_with_all_their_calls() -> None:
+    """Against all subsets of the blocks and their parts, of which those called several times are taken whole."""
+    shape = (4, 8, 16, 16)
+    step = step_of(Repeated(), shape)
+    kinds = [calls for calls in step.shared if calls[0].path.count(".") < 2]
+    assert {calls[0].path for calls in kinds} >= {"again"}
+    every = []
+    for number in range(len(kinds) + 1):
+        for several in combinations(kinds, number):
+            calls = [c for kind in several for c in kind]
+            for single in subsets(step.candidates):
+                chosen = sorted([*calls, *single], key=lambda c: (c.begin, -c.end))
+                if apart(chosen):
+                    every.append((predicted_peak(step, chosen), sum(c.work for c in chosen)))
+    lowest, plain = min(every)[0], predicted_peak(step, ())
+    alone = Choice(step, step.candidates).lowest()
+    assert lowest < alone < plain
+    for budget in (lowest, (lowest + alone) // 2, alone, (alone + plain) // 2):
+        found = archcalc.recompute(Repeated(), budget, shape, batch=4, train=Training("sgd"))
+        assert found.lowest_bytes == lowest
+        assert 2 * found.macs + found.elementwise == min(work for peak, work in every if peak <= budget)
+        assert found.predicted_bytes == found.fitted.report.peak_bytes <= budget
+    assert archcalc.recompute(Repeated(), lowest, shape, batch=4, train=Training("sgd")).paths.count("again") == 1
+
+
+@pytest.mark.slow
+def test_what_is_lost_without_checkpoints_inside_checkpoints() -> None:
+    """Two stages of three blocks, all 256 choices traced: nested ones cost more wherever another choice fits."""
+    net, shape = nn.Sequential(*(nn.Sequential(*(Residual(16) for _ in range(3))) for _ in range(2))), (4, 16, 16, 16)
+    parts = [inner for n in range(4) for inner in combinations((".0", ".1", ".2"), n)]
+    sets = [*parts, *(("", *inner) for inner in parts)]
+    flat, nested = [], []
+    for first, second in product(sets, sets):
+        paths = (*(f"0{path}" for path in first), *(f"1{path}" for path in second))
+        report = measured(Subject(net, shape), Setup(training=Training("sgd", checkpoint=paths)))
+        inside = any("" in chosen and len(chosen) > 1 for chosen in (first, second))
+        (nested if inside else flat).append((report.peak_bytes, work_of(report.trace)))
+    lowest = min(flat)[0]
+    assert min(nested)[0] < lowest  # what is lost: a tenth of the lowest peak
+    for budget in {peak for peak, _ in nested if peak >= lowest}:
+        cheapest = min(work for peak, work in flat if peak <= budget)
+        assert cheapest <= min(work for peak, work in nested if peak <= budget)
+
+
+def work_of(trace: Trace) -> int:
+    """Two operations for each MAC, one for each elementwise operation, of a step."""
+    calls = trace.calls[trace.steps[-1].forward : trace.steps[-1].optimizer]
+    return sum(2 * (macs_of(trace, call) or 0) + (operations_of(trace, call) or 0) for call in calls)
 
 
 def convolutions(trace: Trace) -> int:

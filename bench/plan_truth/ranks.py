@@ -1,200 +1,192 @@
-"""Small models trained by two processes under DDP, FSDP2 and tensor parallelism; each measures its own peak."""
+"""Small models trained by two processes under DDP, FSDP2, ZeRO 1 and tensor parallelism; each measures its own peak."""
 
 from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import partial
 from itertools import pairwise
 from multiprocessing import get_context
-from statistics import median
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
+
+from bench.plan_truth.models import MODELS
 
 WORLD = 2
-WARM, MEASURED = 2, 5
-"""Steps before the measured ones, and these: gloo's threads hold buffers for a while, so their median is taken."""
+WARM, MEASURED = 2, 2
+"""Steps before the measured ones, in which optimizers make their state and DDP its buckets anew, and these."""
+WAYS = {"ddp": ("dp", 0), "zero1": ("dp", 1), "fsdp": ("dp", 3), "tp": ("tp", 0)}
+"""What each way divides: the degree and ZeRO's stage, as the plan's options have them."""
 
 
-class Attention(nn.Module):
-    """Heads of 32 features, written so that a rank with half of the projections has half of the heads."""
+@dataclass(frozen=True)
+class Case:
+    """A way to train a model: the optimizer, whether each block is computed again, and what is not trained."""
 
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.q, self.k, self.v, self.o = (nn.Linear(width, width) for _ in range(4))
+    way: str
+    model: str
+    optimizer: str = "adamw"
+    again: bool = False
+    frozen: str = ""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """N, T, width -> N, T, width."""
-        n, t, _ = x.shape
-        q, k, v = (part(x).view(n, t, -1, 32).transpose(1, 2) for part in (self.q, self.k, self.v))
-        scores = q @ k.transpose(-2, -1) / 32**0.5
-        return self.o((scores.softmax(-1) @ v).transpose(1, 2).reshape(n, t, -1))
+    @property
+    def words(self) -> str:
+        """The case in a few words.
 
-
-class Block(nn.Module):
-    """Attention and a feed-forward part, each behind its norm."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attention = Attention(width)
-        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """N, T, width -> N, T, width."""
-        x = x + self.attention(self.norm1(x))
-        return x + self.down(functional.gelu(self.up(self.norm2(x))))
+        >>> Case("ddp", "former", again=True).words
+        'ddp former adamw, blocks computed again'
+        """
+        more = [*(["blocks computed again"] if self.again else []), *([f"{self.frozen} frozen"] if self.frozen else [])]
+        return ", ".join([f"{self.way} {self.model} {self.optimizer}", *more])
 
 
-class Former(nn.Module):
-    """Blocks on vectors."""
-
-    def __init__(self, width: int = 256, blocks: int = 4) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(Block(width) for _ in range(blocks))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """N, T, width -> N, T, width."""
-        for block in self.blocks:
-            x = block(x)
-        return x
+CASES = (
+    *(Case(way, model) for way in ("ddp", "zero1", "fsdp") for model in MODELS),
+    Case("tp", "former"),
+    *(Case(way, "former", again=True) for way in WAYS),
+    *(Case(way, model, "sgd") for way, model in (("ddp", "words"), ("fsdp", "perceptron"), ("tp", "former"))),
+    *(Case(way, "former", frozen="blocks.[01]") for way in ("ddp", "fsdp")),
+    *(Case(way, "words", frozen="words") for way in ("ddp", "fsdp")),
+    Case("fsdp", "images", again=True),
+)
 
 
-class Perceptron(nn.Module):
-    """Layers of one width, far more parameters than activations."""
+def peaks(cases: Sequence[Case]) -> dict[Case, list[int]]:
+    """The highest sum of live bytes in a step, of each rank and measured step.
 
-    def __init__(self, width: int = 1024, blocks: int = 6) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(nn.Sequential(nn.Linear(width, width), nn.ReLU()) for _ in range(blocks))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """N, width -> N, width."""
-        for block in self.blocks:
-            x = block(x)
-        return x
-
-
-class Images(nn.Module):
-    """A small convolutional network with batch norm."""
-
-    def __init__(self, channels: int = 64, blocks: int = 4) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, channels, 3, padding=1)
-        self.blocks = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.BatchNorm2d(channels), nn.ReLU())
-            for _ in range(blocks)
-        )
-        self.head = nn.Linear(channels, 100)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """N, 3, H, W -> N, 100."""
-        x = self.stem(x)
-        for block in self.blocks:
-            x = block(x)
-        return self.head(x.mean((2, 3)))
-
-
-MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
-    "former": (Former, (4, 128, 256)),
-    "perceptron": (Perceptron, (64, 1024)),
-    "images": (Images, (8, 3, 32, 32)),
-}
-"""Each model with the shape of its batch on one rank."""
-WAYS = ("ddp", "fsdp", "tp")
-
-
-def peaks(cases: list[tuple[str, str]]) -> dict[tuple[str, str], list[int]]:
-    """The highest sum of live bytes in a step, of each rank; cases are of a way and a model.
-
-    Buffers that gloo makes for itself are left out.
+    Buffers that a GPU does without are left out. RuntimeError if a rank fails.
     """
     context = get_context("spawn")
     queue = context.Queue()
-    started = [context.Process(target=_rank, args=(rank, cases, _port(), queue)) for rank in range(WORLD)]
-    for process in started:
-        process.start()
-    found: dict[tuple[str, str], list[int]] = {}
-    for _ in range(WORLD * len(cases)):
-        case, peak = queue.get(timeout=120)
-        found.setdefault(case, []).append(peak)
-    for process in started:
-        process.join()
+    found: dict[Case, list[int]] = {case: [] for case in cases}
+    with tempfile.TemporaryDirectory() as folder:
+        store = os.path.join(folder, "store")
+        started = [context.Process(target=_rank, args=(rank, cases, store, queue)) for rank in range(WORLD)]
+        for process in started:
+            process.start()
+        try:
+            for _ in range(WORLD * len(cases)):
+                case, measured = queue.get(timeout=120)
+                if isinstance(measured, str):
+                    raise RuntimeError(f"{case.words}: {measured}")
+                found[case] += measured
+            for process in started:
+                process.join()
+        finally:
+            for process in started:
+                process.kill()
     return found
 
 
-def _port() -> str:
-    return os.path.join("/tmp", f"archcalc-ranks-{os.getpid()}")
-
-
-def _rank(rank: int, cases: list[tuple[str, str]], store: str, queue: Any) -> None:
+def _rank(rank: int, cases: Sequence[Case], store: str, queue: Any) -> None:
     import torch.distributed as dist
 
+    from bench.plan_truth.finished import NAME, register
+
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=WORLD)
+    register()
+    dist.init_process_group(NAME, init_method=f"file://{store}", rank=rank, world_size=WORLD)
     for case in cases:
-        queue.put((case, _peak(*case)))
+        try:
+            queue.put((case, measured(case)))
+        except Exception as error:  # the other rank waits: tell of it there
+            queue.put((case, f"{type(error).__name__}: {error}"))
+            raise
         gc.collect()
     dist.barrier()
     dist.destroy_process_group()
 
 
-def _wrapped(way: str, module: nn.Module) -> nn.Module:
+def alone(case: Case, world: int) -> int:
+    """The peak of the first of some ranks in this process: torch's fake group exchanges nothing. Not for DDP."""
+    import torch.distributed as dist
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=world)
+    try:
+        return max(measured(case))
+    finally:
+        dist.destroy_process_group()
+
+
+def made(case: Case) -> nn.Module:
+    """The model of a case as one rank trains it."""
+    module = MODELS[case.model].make()
+    for path, layer in module.named_modules():
+        if case.frozen and fnmatchcase(path, case.frozen):
+            layer.requires_grad_(False)
+    return _spread(case.way, module, case.again)
+
+
+def _spread(way: str, module: nn.Module, again: bool) -> nn.Module:
+    import torch.distributed as dist
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
     from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+    from torch.utils.checkpoint import checkpoint
 
-    mesh = init_device_mesh("cpu", (WORLD,))
-    if way == "ddp":
-        return nn.parallel.DistributedDataParallel(module)
-    if way == "fsdp":
-        for block in module.blocks:
-            fully_shard(block, mesh=mesh)
-        fully_shard(module, mesh=mesh)
-        return module
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
     plan = dict.fromkeys(("attention.q", "attention.k", "attention.v", "up"), ColwiseParallel())
     plan |= dict.fromkeys(("attention.o", "down"), RowwiseParallel())
     for block in module.blocks:
-        parallelize_module(block, mesh, plan)
+        if way == "tp":
+            parallelize_module(block, mesh, plan)
+        if again:
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+        if way == "fsdp":
+            fully_shard(block, mesh=mesh)
+    if way == "fsdp":
+        fully_shard(module, mesh=mesh)
+    if way in ("ddp", "zero1"):
+        return nn.parallel.DistributedDataParallel(module, gradient_as_bucket_view=way == "zero1")
     return module
 
 
-def _flush() -> None:
-    """Small exchanges, after which gloo's threads no longer hold the buffers of the last large ones."""
-    import torch.distributed as dist
+def _optimizer(case: Case, module: nn.Module) -> torch.optim.Optimizer:
+    kind, options = {"adamw": (torch.optim.AdamW, {}), "sgd": (torch.optim.SGD, {"lr": 0.01})}[case.optimizer]
+    trained = [p for p in module.parameters() if p.requires_grad]
+    if case.way == "zero1":
+        from torch.distributed.optim import ZeroRedundancyOptimizer
 
-    for _ in range(8):
-        dist.all_reduce(torch.zeros(1))
+        return ZeroRedundancyOptimizer(trained, kind, foreach=False, **options)
+    return kind(trained, foreach=False, **options)
 
 
-def _of_gloo(roots: list[Any]) -> set[int]:
-    """When gloo made buffers of its own, such as the copy by which it does a reduce-scatter: NCCL makes none."""
+def _of_the_cpu(roots: list[Any]) -> set[int]:
+    """When buffers were made that a GPU does without.
+
+    Such are gloo's own, by which it does a reduce-scatter, and the rows that the CPU's kernel of _chunk_cat pads.
+    """
+    from bench.plan_truth.finished import INSIDE
+
     found, pending = set(), [(root, False) for root in roots]
     while pending:
         node, inside = pending.pop()
         if inside and node.name == "[memory]":
             found.add(node.start_time_ns)
-        inside = inside or node.name.startswith("c10d::")
+        inside = inside or node.name in (INSIDE, "aten::_chunk_cat")
         pending += [(child, inside) for child in node.children]
     return found
 
 
-def _peak(way: str, name: str) -> int:
+def recorded(case: Case) -> Any:
+    """The recording of a case's training, with a mark before each measured step and after the last."""
     from torch.profiler import ProfilerActivity, profile, record_function
 
     from bench.memory_truth.events import MARK, recording_of
 
-    make, shape = MODELS[name]
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         torch.manual_seed(0)
-        module = _wrapped(way, make())
-        x = torch.randn(shape)
-        optimizer = torch.optim.AdamW(module.parameters(), foreach=False)
+        module, x = made(case), MODELS[case.model].batch("cpu")
+        optimizer = _optimizer(case, module)
         for step in range(WARM + MEASURED):
             if step >= WARM:
-                _flush()
                 with record_function(f"{MARK}{step}"):
                     pass
             optimizer.zero_grad(set_to_none=True)
@@ -205,8 +197,14 @@ def _peak(way: str, name: str) -> int:
         with record_function(f"{MARK}end"):
             pass
     recording = recording_of(profiler)
-    own = _of_gloo(recording.roots)
+    own = _of_the_cpu(recording.roots)
     recording.blocks = [block for block in recording.blocks if block.birth not in own]
+    return recording
+
+
+def measured(case: Case) -> list[int]:
+    """The peak of each measured step."""
+    recording = recorded(case)
     times = dict(recording.marks)
     starts = [*(times[str(step)] for step in range(WARM, WARM + MEASURED)), times["end"]]
-    return int(median(recording.peak(start, end)[0] for start, end in pairwise(starts)))
+    return [recording.peak(start, end)[0] for start, end in pairwise(starts)]

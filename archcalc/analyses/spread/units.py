@@ -72,6 +72,19 @@ class Units:
         forward, backward = ([span.get(u, (middle, middle)) for u in range(len(self.paths))] for span in spans)
         return forward, backward
 
+    @cached_property
+    def backward(self) -> Mapping[int, tuple[int, int]]:
+        """The calls [first, last) of backward in each unit's own modules, from the start of forward, in their order."""
+        trace, step = self.trace, self.trace.steps[-1]
+        inside = [self.unit_of(module.path) for module in trace.modules]
+        spans: dict[int, tuple[int, int]] = {}
+        for number in range(step.backward, step.optimizer):
+            unit = inside[trace.module_calls[trace.calls[number].module_call].module]
+            if unit is not None:
+                call = number - step.forward
+                spans[unit] = spans.get(unit, (call, 0))[0], call + 1
+        return spans
+
 
 def units(trace: Trace) -> Units:
     """The units of a trace."""

@@ -191,7 +191,7 @@ def train(
     """Run two steps under the recorder and close the record. Returns the ids of the last outputs."""
     trained = [p for p in module.parameters() if p.requires_grad]
     if not trained:
-        raise BadInput("no parameter is trained.", "check --frozen, or leave --train out")
+        raise BadInput("no parameter is trained.", "check --frozen; a model without parameters cannot be trained")
     loss, optimizer = Loss(training.loss), optimizer_of(training, trained, kernels.device.foreach)
     for master in masters_of(optimizer).values():
         recorder.tensor(master, "master")

@@ -42,22 +42,23 @@ def plan(planned: Plan) -> Document:
 
 def verdict(planned: Plan) -> str:
     """The answer in one sentence."""
-    best, gpus = planned.best, units.exact(planned.asked.gpus)
-    device = planned.machines.hardware.name if planned.machines else "devices"
+    best, number = planned.best, planned.asked.gpus
+    devices = f"{units.exact(number)} {planned.machines.hardware.name}" if planned.machines else None
+    devices = devices or units.plural(number, "device")
     if best is None or best.bill is None:
         reasons = Counter(row.reason for row in planned.rejected)
         why = reasons.most_common(1)[0][0] if reasons else "no layout was found"
-        return f"no layout is possible on {gpus} {device}: {why}"
+        return f"no layout is possible on {devices}: {why}"
     room = f" of {units.size(planned.budget.bytes)}" if planned.budget else ""
     figures = f"{units.size(best.bill.peak)}{room} a rank"
     least = f", {_seconds(best.bound.seconds)} a step at least" if best.bound else ""
     if not planned.fits:
-        return f"nothing fits {gpus} {device}: {best.layout.words} needs the least, {figures}"
+        return f"nothing fits {devices}: {best.layout.words} needs the least, {figures}"
     if planned.asked.one and len(planned.fitting) == 1:
         return f"{best.layout.words}{' fits' if planned.budget else ''}: {figures}{least}"
     by = "the least bound" if best.bound else "the smallest"
-    number = units.plural(len(planned.fitting), "layout")
-    return f"{number} on {gpus} {device}; {by}: {best.layout.words}, {figures}{least}"
+    layouts = units.plural(len(planned.fitting), "layout")
+    return f"{layouts} on {devices}; {by}: {best.layout.words}, {figures}{least}"
 
 
 def _seconds(value: float) -> str:
@@ -80,7 +81,7 @@ def _tables(best: Planned | None) -> list[Table]:
             "group": GROUPS[group],
             "collective": kind.replace("_", "-"),
             "bytes": size,
-            "time": _seconds(parts[f"{group} parallel exchanges"]) if parts else None,
+            "time": _seconds(parts[name]) if (name := f"{group} parallel exchanges") in parts else "no link known",
         }
         for (group, kind), size in best.traffic.sent.items()
     ]
@@ -139,7 +140,7 @@ def _foot(planned: Plan, best: Planned | None) -> list[str]:
     if best and best.bill:
         where = f"stage {best.bill.stage} of {best.layout.pp}, " if best.layout.pp > 1 else ""
         batches = f"{best.microbatches:,} microbatch{'es' * (best.microbatches > 1)} of {planned.facts.batch} a rank"
-        lines.append(f"peak: {where}in {best.bill.phase} · a step: {best.samples:,} samples, {batches}")
+        lines.append(f"peak: {where}in {best.bill.phase} · a step: {units.plural(best.samples, 'sample')}, {batches}")
         if best.bound:
             parts = ", ".join(f"{name} {_seconds(value)}" for name, value in best.bound.parts.items())
             lines.append(f"bound by {best.bound.by}: {parts}; each alone, in perfect overlap")

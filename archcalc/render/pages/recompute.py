@@ -50,7 +50,7 @@ def _price(result: Recomputed) -> str:
     if not result.chosen:
         needs = "nothing has to be computed again" if result.fits else "computing modules again frees nothing"
         return f"{needs}: the plain step needs {plain}"
-    modules, share = units.plural(len(result.chosen), "module"), f"{100 * result.share:.1f} %"
+    modules, share = units.plural(len(result.paths), "module"), f"{100 * result.share:.1f} %"
     how = "computed again" if result.fits else "computed again for the lowest peak"
     return f"{modules} {how}: {units.size(peak)} in place of {plain}, for {share} more work"
 
@@ -70,13 +70,13 @@ def _table(result: Recomputed) -> Table:
         rows.append(
             {
                 "pattern": pattern,
-                "modules": len(mine),
+                "modules": len({c.path for c in mine}),
                 "macs": sum(c.macs for c in mine),
                 "elementwise": sum(c.elementwise for c in mine),
             }
         )
     total = {
-        "pattern": "all", "modules": len(result.chosen), "macs": result.macs, "elementwise": result.elementwise
+        "pattern": "all", "modules": len(result.paths), "macs": result.macs, "elementwise": result.elementwise
     }  # fmt: skip
     return Table(columns, rows, total)
 
@@ -96,7 +96,7 @@ def _lines(result: Recomputed) -> list[str]:
     peak = result.fitted.report.peak_bytes
     met = "equal to its trace" if peak == result.predicted_bytes else f"its trace has {units.exact(peak)}"
     lines.append(f"foretold from the plain step: {units.exact(result.predicted_bytes)} bytes, {met}; {lowest}")
-    if any(_is_batch_norm(result, c.path) for c in result.chosen):
+    if any(_is_batch_norm(result, path) for path in result.paths):
         lines.append("batch norm that is computed again updates its running statistics twice a step")
     if not result.best:
         lines.append("near the best choice: not all of them could be compared")
@@ -106,7 +106,7 @@ def _lines(result: Recomputed) -> list[str]:
 
 
 def _code(result: Recomputed) -> list[str]:
-    return [f"    {line}" for line in code_for([c.path for c in result.chosen])]
+    return [f"    {line}" for line in code_for(result.paths)]
 
 
 def _is_batch_norm(result: Recomputed, path: str) -> bool:
@@ -118,9 +118,9 @@ def _is_batch_norm(result: Recomputed, path: str) -> bool:
 def for_machines(result: Recomputed) -> dict[str, Any]:
     """The answer's `recompute`, in bytes and counts."""
     return {
-        "modules": [c.path for c in result.chosen],
+        "modules": result.paths,
         "options": options(result),
-        "code": code_for([c.path for c in result.chosen]) if result.chosen else [],
+        "code": code_for(result.paths) if result.chosen else [],
         "predicted_peak_bytes": result.predicted_bytes,
         "plain_peak_bytes": result.plain_bytes,
         "lowest_peak_bytes": result.lowest_bytes,

@@ -78,14 +78,15 @@ def bound(ranks: Shares, sent: Sequence[Traffic], machines: Machines) -> Bound |
     parts = {"products": times}
     for group in (TENSOR, DATA, PIPELINE, EXPERTS):
         size = max(traffic.by_group.get(group, 0) for traffic in sent)
-        if size:
-            parts[f"{group} parallel exchanges"] = _exchange(group, size, layout, machines)
+        exchanged = _exchange(group, size, layout, machines) if size else None
+        if exchanged is not None:
+            parts[f"{group} parallel exchanges"] = exchanged
     by = max(parts, key=parts.__getitem__)
     return Bound(parts[by], by, parts)
 
 
-def _exchange(group: str, size: int, layout: Layout, machines: Machines) -> float:
-    """The least seconds of a group's exchanges: inside machines, and what has to leave them.
+def _exchange(group: str, size: int, layout: Layout, machines: Machines) -> float | None:
+    """The least seconds of a group's exchanges: inside machines, and what has to leave them; None if no link is known.
 
     Ranks are numbered with tensor parallelism first, then data, then pipeline. Of the members of a group in one
     machine each sends its part of what leaves it.
@@ -99,5 +100,5 @@ def _exchange(group: str, size: int, layout: Layout, machines: Machines) -> floa
     inside = max(1, min(members, machines.node // stride)) if stride < machines.node else 1
     within = size / machines.link.bandwidth if machines.link and inside > 1 else 0.0
     if inside >= members:
-        return within
+        return within if machines.link else None
     return max(within if group in (DATA, TENSOR) else 0.0, size / inside / machines.network.bandwidth)

@@ -17,6 +17,7 @@ from archcalc.analyses.spread.rules import name_of
 from archcalc.analyses.spread.spread import Spread, spread, whole
 from archcalc.analyses.spread.styles import weights_of
 from archcalc.analyses.spread.units import Units, units
+from archcalc.studies.plan.handed import Handed, handed_on
 from archcalc.tracing import Trace
 
 R = TypeVar("R")
@@ -276,14 +277,9 @@ class Facts:
         return found
 
     @cached_property
-    def handed_on(self) -> Sequence[tuple[int, int]]:
-        """What each unit hands on: the storage of its first output and that tensor's bytes."""
-        found: dict[str, tuple[int, int]] = {}
-        for run in self.trace.module_calls:
-            path = self.trace.modules[run.module].path
-            if path in self.units.at and run.outputs and self.step.forward <= run.first <= self.step.loss:
-                found.setdefault(path, (self.trace.tensors[run.outputs[0]].storage, self.bytes_of(run.outputs[0])))
-        return [found.get(path, (-1, 0)) for path in self.units.paths]
+    def handed_on(self) -> Sequence[Handed]:
+        """What units make in forward for later ones."""
+        return handed_on(self.trace, self.units, self.uses)
 
 
 WIDTHS = {

@@ -22,7 +22,7 @@ from archcalc.studies.plan.rank import Bill, Ranks
 from archcalc.studies.plan.schedule import bubble
 from archcalc.studies.plan.traffic import Traffic, traffic
 from archcalc.text.faces import Shown
-from archcalc.text.units import size
+from archcalc.text.units import plural, size
 from archcalc.tracing import Trace
 
 
@@ -239,7 +239,7 @@ def _impossible(facts: Facts, layout: Layout, samples: int) -> str:
     if samples % each:
         return f"a global batch of {samples:,} does not divide among {layout.dp} ranks with batches of {facts.batch}"
     if layout.pp * layout.chunks > units:
-        return f"{units} units do not fill {layout.pp * layout.chunks} parts of a pipeline"
+        return f"{plural(units, 'unit')} cannot fill {layout.pp * layout.chunks} parts of a pipeline"
     if layout.ep > 1:
         if not facts.experts:
             return "it has no experts to divide"
@@ -247,7 +247,7 @@ def _impossible(facts: Facts, layout: Layout, samples: int) -> str:
             return f"{facts.experts} experts do not divide by {layout.ep}"
         if layout.dp % layout.ep:
             return f"{layout.ep} expert parallel ranks do not divide {layout.dp} data parallel ranks"
-    if layout.zero and layout.dp == 1 and layout.gpus > 1:
+    if layout.zero and layout.dp == 1:
         return f"zero {layout.zero} divides among data parallel ranks, and there is one"
     return _indivisible(facts, layout) if layout.tp > 1 else ""
 

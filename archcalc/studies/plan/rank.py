@@ -97,7 +97,8 @@ class Ranks(Shares):
                 buffers.communication.add(exchange.bytes, exchange.call - self.start)
         lines = known.saved, known.other, buffers.communication, buffers.gradients
         middle, length = self.facts.step.loss - self.start, self.end - self.start
-        calls = sorted({0, middle, length - 1}.union(*(line.at for line in lines)) & set(range(length)))
+        changed = {0, middle, length - 1}.union(*(line.at for line in lines))
+        calls = sorted(call for call in changed if 0 <= call < length)
         saved, other, communication, gradients = (line.timeline(calls) for line in lines)
         live = Live(calls, saved, other, communication, gradients, known.kept, known.inputs, known.buffers)
         totals = list(map(sum, zip(saved, other, communication, gradients, strict=True)))
@@ -146,11 +147,10 @@ class Ranks(Shares):
         """The bill of a rank of a stage at its peak."""
         layout, chunks, held = self.layout, self.stage(stage), self.held(stage)
         lives = [self.live(chunk) for chunk in chunks]
-        accumulated = self.microbatches > 1
         lines = dict.fromkeys(LINES, 0) | held
         lines["inputs"] = sum(live.inputs for live in lives)
         lines["buffers"] = sum(live.buffers for live in lives)
-        lines["gradients"] = held["gradients"] if accumulated else 0
+        lines["gradients"] = held["gradients"] if self.whole_step else 0
         lines["communication_buffer"] = held["gradients"] if layout.zero == 0 and layout.dp > 1 else 0
         best, moment = -1, (False, 0, 0)
         for turn in distinct_turns(stage, layout.pp, layout.chunks, self.microbatches, layout.schedule):
@@ -181,12 +181,15 @@ class Ranks(Shares):
         return Bill(stage, "optimizer", {**lines, **changed})
 
     def _optimizer_temporaries(self, chunks: Sequence[int]) -> int:
-        """The most bytes that the optimizer's ops have beside states, of the parameters of some chunks."""
+        """The most bytes that the optimizer's ops have beside states, of the parameters of some chunks.
+
+        Ranks of ZeRO 1 update whole parameters, as torch's ZeroRedundancyOptimizer deals them out.
+        """
         begin = self.facts.step.optimizer
         changes = Changes(self.facts.step.end - begin)
         for state in self.of_chunks(chunks):
             for size, birth, death in self.facts.of_optimizer.get(state.number, ()):
-                part = (self.shard if self.layout.zero >= 1 else self.local)(state, size)
+                part = (self.shard if self.layout.zero >= 2 else self.local)(state, size)
                 changes.add(part, birth - begin, death - begin)
         return max(changes.timeline(sorted(changes.at)), default=0)
 

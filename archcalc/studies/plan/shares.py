@@ -33,6 +33,11 @@ class Shares:
         """The chunk that an op call is in."""
         return self.chunk_of[self.facts.units.positions[call - self.start]]
 
+    @property
+    def whole_step(self) -> bool:
+        """Whether gradients stay through the step: sums of accumulated batches, and the buckets of ZeRO 1."""
+        return self.microbatches > 1 or (self.layout.zero == 1 and self.layout.dp > 1)
+
     @cached_property
     def exchanges(self) -> Mapping[int, Sequence[Collective]]:
         """What tensor parallel ranks exchange, by chunk."""
@@ -62,6 +67,13 @@ class Shares:
             rows = -(-rows // self.layout.tp)
         rows = -(-rows // self.layout.ep) if state.experts else rows
         return min(local, -(-rows // ranks) * (local // max(1, rows)))
+
+    def padded(self, state: States, size: int) -> int:
+        """The bytes of a state on one rank when FSDP has gathered it: as many rows on each rank as on the first."""
+        ranks = self.sharing(state)
+        rows = max(1, state.rows)
+        each = self.local(state, size)
+        return max(each, self.shard(state, size) * ranks) if rows > 1 else each
 
     def of_chunks(self, chunks: Sequence[int]) -> list[States]:
         """The states of the parameters that chunks use."""

@@ -74,16 +74,22 @@ def _data(ranks: Shares, state: States, sent: dict[tuple[str, str], int]) -> Non
 
 
 def _pipeline(ranks: Shares, chunks: set[int], sent: dict[tuple[str, str], int]) -> None:
-    """What a chunk hands on in forward, and the gradient of what it was handed in backward."""
-    if ranks.layout.pp == 1:
+    """What stages hand to later ones in forward and the gradients of it in backward; gradients of what several use."""
+    stages = ranks.layout.pp
+    if stages == 1:
         return
-    last = len(ranks.chunk_of) - 1
-    for unit, (storage, size) in enumerate(ranks.facts.handed_on):
-        if unit < last and ranks.chunk_of[unit] != ranks.chunk_of[unit + 1]:
-            axis = ranks.spread.storages.get(storage)
-            local = axis.local(size, ranks.layout.tp) if axis else size
-            times = (ranks.chunk_of[unit] in chunks) + (ranks.chunk_of[unit + 1] in chunks)
-            sent[PIPELINE, "send"] += local * times * ranks.microbatches
+    here = {chunk % stages for chunk in chunks}
+    for handed in ranks.facts.handed_on:
+        maker = ranks.chunk_of[handed.maker] % stages
+        readers = {ranks.chunk_of[unit] % stages for unit in handed.readers} - {maker}
+        axis = ranks.spread.storages.get(handed.number)
+        local = axis.local(handed.bytes, ranks.layout.tp) if axis else handed.bytes
+        times = len(readers) if maker in here else len(readers & here)
+        sent[PIPELINE, "send"] += local * times * ranks.microbatches
+    for state in ranks.of_chunks(sorted(chunks)):
+        number = len({ranks.chunk_of[unit] % stages for unit in state.users})
+        if number > 1:
+            sent[PIPELINE, "all_reduce"] += 2 * ranks.local(state, state.gradient) * (number - 1) // number
 
 
 def _experts(ranks: Shares, chunks: set[int], sent: dict[tuple[str, str], int]) -> None:

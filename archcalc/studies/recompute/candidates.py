@@ -20,7 +20,7 @@ LONG_LIVED = ("parameter", "buffer", "constant", "input", "gradient", "optimizer
 
 @dataclass(frozen=True)
 class Candidate:
-    """A module that is called once in a forward pass and could be computed again.
+    """A call of a module that could be computed again.
 
     `begin` and `end` are the positions [begin, end) of what it keeps, in the order of forward. `held` are the storages
     that live until its backward pass in place of what it frees. Backward computes the calls [first, stop) again before
@@ -148,26 +148,42 @@ class Step:
         return made and held.role not in LONG_LIVED and self.ends[storage] <= self.step.loss
 
     @cached_property
+    def total(self) -> int:
+        """Bytes of all that is kept and that a choice may free."""
+        return sum(self.trace.storages[s].bytes for s in set(self.storage_of) if self.movable(s))
+
+    @cached_property
     def candidates(self) -> list[Candidate]:
-        """The modules that free enough to be looked at, in the order of forward, outer modules first."""
-        total = sum(self.trace.storages[s].bytes for s in set(self.storage_of) if self.movable(s))
-        inside = self._inside()
-        found = (self._candidate(number, positions) for number, positions in sorted(inside.items()))
-        kept = [c for c in found if c and self._freed(c) * SMALLEST >= max(total, 1)]
+        """The modules called once that free enough to be looked at, in the order of forward, outer modules first."""
+        found = (calls[0] for calls in self._by_module.values() if len(calls) == 1)
+        kept = [c for c in found if c and self.freed(c) * SMALLEST >= max(self.total, 1)]
         return sorted(kept, key=lambda c: (c.begin, -c.end))
 
+    @cached_property
+    def shared(self) -> list[list[Candidate]]:
+        """The calls of each module that is called several times, if all of them can be computed again."""
+        several = (calls for calls in self._by_module.values() if len(calls) > 1)
+        return [[c for c in calls if c] for calls in several if all(calls)]
+
+    @cached_property
+    def _by_module(self) -> dict[int, list[Candidate | None]]:
+        """The calls of each module in forward as candidates; None for those that cannot be computed again."""
+        inside, found = self._inside(), dict[int, list[Candidate | None]]()
+        for number, run in enumerate(self.trace.module_calls):
+            known = self.step.forward <= run.first <= run.last <= self.step.loss
+            if known and self.trace.modules[run.module].path:
+                positions = inside.get(number)
+                found.setdefault(run.module, []).append(self._candidate(number, positions) if positions else None)
+        return found
+
     def _inside(self) -> dict[int, list[int]]:
-        """The positions of what is kept inside each module call, for modules that are called once."""
-        calls, times = self.trace.module_calls, dict[int, int]()
-        for run in calls:
-            if self.step.forward <= run.first <= run.last <= self.step.loss:
-                times[run.module] = times.get(run.module, 0) + 1
+        """The positions of what is kept inside each module call."""
+        calls = self.trace.module_calls
         inside: dict[int, list[int]] = defaultdict(list)
         for position, kept in enumerate(self.kept[: self.own]):
             number: int | None = kept.module_call
             while number is not None:
-                if self.trace.modules[calls[number].module].path and times.get(calls[number].module) == 1:
-                    inside[number].append(position)
+                inside[number].append(position)
                 number = calls[number].parent
         return inside
 
@@ -197,7 +213,7 @@ class Step:
             sum(operations_of(trace, trace.calls[n]) or 0 for n in work),
         )
 
-    def _freed(self, candidate: Candidate) -> int:
+    def freed(self, candidate: Candidate) -> int:
         """Bytes of what a module keeps and would not hold for its backward pass if it were computed again."""
         mine = set(self.storage_of[candidate.begin : candidate.end]) - candidate.held
         return sum(self.trace.storages[storage].bytes for storage in mine if self.movable(storage))

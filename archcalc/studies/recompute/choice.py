@@ -24,6 +24,11 @@ FEW, MOST = 30, 1000
 Of more than the second number some are dropped, and the choice is near the best one."""
 
 
+def apart(one: Candidate, other: Candidate) -> bool:
+    """Whether neither of two calls is inside the other."""
+    return one.end <= other.begin or other.end <= one.begin
+
+
 @dataclass(frozen=True)
 class Path:
     """Bytes that are held, extra work, and the modules that are computed again, the last one first."""
@@ -46,10 +51,15 @@ Open = frozenset[int]
 
 
 class Choice:
-    """The choices of one step. `thinned` tells after a search that paths were dropped that might have been better."""
+    """The choices of one step in which `forced` calls are computed again.
 
-    def __init__(self, step: Step, candidates: Sequence[Candidate]) -> None:
+    `thinned` tells after a search that paths were dropped that might have been better.
+    """
+
+    def __init__(self, step: Step, candidates: Sequence[Candidate], forced: Sequence[Candidate] = ()) -> None:
         self.step, self.thinned = step, False
+        self.forced = {c.begin for c in forced}
+        candidates = [*(c for c in candidates if all(apart(c, other) for other in forced)), *forced]
         self.storages = step.trace.storages
         fixed = ((s.bytes, s.birth, end) for s, end in zip(self.storages, step.ends, strict=True))
         self.fixed = timeline(step, fixed)
@@ -121,7 +131,8 @@ class Choice:
         for position in range(count):
             for held, paths in at[position].items():
                 kept = self._best_of(paths, most, work)
-                self._go(at, held, kept, position, None, budget)
+                if position not in self.forced:
+                    self._go(at, held, kept, position, None, budget)
                 for c in self.starting.get(position, ()):
                     self._go(at, held, kept, position, c, budget)
             at[position] = {}

@@ -11,6 +11,11 @@ from glob import escape
 NUMBER = re.compile(r"\d+")
 
 
+def kind(path: str) -> str:
+    """A module's path with all its numbers left open: those of one kind are written alike."""
+    return NUMBER.sub("*", path)
+
+
 def patterns_for(chosen: Sequence[str], modules: Sequence[str]) -> tuple[str, ...]:
     """The fewest patterns of a simple kind that name exactly the chosen modules among all, as --checkpoint reads them.
 

@@ -20,9 +20,9 @@ from archcalc.studies.gc_pauses import gc_paused
 from archcalc.studies.largest_batch import Fitted
 from archcalc.studies.observer import SILENT, Observer
 from archcalc.studies.recompute.candidates import Candidate, Step
-from archcalc.studies.recompute.choice import Choice
-from archcalc.studies.recompute.patterns import patterns_for
+from archcalc.studies.recompute.patterns import kind, patterns_for
 from archcalc.studies.recompute.prediction import predicted_peak
+from archcalc.studies.recompute.shared import Choices
 from archcalc.text.faces import Shown
 from archcalc.tracing import Trace
 
@@ -46,9 +46,9 @@ class Point:
 class Recomputed(Shown):
     """The modules to compute again, and the step that does so as it was traced, which `fitted` is of.
 
-    `patterns` are what --checkpoint takes. `predicted_bytes` is the peak that one trace of the plain step foretold,
-    `plain_bytes` the peak of that step, `lowest_bytes` the lowest of all choices. `macs` and `elementwise` are the
-    extra work of one backward pass, by the traces; `share` is that work as a share of forward and backward. `best` is
+    `chosen` are the calls of these modules, `patterns` what --checkpoint takes. `predicted_bytes` is the peak that one
+    trace of the plain step foretold, `plain_bytes` the peak of that step, `lowest_bytes` the lowest of all choices.
+    `macs` and `elementwise` are the extra work of one backward pass, by the traces; `share` is that work as a share of forward and backward. `best` is
     False where not all choices were compared. `left_out` are modules that cannot be computed again.
     """
 
@@ -63,7 +63,12 @@ class Recomputed(Shown):
     share: float
     best: bool
     left_out: tuple[str, ...]
-    choice: Choice = field(compare=False)
+    choice: Choices = field(compare=False)
+
+    @property
+    def paths(self) -> list[str]:
+        """The modules to compute again, each once."""
+        return list(dict.fromkeys(c.path for c in self.chosen))
 
     @property
     def fits(self) -> bool:
@@ -80,12 +85,12 @@ class Recomputed(Shown):
                 chosen = path.chosen()
                 peak = predicted_peak(self.choice.step, chosen)
                 macs, elementwise = sum(c.macs for c in chosen), sum(c.elementwise for c in chosen)
-                points[peak] = Point(peak, macs, elementwise, len(chosen))
+                points[peak] = Point(peak, macs, elementwise, len({c.path for c in chosen}))
         return [points[peak] for peak in sorted(points)]
 
     def __repr__(self) -> str:
         """One line."""
-        return f"<Recomputed: {len(self.chosen)} modules, peak {self.fitted.report.peak_bytes:,} bytes>"
+        return f"<Recomputed: {len(self.paths)} modules, peak {self.fitted.report.peak_bytes:,} bytes>"
 
 
 def recompute(reference: str | Subject, setup: Setup, budget: Budget, watch: Observer = SILENT) -> Recomputed:
@@ -111,7 +116,7 @@ class _Plan:
     chosen: Sequence[Candidate]
     patterns: tuple[str, ...]
     predicted: int
-    choice: Choice
+    choice: Choices
     lowest: int
 
 
@@ -183,13 +188,14 @@ class _Search:
         plain, step = self._step(batch)
         target = budget
         while True:
-            candidates = [c for c in step.candidates if _kind(c.path) not in self.banned]
-            choice = Choice(step, candidates)
+            candidates = [c for c in step.candidates if kind(c.path) not in self.banned]
+            shared = [calls for calls in step.shared if kind(calls[0].path) not in self.banned]
+            choice = Choices(step, candidates, shared)
             lowest = choice.lowest()
             path = choice.best(max(target, lowest))
             chosen = path.chosen() if path else []
             predicted = predicted_peak(step, chosen)
-            patterns = patterns_for([c.path for c in chosen], [m.path for m in plain.trace.modules])
+            patterns = patterns_for(list(dict.fromkeys(c.path for c in chosen)), [m.path for m in plain.trace.modules])
             try:
                 report = self._traced(self._with(replace(self.setup, batch=batch), patterns)) if chosen else plain
             except ForwardFailed as error:
@@ -206,9 +212,9 @@ class _Search:
         The error names the layer, or each kind is tried by itself.
         """
         layer = LAYER.search(error.hint)
-        failed = {_kind(c.path) for c in chosen if layer and f"{layer[1]}.".startswith(f"{c.path}.")}
-        kinds = {_kind(c.path): c for c in chosen}
-        failed = failed or {kind for kind, c in kinds.items() if not self._runs_again(c, batch)}
+        failed = {kind(c.path) for c in chosen if layer and f"{layer[1]}.".startswith(f"{c.path}.")}
+        kinds = {kind(c.path): c for c in chosen}
+        failed = failed or {name for name, c in kinds.items() if not self._runs_again(c, batch)}
         if not failed:
             raise error
         self.banned |= dict.fromkeys(sorted(failed))
@@ -228,11 +234,6 @@ class _Search:
 
     def _with(self, setup: Setup, patterns: tuple[str, ...]) -> Setup:
         return replace(setup, training=replace(setup.training or Training(), checkpoint=patterns))
-
-
-def _kind(path: str) -> str:
-    """A module's path with all its numbers left open: those of one kind are written alike."""
-    return re.sub(r"\d+", "*", path)
 
 
 def _work(trace: Trace) -> tuple[int, int]:
