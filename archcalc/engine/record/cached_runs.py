@@ -20,6 +20,7 @@ from archcalc.engine.load.inputs import dtype_named, parameters_of
 from archcalc.engine.load.nested import parts, tensors_with_places
 from archcalc.engine.load.references import BuiltIn
 from archcalc.engine.meta.empty_modules import copy_without_data
+from archcalc.engine.record.cache_in_outputs import CACHES, returned_cache
 from archcalc.engine.record.repeated_layers import Repeated, one_of_each_kind
 from archcalc.engine.record.run import prepared, run_loaded
 from archcalc.engine.record.weight_table import latent_of, number_of, stored_by_config, weights_of
@@ -30,8 +31,6 @@ from archcalc.errors import BadInput, NoCache
 from archcalc.ops.registry import macs_of
 from archcalc.tracing import Input, Trace
 
-CACHES = ("past_key_values", "cache_params", "cache", "kv_cache", "caches", "past", "past_key_value", "mems", "state")
-"""Names of the argument that takes a cache, and of what forward returns."""
 TEXTS = ("decoder_input_ids", "target", "input_ids")
 WINDOWS = ("sliding_window", "attention_chunk_size")
 CHUNKS = ("chunk_size",)
@@ -195,11 +194,10 @@ class _Runs:
     def _take(self, out: Any, found: _Found) -> Any:
         """Note the cache of what forward returned; the answer are the logits and the tensors of the cache."""
         named = parts(out) if not isinstance(out, list | tuple) or hasattr(out, "_fields") else {}
-        rest = [out[1:] if len(out) > 2 else out[1]] if isinstance(out, list | tuple) and len(out) > 1 else []
-        caches = [named[name] for name in CACHES if named.get(name) is not None] or ([] if named else rest)
-        if not caches:
+        found.cache = returned_cache(out, self.parameters)
+        if found.cache is None:
             raise NoCache(self.loaded.model.name, list(self.parameters))
-        found.cache, found.encoded = caches[0], named.get("encoder_last_hidden_state")
+        found.encoded = named.get("encoder_last_hidden_state")
         found.kept = tuple(_tensors(found.cache))
         logits = named.get("logits", next(iter(named.values()), None)) if named else out[0]
         return (logits, *(tensor for _, tensor, _ in found.kept))
