@@ -1,4 +1,4 @@
-"""The cache of a decoder has a role of its own in the bill: what forward returns as one, and what a step gets as one."""
+"""The cache of a decoder has a role of its own in the bill: what forward returns, and what a step gets."""
 
 from __future__ import annotations
 
