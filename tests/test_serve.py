@@ -15,6 +15,7 @@ from archcalc.engine.serving import Weight
 from archcalc.engine.setup import Setup
 from archcalc.errors import ArchcalcError, BadInput, NoCache, WrongUse
 from archcalc.hardware import device_typed
+from archcalc.studies.serve.curves import Line
 from archcalc.studies.serve.laws import Cached, Laws
 from archcalc.studies.serve.pace import Pace
 from archcalc.studies.serve.placement import Placement
@@ -240,7 +241,7 @@ PARALLEL = {
 def test_no_tensor_parallel_speed_is_above_its_bound(sizes: tuple[int, ...]) -> None:
     rates, form = PARALLEL[sizes]
     kv = sizes[2]
-    cached = Cached("k", "l", sizes[1], 2 * kv, 0, 2, "bfloat16", kv // 128, 0, 0)
+    cached = Cached("k", "l", sizes[1], 2 * kv, 0, 2, "bfloat16", kv // 128, Line(0, 0))
     for devices, rate in rates.items():
         placed = Placement(Laws([cached], [], 0, 1), by_form(sizes, form), devices)
         pace = Pace(placed, 0, "bfloat16", Form(form, 16), device_typed("a100-80g"))

@@ -98,6 +98,8 @@ class _Live:
             return Cause("workspaces of libraries")
         if role == "input":
             return Cause("inputs of the model" if number in roles.inputs else "targets of the loss")
+        if role == "cache":
+            return Cause("the cache of the decoder", path=self._path(storage))
         if role in OF_OWNER:
             return self._at(roles.owners.get(number, ""), OF_OWNER[role])
         if role == "master":

@@ -23,6 +23,7 @@ BILL = {
     "buffer": "buffers_bytes",
     "constant": "buffers_bytes",
     "input": "inputs_bytes",
+    "cache": "cache_bytes",
     "saved": "saved_bytes",
     "gradient": "gradients_bytes",
     "optimizer": "optimizer_bytes",
@@ -39,6 +40,7 @@ HELD = {
     "buffer": "buffers",
     "constant": "constants",
     "input": "inputs",
+    "cache": "cache of the decoder",
     "gradient": "gradients",
     "activation gradient": "gradients of activations",
     "optimizer": "optimizer state",
@@ -46,7 +48,7 @@ HELD = {
     "workspace": "workspaces of libraries",
 }
 """Words for storages by role; those of saved tensors and activations are named by the op that made them."""
-LINES = ("params", "buffers", "inputs", "saved", "gradients", "optimizer", "temporaries")
+LINES = ("params", "buffers", "inputs", "cache", "saved", "gradients", "optimizer", "temporaries")
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class LiveBytes:
 
     `span` are the calls [first, last) that the peak is looked for in: the forward pass, or the second training step.
     `peak` is None for a run without ops. `holders` come largest first. `bill` has the bytes of each line at the peak,
-    which add up to it: params, buffers, inputs, saved, gradients, optimizer, temporaries.
+    which add up to it: params, buffers, inputs, cache, saved, gradients, optimizer, temporaries.
     """
 
     timeline: Sequence[int]
@@ -158,7 +160,7 @@ def made_by(trace: Trace, storage: Storage) -> str:
 def _made_in_forward(trace: Trace, storage: Storage) -> bool:
     """Whether an op of the forward pass made it; of the last one, in training."""
     if not trace.steps:
-        return storage.role == "activation"
+        return storage.role == "activation" or (storage.role == "cache" and storage.birth >= 0)
     return trace.steps[-1].forward <= storage.birth < trace.steps[-1].loss
 
 

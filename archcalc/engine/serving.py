@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from archcalc.tracing import Trace
+from archcalc.tracing import Call, Trace
+
+IN_LIST = re.compile(r"^(?:[^.]+\.)*?\d+(?=\.|$)")
+"""The path of a layer of a list, at the start of what is inside it."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,8 @@ class Served:
     `counts` are the layers that a path of the traces stands for. `chosen` are the experts that a token is sent to.
     `stored` names a quantization of the configuration and its bytes; `positions` the longest text it is built for.
     The second of the `prefills` is of two sequences; `chunked` are of whole chunks, where some ops work on chunks of
-    `chunk` tokens.
+    `chunk` tokens. `beyond` are prefills and steps of the shortest texts and of a long one, from which windows that
+    nothing states are seen.
     """
 
     weights: tuple[Weight, ...]
@@ -82,6 +87,7 @@ class Served:
     chunk: int = 1
     chunked: tuple[CachedRun, ...] = ()
     latent: Latent | None = None
+    beyond: tuple[CachedRun, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -89,7 +95,27 @@ class Served:
         """The shortest prefill."""
         return self.prefills[0].trace
 
+    @property
+    def alone(self) -> list[CachedRun]:
+        """The prefills and decode steps of one sequence, those in whole chunks left out."""
+        return [run for run in (*self.prefills, *self.decodes, *self.beyond) if run.batch == 1]
+
+    def layer_at(self, trace: Trace, call: Call) -> tuple[str, int]:
+        """The layer of a list that a call runs in, and how many layers of the model it stands for."""
+        path = trace.path(call)
+        return layer_of(path), self.count(path)
+
     def count(self, path: str) -> int:
         """How many layers of the model the ops at a path stand for."""
         parts = path.split(".")
         return next((n for end in range(1, len(parts) + 1) if (n := self.counts.get(".".join(parts[:end])))), 1)
+
+
+def layer_of(path: str) -> str:
+    """The layer of a list that a path is in; the path itself outside of lists.
+
+    >>> layer_of("model.layers.3.self_attn.q_proj"), layer_of("lm_head")
+    ('model.layers.3', 'lm_head')
+    """
+    found = IN_LIST.match(path)
+    return found[0] if found else path

@@ -21,7 +21,7 @@ LARGEST = 2**63
 """No tensor of torch has as many elements, and no storage as many bytes."""
 ROLES = (
     "parameter", "buffer", "constant", "input", "activation", "saved", "gradient", "optimizer", "master", "workspace",
-    "activation gradient",
+    "activation gradient", "cache",
 )  # fmt: skip
 RECORDS = {
     "inputs": Input,

@@ -15,6 +15,8 @@ from archcalc.tracing import Call, Trace
 CONVOLUTIONS = frozenset(("convolution", "_convolution", "mkldnn_convolution", "cudnn_convolution"))
 JOINS = frozenset(("add", "cat", "mul", "sub"))
 ADDS = frozenset(("add", "sub"))
+MADE = ("activation", "saved", "input", "cache")
+"""Roles of storages that are neither weights nor constants."""
 SHUFFLES = frozenset(("clone", "cat", "copy", "index_select", "channel_shuffle", "native_channel_shuffle"))
 
 
@@ -156,7 +158,7 @@ def _blocks(trace: Trace) -> list[int]:
     for call in trace.calls:
         tensors = set(call.tensors())
         op = known(call.op)
-        made = [t for t in tensors if trace.storages[trace.tensors[t].storage].role in ("activation", "saved", "input")]
+        made = [t for t in tensors if trace.storages[trace.tensors[t].storage].role in MADE]
         if base_name(call.op) in JOINS and len(made) > 1 and op is not None and operations_of(trace, call) is not None:
             joining.add(trace.modules[trace.module_calls[call.module_call].module].type)
     called = {run.module for run in trace.module_calls}

@@ -6,7 +6,7 @@ or behind its first result. `use_cache`, where forward has it, is set. What came
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,20 +18,20 @@ from archcalc.engine.load.build import Loaded, load
 from archcalc.engine.load.declared_inputs import inputs_of
 from archcalc.engine.load.inputs import dtype_named, parameters_of
 from archcalc.engine.load.nested import parts, tensors_with_places
+from archcalc.engine.load.pretrained.facts import is_pretrained
 from archcalc.engine.load.references import BuiltIn
 from archcalc.engine.meta.empty_modules import copy_without_data
+from archcalc.engine.record.cache_in_outputs import CACHES, returned_cache
 from archcalc.engine.record.repeated_layers import Repeated, one_of_each_kind
 from archcalc.engine.record.run import prepared, run_loaded
 from archcalc.engine.record.weight_table import latent_of, number_of, stored_by_config, weights_of
 from archcalc.engine.serving import CachedRun, Kept, Served, Weight
 from archcalc.engine.setup import Setup
 from archcalc.engine.torch_private import storage_key
-from archcalc.errors import BadInput, NoCache
+from archcalc.errors import ArchcalcError, BadInput, NoCache
 from archcalc.ops.registry import macs_of
 from archcalc.tracing import Input, Trace
 
-CACHES = ("past_key_values", "cache_params", "cache", "kv_cache", "caches", "past", "past_key_value", "mems", "state")
-"""Names of the argument that takes a cache, and of what forward returns."""
 TEXTS = ("decoder_input_ids", "target", "input_ids")
 WINDOWS = ("sliding_window", "attention_chunk_size")
 CHUNKS = ("chunk_size",)
@@ -39,6 +39,8 @@ LENGTHS = ("seq_len", "src_len", "tgt_len")
 """Knobs of networks that are lengths of texts."""
 SMALLEST, MOST = 2, 16
 """Tokens of the shortest run."""
+LONG = (131_072, 16_384, 2_048, 256)
+"""Tokens of the long run that windows are looked for in: the first that the model takes."""
 ASSUMED_DTYPE = "bfloat16"
 
 
@@ -86,7 +88,9 @@ class _Runs:
             run, found = self._prefill(1, tokens)
             prefills.append(run)
             decodes.append(self._decode(run, found))
-        prefills.insert(1, self._prefill(2, short)[0])
+        two, found = self._prefill(2, short)
+        prefills.insert(1, two)
+        decodes.append(self._decode(two, found))
         prefills.append(self._prefill(1, 4 * short)[0])
         texts = [given for given in prefills[0].trace.inputs if given.shape == (1, short)]
         notes += ["the source is as long as the context"] if len(texts) > 1 else []
@@ -104,7 +108,34 @@ class _Runs:
             chunk=chunk,
             chunked=tuple(chunked),
             latent=latent_of(module),
+            beyond=self._beyond(prefills),
         )
+
+    def _beyond(self, prefills: Sequence[CachedRun]) -> tuple[CachedRun, ...]:
+        """Runs of the shortest texts and of a long one, where windows are not stated or shorter than the other runs.
+
+        A model whose ops grow in number with the tokens gets no long text.
+        """
+        stated = [n for name in WINDOWS if (n := number_of(self.loaded.module, (name,)))]
+        short = prefills[0].tokens
+        if is_pretrained(self.loaded.module) and not any(4 * short > window - 1 for window in stated):
+            return ()
+        loops = len({len(run.trace.calls) for run in prefills if run.batch == 1}) > 1
+        runs: list[CachedRun] = []
+        for tokens in (1, 2, 3):
+            runs += self._both(tokens)
+        for tokens in () if loops or stated else LONG:
+            if long := self._both(tokens):
+                return (*runs, *long)
+        return tuple(runs)
+
+    def _both(self, tokens: int) -> list[CachedRun]:
+        """A prefill and a step behind it; none for a model that does not take so many tokens."""
+        try:
+            run, found = self._prefill(1, tokens)
+            return [run, self._decode(run, found)]
+        except ArchcalcError:
+            return []
 
     def _short(self) -> int:
         """Tokens of the shortest run: the longest, of four times as many, is within every window and one chunk."""
@@ -195,11 +226,10 @@ class _Runs:
     def _take(self, out: Any, found: _Found) -> Any:
         """Note the cache of what forward returned; the answer are the logits and the tensors of the cache."""
         named = parts(out) if not isinstance(out, list | tuple) or hasattr(out, "_fields") else {}
-        rest = [out[1:] if len(out) > 2 else out[1]] if isinstance(out, list | tuple) and len(out) > 1 else []
-        caches = [named[name] for name in CACHES if named.get(name) is not None] or ([] if named else rest)
-        if not caches:
+        found.cache = returned_cache(out, self.parameters)
+        if found.cache is None:
             raise NoCache(self.loaded.model.name, list(self.parameters))
-        found.cache, found.encoded = caches[0], named.get("encoder_last_hidden_state")
+        found.encoded = named.get("encoder_last_hidden_state")
         found.kept = tuple(_tensors(found.cache))
         logits = named.get("logits", next(iter(named.values()), None)) if named else out[0]
         return (logits, *(tensor for _, tensor, _ in found.kept))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -70,6 +71,12 @@ class Entries:
         key = storage_key(storage)
         self._storage_ids[key], self._sizes[key] = self.tensors[number].storage, storage.nbytes()
         self._aliases[key] = weakref.ref(storage, lambda _: self._forget(key))
+
+    def turn(self, number: int, role: str, among: Sequence[str]) -> None:
+        """Give the storage of a tensor another role, if its role so far is one of some."""
+        storage = self.tensors[number].storage
+        if self.storages[storage].role in among:
+            self.storages[storage] = replace(self.storages[storage], role=role)
 
     def close(self) -> None:
         """Write each storage's death, None for those alive, and stop watching them."""

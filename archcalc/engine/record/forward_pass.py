@@ -6,10 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from archcalc.engine.load.inputs import Inputs
+from archcalc.engine.load.inputs import parameters_of as arguments_of
 from archcalc.engine.meta.call_arguments import tensors_in
+from archcalc.engine.record.cache_in_outputs import cache_tensors, in_a_cache
 from archcalc.engine.record.recorder import Recorder, Region
 from archcalc.engine.torch_private import own_buffers, own_parameters
 from archcalc.tracing import Parameter
+
+NOT_REGISTERED = ("input", "activation", "constant")
+"""Roles of what a cache may hold; what a module registers stays with the module."""
 
 
 def parameters_of(recorder: Recorder) -> tuple[Parameter, ...]:
@@ -36,5 +41,8 @@ def forward(module: nn.Module, inputs: Inputs, recorder: Recorder, region: Regio
         out = module(*inputs.args, **inputs.kwargs)
     recorder.leave(module, inputs.args, inputs.kwargs, out)
     outputs = tuple(recorder.tensor(t, "constant") for t in tensors_in(out))
+    given = [tensor for name, tensor in inputs.named if in_a_cache(name)]
+    for tensor in (*given, *cache_tensors(out, arguments_of(module.forward))):
+        recorder.entries.turn(recorder.tensor(tensor, "constant"), "cache", NOT_REGISTERED)
     recorder.close()
     return outputs

@@ -31,6 +31,7 @@ PARTS = {
     "params": "parameters",
     "buffers": "buffers",
     "inputs": "inputs",
+    "cache": "cache",
     "saved": "kept for backward",
     "gradients": "gradients",
     "optimizer": "optimizer state",
@@ -192,6 +193,8 @@ def _how(report: Report, key: str) -> str:
         return f"{units.exact(totals[key])} elements"
     if key == "inputs":
         return ", ".join(units.shape(given.shape) for given in trace.inputs)
+    if key == "cache":
+        return _cache(report)
     if key == "saved":
         kept = units.size(totals["saved_total_bytes"])
         more = _bytes(report, "saved") > totals["saved_total_bytes"]
@@ -207,6 +210,13 @@ def _how(report: Report, key: str) -> str:
     if trace.assumptions.get("keep_gradients"):
         return "live at that moment; gradients of activations are held"
     return "activations live at that moment" if not trace.steps else "live at that moment and not kept"
+
+
+def _cache(report: Report) -> str:
+    """How much of the cache is there when forward ends: what came in, and what it made."""
+    end = len(report.trace.calls) - 1
+    kept = [s.bytes for s in report.trace.storages if s.role == "cache" and s.live_at(end)]
+    return f"{units.plural(len(kept), 'tensor')}, {units.size(sum(kept))} at the end of forward"
 
 
 def _moment(report: Report) -> list[str]:

@@ -113,6 +113,9 @@ def _pass_lines(serving: Serving) -> list[str]:
         _pass_line("prefill", pace.prefill(batch, context)) + head,
         _pass_line("decode", pace.decode(batch, context)),
     ]
+    as_run = pace.decode_as_run(batch, context)
+    if as_run is not None:
+        lines.append(_as_run_line(as_run, batch))
     generate = serving.wanted.generate
     if generate:
         seconds = pace.generation_seconds(batch, context, generate) or 0.0
@@ -131,6 +134,14 @@ def _pass_lines(serving: Serving) -> list[str]:
 def _pass_line(name: str, of: Pass) -> str:
     line = f"{name}: {units.si(of.macs)}MACs, {units.size(of.traffic_bytes)} of weights and cache"
     return line if of.seconds is None else f"{line}, at least {duration(of.seconds)}, most of it bound by {of.bound_by}"
+
+
+def _as_run_line(of: Pass, batch: int) -> str:
+    """The step of the library, whose ops each read and write."""
+    line = f"decode op by op, as the library runs it: {units.size(of.traffic_bytes)} moved"
+    if not of.seconds:
+        return line
+    return f"{line}, at least {duration(of.seconds)}, {rate(batch / of.seconds)} tokens/s at most"
 
 
 def _rows(serving: Serving) -> list[dict[str, Any]]:
@@ -211,6 +222,7 @@ def totals(serving: Serving) -> dict[str, Any]:
     """The figures of the answer: bytes, MACs, tokens a second; None for what was not asked for."""
     pace, batch, context = serving.pace, serving.batch, serving.context
     prefill, decode = pace.prefill(batch, context), pace.decode(batch, context)
+    as_run = pace.decode_as_run(batch, context)
     return {
         "kv_bytes_per_token": serving.kv_bytes_per_token,
         "kv_bytes": serving.kv_bytes,
@@ -223,6 +235,8 @@ def totals(serving: Serving) -> dict[str, Any]:
         "decode_macs": decode.macs,
         "prefill_traffic_bytes": prefill.traffic_bytes,
         "decode_traffic_bytes": decode.traffic_bytes,
+        "decode_as_run_traffic_bytes": as_run.traffic_bytes if as_run else None,
+        "decode_as_run_seconds": as_run.seconds if as_run else None,
         "prefill_seconds": prefill.seconds,
         "decode_seconds": decode.seconds,
         "decode_bound_by": decode.bound_by or None,

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import ceil, prod
 
-from archcalc.engine.serving import CachedRun, Kept, Served
+from archcalc.engine.serving import CachedRun, Kept, Served, layer_of
 from archcalc.errors import NoLaw
 from archcalc.ops.registry import macs_of
+from archcalc.studies.serve.curves import Line, Point, line, square
+from archcalc.studies.serve.moved import Moves, moved_by_layer, moves
 from archcalc.tracing import element_size
 
-IN_LIST = re.compile(r"^(?:[^.]+\.)*?\d+(?=\.|$)")
-"""The path of a layer of a list, at the start of what is inside it."""
 HEAD = "head"
 
 
@@ -23,8 +22,8 @@ class Cached:
     """One tensor of the cache in one kind of layer: `growing` elements a token and sequence, `fixed` a sequence.
 
     `layers` are the layers that have one like it, `path` the first of them; `window` the tokens that a sliding window
-    lets it keep. `heads` is the size of the axis that devices can divide. `width` are bytes of an element. `held` and
-    `held_fixed` are bytes of the storage behind it, which a library may keep whole behind a slice.
+    lets it keep. `heads` is the size of the axis that devices can divide. `width` are bytes of an element. `held` are
+    bytes of the storage behind it by tokens, which a library may keep whole behind a slice.
     """
 
     place: str
@@ -35,8 +34,7 @@ class Cached:
     width: int
     dtype: str
     heads: int
-    held: int
-    held_fixed: int
+    held: Line
     window: int | None = None
 
     @property
@@ -56,26 +54,28 @@ class Cached:
 
     def held_bytes(self, context: int) -> int:
         """Bytes of the storages that the library holds for one sequence behind a prefill, in all layers."""
-        return self.layers * (self.held * context + self.held_fixed)
+        return self.layers * self.held(context)
 
 
 @dataclass(frozen=True)
 class Work:
     """MACs of the layers of one kind: of a prefill of n tokens, and of a decode step that sees n.
 
-    prefill = pairs·n² + a_token·n + `once`, a quadratic in the chunks that n tokens are padded to; decode = step +
-    seen·n. `step_at_least` and `seen_at_least` are those of an engine that works in the latent of MLA.
+    prefill = pairs·n² + a_token·n + `once`, a quadratic in the chunks that n tokens are padded to; decode is `step`, a
+    line in n. `window` are the tokens that a step sees at most, `stated` if a configuration says so. `moved` are the
+    bytes of its ops beside weights. `step_at_least` and `seen_at_least` are of an engine that works in MLA's latent.
     """
 
     path: str
     pairs: int
     a_token: int
     once: tuple[int, int, int]
-    step: int
-    seen: int
+    step: Line
     window: int | None
     step_at_least: int
     seen_at_least: int
+    moved: Moves | None
+    stated: int | None = None
 
     def prefill(self, tokens: int, chunk: int) -> int:
         """MACs as the library multiplies: every token with every other, masked or not, and whole chunks."""
@@ -99,12 +99,16 @@ class Work:
 
 @dataclass(frozen=True)
 class Laws:
-    """The cache and the work of a model by kinds of layer; `head` are MACs of the head for one position."""
+    """The cache and the work of a model by kinds of layer; `head` are MACs of the head for one position.
+
+    `prefill_to` are the tokens up to which the MACs of a prefill hold, None if no run differs from them.
+    """
 
     cache: Sequence[Cached]
     work: Sequence[Work]
     head: int
     chunk: int
+    prefill_to: int | None = None
 
     def prefill_macs(self, tokens: int, full_head: bool = False) -> int:
         """MACs of a prefill of one sequence, with the head on the last position or on all."""
@@ -117,7 +121,20 @@ class Laws:
 
     def decode_macs(self, context: int) -> int:
         """MACs of a decode step of one sequence that sees a context, its own token included, as the library runs it."""
-        return sum(work.step + work.seen * work.kept(context) for work in self.work) + self.head
+        return sum(work.step(work.kept(context)) for work in self.work) + self.head
+
+    def decode_moved(self, batch: int, context: int) -> int | None:
+        """Bytes beside weights that the ops of a decode step read and write, as the library runs it; None without law.
+
+        Windows that a configuration states cap what a step sees; others are in the law itself.
+        """
+        moved = [work.moved(batch, min(context, work.stated or context)) if work.moved else None for work in self.work]
+        known = [bytes_ for bytes_ in moved if bytes_ is not None]
+        return sum(known) if len(known) == len(moved) else None
+
+    def step_macs(self) -> int:
+        """The part of a decode step's MACs that does not grow with its context."""
+        return sum(work.step.start for work in self.work) + self.head
 
     def step_at_least(self) -> int:
         """MACs of a decode step with weights, in an engine."""
@@ -132,25 +149,28 @@ def laws_of(served: Served) -> Laws:
     """The laws of a model's runs; NoLaw where a run differs from what the others say."""
     short, twice, *_ = served.prefills
     cache = [_cached(served, kept) for kept in short.cache]
-    windows = {cached.path: cached.window for cached in cache if cached.window}
-    runs = (*served.prefills, *served.chunked, *served.decodes)
+    stated = {cached.path: kept.window for cached, kept in zip(cache, short.cache, strict=True) if kept.window}
+    runs = (*served.prefills, *served.chunked, *served.decodes, *served.beyond)
     macs = {id(run): _macs(served, run) for run in runs}
     for path, figure in macs[id(short)].items():
         if macs[id(twice)].get(path, 0) != 2 * figure:
             raise NoLaw(f"the MACs of {path}", "two sequences do not take twice what one takes")
-    paths = sorted({path for figures in macs.values() for path in figures if path != HEAD}, key=_order)
-    work = [_work(served, path, {run: macs[run].get(path, 0) for run in macs}, windows.get(path)) for path in paths]
-    return Laws(cache, work, macs[id(served.decodes[0])].get(HEAD, 0), served.chunk)
+    moved = {id(run): moved_by_layer(run, served.layer_at) for run in runs if run.past}
+    paths = sorted({path for figures in (*macs.values(), *moved.values()) for path in figures} - {HEAD}, key=_order)
+    work = [_work(served, path, macs, moved, stated.get(path)) for path in paths]
+    cache = [_seen(cached, work) for cached in cache]
+    laws = Laws(cache, work, macs[id(served.decodes[0])].get(HEAD, 0), served.chunk)
+    whole = [(run, sum(macs[id(run)].values())) for run in served.beyond if not run.past]
+    differ = any(laws.prefill_macs(run.tokens, full_head=True) != figure for run, figure in whole)
+    return replace(laws, prefill_to=max(run.tokens for run in served.prefills) if differ else None)
 
 
-def layer_of(path: str) -> str:
-    """The layer of a list that a path is in; the path itself outside of lists.
-
-    >>> layer_of("model.layers.3.self_attn.q_proj"), layer_of("lm_head")
-    ('model.layers.3', 'lm_head')
-    """
-    found = IN_LIST.match(path)
-    return found[0] if found else path
+def _seen(cached: Cached, work: Sequence[Work]) -> Cached:
+    """A cache of which steps read no more than a window has that window, even if all of it is held."""
+    seen = next((of.window for of in work if of.path == cached.path), None)
+    if cached.is_state or seen is None:
+        return cached
+    return replace(cached, window=min(seen, cached.window or seen))
 
 
 def _order(path: str) -> list[tuple[int, str]]:
@@ -158,26 +178,37 @@ def _order(path: str) -> list[tuple[int, str]]:
 
 
 def _cached(served: Served, kept: Kept) -> Cached:
-    twice, runs = served.prefills[1], [run for run in served.prefills if run.batch == 1]
-    shapes = [_shape(run, kept.place) for run in runs]
-    elements = [prod(shape) for shape in shapes]
-    held = [_held(run, kept.place) for run in runs]
-    times = [run.tokens for run in runs]
-    growing, fixed = _line(times, elements, f"the cache {kept.place}")
-    storing, stored = _line(times, held, f"the storage of the cache {kept.place}")
-    if prod(_shape(twice, kept.place)) != 2 * elements[0]:
+    runs = [run for run in served.alone if not run.past]
+    shapes = {run.tokens: _shape(run, kept.place) for run in runs}
+    elements = line([(tokens, prod(shape)) for tokens, shape in shapes.items()], f"the cache {kept.place}")
+    storing = line([(run.tokens, _held(run, kept.place)) for run in runs], f"the storage of the cache {kept.place}")
+    twice = served.prefills[1]
+    if prod(_shape(twice, kept.place)) != 2 * elements(twice.tokens):
         raise NoLaw(f"the cache {kept.place}", "two sequences do not take twice what one takes")
-    trace = runs[0].trace
+    trace = served.trace
     tensor = trace.tensors[kept.tensor]
     birth = trace.storages[tensor.storage].birth
     path = layer_of(trace.path(trace.calls[birth])) if birth >= 0 else kept.place
-    token_axis = next((axis for axis, (a, b) in enumerate(zip(*shapes[:2], strict=True)) if a != b), 0)
-    others = [size for axis, size in enumerate(shapes[0][:-1]) if axis not in (0, token_axis)]
-    width = element_size(tensor.dtype)
+    few, many = (shapes[tokens] for tokens in (min(shapes), max(shapes)))
+    token_axis = next((axis for axis, (a, b) in enumerate(zip(few, many, strict=True)) if a != b), 0)
+    others = [size for axis, size in enumerate(few[:-1]) if axis not in (0, token_axis)]
     return Cached(
-        kept.place, path, served.count(path), growing, fixed, width, tensor.dtype, others[0] if others else 1,
-        storing, stored, kept.window if growing else None,
+        kept.place, path, served.count(path), elements.slope, elements.start, element_size(tensor.dtype), tensor.dtype,
+        others[0] if others else 1, storing, _window(served, kept, elements),
     )  # fmt: skip
+
+
+def _window(served: Served, kept: Kept, elements: Line) -> int | None:
+    """The window of a cache: stated, or the tokens at which a prefill, or a step behind a long one, stops keeping."""
+    if not elements.slope:
+        return None
+    if kept.window:
+        return kept.window
+    far = max((run for run in served.beyond if run.past), key=lambda run: run.past, default=None)
+    if elements.cap is None and far is not None:
+        cap, rest = divmod(prod(_shape(far, kept.place)) - elements.start, elements.slope)
+        return cap if not rest and cap < far.past else None
+    return elements.cap
 
 
 def _shape(run: CachedRun, place: str) -> tuple[int, ...]:
@@ -196,44 +227,37 @@ def _held(run: CachedRun, place: str) -> int:
     return run.trace.storages[tensor.storage].bytes if found[tensor.storage] == place else 0
 
 
-def _line(times: Sequence[int], values: Sequence[int], what: str) -> tuple[int, int]:
-    """Slope and start of the line through the first two points, on which the others must lie."""
-    slope, rest = divmod(values[1] - values[0], times[1] - times[0])
-    start = values[0] - slope * times[0]
-    if rest or any(start + slope * time != value for time, value in zip(times, values, strict=True)):
-        shown = ", ".join(f"{time} tokens {value:,}" for time, value in zip(times, values, strict=True))
-        raise NoLaw(what, f"it is not a part for each token and a fixed one: {shown}")
-    return slope, start
+Figures = Mapping[int, Mapping[str, int]]
+"""Figures by run and layer."""
 
 
-def _square(times: Sequence[int], values: Sequence[int], what: str) -> tuple[int, int, int]:
-    """The quadratic through the first three points, on which the others must lie."""
-    (a, b, c), (f, g, h) = times[:3], values[:3]
-    first, second = (g - f) * (c - b), (h - g) * (b - a)
-    pairs, rest = divmod(second - first, (b - a) * (c - b) * (c - a))
-    slope, more = divmod(g - f - pairs * (b * b - a * a), b - a)
-    start = f - pairs * a * a - slope * a
-    law: Callable[[int], int] = lambda n: pairs * n * n + slope * n + start  # noqa: E731
-    if rest or more or any(law(time) != value for time, value in zip(times, values, strict=True)):
-        shown = ", ".join(f"{time} tokens {value:,}" for time, value in zip(times, values, strict=True))
-        raise NoLaw(what, f"they are no polynomial of degree 2 in the tokens: {shown}")
-    return pairs, slope, start
-
-
-def _work(served: Served, path: str, macs: Mapping[int, int], window: int | None) -> Work:
+def _work(served: Served, path: str, macs: Figures, moved: Figures, window: int | None) -> Work:
     of, what = path or "the model", "the MACs of a prefill in"
-    short = [(run.tokens, macs[id(run)]) for run in served.prefills if run.batch == 1]
-    pairs, a_token, start = _square(*_columns(short), f"{what} {of}")
+
+    def products(run: CachedRun) -> int:
+        return macs[id(run)].get(path, 0)
+
+    short = [(run.tokens, products(run)) for run in served.prefills if run.batch == 1]
+    pairs, a_token, start = square(short, f"{what} {of}")
     once = (0, 0, start)
     if served.chunked:
-        rest = [
-            (run.tokens // served.chunk, macs[id(run)] - pairs * run.tokens**2 - a_token * run.tokens)
-            for run in served.chunked
-        ]
-        once = _square(*_columns(rest), f"{what} whole chunks in {of}")
-    decodes = [(run.past + 1, macs[id(run)]) for run in served.decodes]
-    seen, step = _line(*_columns(decodes), f"the MACs of a decode step in {of}")
-    return Work(path, pairs, a_token, once, step, seen, window, *_in_latent(served, path, step, seen))
+        rest = [(r.tokens // served.chunk, products(r) - pairs * r.tokens**2 - a_token * r.tokens)
+                for r in served.chunked]  # fmt: skip
+        once = square(rest, f"{what} whole chunks in {of}")
+    decodes = [run for run in served.alone if run.past]
+    step = line([(run.past + 1, products(run)) for run in decodes], f"the MACs of a decode step in {of}")
+    least = _in_latent(served, path, step.start, step.slope)
+    return Work(path, pairs, a_token, once, step, window or step.cap, *least, _moves(served, path, moved), window)
+
+
+def _moves(served: Served, path: str, moved: Figures) -> Moves | None:
+    """The law of the bytes that the ops of a step move in a layer."""
+
+    def points(runs: Iterable[CachedRun]) -> list[Point]:
+        return [(run.past + 1, moved[id(run)].get(path, 0)) for run in runs if run.past]
+
+    two = [run for run in served.decodes if run.batch == 2]
+    return moves(points(run for run in served.decodes if run.batch == 1), points(served.beyond), points(two)[0])
 
 
 def _in_latent(served: Served, path: str, step: int, seen: int) -> tuple[int, int]:
@@ -250,10 +274,6 @@ def _in_latent(served: Served, path: str, step: int, seen: int) -> tuple[int, in
     return (step + seen - expanded, inside) if inside < seen else (step, seen)
 
 
-def _columns(points: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:
-    return [time for time, _ in points], [value for _, value in points]
-
-
 def _macs(served: Served, run: CachedRun) -> Mapping[str, int]:
     """MACs by layer, all layers like it included; those of the head apart."""
     trace = run.trace
@@ -264,8 +284,7 @@ def _macs(served: Served, run: CachedRun) -> Mapping[str, int]:
         if not macs:
             continue
         path = trace.path(call)
-        count = served.count(path)
-        layer = layer_of(path)
+        layer, count = served.layer_at(trace, call)
         is_head = layer == path and any(trace.tensors[out].shape[-1:] == (rows,) for out in call.outputs)
         found[HEAD if is_head else layer] += count * macs
     return found

@@ -87,6 +87,24 @@ class Pace:
             macs, read + cache, (weights, self._part(2 * batch * laws.seen_at_least(context), cache, self.hardware))
         )
 
+    def decode_as_run(self, batch: int, context: int) -> Pass | None:
+        """The same step op by op as the library runs it: weights once, then all that other ops read and write.
+
+        Its cache is in its own type and as the library holds it, copies included. None if no law of it is known.
+        """
+        laws, read = self.placement.laws, self.placement.weights.read(batch, self.chosen)
+        moved = laws.decode_moved(batch, context)
+        if moved is None:
+            return None
+        macs, step = batch * laws.decode_macs(context), batch * laws.step_macs()
+        if self.hardware is None:
+            return Pass(macs, read + moved)
+        return Pass(
+            macs,
+            read + moved,
+            (self._part(2 * step, read, self.hardware), self._part(2 * (macs - step), moved, self.hardware)),
+        )
+
     def tokens_at_most(self, batch: int, context: int) -> float | None:
         """Tokens a second of a whole batch; None without a device."""
         seconds = self.decode(batch, context).seconds

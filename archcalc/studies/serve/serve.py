@@ -33,6 +33,7 @@ BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 CONTEXTS = (1024, 4096, 8192, 16384, 32768, 65536, 131072, 262144, 1048576)
 """The table of what fits."""
 CONFIG = "config"
+PREFILL_TO = "the MACs of a prefill hold up to {} tokens: a longer run does other work"
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,8 @@ def serve(model: str | Subject, setup: Setup, wanted: Wanted) -> Serving:
     kv = wanted.kv or plain_form(next((c.dtype for c in laws.cache if not c.is_state), served.dtype)).typed
     pace = Pace(placement, served.chosen, served.dtype, form, on)
     notes = [*served.notes, *means, *notes, *more, *_doubts(served, placement, context)]
+    if laws.prefill_to is not None and context > laws.prefill_to:
+        notes.append(PREFILL_TO.format(f"{laws.prefill_to:,}"))
     return Serving(
         served, laws, pace, setup.batch or 1, context, form, kv, wanted, setup.batch is not None, asked_context,
         budget, notes,
