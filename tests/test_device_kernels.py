@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -230,6 +232,76 @@ def test_cuda_autocast_computes_softmax_and_losses_in_float32() -> None:
     trace = engine.trace(Mixed(), Setup(mode="train", device="cuda", amp="fp16"), (2, 3, 8, 8))
     dtypes = [trace.tensors[t].dtype for t in trace.output_tensors]
     assert dtypes == ["float16", "float16", "float16", "float32", "float16", "float32"]
+
+
+def test_the_lists_of_cuda_are_those_of_torchs_header() -> None:
+    """autocast_mode.h, which every build of torch brings along, has the lists that are compiled into it."""
+    header = (Path(torch.__file__).parent / "include" / "ATen" / "autocast_mode.h").read_text(encoding="utf-8")
+    ours = {
+        "LOWER_PRECISION_FP": autocast.LOWER, "FP32_SET_OPT_DTYPE": autocast.RESULTS, "PROMOTE": autocast.WIDEST,
+    }  # fmt: skip
+    for name, lists in ours.items():
+        (macro,) = re.findall(rf"#define AT_FORALL_{name}\(_\)((?:.*\\\n)*.*)", header)
+        ops = {".".join(entry.split(", ")) for entry in re.findall(r"_\(([a-z_0-9, A-Z]+)\)", macro)}
+        missing = ops - set(lists["cuda"].split())
+        assert not missing, (name, missing)
+
+
+def test_cuda_autocast_gives_norms_of_vectors_in_float32_without_a_cast() -> None:
+    class Length(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.linalg.vector_norm(x, dim=1)
+
+    trace = engine.trace(Length(), Setup(device="cuda", amp="fp16", dtype="float16"), (2, 8))
+    assert [call.op for call in trace.calls] == ["aten.linalg_vector_norm"]
+    assert trace.tensors[trace.output_tensors[0]].dtype == "float32"
+
+
+class TurnsOff(nn.Module):
+    """A part that the model keeps out of autocast, and what the model is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.low, self.full = nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        low = self.low(x)
+        assert torch.is_autocast_enabled(x.device.type)
+        with torch.autocast(x.device.type, enabled=False):
+            assert not torch.is_autocast_enabled(x.device.type)
+            return low, self.full(low.float())
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_part_that_turns_autocast_off_is_in_its_own_type(device: str) -> None:
+    """On a CPU as torch computes it; on a GPU the same, with the type that autocast has there."""
+    with torch.autocast("cpu", torch.bfloat16):
+        real = [tensor.dtype for tensor in TurnsOff()(torch.zeros(2, 8))]
+    assert real == [torch.bfloat16, torch.float32]
+    trace = engine.trace(TurnsOff(), Setup(device=device, amp="bf16"), (2, 8))
+    assert [trace.tensors[t].dtype for t in trace.output_tensors] == ["bfloat16", "float32"]
+    assert not any("own autocast" in note for note in trace.notes)
+    assert not torch.is_autocast_enabled("cpu")
+    assert not torch.is_autocast_enabled("cuda")
+
+
+def test_a_part_that_turns_autocast_off_is_recomputed_in_its_own_type() -> None:
+    class Checkpointed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = TurnsOff()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.utils.checkpoint.checkpoint(self.inner, x, use_reentrant=False)[1]
+
+    trace = trained(Checkpointed(), (4, 8), amp="bf16").trace
+    step = trace.steps[-1]
+    products = [
+        [trace.tensors[call.outputs[0]].dtype for call in trace.calls[span] if call.op == "aten.addmm"]
+        for span in (slice(step.forward, step.loss), slice(step.backward, step.optimizer))
+    ]
+    assert products[0] == ["bfloat16", "float32"]
+    assert products[1] == products[0][: len(products[1])]
 
 
 def test_a_weight_is_cast_once_a_forward_pass() -> None:

@@ -62,15 +62,20 @@ def _child(case: Case) -> None:
 def _traced(case: Case) -> str:
     """The run that the table timed: autocast to float16, and in training SGD with momentum on a cross entropy.
 
-    PyTorch 1.12, of the training table, had no fused attention; timm's own products and softmax ran.
+    PyTorch 1.12, of the training table, had no fused attention; timm's own products and softmax ran. PyTorch 2.4, of
+    the others, computes attention without a fused kernel in float16, where later versions take float32. Norms of the
+    other tables ran in float16 (`--fast-norm`): in float32 the bytes of group norm alone take longer than the runs.
     """
     import timm
+    import torch
 
     import archcalc
     from archcalc import Setup, Training
 
     training = Training("momentum", loss="cross-entropy") if case.table == "training" else None
     timm.layers.set_fused_attn(training is None)
+    timm.layers.set_fast_norm(training is None)
+    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(training is None)
     error: Exception | None = None
     for knobs in ({}, {"img_size": case.size}):
         setup = Setup(

@@ -2,7 +2,8 @@
 
 Operations of the first list compute in the lower precision, those of the second in float32, those of the third in the
 widest type of their arguments. A weight is cast once for a forward pass. Which ops autocast knows is read from torch's
-dispatcher; those that no list here names are the ones that compute in float32.
+dispatcher; those that no list here names are the ones that compute in float32. Code of a model that asks torch is told
+that autocast is on, and a part of a model that turns it off for the device of its input is left in its own types.
 """
 
 from __future__ import annotations
@@ -32,11 +33,17 @@ WIDEST = {
     "cpu": "cat stack index_copy",
     "cuda": "addcdiv addcmul atan2 bilinear cross dot vdot grid_sampler index_put tensordot scatter_add",
 }
-RESULTS = {"cpu": "", "cuda": "prod prod.dim_int softmax.int log_softmax.int cumprod cumsum sum sum.dim_IntList"}
+RESULTS = {
+    "cpu": "",
+    "cuda": """prod prod.dim_int softmax.int log_softmax.int cumprod cumsum sum sum.dim_IntList linalg_vector_norm
+        linalg_matrix_norm linalg_matrix_norm.str_ord""",
+}
 """On CUDA these give float32 without casting their argument first, where no type was asked for."""
 
 Kernel = Callable[..., Any]
 AMP = {"bf16": torch.bfloat16, "fp16": torch.float16}
+TOLD = ("cpu", "cuda")
+"""The devices that a model may ask about: tensors without data say that they are on the first."""
 
 
 class Autocast:
@@ -61,10 +68,26 @@ class Autocast:
             if not self._depth:
                 self._cast.clear()
 
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Torch says that autocast is on, to the end of the block; it casts tensors with data, known values, itself."""
+        before = [(torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)) for device in TOLD]
+        try:
+            for device in TOLD:
+                _tell(device, True, self.lower)
+            yield
+        finally:
+            for device, (enabled, dtype) in zip(TOLD, before, strict=True):
+                _tell(device, enabled, dtype)
+
     @property
     def _acts(self) -> bool:
-        """In a region, and where backward runs a piece of forward again: gradients are recorded there alone."""
-        return bool(self._depth) or (self.backward and torch.is_grad_enabled())
+        """In a region, and where backward runs a piece of forward again: gradients are recorded there alone.
+
+        Not where the model turned autocast off.
+        """
+        inside = bool(self._depth) or (self.backward and torch.is_grad_enabled())
+        return inside and torch.is_autocast_enabled(TOLD[0])
 
     def wrapped(self) -> Iterator[tuple[str, Callable[[Kernel], Kernel]]]:
         """The listed ops, each with what it makes of the kernel that would run."""
@@ -119,6 +142,17 @@ class Autocast:
         if id(tensor) not in self._cast:
             self._cast[id(tensor)] = (tensor, tensor.to(self.lower))
         return self._cast[id(tensor)][1]
+
+
+def of_the_model(asked: Autocast | None) -> bool:
+    """Whether the model is in an autocast of its own: another than the one that was asked for."""
+    types = [torch.get_autocast_dtype(device) for device in TOLD if torch.is_autocast_enabled(device)]
+    return any(asked is None or dtype is not asked.lower for dtype in types)
+
+
+def _tell(device: str, enabled: bool, dtype: torch.dtype) -> None:
+    torch.set_autocast_enabled(device, enabled)
+    torch.set_autocast_dtype(device, dtype)
 
 
 @cache

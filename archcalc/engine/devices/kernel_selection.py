@@ -60,7 +60,8 @@ class KernelSelection:
                 _replace(library, name, around)
             for name, kernel in self.kernels.own.items():
                 enter_without_data(library, name, kernel)
-            yield
+            with self.autocast.told() if self.autocast else ExitStack():
+                yield
         finally:
             destroy(library)
 

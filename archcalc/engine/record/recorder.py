@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from archcalc.engine.devices.autocast import of_the_model
 from archcalc.engine.devices.kernel_selection import KernelSelection
 from archcalc.engine.meta import contraction_rules, mask_rules, training_rules  # noqa: F401, enter their rules
 from archcalc.engine.meta.argument_checks import refuse
@@ -68,7 +69,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, module: nn.Module, kernels: KernelSelection, known: KnownValues | None = None) -> None:
         super().__init__()
         self.module = module
-        self.device, self.kernels = kernels.device, kernels.kernels
+        self.device, self.kernels, self.autocast = kernels.device, kernels.kernels, kernels.autocast
         self.paths = Paths(module)
         self.known = known or KnownValues()
         self.lengths: Sequence[int] | None = None
@@ -267,7 +268,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         """Record that a module's forward begins; ops of a copy that forward made belong to its caller."""
         if module not in self.paths:
             return
-        self.own_autocast |= torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
+        self.own_autocast |= of_the_model(self.autocast)
         index = self.paths.index(module, self.stack[-1] if self.stack else None)
         parent = self.stack[-1] if self.stack else None
         inputs = self._seen((args, kwargs))
