@@ -294,6 +294,7 @@ def test_the_answer_of_the_command() -> None:
         ("gpt2[layers=2] --gpus 4 --pp 1 --interleave 2", 2, "leave --interleave out"),
         ("gpt2[layers=2] --gpus 4 --link nvlink4", 2, "add  --on h100-sxm"),
         ("gpt2[layers=2] --gpus 4 --on a100-80g --link nvlnk4", 2, "did you mean  nvlink4 ?"),
+        ("resnet-20 --gpus 2 --tp 1 --pp 1 --dp 2 --on rtx-4090", 0, "no link known"),
         ("resnet-20 --gpus 1 --zero 3", 1, "no layout is possible on 1 device: zero 3 divides among"),
         ("gpt2[layers=2] --gpus 4 --tp 1 --pp 4", 1, "2 units cannot fill 4 parts"),
         ("gpt2[layers=2] --gpus 4 --tp 1 --pp 1 --ep 2", 1, "no experts"),

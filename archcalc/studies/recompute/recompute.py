@@ -48,8 +48,9 @@ class Recomputed(Shown):
 
     `chosen` are the calls of these modules, `patterns` what --checkpoint takes. `predicted_bytes` is the peak that one
     trace of the plain step foretold, `plain_bytes` the peak of that step, `lowest_bytes` the lowest of all choices.
-    `macs` and `elementwise` are the extra work of one backward pass, by the traces; `share` is that work as a share of forward and backward. `best` is
-    False where not all choices were compared. `left_out` are modules that cannot be computed again.
+    `macs` and `elementwise` are the extra work of one backward pass, by the traces; `share` is that work as a share of
+    forward and backward. `best` is False where not all choices were compared. `left_out` are modules that cannot be
+    computed again.
     """
 
     fitted: Fitted
