@@ -169,7 +169,7 @@ def machine() -> str:
 
 
 PAGE = """\
-# 6. Benchmarks
+# Benchmarks
 
 Counting the multiply-adds of a model, each tool as one process from start to printed answer. Time is the ratio to
 `python -c "import torch"`, memory the peak of the process. Medians of {runs} interleaved rounds; {machine}.

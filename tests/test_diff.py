@@ -294,8 +294,9 @@ def test_a_total_that_earlier_versions_did_not_write_is_not_compared(tmp_path: P
     ran = run("diff", str(tmp_path / "net.json"), "resnet-20")
     assert (ran.code, "bytes read and written" in ran.out) == (0, False), ran.err
     assert ran.out.startswith("no layer changed\n")
-    check = '[[check]]\nmodel = "resnet-20"\nbaseline = "net.json"\nmax_traffic_growth = "1 %"\nmax_macs_growth = "1 %"\n'
-    (tmp_path / "archcalc.toml").write_text(check)
+    lines = ["[[check]]", 'model = "resnet-20"', 'baseline = "net.json"']
+    lines += ['max_traffic_growth = "1 %"', 'max_macs_growth = "1 %"']
+    (tmp_path / "archcalc.toml").write_text("\n".join(lines))
     ran = run("check", str(tmp_path / "archcalc.toml"))
     assert ran.code == 1
     assert "not in the baseline" in ran.out

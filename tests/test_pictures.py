@@ -68,7 +68,7 @@ def test_a_picture_is_of_its_kind_and_the_same_every_time(typed: str, ending: st
         ("speed resnet-20 resnet-32 --on h100 -o x.svg", "a picture is of one model; here are 2."),
         ("speed --on= -o x.svg", "this answer has no picture (.svg)."),
         ("snapshot resnet-20 -o x.svg", "the answer is JSON and has no form as .svg."),
-        ("report resnet-20 -o x.json", "the answer is HTML and has no form as .json."),
+        ("report resnet-20 -o x.json", "does not end in .html"),
         ("params resnet-20 -o x.html", "archcalc report MODEL -o x.html"),
         ("params resnet-20 -o x.xlsx", "end the file in  .json, .csv, .md, .tex, .txt"),
     ],

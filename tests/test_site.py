@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from archcalc.engine.meta.empty_modules import without_data
+from archcalc.networks import catalogue
+from bench import models
 from tests import readme
 from tests.helpers import ROOT
 from tests.regenerate import pages
@@ -113,3 +116,14 @@ def test_figures_in_readme_are_those_of_their_pages() -> None:
     assert told in (ROOT / "README.md").read_text(encoding="utf-8")
     for name in ("coverage.md", "accuracy.md"):
         assert readme.measured_on(readme.page(name)) in told
+
+
+def test_the_benches_find_their_models() -> None:
+    """Those of the catalogue, by name, with the inputs that the catalogue states."""
+    for name, shape in models.OURS.items():
+        entry = catalogue.entries()[name]
+        assert [tuple(given.shape) for given in catalogue.load(entry).inputs] == [shape], name
+    with without_data():
+        module, shape = models.build("resnet-50")
+    assert shape == (1, 3, 224, 224)
+    assert sum(p.numel() for p in module.parameters()) == 25_557_032

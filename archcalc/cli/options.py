@@ -68,7 +68,11 @@ class Options:
         PRINTING,
         typer.Option("-f", "--format", metavar="FORMAT", help="table, plain, json, csv, md or latex."),
     ] = ""
-    output: Annotated[str, PRINTING, typer.Option("-o", "--output", metavar="FILE", help="Write to a file.")] = ""
+    output: Annotated[
+        str,
+        PRINTING,
+        typer.Option("-o", "--output", metavar="FILE", help="Write to a file, in the format of its ending."),
+    ] = ""
     quiet: Annotated[bool, PRINTING, typer.Option("-q", "--quiet", help="No notes on stderr.")] = False
     verbose: Annotated[
         bool, PRINTING, typer.Option("-v", "--verbose", help="All footnotes; on stderr how long each step took.")
@@ -132,7 +136,7 @@ def shared(
 
     A wrong format, and a file that cannot be written, are told before the command does anything. `further` are formats
     of the command's own; `form` is the name of its only one; `draws` says that it has pictures; with `own_endings` the
-    command itself looks at other endings.
+    command itself looks at the ending of its file.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -146,8 +150,8 @@ def shared(
             typed = {row.key: value for row in rows if (value := options.pop(row.key)) != row.default}
             made = Options(typed, **options)
             demand_format(made.format_, made.output, made.json_, further, form)
-            named = bool(made.format_) or made.json_ or own_endings
-            demand_ending(made.output, named, form, draws)
+            if not own_endings:
+                demand_ending(made.output, bool(made.format_) or made.json_, form, draws)
             demand_output(made.output, files_named((*given.values(), typed.get("inputs", ""))))
             if not any(parameter.name == "no_cache" for parameter in offered):
                 command(**given, options=made)

@@ -107,6 +107,8 @@ def demand_ending(file: str, named: bool, form: str, draws: bool) -> None:
     `named` says that a format was typed, which then decides; `form` is the only format of an answer; `draws` says that
     the command has pictures. Endings that are not letters, as in resnet-1.0, name nothing.
     """
+    if not file:
+        return
     from archcalc.render.drawing import SUFFIXES
     from archcalc.render.formats import EXTENSIONS
 
@@ -119,7 +121,8 @@ def demand_ending(file: str, named: bool, form: str, draws: bool) -> None:
         raise _no_picture(suffix)
     if not named and suffix not in EXTENSIONS and suffix[1:].isalpha():
         page = "\nor make a page:  archcalc report MODEL -o x.html" if suffix in (".html", ".htm") else ""
-        raise WrongUse(f"'{suffix}' names no format of this answer.", f"end the file in  {', '.join(EXTENSIONS)}{page}")
+        hint = f"end the file in  {', '.join(EXTENSIONS)}  or add  -f FORMAT{page}"
+        raise WrongUse(f"'{suffix}' names no format of this answer.", hint)
 
 
 def _no_picture(suffix: str) -> WrongUse:

@@ -20,7 +20,7 @@ ENDINGS = (".html", ".htm")
 
 
 @app.command()
-@shared(BUILDING, INPUT, TRAIN, STEP, KERNELS, PRINTING, form="html")
+@shared(BUILDING, INPUT, TRAIN, STEP, KERNELS, PRINTING, form="html", own_endings=True)
 def report(
     model: Models,
     on: Annotated[

@@ -55,7 +55,7 @@ function duration(seconds) {
 }
 
 function percent(part, whole) {
-  return whole ? `${((100 * part) / whole).toFixed(1)} %` : "0.0 %";
+  return whole ? `${((100 * part) / whole).toFixed(1)}\u00a0%` : "0.0\u00a0%"; // a number and its unit stay in one line
 }
 
 class Network {
