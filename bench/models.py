@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 OURS = {
-    "resnet-50": ("resnet", "resnet-50", (1, 3, 224, 224)),
-    "densenet-121": ("densenet", "densenet-121", (1, 3, 224, 224)),
-    "densenet-264": ("densenet", "densenet-264", (1, 3, 224, 224)),
-    "resnet-1202": ("cifar_resnet", "resnet-1202", (1, 3, 32, 32)),
+    "resnet-50": (1, 3, 224, 224),
+    "densenet-121": (1, 3, 224, 224),
+    "densenet-264": (1, 3, 224, 224),
+    "resnet-1202": (1, 3, 32, 32),
 }
+"""Of our own definitions, with the shape of the input."""
 VIT = "ViT-H/14"
 MODELS = (*OURS, VIT)
 
@@ -23,12 +23,10 @@ def build(name: str) -> tuple[nn.Module, tuple[int, ...]]:
     """A module and the shape of its input."""
     if name == VIT:
         return vit_h_14(), (1, 3, 224, 224)
-    file, member, shape = OURS[name]
-    import_module(f"archcalc.networks.{file}")
-    from archcalc.networks.spec import NETWORKS
+    from archcalc.networks import catalogue
 
-    network = NETWORKS[member]
-    return network.build(**network.config), shape
+    network = catalogue.load(catalogue.resolve(name)[0])
+    return network.build(**network.config), OURS[name]
 
 
 def vit_h_14() -> nn.Module:
