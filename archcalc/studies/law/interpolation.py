@@ -198,7 +198,8 @@ def witnesses(evaluate: Evaluate, on: Sequence[Lattice], degrees: Sequence[int],
     for axis, lattice in enumerate(on):
         points = affordable(evaluate, lattice, partial(at_node, tuple(small), axis), own)
         reachable = next((point for point in points if evaluate(point) is not None), None)
-        far += [reachable] if reachable else []
+        beyond = [at_node(tuple(small), axis, node) for node in lattice.nodes()[degrees[axis] + 1 + WITNESSES :]]
+        far += [reachable] if reachable else [point for point in beyond if evaluate(point) is not None]
         reached.append(reachable[axis] if reachable else small[axis])
         if reachable and lattice.step and _as_many_calls(evaluate, reachable, tuple(small)):
             number = lattice.start + (reachable[axis] - lattice.start) * FARTHER
