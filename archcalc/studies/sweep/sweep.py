@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -113,30 +113,53 @@ def sweep(
     setup = with_kernels(setup, [metric_named(name).on for name in names])
     holds, ways = _holds(choice, [*named, *names]), _ways(choice.pareto, names)
     measured = Grid(reference, setup, members, names)
-    shown: dict[int, Row] = {}
-    errors: dict[int, tuple[str, str]] = {}
-    none, example = set(names), None
     with (
         Store(file, measured.title, measured.knobs, names) as store,
         team_named(workers.executor, workers.jobs, len(members)) as team,
         closing(run(measured, team, store, observer)) as measuring,
     ):
-        for number, row in measuring:
-            if row["error"]:
-                errors[number] = _words(row, list(named)), row["error"]
-                continue
-            example = example or members[number]
-            none -= {name for name in none if row[name]}
-            if holds is None or holds(row):
-                shown[number] = row
-    if example is None:
+        found = _collected(measuring, list(named), names, holds)
+    if found.first is None:
         engine.trace(reference, at_point(setup, members[0]))  # tells why, as every command does
-        example = members[0]
-    _demand_ops(reference, setup, [metric_named(name) for name in none], example)
-    rows = _marked([shown[number] for number in sorted(shown)], choice.sort, ways)
-    told = [errors[number] for number in sorted(errors)]
+    example = members[found.first or 0]
+    _demand_ops(reference, setup, [metric_named(name) for name in found.zero], example)
+    rows = _marked([found.rows[number] for number in sorted(found.rows)], choice.sort, ways)
+    errors = [found.errors[number] for number in sorted(found.errors)]
     dtype = _floats(reference, at_point(setup, example))
-    return Swept(str(reference), list(named), names, rows, len(members), choice.words, ways, told, setup, dtype)
+    return Swept(str(reference), list(named), names, rows, len(members), choice.words, ways, errors, setup, dtype)
+
+
+@dataclass
+class _Found:
+    """What a sweep holds of its members, by their numbers in the grid.
+
+    The `rows` that are shown, the `errors` as `Swept` has them, the figures that are `zero` in every row, and the
+    `first` member that could be measured.
+    """
+
+    rows: dict[int, Row]
+    errors: dict[int, tuple[str, str]]
+    zero: set[str]
+    first: int | None = None
+
+
+def _collected(
+    measuring: Iterable[tuple[int, Row]],
+    knobs: Sequence[str],
+    names: Sequence[str],
+    holds: Callable[[Row], bool] | None,
+) -> _Found:
+    """The rows for which the condition holds; the others are let go as they come."""
+    found = _Found({}, {}, set(names))
+    for number, row in measuring:
+        if row["error"]:
+            found.errors[number] = _words(row, knobs), row["error"]
+            continue
+        found.first = number if found.first is None else min(found.first, number)
+        found.zero -= {name for name in found.zero if row[name]}
+        if holds is None or holds(row):
+            found.rows[number] = row
+    return found
 
 
 def _marked(rows: list[Row], sort: str, ways: Sequence[Way]) -> list[Row]:
