@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from statistics import median
 
 from processes import COLD, measured
+
+from archcalc.engine import Setup
+from archcalc.studies.observer import Observer
+from archcalc.studies.sweep.sweep import Workers, sweep
 
 ARCHCALC = [sys.executable, "-m", "archcalc"]
 TORCH = [sys.executable, "-c", "import torch"]
@@ -20,7 +26,7 @@ ANSWERS = (
 """Commands whose answers are timed cold."""
 STORED = ("flops resnet-50", "flops vit", "memory resnet-50 --train --no-changes", "law densenet-bc-cifar --over depth")
 """Commands that are asked again, so that their traces are stored ones."""
-FAMILY, MEMBERS = "wrn --set depth=10:28:6", 400
+FAMILY, DEPTHS, MEMBERS = "wrn", "depth=10:28:6", 400
 """The family of the sweep of many processes: four depths, each with as many numbers of classes as it takes."""
 SMALL = "conv --set in_channels=1:100"
 """The family of the sweep of many members."""
@@ -43,25 +49,48 @@ def _row(command: str, note: str, runs: int, environment: dict[str, str]) -> str
     if failed:
         raise SystemExit(f"archcalc {command} is not answered")
     cpu = median(ours.cpu / torch.cpu for torch, ours in pairs)
-    time = median(ours.seconds / torch.seconds for torch, ours in pairs)
+    seconds = median(ours.seconds / torch.seconds for torch, ours in pairs)
     peak = median(ours.bytes for _, ours in pairs)
-    print(f"{command:60} {cpu:5.2f} {time:5.2f}{note}", file=sys.stderr)
-    return f"| `{command}`{note} | {cpu:.2f} | {time:.2f} | {peak / 2**20:,.0f} |"
+    print(f"{command:60} {cpu:5.2f} {seconds:5.2f}{note}", file=sys.stderr)
+    return f"| `{command}`{note} | {cpu:.2f} | {seconds:.2f} | {peak / 2**20:,.0f} |"
+
+
+class Clock(Observer):
+    """Notes when a fifth of the members were measured."""
+
+    def __init__(self, members: int) -> None:
+        self.members, self.done, self.fifth = members, 0, 0.0
+
+    def advance(self) -> None:
+        """One more member is measured."""
+        self.done += 1
+        if self.done == self.members // 5:
+            self.fifth = time.perf_counter()
+
+
+def swept(members: int, jobs: int | None, executor: str) -> None:
+    """Sweep the family in this process and print seconds: of all, and of the members behind the first fifth."""
+    began, clock = time.perf_counter(), Clock(members)
+    values = [DEPTHS, f"num_classes=1:{members // 4}"]
+    sweep(FAMILY, Setup(), values, workers=Workers(jobs, executor), observer=clock)
+    end = time.perf_counter()
+    print(end - began, end - clock.fifth)
 
 
 def sweep_rows() -> list[str]:
     """A line for each kind of workers: members a second of a whole sweep, and of the part behind the workers' start."""
-    words = [*ARCHCALC, "sweep", *FAMILY.split(), "--set"]
-    few, many = f"num_classes=1:{MEMBERS // 20}", f"num_classes=1:{MEMBERS // 4}"
     rows = []
     with _cluster() as address:
-        kinds = {"1 process": ["--jobs", "1"], "2 processes": ["--jobs", "2"], "as many as pay": []}
+        kinds = {"1 process": ["1", ""], "2 processes": ["2", ""], "as many as pay": ["0", ""]}
         if address:
-            kinds["dask, 2 workers"] = ["--executor", f"dask://{address}"]
+            kinds["dask, 2 workers"] = ["0", f"dask://{address}"]
         base = 0.0
-        for kind, options in kinds.items():
-            short, whole = (measured([*words, size, *options, "-f", "csv"]).seconds for size in (few, many))
-            steady = (MEMBERS - MEMBERS // 5) / (whole - short)
+        for kind, given in kinds.items():
+            out = measured([sys.executable, str(Path(__file__)), str(MEMBERS), *given]).out
+            if out is None:
+                raise SystemExit(f"the sweep by {kind} failed")
+            whole, behind = map(float, out.split())
+            steady = (MEMBERS - MEMBERS // 5) / behind
             base = base or steady
             print(f"sweep, {kind:16} {whole:6.1f} s, {steady:6.1f} members a second", file=sys.stderr)
             rows.append(f"| {kind} | {MEMBERS / whole:.1f} | {steady:.1f} | {steady / base:.2f} |")
@@ -90,3 +119,7 @@ def _cluster() -> Iterator[str]:
     cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, protocol="tcp")
     with cluster:
         yield cluster.scheduler_address.removeprefix("tcp://")
+
+
+if __name__ == "__main__":
+    swept(int(sys.argv[1]), int(sys.argv[2]) or None, sys.argv[3])

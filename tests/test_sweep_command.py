@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,14 @@ from hypothesis import strategies as st
 
 from archcalc.engine import Setup
 from archcalc.errors import WrongUse
+from archcalc.studies.observer import Observer
 from archcalc.studies.sweep import measuring
 from archcalc.studies.sweep.conditions import condition
 from archcalc.studies.sweep.grid import axes, grid
 from archcalc.studies.sweep.pareto import front
 from archcalc.studies.sweep.store import Store
-from tests.helpers import run, run_fresh, totals
+from archcalc.studies.sweep.sweep import Choice, Workers, sweep
+from tests.helpers import run, totals
 from tests.test_cli import SCHEMA
 
 GRID = ("wrn", "--set", "depth=16:28:6", "--set", "widen_factor=1,2")
@@ -192,20 +195,30 @@ def test_processes_start_where_they_pay(
     assert len(done) == here
 
 
+class Resident(Observer):
+    """Notes how many KiB the process holds after so many members."""
+
+    def __init__(self, *after: int) -> None:
+        self.after, self.done = after, 0
+        self.kib: dict[int, int] = {}
+
+    def advance(self) -> None:
+        self.done += 1
+        if self.done in self.after:
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            self.kib[self.done] = pages * os.sysconf("SC_PAGE_SIZE") // 1024
+
+
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
 def test_memory_does_not_grow_with_the_members() -> None:
-    """Rows that a condition leaves out are not held: 9,000 members more take less than three KiB each."""
-    peaks = {}
-    for members in (1_000, 10_000):
-        code = (
-            "import resource, sys\nfrom archcalc.cli import main\ncode = main(sys.argv[1:])\n"
-            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\nsys.exit(code)"
-        )
-        grid_ = ["conv", "--set", "in_channels=1:100", "--set", f"out_channels=1:{members // 100}", "--jobs", "1"]
-        ran = run_fresh("sweep", *grid_, "--where", "macs < 30000", "-f", "csv", code=code, ARCHCALC_CACHE="off")
-        assert ran.code == 0, ran.err
-        peaks[members] = int(ran.out.splitlines()[-1])
-    assert peaks[10_000] - peaks[1_000] < 3 * 9_000
+    """Rows that a condition leaves out are not held: 9,000 members more take less than two KiB each."""
+    resident = Resident(1_000, 10_000)
+    choice = Choice("macs < 30000")
+    sizes = ["in_channels=1:100", "out_channels=1:100"]
+    swept = sweep("conv", Setup(), sizes, choice=choice, workers=Workers(1), observer=resident)
+    assert (swept.members, len(swept.rows)) == (10_000, 1)  # 9·56·56 = 28,224 MACs
+    assert resident.kib[10_000] - resident.kib[1_000] < 2 * 9_000
 
 
 def test_a_cluster_measures_the_same() -> None:
