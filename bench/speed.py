@@ -218,9 +218,9 @@ them does not import torch. A law traces a family's members, the table of `--tab
 
 ## Sweeps
 
-A family of small networks (`{family}`, {members} members of four depths), measured by different workers. The rate of the whole
-command counts the start of its workers, which import torch; the steady one is that of the members behind the first
-fifth. Without `--jobs`, other processes start once what they save is twice what they cost.
+A family of small networks (`{family}`, {members} members of four depths), measured by different workers. The rate of
+the whole command counts the start of its workers, which import torch; the steady one is that of the members behind the
+first fifth. Without `--jobs`, other processes start once what they save is twice what they cost.
 
 | workers | members a second, with their start | steady | ÷ one process |
 | :-- | --: | --: | --: |
