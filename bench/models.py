@@ -14,6 +14,7 @@ OURS = {
     "densenet-264": (1, 3, 224, 224),
     "resnet-1202": (1, 3, 32, 32),
 }
+"""Of our own definitions, with the shape of the input."""
 VIT = "ViT-H/14"
 MODELS = (*OURS, VIT)
 
@@ -24,7 +25,7 @@ def build(name: str) -> tuple[nn.Module, tuple[int, ...]]:
         return vit_h_14(), (1, 3, 224, 224)
     from archcalc.networks import catalogue
 
-    network = catalogue.load(catalogue.entries()[name])
+    network = catalogue.load(catalogue.resolve(name)[0])
     return network.build(**network.config), OURS[name]
 
 

@@ -1,11 +1,13 @@
-"""Time and memory of counting multiply-adds, each tool as a whole process, side by side in one run.
+"""The speed of archcalc in one run: counting beside its peers, training steps, configurations, laws, sweeps, answers.
 
-    pip install -c constraints.txt -e '.[bench]' && pip install --no-deps torchvision && pip install pillow transformers
-    python bench/speed.py            # writes docs/benchmarks.md
-    python bench/speed.py --runs 1 --models resnet-50
+    pip install -c constraints.txt -e '.[bench,dask]' && pip install --no-deps torchvision
+    pip install pillow transformers
+    python bench/speed.py            # writes docs/benchmarks.md, in about a quarter of an hour
+    python bench/speed.py --runs 1 --models resnet-50 --tables peers answers
 
-Machines are noisy: every round runs every tool once, so that they meet the same noise, and what is reported are ratios
-to `python -c "import torch"` in the same round (the median over rounds).
+Machines are noisy: every round runs each process once beside `python -c "import torch"`, so that they meet the same
+noise, and what is reported are ratios to it in the same round (the median over rounds). What takes more than a minute a
+round is run twice at most. `--tables` measures some of the tables, and prints them in place of the page.
 """
 
 from __future__ import annotations
@@ -15,9 +17,8 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -26,11 +27,11 @@ sys.path.insert(0, str(HERE))
 
 import models  # noqa: E402
 import peers  # noqa: E402
+from answers import FAMILY, MEMBERS, SMALL, answer_rows, memory_rows, sweep_rows  # noqa: E402
+from processes import Run, measured  # noqa: E402
 
 OUT = HERE.parent / "docs" / "benchmarks.md"
 IMPORT, ARCHCALC = "import torch", "archcalc flops"
-COLD = {**os.environ, "ARCHCALC_CACHE": "off"}
-"""The environment of every tool: archcalc traces, and answers from no stored trace."""
 CONFIGS = (
     ("llama3-8b", "LlamaForCausalLM"),
     ("gpt-oss-20b", "GptOssForCausalLM"),
@@ -42,14 +43,8 @@ STEPS = (("densenet-264", "adamw"), ("densenet-264", "sgd"), ("resnet-50", "adam
 """Training steps of the second table."""
 
 
-@dataclass(frozen=True)
-class Run:
-    """One process: seconds, seconds of CPU, peak resident bytes, and the MACs it printed (None: it failed)."""
-
-    seconds: float
-    cpu: float
-    bytes: int
-    macs: int | None
+LONG = 60.0
+"""Seconds of rounds after which two rounds are enough."""
 
 
 def command(tool: str, model: str) -> list[str]:
@@ -62,22 +57,9 @@ def command(tool: str, model: str) -> list[str]:
     return [sys.executable, str(HERE / "peers.py"), tool, model]
 
 
-def measured(words: list[str]) -> Run:
-    """Run a process to its end; time from outside, memory from the kernel."""
-    with tempfile.TemporaryFile() as out:
-        start = time.perf_counter()
-        process = subprocess.Popen(words, stdout=out, stderr=subprocess.DEVNULL, cwd=HERE.parent, env=COLD)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        cpu = usage.ru_utime + usage.ru_stime
-        return Run(seconds, cpu, usage.ru_maxrss * 1024, _macs(out.read().decode()) if status == 0 else None)
-
-
-def _macs(text: str) -> int | None:
-    """The MACs in what a tool printed: a number, or the column of archcalc's CSV."""
-    lines = text.strip().splitlines()
+def macs_of(text: str | None) -> int | None:
+    """The MACs in what a tool printed: a number, or the column of archcalc's CSV; None if it failed."""
+    lines = (text or "").strip().splitlines()
     if len(lines) > 1 and "macs" in lines[0]:
         import csv
 
@@ -86,14 +68,16 @@ def _macs(text: str) -> int | None:
 
 
 def rounds(model: str, tools: list[str], runs: int) -> dict[str, list[Run]]:
-    """Every tool once in each round, after one round that warms the disk's cache."""
+    """Every tool once in each round."""
     found: dict[str, list[Run]] = {tool: [] for tool in tools}
-    for number in range(runs + 1):
+    began = time.perf_counter()
+    for number in range(runs):
+        if number > 1 and time.perf_counter() - began > LONG:
+            break
         for tool in tools:
             run = measured(command(tool, model))
-            if number:
-                found[tool].append(run)
-            said = f"{run.seconds:6.2f} s {run.bytes / 2**20:7.0f} MiB {run.macs}"
+            found[tool].append(run)
+            said = f"{run.seconds:6.2f} s {run.bytes / 2**20:7.0f} MiB {macs_of(run.out)}"
             print(f"{model:14} round {number} {tool:14} {said}", file=sys.stderr)
     return found
 
@@ -102,18 +86,31 @@ def row(model: str, tool: str, runs: list[Run], base: list[Run], ours: int | Non
     """A line of the table."""
     time_ratio = median(run.seconds / same.seconds for run, same in zip(runs, base, strict=True))
     peak = median(r.bytes for r in runs)
-    macs = runs[0].macs
+    macs = macs_of(runs[0].out)
     counted = "–" if tool == IMPORT else "fails" if macs is None else f"{macs:,}"
     note = f" ({100 * (macs - ours) / ours:+.1f} %)" if macs and ours and macs != ours else ""
     return f"| {model} | {tool} | {time_ratio:.2f} | {peak / 2**20:,.0f} | {counted}{note} |"
+
+
+def peer_rows(names: list[str], runs: int) -> list[str]:
+    """The table of all tools on each model."""
+    tools = [IMPORT, ARCHCALC, *peers.TOOLS]
+    for tool in tools:
+        measured(command(tool, names[0]))  # warms the disk's cache
+    lines = []
+    for model in names:
+        found = rounds(model, tools, runs)
+        ours = macs_of(found[ARCHCALC][0].out)
+        lines += [row(model, tool, found[tool], found[IMPORT], ours) for tool in tools]
+    return lines
 
 
 def step_row(model: str, optimizer: str, runs: int) -> str:
     """A line of the table of training steps: a traced call against a bare one, and the command against the import."""
     words = [sys.executable, str(HERE / "calls.py"), model, optimizer]
     calls, *_, ratio = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
-    memory = [sys.executable, "-m", "archcalc", "memory", model, "--train", "--optimizer", optimizer]
-    times = [measured(memory).cpu / measured(command(IMPORT, model)).cpu for _ in range(runs + 1)][1:]
+    memory = [sys.executable, "-m", "archcalc", "memory", model, "--train", "--optimizer", optimizer, "--no-changes"]
+    times = [measured(memory).cpu / measured(command(IMPORT, model)).cpu for _ in range(runs)]
     print(f"{model:14} {optimizer:8} {calls} calls, ratios {ratio} {times}", file=sys.stderr)
     return f"| {model} | {optimizer} | {int(calls):,} | {ratio} | {median(times):.2f} |"
 
@@ -123,41 +120,47 @@ def config_row(config: str, kind: str, runs: int) -> str:
     path = HERE.parent / "tests" / "data" / "configs" / f"{config}.json"
     answer = [sys.executable, "-m", "archcalc", "flops", f"hf:{path}", "--offline", "-f", "csv", "--depth", "0"]
     imports = (f"from transformers import {kind}", "import torch, transformers", "import transformers")
-    found = []
-    for _ in range(runs + 1):
+    found: list[list[float]] = []
+    began = time.perf_counter()
+    while len(found) < runs and (len(found) < 2 or time.perf_counter() - began < LONG):
         run = measured(answer)
         found.append([run.cpu / measured([sys.executable, "-c", code]).cpu for code in imports])
-    ratios = [median(of) for of in zip(*found[1:], strict=True)]
-    print(f"{config:14} {run.macs} MACs, ratios {ratios}", file=sys.stderr)
-    if run.macs is None:
+    macs = macs_of(run.out)
+    if macs is None:
         raise SystemExit(f"{config} is not answered: {' '.join(answer)}")
-    return f"| {config} | {run.macs:,} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |"
+    ratios = [median(of) for of in zip(*found, strict=True)]
+    print(f"{config:14} {macs} MACs, ratios {ratios}", file=sys.stderr)
+    return f"| {config} | {macs:,} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |"
+
+
+def tables(models: list[str], runs: int) -> dict[str, Callable[[], list[str]]]:
+    """What measures the lines of each table, by its name."""
+    return {
+        "peers": lambda: peer_rows(models, runs),
+        "steps": lambda: [step_row(*step, runs) for step in STEPS],
+        "configs": lambda: [config_row(*config, runs) for config in CONFIGS],
+        "answers": lambda: answer_rows(runs),
+        "sweeps": sweep_rows,
+        "members": memory_rows,
+    }
 
 
 def main() -> None:
-    """Measure and write the page."""
+    """Measure and write the page, or print some of its tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--models", nargs="*", default=list(models.MODELS))
+    parser.add_argument("--tables", nargs="*", choices=list(tables([], 0)), help="measure and print these alone")
     parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--only-steps", action="store_true", help="measure training steps alone, and print the table")
-    parser.add_argument("--only-configs", action="store_true", help="measure configurations alone, and print the table")
     options = parser.parse_args()
-    configs = "" if options.only_steps else "\n".join(config_row(*config, options.runs) for config in CONFIGS)
-    if options.only_configs:
-        print(configs)
+    measures = tables(options.models, options.runs)
+    chosen = options.tables or list(measures)
+    lines = {name: "\n".join(measures[name]()) for name in chosen}
+    if options.tables:
+        print("\n\n".join(lines.values()))
         return
-    trained = "\n".join(step_row(model, optimizer, options.runs) for model, optimizer in STEPS)
-    if options.only_steps:
-        print(trained)
-        return
-    tools = [IMPORT, ARCHCALC, *peers.TOOLS]
-    lines = []
-    for model in options.models:
-        found = rounds(model, tools, options.runs)
-        ours = found[ARCHCALC][0].macs
-        lines += [row(model, tool, found[tool], found[IMPORT], ours) for tool in tools]
-    page = PAGE.format(runs=options.runs, machine=machine(), rows="\n".join(lines), trained=trained, configs=configs)
+    lines["sizes"], sweep = lines.pop("members"), {"family": FAMILY, "members": MEMBERS, "small": SMALL}
+    page = PAGE.format(runs=options.runs, machine=machine(), **lines, **sweep)
     options.out.write_text(page, encoding="utf-8")
 
 
@@ -172,12 +175,12 @@ PAGE = """\
 # Benchmarks
 
 Counting the multiply-adds of a model, each tool as one process from start to printed answer. Time is the ratio to
-`python -c "import torch"`, memory the peak of the process. Medians of {runs} interleaved rounds; {machine}.
-Repeat it with `python bench/speed.py`; what it needs stands at its top.
+`python -c "import torch"`, memory the peak of the process. Medians of {runs} interleaved rounds, two where they take
+minutes; {machine}. Repeat it with `python bench/speed.py`; what it needs stands at its top.
 
 | model | tool | time, ÷ import torch | peak MiB | MACs (difference from ours) |
 | :-- | :-- | --: | --: | --: |
-{rows}
+{peers}
 
 Differences in the last column are conventions and gaps: thop, ptflops and torchinfo count normalisation, activation,
 pooling or bias among the MACs; module hooks and torch on CPU miss attention products, where a fused kernel has no
@@ -185,14 +188,14 @@ formula.
 
 ## Training steps
 
-`archcalc memory MODEL --train` traces two steps: forward, loss, backward, optimizer. Ratios of CPU seconds, each
-taken in one run: a traced op call beside a call of a mode that only appends the op and its shapes (`bench/calls.py`),
-and the whole command beside `python -c "import torch"`. The bare mode pays for torch's own kernels without data, many
-of them in Python; a trace has shape rules for the usual ones.
+`archcalc memory MODEL --train --no-changes` traces two steps: forward, loss, backward, optimizer. Ratios of CPU
+seconds, each taken in one run: a traced op call beside a call of a mode that only appends the op and its shapes
+(`bench/calls.py`), and the whole command beside `python -c "import torch"`. The bare mode pays for torch's own kernels
+without data, many of them in Python; a trace has shape rules for the usual ones.
 
 | model | optimizer | op calls | a call, ÷ bare mode | command, ÷ import torch |
 | :-- | :-- | --: | --: | --: |
-{trained}
+{steps}
 
 ## Configurations
 
@@ -203,6 +206,32 @@ and `import transformers` alone, which imports no torch and no model.
 | configuration | MACs | ÷ its class | ÷ torch, transformers | ÷ transformers |
 | :-- | --: | --: | --: | --: |
 {configs}
+
+## Answers
+
+Whole commands beside `python -c "import torch"` in the same round. Without stored traces first; what is answered from
+them does not import torch. A law traces a family's members, the table of `--table` some six hundred.
+
+| command | CPU seconds, ÷ import torch | time, ÷ import torch | peak MiB |
+| :-- | --: | --: | --: |
+{answers}
+
+## Sweeps
+
+A family of small networks (`{family}`, {members} members of four depths), measured by different workers. The rate of
+the whole command counts the start of its workers, which import torch; the steady one is that of the members behind the
+first fifth. Without `--jobs`, other processes start once what they save is twice what they cost.
+
+| workers | members a second, with their start | steady | ÷ one process |
+| :-- | --: | --: | --: |
+{sweeps}
+
+Rows that a condition leaves out are not held, so that memory does not grow with the members of a sweep, apart from
+about two KiB each that torch and the grid keep (`{small}`, one process):
+
+| members | peak MiB | ms a member |
+| --: | --: | --: |
+{sizes}
 """
 
 if __name__ == "__main__":

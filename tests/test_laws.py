@@ -14,10 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from archcalc import engine
+from archcalc.analyses import analyze
+from archcalc.analyses.metrics import LAW, TABLE, Metric, analyses_for
+from archcalc.engine import Setup, Training
 from archcalc.render.formulas import as_sympy, as_written
 from archcalc.studies.law.interpolation import Law, closed_law, law, passes
-from archcalc.studies.law.lattice import Lattice, Refused, lattices
-from archcalc.studies.law.polynomials import Powers, expression, leading, powers_in, through, value
+from archcalc.studies.law.lattice import CALLS, Lattice, Refused, lattices
+from archcalc.studies.law.polynomials import Powers, expression, fewest_powers, leading, powers_in, through, value
 from tests.helpers import run, run_fresh, totals
 from tests.regenerate import all_networks
 
@@ -130,6 +134,73 @@ def test_the_network_itself_is_a_witness() -> None:
     assert isinstance(law("params", evaluate, on), Law)
     found_ = law("params", evaluate, on, (1024,))
     assert isinstance(found_, Refused) or value(found_.formula, [1024]) == 1024 * 64
+
+
+# ---- members by their cost -----------------------------------------------------------------------
+
+
+@given(formula=st.dictionaries(st.tuples(st.integers(-2, 4)), COEFFICIENTS, max_size=3), start=st.integers(1, 9))
+def test_few_nodes_tell_the_powers_that_many_tell(formula: dict[tuple[int], Fraction], start: int) -> None:
+    """Of a formula of powers: no more nodes are asked than its degree needs, with two witnesses."""
+    nodes = [start + 6 * n for n in range(7)]
+    values = {node: value(formula, [node]) * 5**6 * 6**6 for node in nodes}
+    asked: list[int] = []
+
+    def values_at(node: int) -> tuple[Fraction]:
+        asked.append(node)
+        return (values[node],)
+
+    wanted = powers_in(nodes, list(values.values()))  # type: ignore[arg-type]
+    assert fewest_powers(nodes, values_at) == (None if wanted is None else [wanted])  # type: ignore[arg-type]
+    if wanted is not None:
+        assert len(asked) == max(5, wanted.degree + 3)
+
+
+def test_values_that_no_formula_fits_are_given_up_before_the_last_node() -> None:
+    asked: list[int] = []
+
+    def values_at(node: int) -> tuple[int]:
+        asked.append(node)
+        return (7 if node == 1 else node**2,)
+
+    assert fewest_powers([1, 2, 3, 4, 5, 6, 7], values_at) is None
+    assert asked == [1, 2, 3, 4, 5, 6]  # six points on no formula of powers up to 4: a seventh cannot help
+
+
+@pytest.mark.parametrize(
+    ("calls", "own", "checked"),
+    [
+        (100, (), {4, 5, 26, 501}),  # members cost alike: the far one, and one 20 times as far
+        (30_000, (), {4, 5, 26, 501}),  # all of them dear
+        (lambda n: 100 * n, (), {4, 5, 26}),  # 2,600 calls are cheap
+        (lambda n: 1500 * n, (), {4, 5, 10}),  # 26 would take 39,000, 14 takes 21,000
+        (lambda n: 1500 * n, (12,), {4, 5, 12}),  # the network itself is farther, and is traced anyway
+        (lambda n: 1500 * n, (14,), {4, 5, 14}),  # what it takes is allowed
+        (lambda n: 10 * n**2, (40,), {4, 5, 26, 40}),
+    ],
+)
+def test_far_members_are_no_dearer_than_the_network_itself(calls: Any, own: tuple[int, ...], checked: set[int]) -> None:
+    def evaluate(point: tuple[int, ...]) -> dict[str, int]:
+        return {"macs": 3 * point[0] ** 2, CALLS: calls if isinstance(calls, int) else calls(point[0])}
+
+    found = law("macs", evaluate, (Lattice("layers", 1, 1),), own)
+    assert isinstance(found, Law)
+    assert {point[0] for point in found.checked_at} == checked
+
+
+def test_without_a_far_member_all_nodes_are_checked() -> None:
+    """A line that bends at the seventh node, where there are no more members than that."""
+
+    def evaluate(point: tuple[int, ...]) -> dict[str, int] | None:
+        return {"macs": point[0] + (point[0] == 7)} if point[0] <= 7 else None
+
+    assert isinstance(law("macs", evaluate, (Lattice("layers", 1, 1),)), Refused)
+
+
+@pytest.mark.parametrize("metric", [metric for metric in TABLE if LAW in metric.uses], ids=lambda metric: metric.name)
+def test_a_figure_is_read_from_the_analyses_that_it_names(metric: Metric) -> None:
+    trace = engine.trace("resnet-20", Setup(training=Training() if metric.trains else None))
+    assert metric.of(analyze(trace, analyses_for([metric]))) == metric.of(analyze(trace))
 
 
 # ---- laws of networks ----------------------------------------------------------------------------

@@ -32,7 +32,7 @@ def sweep(
         str, typer.Option("--pareto", metavar="A,B", help="Mark the front of two figures: macs,params:max.")
     ] = "",
     jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, metavar="N", help="Processes; all cores by default.")
+        int | None, typer.Option("--jobs", min=1, metavar="N", help="Processes; by default as many as pay.")
     ] = None,
     executor: Annotated[str, typer.Option("--executor", metavar="dask://HOST:PORT", help="A cluster of dask's.")] = "",
     *,

@@ -16,8 +16,8 @@ from archcalc.studies.bisection import first
 from archcalc.studies.law.lattice import CALLS, FARTHER, NODES, SCALES, Evaluate, Lattice, Point, Refused
 from archcalc.studies.law.polynomials import HIGHEST, WITNESSES, Formula, Powers, fewest_powers, leading, through, value
 
-ENOUGH = 12_000
-"""Op calls that a member may always have, about half a second: a dearer one must not exceed the network itself."""
+ENOUGH = 20_000
+"""Op calls that a far member may always have, about a second: a dearer one must not exceed the network itself."""
 SQUARE = 3
 """Nodes from which op calls are foretold: they grow at most with the square of a knob in the networks that we know."""
 REPEATED = (1, 2, 3, 4, 6, 8, 16)
@@ -198,7 +198,8 @@ def witnesses(evaluate: Evaluate, on: Sequence[Lattice], degrees: Sequence[int],
     for axis, lattice in enumerate(on):
         points = affordable(evaluate, lattice, partial(at_node, tuple(small), axis), own)
         reachable = next((point for point in points if evaluate(point) is not None), None)
-        far += [reachable] if reachable else []
+        beyond = [at_node(tuple(small), axis, node) for node in lattice.nodes()[degrees[axis] + 1 + WITNESSES :]]
+        far += [reachable] if reachable else [point for point in beyond if evaluate(point) is not None]
         reached.append(reachable[axis] if reachable else small[axis])
         if reachable and lattice.step and _as_many_calls(evaluate, reachable, tuple(small)):
             number = lattice.start + (reachable[axis] - lattice.start) * FARTHER
@@ -214,11 +215,11 @@ def witnesses(evaluate: Evaluate, on: Sequence[Lattice], degrees: Sequence[int],
 def affordable(evaluate: Evaluate, lattice: Lattice, at: Callable[[int], Point], own: Point) -> list[Point]:
     """Far members along one knob, the farthest first, without those that are much dearer than the network itself.
 
-    What a member costs is its number of op calls, foretold from the small ones. The network itself is traced anyway:
-    in one knob it is the far member, if it is farther than those that are left.
+    What a member costs is its number of op calls, foretold from the small ones; where it does not grow with the knob,
+    all are left. The network itself is traced anyway: in one knob it is the far member, if it is farther than those.
     """
     numbers = lattice.far()
-    limit = max(ENOUGH, _calls(evaluate, own))
+    limit = max(ENOUGH, _calls(evaluate, own), _calls(evaluate, at(lattice.nodes()[SQUARE - 1])))
     cheap = [number for number in numbers if expected_calls(evaluate, lattice, at, number) <= limit] or numbers[-1:]
     if len(own) == 1 and cheap[0] < own[0] <= numbers[0]:
         return [own]

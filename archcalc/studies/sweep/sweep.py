@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 from archcalc import engine
-from archcalc.analyses.metrics import demand_ops, metric_named
+from archcalc.analyses.metrics import Metric, demand_ops, metric_named
 from archcalc.engine.setup import Setup
 from archcalc.engine.subject import Subject
 from archcalc.errors import WrongUse
@@ -15,8 +16,8 @@ from archcalc.studies.law.members import SHORTHANDS, at_point, member_report
 from archcalc.studies.observer import SILENT, Observer
 from archcalc.studies.speed.target import with_kernels
 from archcalc.studies.sweep.conditions import condition
-from archcalc.studies.sweep.grid import axes, grid
-from archcalc.studies.sweep.measuring import Grid, executor_named, run
+from archcalc.studies.sweep.grid import Member, axes, grid
+from archcalc.studies.sweep.measuring import Grid, run, team_named
 from archcalc.studies.sweep.pareto import front
 from archcalc.studies.sweep.store import Row, Store
 from archcalc.text.faces import Shown
@@ -50,7 +51,10 @@ class Choice:
 
 @dataclass(frozen=True)
 class Workers:
-    """The workers that measure members: `jobs` processes (None: one a core), or a cluster at dask://HOST:PORT."""
+    """The workers that measure members: `jobs` processes, or a cluster at dask://HOST:PORT.
+
+    Without either, this process measures, and one process for each core once they are worth their start.
+    """
 
     jobs: int | None = None
     executor: str = ""
@@ -111,21 +115,61 @@ def sweep(
     measured = Grid(reference, setup, members, names)
     with (
         Store(file, measured.title, measured.knobs, names) as store,
-        executor_named(workers.executor, workers.jobs, len(members)) as executor,
+        team_named(workers.executor, workers.jobs, len(members)) as team,
+        closing(run(measured, team, store, observer)) as measuring,
     ):
-        rows = run(measured, executor, store, observer)
-    good = [row for row in rows if not row["error"]]
-    if not good:
+        found = _collected(measuring, list(named), names, holds)
+    if found.first is None:
         engine.trace(reference, at_point(setup, members[0]))  # tells why, as every command does
-    _demand_ops(reference, setup, names, good)
-    shown = [row for row in good if holds is None or holds(row)]
-    if choice.sort:
-        shown.sort(key=lambda row: row[choice.sort])
-    best = set(front(shown, *ways)) if ways else set()
-    marked = [{**row, "pareto": number in best} for number, row in enumerate(shown)]
-    errors = [(_words(row, list(named)), row["error"]) for row in rows if row["error"]]
-    dtype = _floats(reference, at_point(setup, {knob: good[0][knob] for knob in named}))
-    return Swept(str(reference), list(named), names, marked, len(members), choice.words, ways, errors, setup, dtype)
+    example = members[found.first or 0]
+    _demand_ops(reference, setup, [metric_named(name) for name in found.zero], example)
+    rows = _marked([found.rows[number] for number in sorted(found.rows)], choice.sort, ways)
+    errors = [found.errors[number] for number in sorted(found.errors)]
+    dtype = _floats(reference, at_point(setup, example))
+    return Swept(str(reference), list(named), names, rows, len(members), choice.words, ways, errors, setup, dtype)
+
+
+@dataclass
+class _Found:
+    """What a sweep holds of its members, by their numbers in the grid.
+
+    The `rows` that are shown, the `errors` as `Swept` has them, the figures that are `zero` in every row, and the
+    `first` member that could be measured.
+    """
+
+    rows: dict[int, Row]
+    errors: dict[int, tuple[str, str]]
+    zero: set[str]
+    first: int | None = None
+
+
+def _collected(
+    measuring: Iterable[tuple[int, Row]],
+    knobs: Sequence[str],
+    names: Sequence[str],
+    holds: Callable[[Row], bool] | None,
+) -> _Found:
+    """The rows for which the condition holds; the others are let go as they come."""
+    found = _Found({}, {}, set(names))
+    for number, row in measuring:
+        if row["error"]:
+            found.errors[number] = _words(row, knobs), row["error"]
+            continue
+        found.first = number if found.first is None else min(found.first, number)
+        found.zero -= {name for name in found.zero if row[name]}
+        if holds is None or holds(row):
+            found.rows[number] = row
+    return found
+
+
+def _marked(rows: list[Row], sort: str, ways: Sequence[Way]) -> list[Row]:
+    """The rows in order, each with whether it is on the front."""
+    if sort:
+        rows.sort(key=lambda row: row[sort])
+    best = set(front(rows, *ways)) if ways else set()
+    for number, row in enumerate(rows):
+        row["pareto"] = number in best
+    return rows
 
 
 def _floats(reference: str | Subject, setup: Setup) -> str:
@@ -145,11 +189,10 @@ def _demand_apart(named: Mapping[str, Any], names: Sequence[str], setup: Setup) 
         raise WrongUse(f"--{taken[0].replace('_', '-')} is given beside --set {taken[0]}.", "leave one of them out")
 
 
-def _demand_ops(reference: str | Subject, setup: Setup, names: Sequence[str], rows: Sequence[Row]) -> None:
-    """WrongUse for a figure of ops that is 0 everywhere because no op has such a name."""
-    for metric in map(metric_named, names):
-        if metric.ops and not any(row[metric.name] for row in rows):
-            member = {knob: rows[0][knob] for knob in rows[0] if knob not in (*names, "error")}
+def _demand_ops(reference: str | Subject, setup: Setup, none: Sequence[Metric], member: Member) -> None:
+    """WrongUse for a figure that is 0 everywhere because no op has the name that it is of."""
+    for metric in none:
+        if metric.ops:
             demand_ops(metric, member_report(reference, setup, member, [metric], trains=True).trace)
 
 
