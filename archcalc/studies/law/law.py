@@ -8,7 +8,7 @@ from math import comb
 
 from archcalc import engine
 from archcalc.analyses import Report, analyze
-from archcalc.analyses.metrics import METRICS, Metric, demand_ops, formula_metric_named, metric_named
+from archcalc.analyses.metrics import METRICS, OF_SERVING, Metric, demand_ops, formula_metric_named, metric_named
 from archcalc.engine.setup import Setup
 from archcalc.engine.subject import Subject
 from archcalc.errors import ArchcalcError, UnknownKnob, WrongUse
@@ -58,7 +58,7 @@ class Laws(Shown):
         """The figures that have a law at one member; raises what tracing it raises."""
         metrics = [metric_named(law.figure) for law in self.laws]
         report = self.members.report(point, any(metric.trains for metric in metrics))
-        return {metric.name: metric.of(report) for metric in metrics}
+        return {metric.name: self.members.figure(metric, point, report) for metric in metrics}
 
     def points(self) -> list[tuple[int, int]]:
         """Members along the one knob with the first law's figure: those measured, or those the law was found on."""
@@ -151,6 +151,8 @@ def _laws(
     asked = [formula_metric_named(name) for name in wanted or DEFAULT]
     members = Members(reference, setup, over, [*asked, *(METRICS[name] for name in LATTICE)], traced)
     members.report(tuple(base.values()), False)  # tells of a shorthand that the input has no axis for
+    for metric in (metric for metric in asked if metric.name in OF_SERVING):
+        members.figure(metric, tuple(base.values()), report)  # tells of a model without a cache
     if wanted and any(metric.trains for metric in asked):
         step = members.report(tuple(base.values()), True)  # tells of a wrong optimizer, and of what cannot be trained
         for metric in asked:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from archcalc import engine
+from archcalc.analyses.metrics import CACHE, CACHED
 from archcalc.engine.serving import Served
 from archcalc.engine.setup import Setup
 from archcalc.engine.subject import Subject
@@ -188,9 +189,31 @@ def serve(model: str | Subject, setup: Setup, wanted: Wanted) -> Serving:
     )  # fmt: skip
 
 
+def bare(model: str | Subject, setup: Setup) -> Serving:
+    """The answer of which the figures of a setup are read, whatever its batch and text; raises what `serve` raises."""
+    return serve(model, without_sizes(setup), Wanted())
+
+
+def without_sizes(setup: Setup) -> Setup:
+    """The setup without what the laws of a cache do not depend on."""
+    return replace(setup, training=None, batch=None, seq_len=None)
+
+
 def bytes_per_token(model: str | Subject, setup: Setup) -> int:
     """Bytes of cache that one more token of one sequence takes; NoCache, NoLaw, and the errors of tracing."""
-    return serve(model, replace(setup, training=None, batch=None, seq_len=None), Wanted()).kv_bytes_per_token
+    return bare(model, setup).kv_bytes_per_token
+
+
+def _cached(serving: Serving, setup: Setup) -> int:
+    """Bytes of the cache of a batch of texts of `seq_len` tokens, states included."""
+    return serving.placement.cache(setup.batch or 1, setup.seq_len or serving.context)
+
+
+FIGURES: Mapping[str, Callable[[Serving, Setup], int]] = {
+    CACHE: lambda serving, _: serving.kv_bytes_per_token,
+    CACHED: _cached,
+}
+"""The figures that laws and sweeps know."""
 
 
 def _tokens(typed: str | int | None) -> int:
