@@ -126,7 +126,7 @@ class _Runs:
             runs += self._both(tokens)
         for tokens in () if loops or stated else LONG:
             if long := self._both(tokens):
-                return (*runs, *long)
+                return (*runs, *self._both(tokens // 2), *long)
         return tuple(runs)
 
     def _both(self, tokens: int) -> list[CachedRun]:
