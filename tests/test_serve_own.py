@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import archcalc
 from archcalc.engine.load.nested import with_tensors
-from archcalc.errors import NoLaw
+from archcalc.errors import NoLaw, WrongUse
 from archcalc.studies.serve.curves import Line, line
 
 WIDTH, HEADS, LAYERS, WORDS, MOST = 32, 4, 3, 20, 64
@@ -167,6 +167,12 @@ def test_all_is_held_where_steps_read_a_slice() -> None:
     assert made.placement.cache(1, 100) == token(2) * 40
     assert sum(cached.held_bytes(100) for cached in made.laws.cache) == token(2) * 100
     assert {cached.window for cached in made.laws.cache} == {40}
+
+
+def test_the_form_of_a_cache_that_does_not_grow_is_refused() -> None:
+    for wanted in ({"kv": "fp8"}, {"page": 16}):
+        with pytest.raises(WrongUse, match="changes nothing: its cache is a state"):
+            archcalc.serve(Recurrent(), inputs="int64:1x8", wanted=wanted)
 
 
 def test_a_line_that_stops_and_one_that_is_none() -> None:

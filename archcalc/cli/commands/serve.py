@@ -60,8 +60,8 @@ def serve(  # noqa: PLR0913, PLR0917, each option is a parameter
     """
     from archcalc.render.drawing import SUFFIXES
     from archcalc.render.pages import serve as pages
-    from archcalc.studies.serve.serve import Wanted
     from archcalc.studies.serve.serve import serve as study
+    from archcalc.studies.serve.wanted import Wanted
 
     _demand_use(options)
     suffix = Path(options.output).suffix.lower()
