@@ -116,11 +116,14 @@ class NoCache(ArchcalcError):
 
     kind = "no_cache"
 
-    def __init__(self, model: str, arguments: Sequence[str]) -> None:
+    def __init__(self, model: str, arguments: Sequence[str], taken: str = "") -> None:
+        """`taken` is the argument that forward takes a cache as, where it returns none."""
         known = f"its arguments are  {', '.join(arguments)}" if arguments else "it has no arguments"
+        takes = "past_key_values, cache, kv_cache, past or state"
         super().__init__(
-            f"{model} keeps no cache: forward must take it as past_key_values, cache, kv_cache, past or state, and "
-            "return it behind its first result.",
+            f"{model} takes a cache as {taken} and returns none: what its layers keep themselves is not seen."
+            if taken
+            else f"{model} keeps no cache: forward must take it as {takes}, and return it behind its first result.",
             f"{known}\nits pass alone  archcalc flops {model}  or  archcalc memory {model}",
         )
 

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from archcalc.studies.law.law import Laws
     from archcalc.studies.plan.plan import Plan
     from archcalc.studies.recompute.recompute import Recomputed
-    from archcalc.studies.serve.serve import Serving, Wanted
+    from archcalc.studies.serve.serve import Serving
+    from archcalc.studies.serve.wanted import Wanted
     from archcalc.studies.speed.speed import Speeds
     from archcalc.studies.sweep.sweep import Swept
     from archcalc.studies.verify.verify import Verification
@@ -205,8 +206,8 @@ def serve(
     The result has `kv_bytes_per_token`, `kv_bytes`, `fits`, `largest_context`, `largest_batch`, and `pace` for times.
     NoCache for a model without a cache, WrongUse for a name or a value that is unknown.
     """
-    from archcalc.studies.serve.serve import Wanted
     from archcalc.studies.serve.serve import serve as study
+    from archcalc.studies.serve.wanted import Wanted
 
     setup = setup_from(how)
     if setup.training or setup.seq_len:

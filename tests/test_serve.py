@@ -19,8 +19,9 @@ from archcalc.studies.serve.curves import Line
 from archcalc.studies.serve.laws import Cached, Laws
 from archcalc.studies.serve.pace import Pace
 from archcalc.studies.serve.placement import Placement
-from archcalc.studies.serve.serve import Wanted, serve
+from archcalc.studies.serve.serve import serve
 from archcalc.studies.serve.stored import Form, Stored, parse_form, share_reached, stored
+from archcalc.studies.serve.wanted import Wanted
 from tests.helpers import run
 
 GIB = 2**30

@@ -42,7 +42,9 @@ TIME = "time_on:"
 
 
 CACHE = "kv_bytes_per_token"
-"""The figure of serving: bytes of cache that one more token of one sequence takes. It is no figure of one run."""
+CACHED = "kv_bytes"
+"""The figures of serving: bytes of cache that one more token of one sequence takes, and of a batch of texts with what
+does not grow. They are no figures of one run."""
 
 
 @dataclass(frozen=True)
@@ -184,19 +186,19 @@ def metric_named(name: str) -> Metric:
         return Metric(name, words, "elements", of, trains=True, moments=moments, ops=ops, by=MEMORY)
     if name.startswith(TIME):
         return time_on(name.removeprefix(TIME))
-    if name == CACHE:
-        return CACHE_METRIC
+    if name in OF_SERVING:
+        return OF_SERVING[name]
     name = ALIASES.get(name, name)
     names = [metric.name for metric in known_to(LAW)]
     if name not in names:
-        names += [f"{LIVE}OP+OP", f"{TIME}DEVICE", CACHE]
+        names += [f"{LIVE}OP+OP", f"{TIME}DEVICE", *OF_SERVING]
         raise WrongUse(f"there is no figure '{name}'.", f"choose one of  {', '.join(names)}")
     return METRICS[name]
 
 
 def _of_serving(report: Report) -> int:
     """No report of one run has it."""
-    raise WrongUse(f"{CACHE} comes from runs with a cache.", "type  archcalc serve MODEL")
+    raise WrongUse("figures of a cache come from runs with one.", "type  archcalc serve MODEL")
 
 
 def analyses_for(metrics: Sequence[Metric]) -> list[Analysis]:
@@ -206,7 +208,11 @@ def analyses_for(metrics: Sequence[Metric]) -> list[Analysis]:
     return [getattr(analyses, name)() for name in dict.fromkeys(names)]
 
 
-CACHE_METRIC = Metric(CACHE, "bytes of cache a token", BYTES, _of_serving, short="cache a token")
+OF_SERVING = {
+    CACHE: Metric(CACHE, "bytes of cache a token", BYTES, _of_serving, short="cache a token"),
+    CACHED: Metric(CACHED, "bytes of the cache of a batch", BYTES, _of_serving, short="cache"),
+}
+"""The figures of a model with a cache, by name."""
 
 
 def time_on(typed: str) -> Metric:
@@ -227,9 +233,6 @@ def formula_metric_named(name: str) -> Metric:
     if name.startswith(TIME):
         sentence = "a time has no law: it adds the longer of two times of each kernel, and which is longer changes."
         raise WrongUse(sentence, "for its members  archcalc sweep MODEL --set batch=1,8,64 --figure " + name)
-    if name == CACHE:
-        hint = f"for its members  archcalc sweep MODEL --set KNOB=1,2,4 --figure {CACHE}"
-        raise WrongUse(f"{CACHE} has no law: it comes from runs with a cache.", hint)
     return metric_named(name)
 
 

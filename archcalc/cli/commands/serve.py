@@ -59,8 +59,8 @@ def serve(  # noqa: PLR0913, PLR0917, each option is a parameter
       archcalc serve hf:path/to/config.json --fit 80GiB -o frontier.svg
     """
     from archcalc.render.pages import serve as pages
-    from archcalc.studies.serve.serve import Wanted
     from archcalc.studies.serve.serve import serve as study
+    from archcalc.studies.serve.wanted import Wanted
 
     _demand_use(options)
     picture = picture_format(options, model)

@@ -10,7 +10,7 @@ from torch import Tensor
 from archcalc.engine.load.nested import parts, tensors_with_places
 
 CACHES = (
-    "past_key_values", "cache_params", "cache", "kv_cache", "caches", "past", "past_key_value", "mems", "state",
+    "cache", "past_key_values", "cache_params", "kv_cache", "caches", "past", "past_key_value", "mems", "state",
     "states", "hidden",
 )  # fmt: skip
 """Names of the argument that takes a cache, and of what forward returns."""

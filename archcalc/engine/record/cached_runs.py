@@ -126,7 +126,7 @@ class _Runs:
             runs += self._both(tokens)
         for tokens in () if loops or stated else LONG:
             if long := self._both(tokens):
-                return (*runs, *long)
+                return (*runs, *self._both(tokens // 2), *long)
         return tuple(runs)
 
     def _both(self, tokens: int) -> list[CachedRun]:
@@ -228,7 +228,7 @@ class _Runs:
         named = parts(out) if not isinstance(out, list | tuple) or hasattr(out, "_fields") else {}
         found.cache = returned_cache(out, self.parameters)
         if found.cache is None:
-            raise NoCache(self.loaded.model.name, list(self.parameters))
+            raise NoCache(self.loaded.model.name, list(self.parameters), self.argument)
         found.encoded = named.get("encoder_last_hidden_state")
         found.kept = tuple(_tensors(found.cache))
         logits = named.get("logits", next(iter(named.values()), None)) if named else out[0]

@@ -9,7 +9,7 @@ from typing import Any
 
 from archcalc.analyses.lint.finding import LintFinding
 from archcalc.analyses.lint.lint import RULES
-from archcalc.analyses.metrics import BUDGETS, BYTES, CACHE_METRIC
+from archcalc.analyses.metrics import BUDGETS, BYTES, CACHE, OF_SERVING
 from archcalc.studies.guard.config import LIMITS, Budget, Check
 from archcalc.studies.guard.snapshot import Snapshot
 from archcalc.text import units
@@ -90,7 +90,8 @@ def _cached(check: Check, budget: Budget, bytes_: int) -> Verdict:
     over = "" if status == OK else f"over by {units.size(bytes_ - limit)}"
     share = bytes_ / limit if limit else None
     shown, most = units.size(bytes_), f"≤ {units.size(limit)}"
-    return Verdict(check.name, status, budget.key, CACHE_METRIC.short, shown, most, share, over, budget.line, bytes_)
+    short = OF_SERVING[CACHE].short
+    return Verdict(check.name, status, budget.key, short, shown, most, share, over, budget.line, bytes_)
 
 
 def _of_rule(check: Check, budget: Budget, worst: LintFinding | None) -> Verdict:

@@ -16,6 +16,7 @@ from archcalc.engine.subject import Subject
 from archcalc.errors import ArchcalcError, BadInput
 from archcalc.studies.law.lattice import CALLS, Evaluate, Point
 from archcalc.studies.law.moments import Moments, MomentsAt
+from archcalc.studies.serve.serve import FIGURES, Serving, bare, without_sizes
 
 TYPE = "macs of "
 """Before the name of a type of module: the MACs that are its own."""
@@ -32,6 +33,7 @@ class Members:
     ) -> None:
         self.reference, self.setup, self.knobs, self.wanted, self.traced = reference, setup, knobs, wanted, traced
         self._seen: dict[tuple[bool, Point], Mapping[str, int] | None] = {}
+        self._served: dict[str, Serving] = {}
         self._moments: dict[tuple[str, Point], Moments] = {}
 
     def figures(self, names: Sequence[str], trains: bool = False) -> Evaluate:
@@ -70,7 +72,17 @@ class Members:
         trains = any(metric.trains for metric in metrics)
         report = member_report(self.reference, self.setup, dict(zip(self.knobs, point, strict=True)), metrics, trains)
         self.traced(len(report.trace.calls))
-        return {metric.name: metric.of(report) for metric in metrics}
+        return {metric.name: self.figure(metric, point, report) for metric in metrics}
+
+    def figure(self, metric: Metric, point: Point, report: Report) -> int:
+        """A figure of a member whose report is there; one of a cache comes from runs of its own."""
+        if metric.name not in FIGURES:
+            return int(metric.of(report))
+        setup = at_point(self.setup, dict(zip(self.knobs, point, strict=True)))
+        key = repr(without_sizes(setup))
+        if key not in self._served:
+            self._served[key] = bare(self.reference, setup)
+        return FIGURES[metric.name](self._served[key], setup)
 
     def _evaluated(self, point: Point, trains: bool) -> Mapping[str, int] | None:
         try:
@@ -82,7 +94,7 @@ class Members:
     def _figures(self, report: Report, point: Point, wanted: Sequence[Metric], trains: bool) -> Mapping[str, int]:
         figures = {}
         for metric in wanted:
-            figures[metric.name] = metric.of(report)
+            figures[metric.name] = self.figure(metric, point, report)
             if metric.moments:
                 self._moments[metric.name, point] = Moments(_ops(report), tuple(metric.moments(report)))
         figures[CALLS] = len(report.trace.calls)

@@ -286,5 +286,6 @@ def _macs(served: Served, run: CachedRun) -> Mapping[str, int]:
         path = trace.path(call)
         layer, count = served.layer_at(trace, call)
         is_head = layer == path and any(trace.tensors[out].shape[-1:] == (rows,) for out in call.outputs)
+        is_head &= any(trace.storages[trace.tensors[tensor].storage].role == "parameter" for tensor in call.tensors())
         found[HEAD if is_head else layer] += count * macs
     return found

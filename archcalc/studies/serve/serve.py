@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from archcalc import engine
+from archcalc.analyses.metrics import CACHE, CACHED
 from archcalc.engine.serving import Served
 from archcalc.engine.setup import Setup
 from archcalc.engine.subject import Subject
-from archcalc.errors import BadInput, WrongUse
+from archcalc.errors import WrongUse
 from archcalc.hardware import Hardware, means_another
 from archcalc.hardware.catalogue import member_of_family
 from archcalc.studies.budget import Budget, parse_budget
@@ -19,41 +19,17 @@ from archcalc.studies.serve.laws import Laws, laws_of
 from archcalc.studies.serve.pace import Pace
 from archcalc.studies.serve.placement import MOST, Placement
 from archcalc.studies.serve.stored import Form, Stored, parse_form, plain_form, stored
+from archcalc.studies.serve.wanted import KV, Wanted, demand, demand_growing, tokens
 from archcalc.studies.speed.target import target
 from archcalc.text.faces import Shown
-from archcalc.text.visible import shortened
 
 CONTEXT = 8192
 """Tokens where no context was asked for, or as many as the model has positions for."""
-KV = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "int8": 1}
-"""Bytes of an element of the cache, scales left out."""
-TOKENS = re.compile(r"(\d{1,15})([km]?)", re.IGNORECASE)
-UNITS = {"": 1, "k": 1024, "m": 1024**2}
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 CONTEXTS = (1024, 4096, 8192, 16384, 32768, 65536, 131072, 262144, 1048576)
 """The table of what fits."""
 CONFIG = "config"
 PREFILL_TO = "the MACs of a prefill hold up to {} tokens: a longer run does other work"
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is asked of a model: all as typed, None or '' for what was not.
-
-    `context` are the tokens of each sequence, those generated included; `weights` and `kv` forms of storage; `on` a
-    device for times, `fit` a capacity or a device; `gpus` as many of them; `page` the tokens of a page of the cache;
-    `generate` tokens behind a prompt of the context.
-    """
-
-    context: str | int | None = None
-    weights: str = ""
-    kv: str = ""
-    on: str = ""
-    fit: str | int = ""
-    gpus: int = 1
-    reserve: str | int | None = None
-    page: int = 1
-    generate: int | None = None
 
 
 @dataclass(frozen=True)
@@ -167,13 +143,14 @@ class Serving(Shown):
 
 def serve(model: str | Subject, setup: Setup, wanted: Wanted) -> Serving:
     """The answer for one model; WrongUse and BadInput for what cannot be asked, NoCache, NoLaw, tracing's errors."""
-    context, asked_context = _tokens(wanted.context), wanted.context is not None
+    context, asked_context = tokens(wanted.context), wanted.context is not None
     form = None if wanted.weights in ("", CONFIG) else parse_form(wanted.weights)
-    _demand(wanted)
+    demand(wanted)
     budget, means = _budget(wanted)
     on, notes = _device(wanted, budget)
     served = engine.served(model, replace(setup, batch=None))
     laws = laws_of(served)
+    demand_growing(laws, wanted)
     form, weights, more = _stored(served, form, wanted)
     placement = Placement(laws, weights, wanted.gpus, KV[wanted.kv] if wanted.kv else 0, wanted.page)
     context = context or min(CONTEXT, served.positions or CONTEXT)
@@ -188,32 +165,31 @@ def serve(model: str | Subject, setup: Setup, wanted: Wanted) -> Serving:
     )  # fmt: skip
 
 
+def bare(model: str | Subject, setup: Setup) -> Serving:
+    """The answer of which the figures of a setup are read, whatever its batch and text; raises what `serve` raises."""
+    return serve(model, without_sizes(setup), Wanted())
+
+
+def without_sizes(setup: Setup) -> Setup:
+    """The setup without what the laws of a cache do not depend on."""
+    return replace(setup, training=None, batch=None, seq_len=None)
+
+
 def bytes_per_token(model: str | Subject, setup: Setup) -> int:
     """Bytes of cache that one more token of one sequence takes; NoCache, NoLaw, and the errors of tracing."""
-    return serve(model, replace(setup, training=None, batch=None, seq_len=None), Wanted()).kv_bytes_per_token
+    return bare(model, setup).kv_bytes_per_token
 
 
-def _tokens(typed: str | int | None) -> int:
-    """'32k' as 32,768 tokens; 0 for None. BadInput shows the form."""
-    found = TOKENS.fullmatch(str(typed).strip()) if typed is not None else None
-    if typed is not None and (found is None or int(found[1]) < 1):
-        raise BadInput(f"'--context {shortened(str(typed))}' is no number of tokens.", "write  --context 32k  or  8192")
-    return int(found[1]) * UNITS[found[2].lower()] if found else 0
+def _cached(serving: Serving, setup: Setup) -> int:
+    """Bytes of the cache of a batch of texts of `seq_len` tokens, states included."""
+    return serving.placement.cache(setup.batch or 1, setup.seq_len or serving.context)
 
 
-def _demand(wanted: Wanted) -> None:
-    if wanted.kv and wanted.kv not in KV:
-        hint = f"choose one of  {', '.join(KV)}"
-        raise WrongUse(f"'--kv {shortened(wanted.kv)}' is no type of a cache's elements.", hint)
-    if wanted.gpus != 1 and not (wanted.fit or wanted.on):
-        raise WrongUse("--gpus changes nothing without a device.", "add  --fit 80GiB  or  --on h100")
-    if wanted.reserve is not None and not wanted.fit:
-        raise WrongUse("--reserve is of the capacity of --fit.", "add  --fit 80GiB")
-    if wanted.generate is not None and not (wanted.on or wanted.fit):
-        raise WrongUse("--generate asks for a time, and no device was named.", "add  --on h100")
-    for option, value in (("--gpus", wanted.gpus), ("--page", wanted.page), ("--generate", wanted.generate)):
-        if value is not None and value < 1:
-            raise WrongUse(f"{option} {value} is not a number from 1.", f"write  {option} 2")
+FIGURES: Mapping[str, Callable[[Serving, Setup], int]] = {
+    CACHE: lambda serving, _: serving.kv_bytes_per_token,
+    CACHED: _cached,
+}
+"""The figures that laws and sweeps know."""
 
 
 def _budget(wanted: Wanted) -> tuple[Budget | None, list[str]]:

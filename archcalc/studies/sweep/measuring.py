@@ -21,13 +21,13 @@ from multiprocessing import active_children, get_context
 from time import perf_counter
 from typing import Any
 
-from archcalc.analyses.metrics import CACHE, metric_named
+from archcalc.analyses.metrics import OF_SERVING, metric_named
 from archcalc.engine import Setup, Training
 from archcalc.engine.subject import Subject
 from archcalc.errors import ArchcalcError, MissingExtra, WorkerDied, WrongUse, one_line
 from archcalc.studies.law.members import at_point, member_report
 from archcalc.studies.observer import SILENT, Observer
-from archcalc.studies.serve.serve import bytes_per_token
+from archcalc.studies.serve.serve import FIGURES, bare
 from archcalc.studies.sweep.grid import Member
 from archcalc.studies.sweep.store import Row, Store, key_of
 
@@ -44,9 +44,11 @@ START_SECONDS = 2.0
 
 def measured(reference: str | Subject, setup: Setup, member: Member, figures: Sequence[str]) -> Row:
     """The figures of one member, or the sentence of its error; a worker runs this."""
-    wanted = [metric_named(name) for name in figures if name != CACHE]
+    wanted = [metric_named(name) for name in figures if name not in OF_SERVING]
     try:
-        cache = {CACHE: bytes_per_token(reference, at_point(setup, member))} if CACHE in figures else {}
+        at = at_point(setup, member)
+        served = bare(reference, at) if any(name in OF_SERVING for name in figures) else None
+        cache = {name: FIGURES[name](served, at) for name in figures if served and name in OF_SERVING}
         trains = any(metric.trains for metric in wanted)
         report = member_report(reference, setup, member, wanted, trains) if wanted else None
     except ArchcalcError as error:
