@@ -221,13 +221,29 @@ def indexed(mode: OneDevice, func: Any, args: Sequence[Any], kwargs: Mapping[str
     tensor, index, *others = args
     if not isinstance(tensor, Tensor) or not tensor.is_meta:
         return func(*args, **kwargs)
-    if isinstance(index, tuple):
-        index = tuple(torch.tensor(part) if _is_numbers(part) else part for part in index)
-    return func(tensor, torch.tensor(index) if _is_numbers(index) else index, *others, **kwargs)
+    parts = index if isinstance(index, tuple) else (index,)
+    told = tuple(_places(mode, part) for part in parts)
+    if all(new is old for new, old in zip(told, parts, strict=True)):
+        return func(*args, **kwargs)
+    return func(tensor, told if isinstance(index, tuple) else told[0], *others, **kwargs)
 
 
-def _is_numbers(part: Any) -> bool:
-    return isinstance(part, list) and bool(part) and all(type(number) in (int, bool) for number in part)
+def _places(mode: OneDevice, part: Any) -> Any:
+    """A list of numbers as a tensor that keeps them; any other part of an index as it is.
+
+    A number may be a tensor without data, as in `x[rows, columns]` for lists of such, if its value is known.
+    """
+    if not isinstance(part, list | tuple) or not part:
+        return part
+    try:
+        numbers = [mode.ask(n, "indexing").item() if _is_hidden_number(n) else n for n in part]
+    except NeedsValues:
+        return part
+    return torch.tensor(numbers) if all(type(number) in (int, bool) for number in numbers) else part
+
+
+def _is_hidden_number(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_meta and not value.dim() and not value.is_floating_point()
 
 
 @handles(Tensor.__format__)
