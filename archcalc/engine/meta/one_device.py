@@ -231,19 +231,21 @@ def indexed(mode: OneDevice, func: Any, args: Sequence[Any], kwargs: Mapping[str
 def _places(mode: OneDevice, part: Any) -> Any:
     """A list of numbers as a tensor that keeps them; any other part of an index as it is.
 
-    A number may be a tensor without data, as in `x[rows, columns]` for lists of such, if its value is known.
+    A number may be a tensor itself, as in `x[rows, columns]` for lists of such, if its value is known.
     """
     if not isinstance(part, list | tuple) or not part:
         return part
     try:
-        numbers = [mode.ask(n, "indexing").item() if _is_hidden_number(n) else n for n in part]
+        numbers = [_place(mode, number) for number in part]
     except NeedsValues:
         return part
     return torch.tensor(numbers) if all(type(number) in (int, bool) for number in numbers) else part
 
 
-def _is_hidden_number(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.is_meta and not value.dim() and not value.is_floating_point()
+def _place(mode: OneDevice, number: Any) -> Any:
+    if not isinstance(number, Tensor) or number.dim():
+        return number
+    return (mode.ask(number, "indexing") if number.is_meta else number).item()
 
 
 @handles(Tensor.__format__)
