@@ -69,5 +69,5 @@ def _whole(piece: Tensor, values: Tensor | None) -> tuple[Tensor, Tensor]:
 
 def _part(tensor: Tensor) -> tuple[Tensor, Tensor] | None:
     """What is known of a part of a tensor; None if nothing is, or if it was written to since."""
-    values, known, as_of = getattr(tensor, ATTRIBUTE, (None, None, 0))
-    return (values, known) if values is not None and version(tensor) == as_of else None
+    kept: tuple[Tensor, Tensor, int] | None = getattr(tensor, ATTRIBUTE, None)
+    return kept[:2] if kept is not None and kept[2] == version(tensor) else None
