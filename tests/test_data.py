@@ -210,3 +210,62 @@ def test_own_draws_of_the_process_are_left_alone() -> None:
     torch.manual_seed(7)
     archcalc.trace(Dropping, (2, 4), setup=Setup(data=True, mode="train"))
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_mask_packed_beside_unknown_numbers_is_known_when_it_is_cut_out() -> None:
+    """2 of 4 places are kept, of 8 numbers each: 2 x 8 x 3 = 48 multiply-adds."""
+
+    class Packed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(8, 3, bias=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            mask = (torch.arange(4) % 2).to(x.dtype)[:, None]
+            numbers, kept = torch.split(torch.cat([x, mask], dim=-1), [8, 1], dim=-1)
+            kept = kept.squeeze(-1).bool()
+            return self.linear(numbers[kept])
+
+    made = report(Packed(), (4, 8))
+    assert (made.macs, made.output_shape) == (48, (2, 3))
+
+
+@pytest.mark.parametrize(
+    "cut", ["x[:, -1]", "x.T[8]", "x.unbind(1)[8]", "torch.cat([x, x], 1)[:, 17]", "x[:, 8:].squeeze(1)"]
+)
+def test_every_way_to_cut_out_what_is_known(cut: str) -> None:
+    """A joined tensor of numbers and a mask of two ones, cut in every way, also after a second join."""
+
+    class Packed(nn.Module):
+        def forward(self, y: Tensor) -> Tensor:
+            x = torch.cat([y, torch.tensor([0.0, 1, 0, 1], device=y.device)[:, None]], dim=1)
+            return y[eval(cut, {"x": x, "torch": torch}).bool()]
+
+    assert report(Packed(), (4, 8)).output_shape == (2, 8)
+
+
+@pytest.mark.parametrize("write", ["x.mul_(2)", "x[:, 8].add_(y[:, 0])", "x[0].copy_(x[1])"])
+def test_a_joined_tensor_that_is_written_to_is_unknown(write: str) -> None:
+    """Its values may differ from then on, whatever view of it is written."""
+
+    class Packed(nn.Module):
+        def forward(self, y: Tensor) -> Tensor:
+            x = torch.cat([y, torch.arange(4.0, device=y.device)[:, None]], dim=1)
+            exec(write, {"x": x, "y": y})
+            return y[x[:, 8].bool()]
+
+    with pytest.raises(NeedsData):
+        report(Packed(), (4, 8))
+
+
+def test_a_list_of_numbers_of_tensors_keeps_its_values_in_an_index() -> None:
+    """Places (0, 1) and (2, 3) of 4 x 4 are hidden, so 14 are left."""
+
+    class Hidden(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            places = torch.ones(4, 4, dtype=torch.bool, device=x.device)
+            rows, columns = zip(*torch.tensor([[0, 1], [2, 3]], device=x.device), strict=True)
+            places[rows, columns] = False
+            return x[places]
+
+    assert report(Hidden(), (4, 4)).output_shape == (14,)

@@ -408,3 +408,28 @@ def test_attention_that_is_compiled_is_run_as_another(others: tuple[str, ...], t
         in made.notes
     )
     assert module.config._attn_implementation == "flex_attention"  # the caller's own stays as it is
+
+
+class EveryExpert(nn.Module):
+    """4 experts of one matrix of 8 x 8, each multiplied with every token, as in Llama 4."""
+
+    main_input_name = "input_ids"
+
+    def __init__(self, chosen: int) -> None:
+        super().__init__()
+        self.config = Config(num_local_experts=4, num_experts_per_tok=chosen)
+        self.table = nn.Embedding(10, 8)
+        self.experts = nn.Parameter(torch.zeros(4, 8, 8))
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        tokens = self.table(input_ids).view(-1, 8)
+        return torch.bmm(tokens.repeat(4, 1).view(4, -1, 8), self.experts).sum(0)
+
+
+@pytest.mark.parametrize(("chosen", "idle"), [(1, "576"), (3, "192"), (4, "")])
+def test_experts_that_run_without_being_chosen_are_said(chosen: int, idle: str) -> None:
+    """3 tokens by 4 experts of 64 weights: 768 multiply-adds, of which 4 less the chosen in 4 are of the others."""
+    made = report(EveryExpert(chosen), "int64:1x3")
+    assert made.macs == 3 * 4 * 64 == 768
+    said = [note for note in made.notes if note.startswith("all 4 experts")]
+    assert [note.split(": ")[-1] for note in said] == ([f"{idle} MACs are of the others"] if idle else [])

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from archcalc.engine.meta.balanced_routing import BALANCED, balanced
 from archcalc.engine.meta.call_arguments import Op, demand_dense, op_of, tensors_by_use, tensors_in, tensors_of
+from archcalc.engine.meta.joined_values import parts_known
 from archcalc.engine.meta.own_draws import SEED, drawn
 from archcalc.engine.meta.uniform_values import SCALED, Uniform, filled, scaled
 from archcalc.engine.torch_private import storage_key, version, with_tensors_changed
@@ -170,6 +171,8 @@ class KnownValues:
             self._forget(op, args, kwargs)
             for result, chosen in balanced(name, self.experts, tensors, results):
                 self.note(result, chosen, {BALANCED})
+            for result, values in parts_known(op, args, kwargs, results, self.of):
+                self.note(result, values, self._origins(tensors))
             return
         if not results or not self._followed(name, draws, results):
             return

@@ -221,13 +221,31 @@ def indexed(mode: OneDevice, func: Any, args: Sequence[Any], kwargs: Mapping[str
     tensor, index, *others = args
     if not isinstance(tensor, Tensor) or not tensor.is_meta:
         return func(*args, **kwargs)
-    if isinstance(index, tuple):
-        index = tuple(torch.tensor(part) if _is_numbers(part) else part for part in index)
-    return func(tensor, torch.tensor(index) if _is_numbers(index) else index, *others, **kwargs)
+    parts = index if isinstance(index, tuple) else (index,)
+    told = tuple(_places(mode, part) for part in parts)
+    if all(new is old for new, old in zip(told, parts, strict=True)):
+        return func(*args, **kwargs)
+    return func(tensor, told if isinstance(index, tuple) else told[0], *others, **kwargs)
 
 
-def _is_numbers(part: Any) -> bool:
-    return isinstance(part, list) and bool(part) and all(type(number) in (int, bool) for number in part)
+def _places(mode: OneDevice, part: Any) -> Any:
+    """A list of numbers as a tensor that keeps them; any other part of an index as it is.
+
+    A number may be a tensor itself, as in `x[rows, columns]` for lists of such, if its value is known.
+    """
+    if not isinstance(part, list | tuple) or not part:
+        return part
+    try:
+        numbers = [_place(mode, number) for number in part]
+    except NeedsValues:
+        return part
+    return torch.tensor(numbers) if all(type(number) in (int, bool) for number in numbers) else part
+
+
+def _place(mode: OneDevice, number: Any) -> Any:
+    if not isinstance(number, Tensor) or number.dim():
+        return number
+    return (mode.ask(number, "indexing") if number.is_meta else number).item()
 
 
 @handles(Tensor.__format__)

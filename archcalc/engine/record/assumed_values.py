@@ -223,8 +223,7 @@ def _rows(facts: Facts, features: Any, inputs: Inputs, known: Mapping[str, Tenso
         return int(counted[1]) if counted else 0
     finally:
         recorder.close()
-    pooled = getattr(made, "pooler_output", None)
-    made = getattr(made, "last_hidden_state", made) if pooled is None else pooled
+    made = _features(made)
     if isinstance(made, list | tuple) and made and isinstance(made[0], tuple) and isinstance(made[0][0], int):
         made = made[0][1]  # features for several layers of the text, each with the number of its layer
     fixed = facts.number("audio_soft_tokens_per_image") if "input_features" in given else 0
@@ -235,3 +234,14 @@ def _rows(facts: Facts, features: Any, inputs: Inputs, known: Mapping[str, Tenso
     if all(tensor.shape[-1:] == (width,) for tensor in tensors):
         return sum(tensor.numel() for tensor in tensors) // width
     return sum(tensor.numel() // max(tensor.shape[-1], 1) for tensor in tensors if tensor.dim() > 1)
+
+
+def _features(made: Any) -> Any:
+    """The features in what a function of a model returned: those pooled, those of the last layer, or those for layers.
+
+    The latter stand in a list of pairs, the number of a layer of the text and its features.
+    """
+    for name in ("pooler_output", "last_hidden_state", "deepstack_features"):
+        if (features := getattr(made, name, None)) is not None:
+            return features
+    return made

@@ -22,6 +22,7 @@ from archcalc.engine.load.pretrained.facts import is_pretrained
 from archcalc.engine.load.references import BuiltIn
 from archcalc.engine.meta.empty_modules import copy_without_data
 from archcalc.engine.record.cache_in_outputs import CACHES, returned_cache
+from archcalc.engine.record.idle_choices import CHOSEN
 from archcalc.engine.record.repeated_layers import Repeated, one_of_each_kind
 from archcalc.engine.record.run import prepared, run_loaded
 from archcalc.engine.record.weight_table import latent_of, number_of, stored_by_config, weights_of
@@ -101,7 +102,7 @@ class _Runs:
             decodes=tuple(decodes),
             counts=self.counts,
             dtype=self.setup.floats,
-            chosen=number_of(module, ("num_experts_per_tok", "num_experts_per_token", "moe_top_k", "moe_topk")),
+            chosen=number_of(module, CHOSEN),
             stored=stored_by_config(module, self.setup.floats),
             positions=self._positions(),
             notes=tuple(notes),

@@ -36,6 +36,7 @@ from archcalc.engine.record.assumed_values import completed
 from archcalc.engine.record.data import known_values
 from archcalc.engine.record.definition import DENSE, bare_trace, demand_all_dense, of_dtype
 from archcalc.engine.record.forward_pass import forward, parameters_of
+from archcalc.engine.record.idle_choices import every_expert_ran
 from archcalc.engine.record.lazy_modules import FirstRun, first_run, without_shape
 from archcalc.engine.record.packing import FULL_LENGTH
 from archcalc.engine.record.parts_not_run import in_words, parts_not_run
@@ -119,6 +120,7 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None, watch: Watch = 
         raise WrongUse(sentence, "leave --lengths out; lengths that the program or the inputs give are used")
     idle = parts_not_run(parameters, recorder.tensors, recorder.calls) if is_pretrained(module) else {}
     notes = _notes(recorder, device, drew)
+    notes += every_expert_ran(module, inputs.described, parameters, recorder.tensors, recorder.calls)
     if setup.lora:
         notes += idle_adapters(module, {recorder.paths.modules[call.module].path for call in recorder.module_calls})
     assumptions = _assumptions(setup, inputs, kernels, recorder.state_names) | (
