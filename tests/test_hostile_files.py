@@ -19,7 +19,7 @@ from archcalc.engine import choices
 from archcalc.errors import BadInput, CannotWrite, ForwardFailed
 from archcalc.studies.sweep.store import Store
 from archcalc.text.units import LONGEST, number, parse_count, parse_shape
-from tests.helpers import ROOT, run, run_fresh
+from tests.helpers import ROOT, in_rows, run, run_fresh
 
 NET = """
 import torch
@@ -310,7 +310,7 @@ def test_endless_recursion_of_a_model_is_its_error() -> None:
 @pytest.fixture(scope="module")
 def deep(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A stored trace with 6,000 modules, each in the one before."""
-    document = json.loads(archcalc.trace(nested(1), (1, 4)).to_json())
+    document = json.loads(in_rows(archcalc.trace(nested(1), (1, 4))))
     trace, count = document["trace"], 6000
     root, inner = trace["modules"]
     paths = [".".join(["0"] * depth) for depth in range(1, count + 1)]
@@ -340,7 +340,7 @@ def test_6000_nested_modules_of_a_stored_trace(command: str, deep: str) -> None:
     "value", ["[" * 500 + "]" * 500, "[" * 100_000 + "]" * 100_000, '{"a":' * 900 + "1" + "}" * 900]
 )
 def test_values_of_a_stored_trace_nested_deeply_are_refused(value: str, tmp_path: Path) -> None:
-    text = archcalc.trace(nn.Linear(4, 4), (1, 4)).to_json().replace('"settings": {}', f'"settings": {value}')
+    text = in_rows(archcalc.trace(nn.Linear(4, 4), (1, 4))).replace('"settings": {}', f'"settings": {value}')
     assert len(text) > 1000
     (tmp_path / "trace.json").write_text(text)
     ran = run("summary", str(tmp_path / "trace.json"))
@@ -380,8 +380,8 @@ def test_numbers_of_any_length_end_in_a_short_sentence(line: str) -> None:
 @pytest.mark.parametrize("value", ["9" * 4000, "9" * 5000, str(2**63), "-1"])
 def test_numbers_of_any_length_in_files_end_in_a_sentence(value: str, tmp_path: Path) -> None:
     for kind, text in (
-        ("json", archcalc.trace(nn.Linear(4, 4), (1, 4)).to_json().replace('"bytes": 64', f'"bytes": {value}')),
-        ("json", archcalc.trace(nn.Linear(4, 4), (1, 4)).to_json().replace("[1, 4]", f"[1, {value}]")),
+        ("json", in_rows(archcalc.trace(nn.Linear(4, 4), (1, 4))).replace('"bytes": 64', f'"bytes": {value}')),
+        ("json", in_rows(archcalc.trace(nn.Linear(4, 4), (1, 4))).replace("[1, 4]", f"[1, {value}]")),
         ("toml", f'[[check]]\nmodel = "resnet-20"\nbatch = {value}\nmax_params = {value}\n'),
     ):
         (tmp_path / f"file.{kind}").write_text(text)
@@ -425,7 +425,7 @@ def test_a_damaged_snapshot_is_an_answer_or_a_sentence(place: str, value: Any, t
 @pytest.mark.parametrize("number_", ["NaN", "Infinity", "-Infinity", "1e999"])
 def test_numbers_that_are_not_finite_are_no_json(number_: str, tmp_path: Path) -> None:
     snapshot = run("snapshot", "lstm-cell").out.replace('"batch": 1', f'"batch": {number_}')
-    trace = archcalc.trace(nn.Linear(4, 4), (1, 4)).to_json().replace('"bytes": 64', f'"bytes": {number_}')
+    trace = in_rows(archcalc.trace(nn.Linear(4, 4), (1, 4))).replace('"bytes": 64', f'"bytes": {number_}')
     for text in (snapshot, trace):
         assert number_ in text
         assert "it is not JSON" in _diffs(text, tmp_path)
@@ -441,7 +441,7 @@ def _diffs(text: str, folder: Path) -> str:
 
 
 def test_a_stored_trace_without_what_an_op_needs_is_damaged(tmp_path: Path) -> None:
-    document = json.loads(archcalc.trace(nn.Conv2d(3, 2, 1), (1, 3, 2, 2)).to_json())
+    document = json.loads(in_rows(archcalc.trace(nn.Conv2d(3, 2, 1), (1, 3, 2, 2))))
     document["trace"]["calls"][0]["inputs"]["input"] = []
     (tmp_path / "trace.json").write_text(json.dumps(document))
     ran = run("shapes", str(tmp_path / "trace.json"))

@@ -29,7 +29,7 @@ from archcalc.render.formats import FORMATS, Screen, render
 from archcalc.render.formats.as_html import as_html
 from archcalc.render.formats.as_markdown import escaped, escaped_line
 from archcalc.text.visible import ESCAPED, NUMBER, csv_cell, csv_line, visible, visible_json
-from tests.helpers import run
+from tests.helpers import in_rows, run
 
 HOSTILE = (
     "\x1b[31mred\x1b]0;title\x07",
@@ -93,7 +93,7 @@ def lines_of(text: str) -> list[str]:
 def traces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A stored trace of a model with each name, by the name; the file's own fields hold the name too."""
     folder = tmp_path_factory.mktemp("traces")
-    document = json.loads(archcalc.trace(model("NAME"), (2, 4)).to_json())
+    document = json.loads(in_rows(archcalc.trace(model("NAME"), (2, 4))))
     trace = document["trace"]
     trace["model"] |= {"reference": "NAME", "source": "NAME", "settings": {"NAME": "NAME"}}
     trace["inputs"] = [{**input_, "name": "NAME", "origin": "NAME"} for input_ in trace["inputs"]]
@@ -359,7 +359,7 @@ def test_the_message_of_a_model_is_a_line(tmp_path: Path) -> None:
 
 
 def test_a_command_to_paste_runs_nothing_of_a_stored_trace(tmp_path: Path) -> None:
-    document = json.loads(archcalc.trace(nn.Linear(2, 2), (1, 2)).to_json())
+    document = json.loads(in_rows(archcalc.trace(nn.Linear(2, 2), (1, 2))))
     document["trace"]["model"] |= {"source": "python", "reference": "$(reboot)"}
     for input_ in document["trace"]["inputs"]:
         input_ |= {"name": "x;reboot", "origin": "argument"}

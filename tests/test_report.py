@@ -19,7 +19,7 @@ from archcalc.analyses.memory import LiveBytes
 from archcalc.render.report.page import ASSETS
 from archcalc.render.report.payload import FIGURES, payload
 from archcalc.text import units
-from tests.helpers import run, run_fresh
+from tests.helpers import in_rows, run, run_fresh
 
 HOSTILE = '</script><img src=x onerror="document.title=1"><!--'
 
@@ -63,7 +63,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def hostile_trace() -> dict[str, Any]:
     """A trace as a file whose author wishes the reader ill: names of modules, types, descriptions and the model."""
-    stored: dict[str, Any] = json.loads(archcalc.trace("resnet-20").to_json())
+    stored: dict[str, Any] = json.loads(in_rows(archcalc.trace("resnet-20")))
     stored["trace"]["model"]["name"] = HOSTILE
     for module in stored["trace"]["modules"]:
         module["type"] = module["extra"] = HOSTILE

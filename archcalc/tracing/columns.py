@@ -7,11 +7,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from archcalc.tracing.records import Model
-from archcalc.tracing.store import RECORDS, Fields, frozen
+from archcalc.tracing.records import Call, Input, Kept, Model, Module, ModuleCall, Parameter, Step, Storage, Tensor
 
 TABLE, INDEX = "table", "index"
 """Keys of a column that holds its distinct values once, and for each record the number of its value."""
+RECORDS = {
+    "inputs": Input,
+    "modules": Module,
+    "module_calls": ModuleCall,
+    "parameters": Parameter,
+    "tensors": Tensor,
+    "storages": Storage,
+    "calls": Call,
+    "steps": Step,
+    "kept": Kept,
+}
+"""The fields of a trace that are tuples of records."""
+Fields = Mapping[str, Any]
+"""The fields of a trace as they were read, before anything in them can be relied on."""
 
 
 def columns(trace: Any) -> dict[str, Any]:
@@ -22,10 +35,22 @@ def columns(trace: Any) -> dict[str, Any]:
 
 
 def records(plain: Mapping[str, Any]) -> Fields:
-    """The fields of a Trace from its columns; LookupError, TypeError or ValueError for what `columns` did not make."""
+    """The fields of a Trace from its columns, or from lists of one object a record, as former versions wrote them.
+
+    Raises AttributeError, LookupError, TypeError or ValueError for anything else.
+    """
     rest = {name: frozen(value) for name, value in plain.items() if name not in RECORDS}
-    unpacked = {name: _unpacked(kind, plain[name]) for name, kind in RECORDS.items()}
+    unpacked = {name: _unpacked(name, plain.get(name, ())) for name in RECORDS}
     return {**rest, **unpacked, "model": Model(**rest["model"])}
+
+
+def frozen(value: Any) -> Any:
+    """JSON's lists as tuples, all the way down."""
+    if isinstance(value, list):
+        return tuple(map(frozen, value))
+    if isinstance(value, dict):
+        return {key: frozen(item) for key, item in value.items()}
+    return value
 
 
 def _packed(kind: type, items: Sequence[Any]) -> dict[str, Any]:
@@ -46,12 +71,23 @@ def _column(values: list[Any]) -> Any:
     return {TABLE: distinct, INDEX: index} if 2 * len(distinct) <= len(values) else values
 
 
-def _unpacked(kind: type, packed: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(map(kind, *(_values(packed[field.name]) for field in fields(kind))))
+def _unpacked(name: str, packed: Any) -> tuple[Any, ...]:
+    kind = RECORDS[name]
+    if not isinstance(packed, Mapping):
+        return tuple(kind(**frozen(item)) for item in packed)
+    names = [field.name for field in fields(kind)]
+    if set(packed) != set(names):
+        raise ValueError(f"{name} must have the columns {', '.join(names)}")
+    values = [_values(packed[column]) for column in names]
+    if len(set(map(len, values))) > 1:
+        raise ValueError(f"the columns of {name} differ in length")
+    return tuple(map(kind, *values))
 
 
 def _values(column: Any) -> list[Any]:
     if isinstance(column, dict):
-        table = [frozen(value) for value in column[TABLE]]
-        return [table[number] for number in column[INDEX]]
+        table, index = [frozen(value) for value in column[TABLE]], column[INDEX]
+        if index and (set(map(type, index)) != {int} or min(index) < 0):
+            raise ValueError("the numbers of a column's values must be whole, from 0")
+        return [table[number] for number in index]
     return [frozen(value) if isinstance(value, list | dict) else value for value in column]

@@ -1,18 +1,19 @@
 """A trace as JSON, and back. What is read from a file is checked: ids lead somewhere, values are of the right kind.
 
 Version 2 of the form added strides and offsets of tensors, and the inputs that an op writes; version 1 is still read.
+Records are written in columns; a list of one object a record, which was written before, is still read.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from math import prod
 from typing import Any
 
 from archcalc.errors import NotATrace
 from archcalc.text.finite_json import read_json
-from archcalc.tracing.records import Call, Input, Kept, Model, Module, ModuleCall, Parameter, Step, Storage, Tensor
+from archcalc.tracing.columns import Fields, records
 
 SCHEMA_VERSION = 2
 READABLE = (1, 2)
@@ -23,20 +24,6 @@ ROLES = (
     "parameter", "buffer", "constant", "input", "activation", "saved", "gradient", "optimizer", "master", "workspace",
     "activation gradient", "cache",
 )  # fmt: skip
-RECORDS = {
-    "inputs": Input,
-    "modules": Module,
-    "module_calls": ModuleCall,
-    "parameters": Parameter,
-    "tensors": Tensor,
-    "storages": Storage,
-    "calls": Call,
-    "steps": Step,
-    "kept": Kept,
-}
-"""The fields of a trace that are tuples of records."""
-Fields = Mapping[str, Any]
-"""The fields of a trace as they were read, before anything in them can be relied on."""
 
 
 def written(fields: Fields) -> str:
@@ -57,27 +44,13 @@ def read(text: str, path: str) -> Fields:
     if document.get("schema_version") not in READABLE:
         raise NotATrace(path, f"its schema_version is not {' or '.join(map(str, READABLE))}")
     try:
-        fields = _records(frozen(document["trace"]))
+        fields = records(document["trace"])
         check(fields)
     except RecursionError:
         raise NotATrace(path, "its values are nested too deeply") from None
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise NotATrace(path, f"it is damaged ({error})") from None
     return fields
-
-
-def frozen(value: Any) -> Any:
-    """JSON's lists as tuples, all the way down."""
-    if isinstance(value, list):
-        return tuple(map(frozen, value))
-    if isinstance(value, dict):
-        return {key: frozen(item) for key, item in value.items()}
-    return value
-
-
-def _records(fields: dict[str, Any]) -> Fields:
-    records = {name: tuple(kind(**item) for item in fields.get(name, ())) for name, kind in RECORDS.items()}
-    return {**fields, **records, "model": Model(**fields["model"])}
 
 
 def check(fields: Fields) -> None:

@@ -7,10 +7,11 @@ at `d` was live during the calls b, b+1, ..., d-1. Positions in the tuples are t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 from archcalc.errors import NotATrace
 from archcalc.tracing import store
+from archcalc.tracing.columns import columns
 from archcalc.tracing.records import (
     Call,
     Input,
@@ -76,7 +77,7 @@ class Trace:
 
     def to_json(self) -> str:
         """The trace as one JSON document; `from_json` reads it back unchanged."""
-        return store.written(asdict(self))
+        return store.written(columns(self))
 
     @staticmethod
     def from_json(text: str, path: str = "the text") -> Trace:

@@ -19,23 +19,37 @@ class Paths:
         self._times: dict[int, int] = {}
         self._known: set[str] = set()
         self._walked: list[tuple[str, nn.Module]] = []
-        self._enter("", root, None, ())
+        self.depth = 0
+        self._walk(root)
 
     def walk(self) -> list[tuple[str, nn.Module]]:
         """Every path and its module, parents before children, the root ('') first; a cycle is entered once."""
         return self._walked
 
-    def _enter(self, path: str, module: nn.Module, parent: int | None, above: tuple[int, ...]) -> None:
-        if id(module) in above:
-            return
+    def _walk(self, root: nn.Module) -> None:
+        """Enter the whole tree. A stack of what waits takes the place of recursion: modules may be nested deeply."""
+        above: list[int] = []
+        waiting: list[tuple[str, nn.Module, int | None, int]] = [("", root, None, 0)]
+        while waiting:
+            name, module, parent, depth = waiting.pop()
+            del above[depth:]
+            if id(module) in above:
+                continue
+            above.append(id(module))
+            self.depth = max(self.depth, depth)
+            number = self._enter(name, module, parent)
+            children = [(key, child) for key, child in own_modules(module).items() if child is not None]
+            waiting += [(key, child, number, depth + 1) for key, child in reversed(children)]
+
+    def _enter(self, name: str, module: nn.Module, parent: int | None) -> int:
+        prefix = self.modules[parent].path if parent is not None else ""
+        path = self._unused(f"{prefix}.{name}" if prefix else name) if parent is not None else ""
         number = len(self.modules)
         self._of.setdefault(id(module), []).append(number)
         self._walked.append((path, module))
         self._known.add(path)
         self.modules.append(Module(path, type(module).__name__, _extra(module), parent))
-        for name, child in own_modules(module).items():
-            if child is not None:
-                self._enter(self._unused(f"{path}.{name}" if path else name), child, number, (*above, id(module)))
+        return number
 
     def _unused(self, path: str) -> str:
         """The path, or with a mark behind it where a name with a dot in it has taken it already."""

@@ -38,6 +38,7 @@ from archcalc.engine.record.definition import DENSE, bare_trace, demand_all_dens
 from archcalc.engine.record.forward_pass import forward, parameters_of
 from archcalc.engine.record.idle_choices import every_expert_ran
 from archcalc.engine.record.lazy_modules import FirstRun, first_run, without_shape
+from archcalc.engine.record.nesting import stack_for
 from archcalc.engine.record.packing import FULL_LENGTH
 from archcalc.engine.record.parts_not_run import in_words, parts_not_run
 from archcalc.engine.setup import Setup, assumed
@@ -245,7 +246,7 @@ def _recorder(
 def _run(go: Go, inputs: Inputs, recorder: recording.Recorder) -> tuple[tuple[int, ...], bool]:
     """The ids of the outputs, and whether the code drew from the generators of Python or NumPy."""
     try:
-        with seeded() as draws, _no_collection():
+        with seeded() as draws, _no_collection(), stack_for(recorder.paths.depth):
             outputs = go(inputs)
         return outputs, draws.used
     except (ArchcalcError, KeyboardInterrupt):
