@@ -50,6 +50,7 @@ def hardware_from(entry: Mapping[str, Any]) -> Hardware:
         source=entry["source"],
         vector=None if vector is None else vector * TERA,
         launch=None if launch is None else launch * MICRO,
+        cache=None if entry.get("cache") is None else parse_size(entry["cache"]),
     )
 
 
