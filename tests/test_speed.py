@@ -67,20 +67,20 @@ def test_what_a_cache_holds_passes_no_memory() -> None:
     """Two ops on 1,000,000 float32, 4 MB each, at 1 GB/s: the input is read and the result written in any case.
 
     Without a cache 16 ms. One of 16 MB holds the 4 MB between the two, which are neither written nor read: 8 ms. One of
-    3 MB holds 3 of them: 10 ms.
+    3 MB holds 3 of them when they are read, and none when they die, 8 MB after they were written: 13 ms.
     """
     pair = nn.Sequential(nn.Sigmoid(), nn.Tanh())
     assert bounds(pair, "1000x1000", "fp32=1,gbps=1").seconds == pytest.approx(16e-3)
     assert bounds(pair, "1000x1000", "fp32=1,gbps=1,cache=16MB").seconds == pytest.approx(8e-3)
-    assert bounds(pair, "1000x1000", "fp32=1,gbps=1,cache=3MB").seconds == pytest.approx(10e-3)
+    assert bounds(pair, "1000x1000", "fp32=1,gbps=1,cache=3MB").seconds == pytest.approx(13e-3)
 
     class Later(nn.Module):
         def forward(self, x):
             y = x.sigmoid()
             return x.tanh(), x.exp(), y.neg()  # y is used again when 16 MB were moved
 
-    # 4 MB read or written 8 times. x is read again at once; y has 4 MB of a cache of 20 MB left, and then dies
-    for size, least in (("1KB", 32), ("4MB", 24), ("18MB", 20), ("20MB", 16), ("1GB", 16)):
+    # 4 MB read or written 8 times. x is read again at once; y is read after 16 MB, and dies 24 MB after it was written
+    for size, least in (("1KB", 32), ("4MB", 24), ("18MB", 22), ("20MB", 20), ("26MB", 18), ("1GB", 16)):
         found = bounds(Later(), "1000x1000", f"fp32=1,gbps=1,cache={size}")
         assert found.seconds == pytest.approx(least * 1e-3, rel=1e-3), size
 

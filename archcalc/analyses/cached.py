@@ -2,9 +2,9 @@
 
 A cache that keeps what was used last holds, of a tensor, at most what other bytes have not pushed out since: of S
 bytes, min(S, C - D), C being its capacity and D the bytes that kernels moved since the tensor was used. Those need not
-be read again; nor need those be written that stay until the tensor dies or is overwritten, for nobody reads them in
-memory. What is used for the first time, inputs and weights, is read from memory, and results of the run are written to
-it.
+be read again. It writes to memory in the order in which kernels wrote: of a tensor that dies, or is overwritten, when D
+bytes were moved since it was written, min(S, C - D) are never written. What is used for the first time, inputs and
+weights, is read from memory, and results of the run are written to it.
 """
 
 from __future__ import annotations
@@ -53,18 +53,12 @@ def _unwritten(
     capacity: int,
 ) -> list[int]:
     """Bytes that each kernel writes and that memory never gets."""
-    deaths = _deaths(span, kernels, moved)
-    later: dict[int, tuple[int, int]] = {}  # of each storage: bytes moved before its next use, room from there on
+    ends = dict(_deaths(span, kernels, moved))  # of each storage: bytes moved when it dies or is overwritten
     found = []
-    for kernel, (reads, writes), after in zip(reversed(kernels), reversed(uses), reversed(moved), strict=True):
-        never = 0
-        for key, size in {**reads, **writes}.items():
-            begins, room = later.get(key) or (deaths.get(key, after + capacity), capacity)
-            room = min(room, capacity - (begins - after))
-            if key in writes:
-                never += max(0, min(size, room))
-            later[key] = after - kernel.total, capacity if key in writes else room
-        found.append(never)
+    for kernel, (_, writes), after in zip(reversed(kernels), reversed(uses), reversed(moved), strict=True):
+        room = capacity + after
+        found.append(sum(max(0, min(size, room - ends.get(key, room))) for key, size in writes.items()))
+        ends |= dict.fromkeys(writes, after - kernel.total)
     return found[::-1]
 
 
