@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from archcalc.analyses.cached import memory_bytes
 from archcalc.analyses.fusion import Kernel, Span, all_but_products, joined, kernels
 from archcalc.analyses.weights import COMPLEX
+from archcalc.hardware.catalogue import layers_in_one_kernel
 from archcalc.ops.names import packet
 from archcalc.ops.registry import macs_of, operations_of
 from archcalc.tracing import Call, Trace
@@ -17,9 +18,8 @@ from archcalc.tracing import Call, Trace
 CONVOLUTIONS = ("convolution", "_convolution", "cudnn_convolution", "convolution_overrideable", "convolution_backward")
 REALS = 4
 """Multiply-adds of real numbers in one of complex numbers."""
-RECURRENT = ("LSTM", "GRU", "RNN")
-"""Layers of torch that cuDNN runs as one kernel, all steps of the sequence; they begin their description with sizes."""
 SIZES = re.compile(r"\d+, \d+")
+"""How torch's recurrent layers begin their description; a class of the same name by other hands need not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +82,10 @@ def works_of(trace: Trace) -> Works:
 
 
 def _recurrent_layers(trace: Trace, span: Iterable[int]) -> Iterable[list[int]]:
-    """The op calls of each recurrent layer that one kernel of cuDNN computes, forward and backward apart."""
-    if trace.assumptions.get("device") != "cuda":
-        return ()
+    """The op calls of each recurrent layer that one kernel of a library computes, forward and backward apart."""
+    types = layers_in_one_kernel(str(trace.assumptions.get("device") or ""))
     layers = {
-        number for number, module in enumerate(trace.modules) if module.type in RECURRENT and SIZES.match(module.extra)
+        number for number, module in enumerate(trace.modules) if module.type in types and SIZES.match(module.extra)
     }
     calls: dict[tuple[int, str], list[int]] = defaultdict(list)
     for number in span if layers else ():

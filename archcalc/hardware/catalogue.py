@@ -67,6 +67,15 @@ def overhead(hardware: Hardware) -> Overhead | None:
     return entry and Overhead(parse_size(entry["context"]), entry["fragmentation"], entry["source"])
 
 
+def layers_in_one_kernel(kernels: str) -> tuple[str, ...]:
+    """Types of torch's layers that one kernel computes, all steps of a sequence; none for kernels that are not known.
+
+    >>> layers_in_one_kernel("cuda"), layers_in_one_kernel("")
+    (('LSTM', 'GRU', 'RNN'), ())
+    """
+    return tuple(_file()["one_kernel"].get(kernels, ()))
+
+
 def device(name: str) -> Hardware:
     """The device of a name or alias, however it is spelled; UnknownDevice lists those that another name could mean.
 
