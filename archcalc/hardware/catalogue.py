@@ -50,6 +50,7 @@ def hardware_from(entry: Mapping[str, Any]) -> Hardware:
         source=entry["source"],
         vector=None if vector is None else vector * TERA,
         launch=None if launch is None else launch * MICRO,
+        cache=None if entry.get("cache") is None else parse_size(entry["cache"]),
     )
 
 
@@ -64,6 +65,15 @@ def overhead(hardware: Hardware) -> Overhead | None:
     """What a process on the device cannot give to tensors; None where that is not known."""
     entry = _file()["reserve"].get(hardware.kernels)
     return entry and Overhead(parse_size(entry["context"]), entry["fragmentation"], entry["source"])
+
+
+def layers_in_one_kernel(kernels: str) -> tuple[str, ...]:
+    """Types of torch's layers that one kernel computes, all steps of a sequence; none for kernels that are not known.
+
+    >>> layers_in_one_kernel("cuda"), layers_in_one_kernel("")
+    (('LSTM', 'GRU', 'RNN'), ())
+    """
+    return tuple(_file()["one_kernel"].get(kernels, ()))
 
 
 def device(name: str) -> Hardware:

@@ -19,7 +19,7 @@ class Hardware:
     names the device of archcalc whose kernels run there, "" for none. `recalled` are the facts (memory, bandwidth,
     dtypes of peaks) that were not seen in a source; `source` names the documents. `vector` are operations a second of
     the unit that does elementwise work, None if they are not known; `launch` seconds between the starts of two kernels,
-    None if they are not known.
+    None if they are not known. `cache` are the bytes of the largest cache on the chip, None if they are not known.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Hardware:
     source: str
     vector: float | None = None
     launch: float | None = None
+    cache: int | None = None
 
     @property
     def alias(self) -> str:

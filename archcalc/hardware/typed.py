@@ -15,14 +15,15 @@ from archcalc.text.visible import shortened
 
 DTYPES = ("fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "int8", "fp4")
 """The types of numbers that peaks are given for."""
-INLINE = ("tflops", "gbps", "vector", "launch_us", "memory", *DTYPES)
+INLINE = ("tflops", "gbps", "vector", "launch_us", "memory", "cache", *DTYPES)
+SIZES = ("memory", "cache")
 """Figures that can be typed: tflops is the peak of every type of numbers that has none of its own."""
 FORM = "write  --on tflops=312,gbps=2039"
 TABLE = "bandwidth_gb_s = 936  and  peaks_tflops = { fp32 = 35.6, fp16 = 71 }"
 KEYS: dict[str, type | tuple[type, ...]] = {
     "name": str, "aliases": list, "kind": str, "kernels": str, "memory": str, "sold_as": str, "reported": bool,
     "bandwidth_gb_s": (int, float), "peaks_tflops": dict, "vector_tflops": (int, float), "launch_us": (int, float),
-    "recalled": list, "source": str,
+    "cache": str, "recalled": list, "source": str,
 }  # fmt: skip
 """The keys of a device's own file, which are those of devices.toml."""
 
@@ -58,7 +59,7 @@ def means_another(text: str, hardware: Hardware) -> str:
 
 def _from_figures(text: str) -> Hardware:
     typed = dict(_pair(part, text) for part in text.split(",") if part.strip())
-    numbers = {key: _number(key, value, text) for key, value in typed.items() if key != "memory"}
+    numbers = {key: _number(key, value, text) for key, value in typed.items() if key not in SIZES}
     known = {dtype: numbers[dtype] for dtype in DTYPES if dtype in numbers}
     peaks = {**(dict.fromkeys(DTYPES, numbers["tflops"]) if "tflops" in numbers else {}), **known}
     if not peaks or "gbps" not in numbers:
@@ -79,6 +80,7 @@ def _from_figures(text: str) -> Hardware:
         source="as typed",
         vector=None if vector is None else vector * TERA,
         launch=numbers["launch_us"] * MICRO if "launch_us" in numbers else None,
+        cache=_memory(typed["cache"], text) if "cache" in typed else None,
     )
 
 
@@ -137,7 +139,8 @@ def _whole(entry: Mapping[str, Any], path: str) -> dict[str, Any]:
     unknown = [dtype for dtype in entry["peaks_tflops"] if dtype not in DTYPES]
     if unknown:
         raise BadInput(f"--on {path}: there is no type of numbers '{unknown[0]}'.", f"types  {', '.join(DTYPES)}")
-    if "memory" in entry:
-        _memory(entry["memory"], path)
+    for key in SIZES:
+        if key in entry:
+            _memory(entry[key], path)
     name = str(entry.get("name") or Path(path).stem)
     return {"aliases": [name], "kind": "gpu", "source": path, **entry, "name": name}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from math import isfinite, prod
 from re import search
 from typing import Any
@@ -116,12 +116,17 @@ class Tensor:
         >>> Tensor((9, 4), "float32", 0, (2, 1)).distinct_bytes  # windows of 4 at every second of 20 elements
         80
         """
-        elements = prod(self.shape)
-        if elements and self.strides is not None:
-            places = [(size, stride) for size, stride in zip(self.shape, self.strides, strict=True) if stride]
-            span = 1 + sum((size - 1) * abs(stride) for size, stride in places)
-            elements = min(prod(size for size, _ in places), span)
-        return elements * element_size(self.dtype)
+        return _distinct_elements(self.shape, self.strides) * element_size(self.dtype)
+
+
+@lru_cache(4096)
+def _distinct_elements(shape: Shape, strides: Shape | None) -> int:
+    elements = prod(shape)
+    if elements and strides is not None:
+        places = [(size, stride) for size, stride in zip(shape, strides, strict=True) if stride]
+        span = 1 + sum((size - 1) * abs(stride) for size, stride in places)
+        elements = min(prod(size for size, _ in places), span)
+    return elements
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ def compared(case: Case) -> Row:
     """The bounds of a case from its stored trace."""
     hardware = device({table.name: table.device for table in TABLES}[case.table])
     works = works_of(Trace.from_json(gzip.decompress(case.file.read_bytes()).decode(), str(case.file)))
+    works = works.beside(hardware.cache)
     times = [kernel_time(work, hardware, 0.0) for work in works.eager]
     eager = sum(time for time, _ in times)
     memory = sum(time for time, cause in times if cause == "memory")

@@ -16,9 +16,10 @@ from archcalc.render.promise import Promise
 from archcalc.render.roofline import as_picture, as_text, roofline
 from archcalc.studies.speed.speed import OnDevice, Speeds
 from archcalc.text.durations import duration, rate
+from archcalc.text.units import size
 
 UNFUSED = "eager: every op a kernel of its own · compiled: all but products fused"
-LEFT_OUT = "left out: data that stay in a cache, clocks above the data sheet's, the time of Python"
+LEFT_OUT = "left out: {}clocks above the data sheet's, the time of Python"
 
 
 def speed(speeds: Speeds, selection: Selection) -> Document:
@@ -37,7 +38,7 @@ def speed(speeds: Speeds, selection: Selection) -> Document:
         Column("fused_time", "compiled", TEXT, gives_way=True),
     ]
     table = Table(columns, shown)
-    foot = [*_ridges(speeds), UNFUSED, LEFT_OUT, *_precision(speeds)]
+    foot = [*_ridges(speeds), UNFUSED, _left_out(speeds), *_precision(speeds)]
     foot += next_commands(speeds.report, *deeper("speed" + _on(speeds), selection, table), "flops", "memory")
     made = document("speed", speeds.report, [*_by_batch(speeds), table], foot, {"devices": totals(speeds)})
     envelope = {**made.envelope, "notes": [*made.envelope["notes"], *speeds.notes]}
@@ -173,10 +174,18 @@ def _ridges(speeds: Speeds) -> list[str]:
         hardware = one.bounds.hardware
         points = [f"{dtype} {peak / (hardware.bandwidth or 1):.0f}" for dtype, peak in hardware.peaks.items()]
         launch = "" if hardware.launch is None else f" · {duration(hardware.launch)} between kernels"
-        speeds_ = f"{(hardware.bandwidth or 0) / 1e9:,.0f} GB/s{launch}"
+        cache = "" if hardware.cache is None else f" beyond a cache of {size(hardware.cache)}"
+        speeds_ = f"{(hardware.bandwidth or 0) / 1e9:,.0f} GB/s{cache}{launch}"
         named = f"{one.typed} · {hardware.name}" if one.typed != hardware.name else one.typed
         lines.append(f"{named} · {speeds_} · arithmetic-bound above FLOP/byte: {', '.join(points)}")
     return lines
+
+
+def _left_out(speeds: Speeds) -> str:
+    """What can make a run faster or slower than its bound."""
+    unknown = [one.typed for one in speeds.devices if one.bounds.hardware.cache is None]
+    whose = f" of {', '.join(unknown)}" if len(unknown) < len(speeds.devices) else ""
+    return LEFT_OUT.format(f"data that stay in a cache{whose}, " if unknown else "")
 
 
 def _precision(speeds: Speeds) -> list[str]:

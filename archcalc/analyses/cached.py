@@ -1,0 +1,88 @@
+"""Bytes that kernels must move between the memory of a device and its cache, the largest there is on the chip.
+
+A cache that keeps what was used last holds, of a tensor, at most what other bytes have not pushed out since: of S
+bytes, min(S, C - D), C being its capacity and D the bytes that kernels moved since the tensor was used. Those need not
+be read again. It writes to memory in the order in which kernels wrote: of a tensor that dies, or is overwritten, when D
+bytes were moved since it was written, min(S, C - D) are never written. What is used for the first time, inputs and
+weights, is read from memory, and results of the run are written to it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
+
+from archcalc.analyses.fusion import Kernel, Span
+
+Sizes = Mapping[int, int]
+"""Bytes by the number of the storage."""
+
+
+def memory_bytes(span: Span, kernels: Sequence[Kernel], capacity: int) -> list[int]:
+    """Bytes that each kernel must read from memory, or write to it, beside a cache of `capacity` bytes."""
+    uses = [_touched(span, kernel.calls) for kernel in kernels]
+    moved = list(accumulate(kernel.total for kernel in kernels))
+    held = _held(kernels, uses, moved, capacity)
+    unwritten = _unwritten(span, kernels, uses, moved, capacity)
+    left = []
+    for kernel, read_again, never_written in zip(kernels, held, unwritten, strict=True):
+        written = kernel.total - kernel.read
+        left.append(max(0, kernel.read - read_again) + max(0, written - never_written))
+    return left
+
+
+def _held(
+    kernels: Sequence[Kernel], uses: Sequence[tuple[Sizes, Sizes]], moved: Sequence[int], capacity: int
+) -> list[int]:
+    """Bytes that each kernel reads and finds in the cache."""
+    used: dict[int, int] = {}  # bytes moved when each storage was used last
+    found = []
+    for kernel, (reads, writes), after in zip(kernels, uses, moved, strict=True):
+        room = capacity - (after - kernel.total)
+        found.append(sum(max(0, min(size, room + used[key])) for key, size in reads.items() if key in used))
+        used |= dict.fromkeys((*reads, *writes), after)
+    return found
+
+
+def _unwritten(
+    span: Span,
+    kernels: Sequence[Kernel],
+    uses: Sequence[tuple[Sizes, Sizes]],
+    moved: Sequence[int],
+    capacity: int,
+) -> list[int]:
+    """Bytes that each kernel writes and that memory never gets."""
+    ends = dict(_deaths(span, kernels, moved))  # of each storage: bytes moved when it dies or is overwritten
+    found = []
+    for kernel, (_, writes), after in zip(reversed(kernels), reversed(uses), reversed(moved), strict=True):
+        room = capacity + after
+        found.append(sum(max(0, min(size, room - ends.get(key, room))) for key, size in writes.items()))
+        ends |= dict.fromkeys(writes, after - kernel.total)
+    return found[::-1]
+
+
+def _deaths(span: Span, kernels: Sequence[Kernel], moved: Sequence[int]) -> Sizes:
+    """Bytes moved when each storage dies; none for those that outlive the run."""
+    starts = [kernel.calls[0] for kernel in kernels]
+    results = {span.trace.tensors[tensor].storage for tensor in span.trace.output_tensors}
+    deaths = {}
+    for key, storage in enumerate(span.trace.storages):
+        if storage.death is not None and storage.death <= span.numbers.stop and key not in results:
+            position = bisect_left(starts, storage.death)
+            deaths[key] = moved[position - 1] if position else 0
+    return deaths
+
+
+def _touched(span: Span, calls: Iterable[int]) -> tuple[Sizes, Sizes]:
+    """Bytes of each storage that a kernel reads and did not write itself before, and of each that it writes."""
+    reads: dict[int, int] = {}
+    writes: dict[int, int] = {}
+    for number in calls:
+        operands = span.operands[number]
+        for tensor in operands.read_tensors:
+            if tensor.storage not in writes:
+                reads[tensor.storage] = max(reads.get(tensor.storage, 0), tensor.distinct_bytes)
+        for tensor in operands.written_tensors:
+            writes[tensor.storage] = max(writes.get(tensor.storage, 0), tensor.distinct_bytes)
+    return reads, writes
