@@ -53,6 +53,8 @@ class Folder:
     path: Path
     limit: int = LIMIT
     notes: list[str] = field(default_factory=list)
+    _unlisted: int = 0
+    """Bytes that may be written before the folder is listed again."""
 
     def read(self, key: str) -> tuple[Mapping[str, Any], Any] | None:
         """What was kept under a key: its head, and a function that gives its value; None if nothing was."""
@@ -89,7 +91,9 @@ class Folder:
             with contextlib.suppress(OSError):
                 os.unlink(part)
             return
-        self._shrink()
+        self._unlisted -= len(data)
+        if self._unlisted < 0:
+            self._shrink()
 
     def drop(self, key: str, why: str) -> None:
         """Remove what cannot be used, with a note."""
@@ -117,8 +121,15 @@ class Folder:
         return removed
 
     def _shrink(self) -> None:
+        """Remove the least used files beyond the limit.
+
+        Listing a folder of thousands takes longer than writing a trace: so it is done at the first write of a process, and
+        then each time that it wrote a sixteenth of the limit.
+        """
         files = self.files()
-        excess = sum(facts.st_size for _, facts in files) - self.limit
+        taken = sum(facts.st_size for _, facts in files)
+        self._unlisted = min(self.limit // 16, self.limit - taken)
+        excess = taken - self.limit
         for file, facts in files:
             if excess <= 0:
                 return
