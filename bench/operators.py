@@ -88,9 +88,14 @@ class Call(nn.Module):
 
 
 def database(words: Sequence[str] = ()) -> list[Any]:
-    """The operators of torch's database whose names contain one of some words; all without words."""
+    """The operators of torch's database whose names contain one of some words; all without words.
+
+    Its iterators look for a unittest on the stack, with the source of every frame, at each sample: there is none here.
+    """
+    from torch.testing._internal import common_utils
     from torch.testing._internal.common_methods_invocations import op_db
 
+    common_utils.extract_test_fn = lambda: None
     known = [op for op in op_db if not op.name.startswith(NO_CALLS)]
     return [op for op in known if not words or any(word in op.formatted_name for word in words)]
 
