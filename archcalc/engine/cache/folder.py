@@ -123,8 +123,8 @@ class Folder:
     def _shrink(self) -> None:
         """Remove the least used files beyond the limit.
 
-        Listing a folder of thousands takes longer than writing a trace: so it is done at the first write of a process, and
-        then each time that it wrote a sixteenth of the limit.
+        Listing a folder of thousands takes longer than writing a trace: so it is done at the first write of a process,
+        and again each time that it wrote a sixteenth of the limit.
         """
         files = self.files()
         taken = sum(facts.st_size for _, facts in files)
