@@ -41,6 +41,42 @@ def test_work_on_padding_is_the_batch_without_its_sequences(block: str) -> None:
     wanted = f"129 of 3 x 128 positions are padding; they take {padded.macs - used:,} MACs, {share} of all"
     assert any(wanted in note for note in padded.notes)
     assert padded.macs > used
+    position = 2 * d * h * 128 + (2 * d * 2048 if block == "encoder-layer" else 0)
+    pairs = 3 * 128**2 - 128**2 - 90**2 - 37**2  # 23,299
+    assert padded.macs - used == 129 * position + pairs * h * 128
+    formula = f" = {position:,}, and {pairs:,} of 3 x 128² pairs of h(d_k + d_v) = {h * 128:,}"
+    assert any(note.endswith(formula) for note in padded.notes)
+
+
+WIDE = 48  # d_k + d_v of 16 and 32
+
+
+@pytest.mark.parametrize(
+    ("name", "d", "h", "attentions", "bias", "pairs"),
+    [
+        # three attentions in each of 6 pairs of layers, 128 x 128; biases of W_Q, W_K, W_V and W_O
+        ("transformer-base", 512, 8, 18, 0, 128 * 128),
+        ("bert-base", 768, 12, 12, 12 * (2 * 16 + 32) + 768, 512 * 512),
+        ("gpt2", 768, 12, 12, 12 * (2 * 16 + 32) + 768, 1024 * 1024),
+    ],
+)
+def test_heads_of_other_sizes_in_whole_networks(  # letters of the closed form
+    name: str, d: int, h: int, attentions: int, bias: int, pairs: int
+) -> None:
+    """Smaller heads change the projections, 2·d·h·(d_k + d_v), and the products of pairs, h·(d_k + d_v)."""
+    plain, made = report(name), report(name, knobs={"d_k": 16, "d_v": 32})
+    of_own = 4 * d * d + (4 * d if bias else 0)
+    assert plain.params - made.params == attentions * (of_own - 2 * d * h * WIDE - bias)
+    n = round(pairs**0.5)
+    assert plain.macs - made.macs == attentions * (n * (4 * d * d - 2 * d * h * WIDE) + pairs * h * (2 * d // h - WIDE))
+
+
+def test_heads_need_not_divide_the_model_if_both_of_their_sizes_are_given() -> None:
+    assert report("bert-base", knobs={"heads": 7, "d_k": 64, "d_v": 64, "layers": 1}).params > 0
+    ran = run("params", "bert-base", "--set", "heads=7", "--set", "d_k=64")
+    assert ran.code == 2
+    assert "d_model=768 does not divide into 7 heads" in ran.err
+    assert "d_v=-1" in run("params", "gpt2", "--set", "d_v=-1").err
 
 
 def test_the_triangle_of_the_sequence_mask() -> None:

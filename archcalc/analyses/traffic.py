@@ -10,7 +10,7 @@ from typing import ClassVar
 from archcalc.analyses.fusion import Kernel, Span, kernels
 from archcalc.analyses.recomputation import recomputed
 from archcalc.analyses.report import Finding
-from archcalc.ops.registry import macs_of
+from archcalc.ops.registry import macs_of, operations_of
 from archcalc.tracing import Trace
 
 KEYS = ("read_bytes", "written_bytes", "traffic_bytes", "traffic_macs")
@@ -20,13 +20,15 @@ KEYS = ("read_bytes", "written_bytes", "traffic_bytes", "traffic_macs")
 class Kernels:
     """The kernels of the run in order, whether chains of ops are fused into one, and the bytes by op.
 
-    `bytes_by_phase` are those of a training step: forward, loss, backward, optimizer.
+    `bytes_by_phase` are those of a training step: forward, loss, backward, optimizer. `update_elementwise_flops`
+    are the elementwise operations of the optimizer's turn, None if an op of it has no rule.
     """
 
     kernels: tuple[Kernel, ...]
     fused: bool
     bytes_by_op: Mapping[str, int]
     bytes_by_phase: Mapping[str, int]
+    update_elementwise_flops: int | None
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,16 @@ class Traffic:
             "traffic_unknown": sorted({kernel.unknown for kernel in found if kernel.unknown}),
             "recomputed_bytes": sum(k.moved[n].total for k in found for n in k.moved if n in again),
         }
-        record = Kernels(tuple(found), self.fused, dict(by_op.most_common()), by_phase)
+        record = Kernels(tuple(found), self.fused, dict(by_op.most_common()), by_phase, _of_update(trace))
         return Finding(KEYS, own, totals, _lacking(trace), record)
+
+
+def _of_update(trace: Trace) -> int | None:
+    """Elementwise operations of the optimizer in the last step; 0 without a step, None if an op of it has no rule."""
+    step = trace.steps[-1] if trace.steps else None
+    calls = trace.calls[step.optimizer : step.end] if step else ()
+    work = [operations_of(trace, call) for call in calls]
+    return None if None in work else sum(operations or 0 for operations in work)
 
 
 def _lacking(trace: Trace) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ import typer
 
 from archcalc.cli.output import demand_ending, demand_format, demand_output, files_named, tell
 from archcalc.engine.cache import caching
-from archcalc.engine.setup import BUILDING, INPUT, KERNELS, STEP, Row, Setup, keys_of, settings, setup_of
+from archcalc.engine.choices import DECAY_IN_PLACE
+from archcalc.engine.setup import BUILDING, INPUT, KERNELS, STEP, Row, Setup, Training, keys_of, settings, setup_of
 from archcalc.errors import WrongUse
 from archcalc.render.layers import ALL, Selection
 
@@ -108,6 +109,13 @@ class Options:
 
             device_named(setup.device)  # a wrong one is told before any model is traced
         return setup
+
+    def demand_decay_in_bytes(self) -> None:
+        """WrongUse for --weight-decay of an optimizer that decays in place, where only live bytes are shown."""
+        name = self.typed.get("optimizer", Training.optimizer)
+        if "weight_decay" in self.typed and name in DECAY_IN_PLACE:
+            sentence = f"--weight-decay changes no bytes that {name} holds: it decays weights in place."
+            raise WrongUse(sentence, "leave it out; what it moves:  archcalc traffic MODEL --train")
 
     def selection(self, for_machine: bool) -> Selection:
         """Which layers to show: all of them in machine formats unless told otherwise, a folded table otherwise."""

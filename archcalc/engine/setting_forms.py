@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 from archcalc.errors import BadInput, WrongUse
@@ -66,6 +67,15 @@ def parse_lengths(text: str | Sequence[int]) -> tuple[int, ...] | None:
     if any(length < 1 for length in lengths):
         raise BadInput(f"'--lengths {text}' are no lengths.", "write  --lengths 20,12,5")
     return lengths
+
+
+def checked_decay(value: float | None) -> float | None:
+    """A weight decay as a float if it is a finite number from 0, else BadInput; None for None."""
+    if value is None:
+        return None
+    if type(value) not in (int, float) or not 0 <= value < inf:
+        raise BadInput(f"'--weight-decay {value}' is not a rate.", "write  --weight-decay 0.01, or 0 for none")
+    return float(value)
 
 
 def parse_memory(option: str, text: str) -> int:

@@ -17,6 +17,7 @@ from archcalc.engine.recipes import RECIPES
 from archcalc.engine.setting_forms import (
     as_typed,
     checked_data_limit,
+    checked_decay,
     parse_image_size,
     parse_lengths,
     parse_settings,
@@ -56,13 +57,24 @@ class Training:
     `frozen` and `checkpoint` are patterns of layer paths: parameters that are not trained, and layers that are
     recomputed in backward. `accumulation` batches run forward and backward before the optimizer's update. With
     `keep_gradients` what autograd keeps and the gradients of activations live until backward ends, as in LuaTorch.
-    `recipe` is a name of archcalc.engine.recipes, in place of the setup's `dtype` and `amp`. `rounds` steps are
-    traced: two show the steady state; in one the optimizer's state is only made at the end, for studies that add it.
+    A `weight_decay` of None is the optimizer's own. `recipe` is a name of archcalc.engine.recipes, in place of the
+    setup's `dtype` and `amp`. `rounds` steps are traced: two show the steady state; in one the optimizer's state is
+    only made at the end, for studies that add it.
     """
 
     optimizer: Annotated[
         str, Setting("sgd, momentum, adam, adamw, adafactor or lion.", STEP, "NAME", read=choices.optimizer)
     ] = "adamw"
+    weight_decay: Annotated[
+        float | None,
+        Setting(
+            "Decay of the weights, 0 for none; the optimizer's own: 0.01 for adamw, else 0.",
+            STEP,
+            "RATE",
+            kinds=(float, int),
+            read=checked_decay,
+        ),
+    ] = None
     loss: Annotated[str, Setting("sum, mean, cross-entropy or mse.", STEP, "NAME", read=choices.loss)] = "sum"
     frozen: Annotated[
         tuple[str, ...], Setting("Layers that are not trained; repeatable.", STEP, "GLOB", many=True, read=several)
@@ -221,7 +233,7 @@ def keys_of(*groups: str) -> tuple[str, ...]:
 
 STATED_ELSEWHERE = ("knobs", "inputs", "inputs_from", "offline", "batch", "size", "seq_len", "images", "data_limit")
 """Settings that an answer states with its model and its inputs; all others are among its assumptions."""
-WHERE_SET = ("lora", "lengths", "data", "seed")
+WHERE_SET = ("lora", "lengths", "data", "seed", "weight_decay")
 """Settings that are among the assumptions of an answer only if they differ from their defaults, or draw with data."""
 
 
@@ -231,7 +243,8 @@ def assumed(setup: Setup) -> dict[str, Any]:
     rows = [row for row in settings().values() if owners[row.owner] is not None and row.name not in STATED_ELSEWHERE]
     rows.sort(key=lambda row: row.owner is Training)
     stated = {row.name: getattr(owners[row.owner], row.name) for row in rows}
-    unused = [name for name in WHERE_SET if not stated[name] and not (name == "seed" and setup.data)]
+    plain = [row.name for row in rows if row.name in WHERE_SET and stated[row.name] == getattr(row.owner, row.name)]
+    unused = [name for name in plain if not (name == "seed" and setup.data)]
     return {name: value for name, value in stated.items() if name not in unused}
 
 
@@ -245,7 +258,9 @@ def setup_of(typed: Mapping[str, Any], trains: bool) -> Setup:
     for key, value in typed.items():
         row = settings()[key]
         values[row.owner][row.name] = row.typed.read(value)
-    return Setup(**values[Setup], training=Training(**values[Training]) if trains else None)
+    training = Training(**values[Training])
+    choices.weight_decay(training.optimizer, training.weight_decay)
+    return Setup(**values[Setup], training=training if trains else None)
 
 
 def by_recipe(setup: Setup) -> Setup:

@@ -40,7 +40,7 @@ def words(settings: Mapping[str, Any]) -> list[str]:
     parts = (
         ("", settings["dtype"]),
         ("recipe ", settings.get("recipe")),
-        ("", settings.get("optimizer")),
+        ("", optimizer_words(settings)),
         ("loss ", settings.get("loss")),
         ("device ", _device(str(settings.get("device") or ""), str(settings.get("processor") or ""))),
         ("attention ", settings.get("attention")),
@@ -51,3 +51,15 @@ def words(settings: Mapping[str, Any]) -> list[str]:
     )
     named = [f"{before}{value}" for before, value in parts if value]
     return [*named, *([f"gradients of {batches} batches added up"] if batches != 1 else [])]
+
+
+def optimizer_words(settings: Mapping[str, Any]) -> str:
+    """The optimizer among settings by name, with its weight decay if one was set; '' without an optimizer.
+
+    >>> optimizer_words({"optimizer": "sgd", "weight_decay": 0.0005})
+    'sgd with weight decay 0.0005'
+    """
+    name, decay = str(settings.get("optimizer") or ""), settings.get("weight_decay")
+    if decay is None:
+        return name
+    return f"{name} with weight decay {decay:g}" if decay else f"{name} without weight decay"

@@ -98,7 +98,7 @@ def _possible(setup: Setup, report: Report) -> Iterator[Change]:
         yield Change("--attention efficient", lambda before: replace(before, attention="efficient"))
     if training and pattern and not training.checkpoint:
         yield Change(f"--checkpoint '{pattern}'", lambda before: _trained(before, checkpoint=(pattern,)))
-    if training and training.optimizer != "adafactor":
+    if training and training.optimizer != "adafactor" and training.weight_decay != 0:
         yield Change("--optimizer adafactor", lambda before: _trained(before, optimizer="adafactor"))
     yield from _accumulated(setup, report)
 

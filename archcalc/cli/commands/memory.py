@@ -74,6 +74,7 @@ def memory(
     if no_changes and not (options.train or fit is not None):
         raise WrongUse("--no-changes leaves out a table of training steps.", "add  --train, or leave it out")
     pages = Pages(options, per_sample, timeline, changes=not no_changes and format_of(options) != "csv")
+    options.demand_decay_in_bytes()
     auto = _demand_budget(options, fit, plot)
     if fit is not None:
         pages.emit_fitted(model, fit, reserve, auto=auto, plot=plot)

@@ -73,6 +73,7 @@ def plan(  # noqa: PLR0913, PLR0917 # each is an option of the command
         raise WrongUse(f"there is no schedule '{schedule}'.", f"choose one of  {', '.join(SCHEDULES)}")
     if schedule != SCHEDULES[0] and pp == 1:
         raise WrongUse(f"--schedule {schedule} is of a pipeline, and --pp is 1.", "add  --pp 4, or leave it out")
+    options.demand_decay_in_bytes()
     setup = replace(options, train=True).setup
     asked = Asked(gpus, tp, pp, dp, ep, zero, sp, interleave, schedule)
     work = Work(global_batch, parse_styles(tp_plan or ()))

@@ -35,12 +35,12 @@ Mark = Callable[[str], None]
 class Lion(torch.optim.Optimizer):
     """Chen et al. 2023, Symbolic Discovery of Optimization Algorithms: one state tensor, the step is a sign."""
 
-    def __init__(self, params: Any, lr: float = 1e-4) -> None:
-        super().__init__(params, {"lr": lr})
+    def __init__(self, params: Any, lr: float = 1e-4, weight_decay: float = 0.0) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One update: the sign of an average of gradient and momentum."""
+        """One update: decay of the weights, then the sign of an average of gradient and momentum."""
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is None:
@@ -48,6 +48,8 @@ class Lion(torch.optim.Optimizer):
                 state = self.state[p]
                 if not state:
                     state["exp_avg"] = torch.zeros_like(p)
+                if group["weight_decay"]:
+                    p.mul_(1 - group["lr"] * group["weight_decay"])
                 update = state["exp_avg"].mul(0.9).add_(p.grad, alpha=0.1).sign_()
                 p.add_(update, alpha=-group["lr"])
                 state["exp_avg"].lerp_(p.grad, 0.01)
@@ -56,22 +58,25 @@ class Lion(torch.optim.Optimizer):
 SGD, Adam, AdamW, Adafactor, PlainLion = map(
     without_dynamo, (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.Adafactor, Lion)
 )
-OPTIMIZERS: dict[str, Callable[[Any, bool], torch.optim.Optimizer]] = {
-    "sgd": lambda params, foreach: SGD(params, lr=1e-3, foreach=foreach),
-    "momentum": lambda params, foreach: SGD(params, lr=1e-3, momentum=0.9, foreach=foreach),
-    "adam": lambda params, foreach: Adam(params, foreach=foreach),
-    "adamw": lambda params, foreach: AdamW(params, foreach=foreach),
-    "adafactor": lambda params, foreach: Adafactor(params, foreach=False),
-    "lion": lambda params, foreach: PlainLion(params),
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": lambda params, foreach, **decay: SGD(params, lr=1e-3, foreach=foreach, **decay),
+    "momentum": lambda params, foreach, **decay: SGD(params, lr=1e-3, momentum=0.9, foreach=foreach, **decay),
+    "adam": lambda params, foreach, **decay: Adam(params, foreach=foreach, **decay),
+    "adamw": lambda params, foreach, **decay: AdamW(params, foreach=foreach, **decay),
+    "adafactor": lambda params, foreach, **decay: Adafactor(params, foreach=False, **decay),
+    "lion": lambda params, foreach, **decay: PlainLion(params, **decay),
 }
-"""Each of parameters, and whether all are updated by one kernel (foreach): torch's choice on CUDA, and not on CPU."""
+"""Each of parameters, and whether all are updated by one kernel (foreach): torch's choice on CUDA, and not on CPU.
+
+`weight_decay` is the optimizer's own if it is not given."""
 
 
 def optimizer_of(training: Training, trained: Sequence[Tensor], foreach: bool) -> Optimizer:
     """The optimizer of a training step over its parameters; over float32 copies of them if the recipe wants that."""
+    decay = choices.weight_decay(training.optimizer, training.weight_decay)
 
     def make(parameters: Any) -> torch.optim.Optimizer:
-        return OPTIMIZERS[training.optimizer](parameters, foreach)
+        return OPTIMIZERS[training.optimizer](parameters, foreach, weight_decay=decay)
 
     masters = bool(training.recipe) and RECIPES[training.recipe].masters
     return OverMasters(trained, make) if masters else make(trained)
@@ -156,6 +161,7 @@ def prepare(module: nn.Module, training: Training, region: Region = nullcontext)
     Returns a check for the end of the run: WrongUse if a pattern names only layers that were not called.
     """
     choices.optimizer(training.optimizer)
+    choices.weight_decay(training.optimizer, training.weight_decay)
     choices.loss(training.loss)
     if training.accumulation < 1:
         raise WrongUse("--grad-accumulation counts batches.", "write  --grad-accumulation 4")

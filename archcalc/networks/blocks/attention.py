@@ -187,9 +187,12 @@ def spent_on_padding(config: Mapping[str, Any]) -> str:
     whole = position * N * n + pair * N * n * n
     used = position * sum(lengths) + pair * sum(length * length for length in lengths)
     padded = N * n - sum(lengths)
+    pairs = N * n * n - sum(length * length for length in lengths)
+    of_position = f"2d·h(d_k + d_v){' + 2d·d_ff' if 'd_ff' in config else ''}"
     return (
         f"padding mask: {padded:,} of {N} x {n} positions are padding; they take {whole - used:,} MACs, "
-        f"{share(whole - used, whole)} of all"
+        f"{share(whole - used, whole)} of all: {padded:,} positions of {of_position} = {position:,}, and "
+        f"{pairs:,} of {N} x {n}² pairs of h(d_k + d_v) = {pair:,}"
     )
 
 

@@ -16,7 +16,7 @@ class BERT(nn.Module):
     """The encoder alone, over two segments, with a pooler on the first token: N, n -> N, n, d_model and N, d_model."""
 
     def __init__(
-        self, layers: int, d_model: int, heads: int, d_k: int, d_ff: int, vocab_size: int, length: int
+        self, layers: int, d_model: int, heads: int, d_k: int, d_v: int, d_ff: int, vocab_size: int, length: int
     ) -> None:
         super().__init__()
         self.words = nn.Embedding(vocab_size, d_model)
@@ -25,7 +25,7 @@ class BERT(nn.Module):
         self.norm = nn.LayerNorm(d_model)
         self.dropout = nn.Dropout(0.1)
         self.encoder = nn.ModuleList(
-            EncoderLayer(d_model, heads, d_k, d_ff, True, nn.GELU(), 0.1) for _ in range(layers)
+            EncoderLayer(d_model, heads, d_k, d_ff, True, nn.GELU(), 0.1, d_v) for _ in range(layers)
         )
         self.pooler = nn.Linear(d_model, d_model)
 
@@ -43,15 +43,16 @@ def bert(
     d_model: int = 768,
     heads: int = 12,
     d_k: int = 0,
+    d_v: int = 0,
     d_ff: int = 3072,
     vocab_size: int = 30_522,
     seq_len: int = 512,
     max_len: int = 512,
 ) -> BERT:
     """BERT with its pooler, without the heads of pre-training."""
-    d_k = checked(layers, d_model, heads, d_k, d_ff, vocab_size)
+    d_k = checked(layers, d_model, heads, d_k, d_v, d_ff, vocab_size)
     within(seq_len, max_len)
-    return BERT(layers, d_model, heads, d_k, d_ff, vocab_size, max_len)
+    return BERT(layers, d_model, heads, d_k, d_v, d_ff, vocab_size, max_len)
 
 
 def padded_text(config: Mapping[str, Any]) -> tuple[Input, ...]:

@@ -20,10 +20,10 @@ x -> LN -> masked self-attention -> + x -> LN -> linear 4d, GELU, linear -> +
 class GPT2Block(nn.Module):
     """Pre-norm: x + Attention(LN(x)), then x + FeedForward(LN(x)): N, n, d_model -> N, n, d_model."""
 
-    def __init__(self, d_model: int, heads: int, d_k: int, d_ff: int) -> None:
+    def __init__(self, d_model: int, heads: int, d_k: int, d_v: int, d_ff: int) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(d_model)
-        self.self_attention = MultiHeadAttention(d_model, heads, d_k, True, 0.1)
+        self.self_attention = MultiHeadAttention(d_model, heads, d_k, True, 0.1, d_v)
         self.norm2 = nn.LayerNorm(d_model)
         self.feed_forward = FeedForward(d_model, d_ff, nn.GELU(approximate="tanh"), 0.0)
         self.dropout = nn.Dropout(0.1)
@@ -42,13 +42,13 @@ class GPT2(nn.Module):
     """
 
     def __init__(
-        self, layers: int, d_model: int, heads: int, d_k: int, d_ff: int, vocab_size: int, length: int
+        self, layers: int, d_model: int, heads: int, d_k: int, d_v: int, d_ff: int, vocab_size: int, length: int
     ) -> None:
         super().__init__()
         self.words = nn.Embedding(vocab_size, d_model)
         self.positions = nn.Embedding(length, d_model)
         self.dropout = nn.Dropout(0.1)
-        self.blocks = nn.ModuleList(GPT2Block(d_model, heads, d_k, d_ff) for _ in range(layers))
+        self.blocks = nn.ModuleList(GPT2Block(d_model, heads, d_k, d_v, d_ff) for _ in range(layers))
         self.norm = nn.LayerNorm(d_model)
 
     def forward(
@@ -74,15 +74,16 @@ def gpt2(
     d_model: int = 768,
     heads: int = 12,
     d_k: int = 0,
+    d_v: int = 0,
     d_ff: int = 0,
     vocab_size: int = 50_257,
     seq_len: int = 1024,
     max_len: int = 1024,
 ) -> GPT2:
     """GPT-2 with its language-model head, tied to the embedding; `d_ff` 0 means 4 d_model."""
-    d_k = checked(layers, d_model, heads, d_k, d_ff or 1, vocab_size)
+    d_k = checked(layers, d_model, heads, d_k, d_v, d_ff or 1, vocab_size)
     within(seq_len, max_len)
-    return GPT2(layers, d_model, heads, d_k, d_ff or 4 * d_model, vocab_size, max_len)
+    return GPT2(layers, d_model, heads, d_k, d_v, d_ff or 4 * d_model, vocab_size, max_len)
 
 
 def text(config: Mapping[str, Any]) -> tuple[Input, ...]:

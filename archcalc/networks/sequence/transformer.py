@@ -189,7 +189,16 @@ class Transformer(nn.Module):
     """
 
     def __init__(
-        self, layers: int, d_model: int, heads: int, d_k: int, d_ff: int, vocab_size: int, length: int, dropout: float
+        self,
+        layers: int,
+        d_model: int,
+        heads: int,
+        d_k: int,
+        d_v: int,
+        d_ff: int,
+        vocab_size: int,
+        length: int,
+        dropout: float,
     ) -> None:
         super().__init__()
         self.positions: Tensor
@@ -197,9 +206,9 @@ class Transformer(nn.Module):
         self.register_buffer("positions", sinusoids(length, d_model), persistent=False)
         self.dropout = nn.Dropout(dropout)
         self.encoder = nn.ModuleList(
-            EncoderLayer(d_model, heads, d_k, d_ff, False, nn.ReLU(), dropout) for _ in range(layers)
+            EncoderLayer(d_model, heads, d_k, d_ff, False, nn.ReLU(), dropout, d_v) for _ in range(layers)
         )
-        self.decoder = nn.ModuleList(DecoderLayer(d_model, heads, d_k, d_ff, dropout) for _ in range(layers))
+        self.decoder = nn.ModuleList(DecoderLayer(d_model, heads, d_k, d_ff, dropout, d_v) for _ in range(layers))
 
     def embed(self, tokens: Tensor, start: int = 0) -> Tensor:
         x = self.embedding(tokens) * sqrt(self.embedding.embedding_dim)  # N, n, d_model
@@ -236,26 +245,28 @@ def transformer(
     d_model: int = 512,
     heads: int = 8,
     d_k: int = 0,
+    d_v: int = 0,
     d_ff: int = 2048,
     vocab_size: int = 37_000,
     dropout: float = 0.1,
     src_len: int = 128,
     tgt_len: int = 128,
 ) -> Transformer:
-    """The encoder-decoder of the paper; `d_k` 0 means d_model / heads, which d_v always is (Table 3, row B)."""
-    d_k = checked(layers, d_model, heads, d_k, d_ff, vocab_size)
+    """The encoder-decoder of the paper; `d_k` and `d_v` 0 mean d_model / heads (Table 3, row B, varies d_k alone)."""
+    d_k = checked(layers, d_model, heads, d_k, d_v, d_ff, vocab_size)
     for knob, value in (("src_len", src_len), ("tgt_len", tgt_len)):
         at_least(knob, value, 1)
-    return Transformer(layers, d_model, heads, d_k, d_ff, vocab_size, max(src_len, tgt_len, 512), dropout)
+    return Transformer(layers, d_model, heads, d_k, d_v, d_ff, vocab_size, max(src_len, tgt_len, 512), dropout)
 
 
-def checked(layers: int, d_model: int, heads: int, d_k: int, d_ff: int, vocab_size: int) -> int:
-    """Refuse what cannot be built; the d_k that is meant."""
+def checked(layers: int, d_model: int, heads: int, d_k: int, d_v: int, d_ff: int, vocab_size: int) -> int:
+    """Refuse what cannot be built; the d_k that is meant. Heads need not divide the model if d_k and d_v are given."""
     sizes = (("layers", layers), ("d_model", d_model), ("heads", heads), ("d_ff", d_ff), ("vocab_size", vocab_size))
     for knob, value in sizes:
         at_least(knob, value, 1)
     at_least("d_k", d_k, 0)
-    if d_model % heads:
+    at_least("d_v", d_v, 0)
+    if not (d_k and d_v) and d_model % heads:
         raise BadKnob("heads", heads, f"d_model={d_model} does not divide into {heads} heads")
     if d_model % 2:
         raise BadKnob("d_model", d_model, "positions are pairs of sine and cosine")

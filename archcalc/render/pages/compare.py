@@ -129,7 +129,7 @@ def _step(report: Report) -> list[str]:
     assumptions = report.trace.assumptions
     if not report.trace.steps:
         return []
-    named = {key: assumptions[key] for key in ("optimizer", "loss")} | {"attention": "unfused"}
+    named = {key: assumptions.get(key) for key in ("optimizer", "weight_decay", "loss")} | {"attention": "unfused"}
     named |= {"dtype": types_in_words(report.trace)}
     return [f"training step: {', '.join(words(named))}"]
 

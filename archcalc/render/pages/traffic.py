@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 from archcalc.analyses.report import Report
 from archcalc.analyses.traffic import KEYS, Kernels
 from archcalc.render.around import deeper, document, next_commands
+from archcalc.render.assumed import optimizer_words
 from archcalc.render.columns import (
     LAYER_COLUMN,
     MACS_COLUMN,
@@ -49,7 +51,9 @@ def traffic(report: Report, selection: Selection, published: Sequence[str] = ())
     more = () if report.trace.steps else (*deeper("traffic", selection, table), "lint", again)
     foot = [*times_each(rows), *_words(report), *(next_commands(report, *more) if more else [])]
     figures = {key: totals[key] for key in (*KEYS[:3], "macs_per_byte")} | {"macs": totals["traffic_macs"]}
-    figures |= {"recomputed_bytes": totals["recomputed_bytes"]} if report.trace.steps else {}
+    if report.trace.steps:
+        update = report.record(Kernels).update_elementwise_flops
+        figures |= {"recomputed_bytes": totals["recomputed_bytes"], "optimizer_elementwise_flops": update}
     return document("traffic", report, [table], foot, figures | {"uncounted": unknown}, _verdict(report))
 
 
@@ -91,7 +95,17 @@ def _phases(report: Report) -> list[str]:
     again = report.totals["recomputed_bytes"]
     parts = [f"{phase} {units.size(moved)}" for phase, moved in report.record(Kernels).bytes_by_phase.items()]
     made_again = f"; in backward {units.size(again)} to compute forward's results again" if again else ""
-    return [f"by phase: {' · '.join(parts)}{made_again}"]
+    return [f"by phase: {' · '.join(parts)}{made_again}", *_update(report)]
+
+
+def _update(report: Report) -> list[str]:
+    """The elementwise operations of the optimizer's turn, and how many they are for each trained parameter."""
+    work, trace = report.record(Kernels).update_elementwise_flops, report.trace
+    trained = sum(prod(trace.tensors[p.tensor].shape) for p in trace.parameters if p.trainable)
+    if work is None or not trained:
+        return []
+    each = f"{work / trained:.4g} for each of {trained:,} trained parameters"
+    return [f"update by {optimizer_words(trace.assumptions)}: {work:,} elementwise operations, {each}"]
 
 
 PROMISE = Promise(

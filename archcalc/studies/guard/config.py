@@ -40,7 +40,14 @@ FORMER_KEYS = tuple(
 """Keys of budgets as they were called before; they are read still."""
 KEYS = (*OTHERS, *settings(), *BUDGET_KEYS)
 LEVELS = ("error", "warn")
-WORDS = {str: "text", int: "a whole number", dict: "a table", list: "a list of texts", bool: "true or false"}
+WORDS = {
+    str: "text",
+    int: "a whole number",
+    float: "a decimal number",
+    dict: "a table",
+    list: "a list of texts",
+    bool: "true or false",
+}
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,8 @@ def snapshot(report: Report, training: Report | None = None) -> Snapshot:
     assumptions = {key: assumed[key] for key in ("mode", "dtype", "batch") if key in assumed}
     if training is not None:
         totals["train_peak_bytes"] = training.totals["peak_bytes"]
-        assumptions |= {f"train_{key}": training.trace.assumptions[key] for key in ("optimizer", "loss")}
+        step = training.trace.assumptions
+        assumptions |= {f"train_{key}": step[key] for key in ("optimizer", "weight_decay", "loss") if key in step}
     return Snapshot(
         _portable(trace.model.reference),
         tuple(f"{given.name}={given.dtype}:{shape(given.shape)}" for given in trace.inputs),
