@@ -188,9 +188,8 @@ def _fused(span: Span, calls: list[int], uses: _Uses) -> Kernel:
         inside = [t for t in operands.read_tensors if t.storage in running.written or t.place in running.seen]
         running.read[number] = max(0, moved.read - sum(t.distinct_bytes for t in {t.place: t for t in inside}.values()))
         running.seen |= {tensor.place for tensor in operands.read_tensors}
-        for tensor in operands.written_tensors:
-            size = max(tensor.distinct_bytes, running.written.get(tensor.storage, (0, 0))[1])
-            running.written[tensor.storage] = number, size
+        for storage, size in span.touched(number)[1].items():
+            running.written[storage] = number, max(size, running.written.get(storage, (0, 0))[1])
     results: dict[int, int] = defaultdict(int)
     for storage, (number, size) in running.written.items():
         if uses.needed(storage, calls):
