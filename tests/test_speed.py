@@ -158,7 +158,7 @@ def test_a_training_step_takes_longer_than_a_pass() -> None:
 
 
 def test_the_analysis_is_short_beside_the_trace() -> None:
-    """About a fifth of the trace's time; a third is allowed here, where other programs run too."""
+    """A fifth of the trace's time, or a little more; a third is allowed here, where other programs run too."""
     spent, traced = [], []
     for _ in range(3):
         start = time.process_time()

@@ -10,13 +10,10 @@ weights, is read from memory, and results of the run are written to it.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 
-from archcalc.analyses.fusion import Kernel, Span
-
-Sizes = Mapping[int, int]
-"""Bytes by the number of the storage."""
+from archcalc.analyses.fusion import Kernel, Sizes, Span
 
 
 def memory_bytes(span: Span, kernels: Sequence[Kernel], capacity: int) -> list[int]:
@@ -74,15 +71,17 @@ def _deaths(span: Span, kernels: Sequence[Kernel], moved: Sequence[int]) -> Size
     return deaths
 
 
-def _touched(span: Span, calls: Iterable[int]) -> tuple[Sizes, Sizes]:
+def _touched(span: Span, calls: Sequence[int]) -> tuple[Sizes, Sizes]:
     """Bytes of each storage that a kernel reads and did not write itself before, and of each that it writes."""
+    if len(calls) == 1:
+        return span.touched(calls[0])
     reads: dict[int, int] = {}
     writes: dict[int, int] = {}
     for number in calls:
-        operands = span.operands[number]
-        for tensor in operands.read_tensors:
-            if tensor.storage not in writes:
-                reads[tensor.storage] = max(reads.get(tensor.storage, 0), tensor.distinct_bytes)
-        for tensor in operands.written_tensors:
-            writes[tensor.storage] = max(writes.get(tensor.storage, 0), tensor.distinct_bytes)
+        read, written = span.touched(number)
+        for storage, size in read.items():
+            if storage not in writes:
+                reads[storage] = max(reads.get(storage, 0), size)
+        for storage, size in written.items():
+            writes[storage] = max(writes.get(storage, 0), size)
     return reads, writes

@@ -9,37 +9,27 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from archcalc.ops.registry import Op, known
 from archcalc.ops.traffic import Moved, Operands
-from archcalc.tracing import Trace
+from archcalc.tracing import Tensor, Trace
+
+Sizes = Mapping[int, int]
+"""Bytes by the number of the storage."""
 
 
-@dataclass(frozen=True)
 class Kernel:
     """Op calls that run as one kernel, by their numbers, and the bytes that it moves, at the call that moves them.
 
-    `unknown` is the op of a kernel whose traffic is not known.
+    `calls` are the numbers of the op calls, in order; `read` the bytes that it reads, `total` those that it reads and
+    writes. `unknown` is the op of a kernel whose traffic is not known.
     """
 
-    moved: Mapping[int, Moved]
-    unknown: str = ""
-
-    @cached_property
-    def calls(self) -> tuple[int, ...]:
-        """The numbers of the op calls, in order."""
-        return tuple(self.moved)
-
-    @cached_property
-    def read(self) -> int:
-        """Bytes that it reads."""
-        return sum([moved.read for moved in self.moved.values()])
-
-    @cached_property
-    def total(self) -> int:
-        """Bytes that it reads and writes."""
-        return sum([moved.read + moved.written for moved in self.moved.values()])
+    def __init__(self, moved: Mapping[int, Moved], unknown: str = "") -> None:
+        self.moved, self.unknown = moved, unknown
+        self.calls = tuple(moved)
+        self.read = sum([each.read for each in moved.values()])
+        self.total = self.read + sum([each.written for each in moved.values()])
 
 
 def declared(op: Op) -> bool:
@@ -59,10 +49,26 @@ class Span:
         self.trace, self.numbers = trace, numbers
         self.operands = {number: Operands(trace, trace.calls[number]) for number in numbers}
         self.moved = {number: self._moved(number) for number in numbers}
+        self._touched: dict[int, tuple[Sizes, Sizes]] = {}
 
     def _moved(self, number: int) -> Moved | None:
         op, operands = known(self.trace.calls[number].op), self.operands[number]
         return None if op is None else Moved() if operands.is_view else op.traffic(operands)
+
+    def touched(self, number: int) -> tuple[Sizes, Sizes]:
+        """Bytes of each storage that an op call reads, and of each that it writes."""
+        if number not in self._touched:
+            operands = self.operands[number]
+            self._touched[number] = _largest(operands.read_tensors), _largest(operands.written_tensors)
+        return self._touched[number]
+
+
+def _largest(tensors: Iterable[Tensor]) -> Sizes:
+    """Bytes of the largest of the tensors in each storage."""
+    sizes: dict[int, int] = {}
+    for tensor in tensors:
+        sizes[tensor.storage] = max(sizes.get(tensor.storage, 0), tensor.distinct_bytes)
+    return sizes
 
 
 def kernels(span: Span, fused: bool, fuses: Callable[[Op], bool] = declared) -> list[Kernel]:
@@ -127,15 +133,12 @@ def _chains(span: Span, can: Callable[[Op], bool]) -> dict[int, int]:
             chain = merged[chain]
         return chain
 
-    trace = span.trace
     for number, operands in span.operands.items():
-        call = trace.calls[number]
-        op = known(call.op)
         if operands.is_view:
             continue
+        op = known(span.trace.calls[number].op)
         fuses = op is not None and can(op)
-        read = {trace.tensors[tensor].storage for tensor in call.tensors()}
-        before = [writers[storage] for storage in sorted(read) if storage in writers]
+        before = [writers[storage] for storage in sorted(operands.storages) if storage in writers]
         level = max((w.level + (w.chain is None or not fuses) for w in before), default=0)
         chain = None
         if fuses:
@@ -143,8 +146,7 @@ def _chains(span: Span, can: Callable[[Op], bool]) -> dict[int, int]:
             for writer in before:
                 if writer.chain is not None and writer.level == level:
                     merged[root(writer.chain)] = root(chain)
-        written = {trace.tensors[tensor].storage for tensor in call.outputs} | operands.written_storages
-        writers |= dict.fromkeys(written, _Chain(level, chain))
+        writers |= dict.fromkeys((tensor.storage for tensor in operands.written_tensors), _Chain(level, chain))
     return {number: root(chain) for number, chain in chains.items()}
 
 
@@ -156,7 +158,7 @@ class _Uses:
         self.calls: dict[int, list[int]] = defaultdict(list)
         for number, operands in span.operands.items():
             if not operands.is_view:
-                for storage in {trace.tensors[tensor].storage for tensor in trace.calls[number].tensors()}:
+                for storage in operands.storages:
                     self.calls[storage].append(number)
         self.outside = {trace.tensors[tensor].storage for tensor in trace.output_tensors}
         self.outside |= {
@@ -186,9 +188,8 @@ def _fused(span: Span, calls: list[int], uses: _Uses) -> Kernel:
         inside = [t for t in operands.read_tensors if t.storage in running.written or t.place in running.seen]
         running.read[number] = max(0, moved.read - sum(t.distinct_bytes for t in {t.place: t for t in inside}.values()))
         running.seen |= {tensor.place for tensor in operands.read_tensors}
-        for tensor in operands.written_tensors:
-            size = max(tensor.distinct_bytes, running.written.get(tensor.storage, (0, 0))[1])
-            running.written[tensor.storage] = number, size
+        for storage, size in span.touched(number)[1].items():
+            running.written[storage] = number, max(size, running.written.get(storage, (0, 0))[1])
     results: dict[int, int] = defaultdict(int)
     for storage, (number, size) in running.written.items():
         if uses.needed(storage, calls):

@@ -37,6 +37,10 @@ class Work:
     bytes: int
     convolves: bool
 
+    def moving(self, number: int) -> Work:
+        """The same work with so many bytes."""
+        return Work(self.path, self.flops, self.dtype, self.operations, number, self.convolves)
+
 
 @dataclass(frozen=True)
 class Works:
@@ -54,12 +58,7 @@ class Works:
         if cache is None:
             return self
         both = ((self.eager, self.of_eager), (self.fused, self.of_fused))
-        eager, fused = (
-            tuple(
-                replace(work, bytes=left) for work, left in zip(works, memory_bytes(self.span, own, cache), strict=True)
-            )
-            for works, own in both
-        )
+        eager, fused = (tuple(map(Work.moving, works, memory_bytes(self.span, own, cache))) for works, own in both)
         return replace(self, eager=eager, fused=fused)
 
 

@@ -177,10 +177,10 @@ def assemble(trace: Trace, findings: Sequence[Finding]) -> Report:
         records |= {} if finding.record is None else {type(finding.record): finding.record}
     totals |= {key: sum(figures[key] for figures in own.values()) for key in keys}
     notes = tuple(dict.fromkeys((*trace.notes, *(note for finding in findings for note in finding.notes))))
-    return Report(trace, _tree(trace, own, keys), totals, notes, records)
+    return Report(trace, _tree(trace, own), totals, notes, records)
 
 
-def _tree(trace: Trace, own: Mapping[str, Figures], keys: Sequence[str]) -> Layer:
+def _tree(trace: Trace, own: Mapping[str, Figures]) -> Layer:
     """Layers from the leaves up: modules come parents first, so each list of children is complete in reverse."""
     below: list[list[Layer]] = [[] for _ in trace.modules]
     calls = _calls(trace)
@@ -189,7 +189,10 @@ def _tree(trace: Trace, own: Mapping[str, Figures], keys: Sequence[str]) -> Laye
         module = trace.modules[index]
         children = tuple(reversed(below[index]))
         figures = own[module.path]
-        total = Figures({key: figures[key] + sum(child.total[key] for child in children) for key in keys})
+        total = Figures(figures)
+        for child in children:
+            for key, value in child.total.items():
+                total[key] += value
         times, inputs, outputs = calls.get(index, (0, (), ()))
         layer = Layer(module.path, module.type, module.extra, figures, total, children, times, inputs, outputs)
         if module.parent is not None:

@@ -65,16 +65,6 @@ class Training:
     optimizer: Annotated[
         str, Setting("sgd, momentum, adam, adamw, adafactor or lion.", STEP, "NAME", read=choices.optimizer)
     ] = "adamw"
-    weight_decay: Annotated[
-        float | None,
-        Setting(
-            "Decay of the weights, 0 for none; the optimizer's own: 0.01 for adamw, else 0.",
-            STEP,
-            "RATE",
-            kinds=(float, int),
-            read=checked_decay,
-        ),
-    ] = None
     loss: Annotated[str, Setting("sum, mean, cross-entropy or mse.", STEP, "NAME", read=choices.loss)] = "sum"
     frozen: Annotated[
         tuple[str, ...], Setting("Layers that are not trained; repeatable.", STEP, "GLOB", many=True, read=several)
@@ -101,6 +91,16 @@ class Training:
         ),
     ] = ""
     rounds: int = 2
+    weight_decay: Annotated[
+        float | None,
+        Setting(
+            "Decay of the weights, 0 for none; the optimizer's own: 0.01 for adamw, else 0.",
+            STEP,
+            "RATE",
+            kinds=(float, int),
+            read=checked_decay,
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,16 @@ from archcalc.tracing import Call, Shape, Trace, Value
 
 
 class CallView:
-    """A call's op, attributes and shapes. Numbers of elements are products of shapes."""
+    """A call's op, attributes and shapes. Numbers of elements are products of shapes.
+
+    `output` is the shape of the first output; () where there is none.
+    """
 
     def __init__(self, trace: Trace, call: Call) -> None:
         self.op = call.op
         self.attributes = call.attributes
         self._trace, self._call = trace, call
-
-    @cached_property
-    def output(self) -> Shape:
-        """Shape of the first output; () where there is none."""
-        return self._trace.shape(self._call.outputs[0]) if self._call.outputs else ()
+        self.output: Shape = trace.shape(call.outputs[0]) if call.outputs else ()
 
     @property
     def outputs(self) -> list[Shape]:

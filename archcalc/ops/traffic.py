@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from math import prod
 
 from archcalc.ops.names import packet
@@ -30,41 +29,44 @@ class Moved:
 
 
 class Operands:
-    """The tensors of one op call, as bytes: those that it reads, those that it writes in place, and those it makes."""
+    """The tensors of one op call, as bytes: those that it reads, those that it writes in place, and those it makes.
+
+    `storages` are those of its inputs. `written` are the names of the inputs that it writes; in a trace that does not
+    record them, the first of an op like `add_`. `read` are the names of those that it reads: all but those that it is
+    told to write its results into (`out=`). `read_tensors` are these inputs, `written_tensors` the written ones and its
+    outputs. `is_view` says that it only shows an input in another form: it writes nothing, and its outputs lie in the
+    storages of its inputs.
+    """
 
     def __init__(self, trace: Trace, call: Call) -> None:
-        self._trace, self._call = trace, call
+        tensors = trace.tensors
+        self._call = call
+        self._inputs = {
+            name: [tensors[value]] if isinstance(value, int) else [tensors[tensor] for tensor in value]
+            for name, value in call.inputs.items()
+        }
+        self._outputs = [tensors[tensor] for tensor in call.outputs]
+        self.storages = {tensor.storage for given in self._inputs.values() for tensor in given}
+        self.written = self._names_written()
+        self.read = self._names_read()
+        self.read_tensors = self._tensors(self.read)
+        self.written_tensors = [*self._tensors(self.written), *self._outputs]
+        made = [tensor for tensor in self._outputs if tensor.storage not in self.storages]
+        self.is_view = bool(self._outputs) and not self.written and not made
 
     @property
     def attributes(self) -> Mapping[str, Value]:
         """The arguments that are no tensors."""
         return self._call.attributes
 
-    @cached_property
-    def written(self) -> tuple[str, ...]:
-        """Names of the inputs that it writes; in a trace that does not record them, the first of an op like `add_`."""
-        if self._call.writes or any(tensor.strides is not None for tensor in self._tensors(self._call.inputs)):
-            return self._call.writes
-        return tuple(self._call.inputs)[:1] if self._named_in_place else ()
-
-    @cached_property
-    def read(self) -> list[str]:
-        """Names of the inputs that it reads: all but those that it is told to write its results into (`out=`)."""
-        first = next(iter(self._call.inputs), "")
-
-        def changes(name: str) -> bool:
-            return self._named_in_place or name == first or name.startswith("running_")
-
-        return [name for name in self._call.inputs if name not in self.written or changes(name)]
-
     @property
     def others(self) -> list[str]:
         """Names of the inputs that it does not write."""
-        return [name for name in self._call.inputs if name not in self.written]
+        return [name for name in self._inputs if name not in self.written]
 
     def has(self, name: str) -> bool:
         """Whether an argument is a tensor, or a list of tensors."""
-        return name in self._call.inputs
+        return name in self._inputs
 
     def shape(self, name: str) -> Shape:
         """The shape of an argument that is one tensor; of a list, that of its largest."""
@@ -82,49 +84,29 @@ class Operands:
         """Bytes of some arguments; elements that are there twice count once."""
         return _bytes(self._tensors(names))
 
-    @cached_property
+    @property
     def made(self) -> int:
         """Bytes of the outputs that lie in no input's storage."""
-        there = {tensor.storage for tensor in self._tensors(self._call.inputs)}
-        return _bytes(tensor for tensor in self._outputs if tensor.storage not in there)
+        return _bytes(tensor for tensor in self._outputs if tensor.storage not in self.storages)
 
-    @cached_property
-    def is_view(self) -> bool:
-        """Whether it only shows an input in another form: it writes nothing, and its outputs lie in their storages."""
-        there = {tensor.storage for tensor in self._tensors(self._call.inputs)}
-        outputs = self._outputs
-        return bool(outputs) and not self.written and all(tensor.storage in there for tensor in outputs)
+    def _names_written(self) -> tuple[str, ...]:
+        if self._call.writes or any(tensor.strides is not None for tensor in self._tensors(self._inputs)):
+            return self._call.writes
+        return tuple(self._inputs)[:1] if _named_in_place(self._call) else ()
 
-    @cached_property
-    def read_tensors(self) -> list[Tensor]:
-        """The inputs that it reads."""
-        return self._tensors(self.read)
-
-    @cached_property
-    def written_tensors(self) -> list[Tensor]:
-        """The inputs that it writes, and its outputs."""
-        return [*self._tensors(self.written), *self._outputs]
-
-    @cached_property
-    def written_storages(self) -> set[int]:
-        """The storages of the inputs that it writes."""
-        return {tensor.storage for tensor in self._tensors(self.written)}
-
-    @cached_property
-    def _named_in_place(self) -> bool:
-        name = packet(self._call.op)
-        return name.endswith("_") and not name.endswith("__")
-
-    @cached_property
-    def _outputs(self) -> list[Tensor]:
-        return [self._trace.tensors[tensor] for tensor in self._call.outputs]
+    def _names_read(self) -> list[str]:
+        names = list(self._inputs)
+        if not self.written or _named_in_place(self._call):
+            return names
+        return [name for name in names if name not in self.written or name == names[0] or name.startswith("running_")]
 
     def _tensors(self, names: Iterable[str]) -> list[Tensor]:
-        ids: list[int] = []
-        for name in names:
-            value = self._call.inputs.get(name, ())
-            ids += [value] if isinstance(value, int) else value
-        return [self._trace.tensors[tensor] for tensor in ids]
+        return [tensor for name in names for tensor in self._inputs.get(name, ())]
+
+
+def _named_in_place(call: Call) -> bool:
+    name = packet(call.op)
+    return name.endswith("_") and not name.endswith("__")
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:
