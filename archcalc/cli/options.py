@@ -158,9 +158,9 @@ def shared(
             typed = {row.key: value for row in rows if (value := options.pop(row.key)) != row.default}
             made = Options(typed, **options)
             demand_format(made.format_, made.output, made.json_, further, form)
+            demand_output(made.output, files_named((*given.values(), typed.get("inputs", ""))))
             if not own_endings:
                 demand_ending(made.output, bool(made.format_) or made.json_, form, draws)
-            demand_output(made.output, files_named((*given.values(), typed.get("inputs", ""))))
             if not any(parameter.name == "no_cache" for parameter in offered):
                 command(**given, options=made)
                 return

@@ -12,7 +12,7 @@ import typer
 from archcalc.cli.answer import emit_documents
 from archcalc.cli.app import app
 from archcalc.cli.options import PRINTING, Options, shared
-from archcalc.cli.output import demand_output, emit_text, files_named, tell, watching
+from archcalc.cli.output import demand_ending, demand_output, emit_text, files_named, tell, watching
 from archcalc.errors import writing
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ FOR_CI = ("github", "junit", "sarif")
 
 
 @app.command()
-@shared("no_cache", PRINTING, further=FOR_CI)
+@shared("no_cache", PRINTING, further=FOR_CI, own_endings=True)
 def check(
     file: Annotated[str, typer.Argument(metavar="[FILE]", help="archcalc.toml or pyproject.toml of this folder.")] = "",
     only: Annotated[list[str] | None, typer.Option("--only", metavar="NAME", help="This check; repeatable.")] = None,
@@ -50,6 +50,7 @@ def check(
     path = study.found_file(file)
     wanted = study.checks_of(path, only or ())
     demand_output(options.output, [path, *_beside(path, wanted)])
+    demand_ending(options.output, bool(options.format_) or options.json_, form="", draws=False)
     if options.format_ == "github":
         _append_job_summary("")  # a place that cannot be written is told before any model is traced
     if update:
