@@ -54,6 +54,13 @@ def test_a_model_that_asks_for_values_needs_data_and_gets_them() -> None:
     assert (made.params, made.output_shape) == (32 * 8 + 8 * 2 * 32 * 64, (4, 16, 32))
 
 
+def test_an_answer_says_that_values_decided_it() -> None:
+    """Which rows an expert gets is in the weights and inputs; a model that asks for no values has no such note."""
+    said = "values of --data (others may give other experts, proposals or lengths) decided what ran"
+    assert said in report(Mixture(), (4, 16, 32), setup=WITH_DATA).notes
+    assert not report(Expert(), (64, 32), setup=WITH_DATA).notes
+
+
 def test_a_training_step_with_data() -> None:
     """The forward pass of a step costs the same as a forward pass."""
     assert report(Mixture(), (4, 16, 32), setup=WITH_DATA, train=True).macs == 540_672

@@ -243,6 +243,41 @@ def test_only_models_of_the_library_are_built(config: Any, settings: dict[str, A
     assert said in ran.out + ran.err
 
 
+@pytest.mark.parametrize(
+    ("kind", "named", "taken", "head"),
+    [
+        ("mpt", "MPTForCausalLM", "MptForCausalLM", 50_368 * 2_048),
+        ("falcon", "RWForCausalLM", "FalconForCausalLM", 65_024 * 4_544),
+        ("phimoe", "PhiMoEForCausalLM", "PhimoeForCausalLM", 32_064 * 4_096),
+    ],
+)
+def test_a_class_of_the_hubs_code_is_the_librarys_for_the_same_task(
+    tmp_path: Path, kind: str, named: str, taken: str, head: int
+) -> None:
+    """Beside the bare model there is an untied head, a vocabulary by the width."""
+    path = tmp_path / "config.json"
+    totals = []
+    for more in ({}, {"architectures": [named]}):
+        path.write_text(json.dumps({"model_type": kind, "tie_word_embeddings": False, **more}))
+        totals.append(archcalc.params(f"hf:{path}"))
+    assert f"transformers has no model {named}: this is {taken}" in totals[1].notes
+    assert totals[1].params - totals[0].params == head
+
+
+def test_a_value_that_the_library_replaces_is_said(tmp_path: Path) -> None:
+    """T5Config ties whatever the file says, though T5 1.1 was published with a head of its own."""
+    sizes = {"d_model": 64, "d_ff": 96, "d_kv": 16, "num_heads": 4, "num_layers": 1, "vocab_size": 100}
+    settings = {"model_type": "t5", "architectures": ["T5ForConditionalGeneration"], **sizes}
+    path = tmp_path / "config.json"
+    said = "its config says tie_word_embeddings=false; transformers reads it as true"
+    for more, notes in (({"tie_word_embeddings": False}, [said]), ({"tie_word_embeddings": True}, []), ({}, [])):
+        path.write_text(json.dumps({**settings, **more}))
+        assert notes == [note for note in archcalc.params(f"hf:{path}").notes if "transformers reads it" in note]
+    path.write_text(json.dumps({**settings, "tie_word_embeddings": False}))
+    chosen = archcalc.params(f"hf:{path}", knobs={"tie_word_embeddings": False})
+    assert not any("transformers reads it" in note for note in chosen.notes)
+
+
 def test_a_default_that_lacks_a_setting_says_what_it_was_taken_with() -> None:
     made = report("hf:patchtst")
     assert not any("its default configuration" in note for note in made.notes)

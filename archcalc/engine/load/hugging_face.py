@@ -18,6 +18,7 @@ from torch import nn
 
 from archcalc.engine.load.declaration import Declaration
 from archcalc.engine.load.declared_inputs import inputs_of
+from archcalc.engine.load.pretrained.as_read import named_alike, read_otherwise
 from archcalc.engine.load.pretrained.sensible_defaults import completed_defaults
 from archcalc.engine.load.references import InLibrary, demand_known
 from archcalc.engine.setup import Setup
@@ -85,9 +86,9 @@ def _config(library: ModuleType, reference: InLibrary, setup: Setup) -> Found:
     name = reference.name
     path = Path(name)
     if name.endswith((".json", "/")) or (path / "config.json").is_file():
-        return _read(library, reference, path if path.is_file() else path / "config.json"), "", ()
+        return _read(library, reference, path if path.is_file() else path / "config.json", setup)
     if "/" in name:
-        return _read(library, reference, _from_hub(reference, setup.offline)), "", ()
+        return _read(library, reference, _from_hub(reference, setup.offline), setup)
     mapping = library.CONFIG_MAPPING
     wanted = name.lower().replace("-", "_")
     types = {key.replace("-", "_"): key for key in mapping}
@@ -110,7 +111,7 @@ def _default(kind: Any, name: str, setup: Setup) -> Found:
     return config, name, notes
 
 
-def _read(library: ModuleType, reference: InLibrary, path: Path) -> Any:
+def _read(library: ModuleType, reference: InLibrary, path: Path, setup: Setup) -> Found:
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -122,8 +123,11 @@ def _read(library: ModuleType, reference: InLibrary, path: Path) -> Any:
         own = isinstance(settings, dict) and "auto_map" in settings
         reason = "its model is code on the hub, which archcalc does not run" if own else f"transformers has no '{kind}'"
         raise BadReference(reference.text, f"{path.name} has model_type {kind!r}, and {reason}", HINT)
+    settings = _with_own_backbone(settings)
     with _without_network():
-        return library.CONFIG_MAPPING[kind].from_dict(_with_own_backbone(settings))
+        config = library.CONFIG_MAPPING[kind].from_dict(settings)
+    stated = {key: value for key, value in settings.items() if key not in setup.knobs}
+    return config, "", tuple(read_otherwise(stated, config))
 
 
 def _with_own_backbone(settings: dict[str, Any]) -> dict[str, Any]:
@@ -198,6 +202,8 @@ def _model_class(library: ModuleType, config: Any, kind: str, reference: InLibra
             return named, ()
     from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
+    if names and (alike := named_alike(config.model_type, names[0])):
+        return getattr(library, alike), [f"transformers has no model {names[0]}: this is {alike}"]
     try:
         class_ = MODEL_MAPPING[type(config)]
     except KeyError:

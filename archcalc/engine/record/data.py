@@ -19,6 +19,8 @@ from archcalc.errors import DataLimit
 EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 GIVEN = "the values of input {}"
 """The origin of values that a caller gave."""
+OF_DATA = "values of --data (others may give other experts, proposals or lengths)"
+"""The origin of parameters' values, and of those that inputs are taken to have, in a run with data."""
 
 
 def known_values(module: nn.Module, inputs: Inputs, setup: Setup, watch: Watch = unwatched) -> KnownValues:
@@ -32,13 +34,14 @@ def known_values(module: nn.Module, inputs: Inputs, setup: Setup, watch: Watch =
     generator = torch.Generator().manual_seed(setup.seed)
     for tensor in own:
         values = values_of(tensor)
-        _note(known, tensor, stand_in(tensor, generator) if values is None and setup.data else values)
+        origins = (OF_DATA,) if setup.data and isinstance(tensor, nn.Parameter) else ()
+        _note(known, tensor, stand_in(tensor, generator) if values is None and setup.data else values, origins)
     for name, tensor in inputs.named:
         values = values_of(tensor)
         if values is not None and (setup.data or name in inputs.assumed or not tensor.is_floating_point()):
             _note(known, tensor, values, () if setup.data or name in inputs.assumed else (GIVEN.format(name),))
         elif setup.data:
-            _note(known, tensor, stand_in(tensor, generator, below))
+            _note(known, tensor, stand_in(tensor, generator, below), (OF_DATA,))
     return known
 
 
