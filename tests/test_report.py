@@ -302,7 +302,7 @@ def test_the_cursor_tells_who_holds_the_bytes(browser: Any, files: Path) -> None
     assert peak is not None
     assert f"op call {peak.call + 1} of" in opened.text(".moment")
     largest = report.record(LiveBytes).holders[0]
-    share = units.share(largest.bytes, report.peak_bytes)
+    share = units.share(largest.bytes, report.peak_bytes).replace(" ", "\xa0")  # a number keeps its unit
     assert opened.text(".holders tbody tr") == f"{largest.by}{largest.tensors}{units.size(largest.bytes)}{share}"
     opened.page.locator(".time svg").hover(position={"x": 5, "y": 100})
     assert opened.text(".moment").startswith("op call 1 of")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from archcalc.studies.guard.config import Check
 
 
+DEFAULT = ("archcalc.toml", "pyproject.toml")
+"""The files of this folder that checks are read from."""
 FOR_CI = ("github", "junit", "sarif")
 """Formats for CI services, in render/formats/ci.py."""
 
@@ -47,10 +49,11 @@ def check(
     from archcalc.render.pages import check as page
     from archcalc.studies.guard import check as study
 
+    demand_output(options.output, DEFAULT)
+    demand_ending(options.output, bool(options.format_) or options.json_, form="", draws=False)
     path = study.found_file(file)
     wanted = study.checks_of(path, only or ())
     demand_output(options.output, [path, *_beside(path, wanted)])
-    demand_ending(options.output, bool(options.format_) or options.json_, form="", draws=False)
     if options.format_ == "github":
         _append_job_summary("")  # a place that cannot be written is told before any model is traced
     if update:
