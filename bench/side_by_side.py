@@ -2,7 +2,7 @@
 
 pip install -c constraints.txt -e '.[bench]' && pip install --no-deps torchvision && pip install pillow
 python bench/side_by_side.py            # writes docs/peers.md
-python bench/side_by_side.py --models LSTM --out /tmp/peers.md
+python bench/side_by_side.py --models LSTM --out peers.md
 """
 
 from __future__ import annotations

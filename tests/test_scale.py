@@ -14,20 +14,8 @@ from torch import Tensor, nn
 import archcalc
 from archcalc.errors import NotATrace
 from archcalc.tracing import Trace
+from bench.scale import Chain
 from tests.helpers import in_rows
-
-
-class Chain(nn.Module):
-    """n additions, one behind the other."""
-
-    def __init__(self, length: int) -> None:
-        super().__init__()
-        self.length = length
-
-    def forward(self, x: Tensor) -> Tensor:
-        for _ in range(self.length):
-            x = x + 1
-        return x
 
 
 def nested(depth: int) -> nn.Module:

@@ -165,6 +165,9 @@ def test_what_cannot_be_asked(wanted: dict[str, Any], kind: type[ArchcalcError])
 def test_a_model_without_a_cache() -> None:
     with pytest.raises(NoCache, match="resnet-18 keeps no cache"):
         archcalc.serve("resnet-18")
+    with pytest.raises(NoCache, match="Linear keeps no cache") as caught:
+        archcalc.serve("torch.nn:Linear(4, 4)", inputs="1x4")
+    assert "archcalc flops 'torch.nn:Linear(4, 4)'" in caught.value.hint  # what is typed, not the name
 
 
 # ---- weights as stored ----

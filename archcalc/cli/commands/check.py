@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from archcalc.studies.guard.config import Check
 
 
-DEFAULT = ("archcalc.toml", "pyproject.toml")
-"""The files of this folder that checks are read from."""
 FOR_CI = ("github", "junit", "sarif")
 """Formats for CI services, in render/formats/ci.py."""
 
@@ -49,7 +47,7 @@ def check(
     from archcalc.render.pages import check as page
     from archcalc.studies.guard import check as study
 
-    demand_output(options.output, DEFAULT)
+    demand_output(options.output, study.FILES)
     demand_ending(options.output, bool(options.format_) or options.json_, form="", draws=False)
     path = study.found_file(file)
     wanted = study.checks_of(path, only or ())

@@ -20,7 +20,7 @@ CUTS = frozenset("slice select split split_with_sizes unbind unsqueeze squeeze t
 LARGEST = 1 << 22
 """Elements of the largest joined tensor that is followed."""
 ATTRIBUTE = "archcalc_parts"
-"""Where a tensor without data keeps the values of its known part, a mask of that part, and its version then."""
+"""The attribute of a tensor without data that holds the values of its known part, a mask of it, and its version."""
 
 
 def parts_known(
@@ -68,6 +68,6 @@ def _whole(piece: Tensor, values: Tensor | None) -> tuple[Tensor, Tensor]:
 
 
 def _part(tensor: Tensor) -> tuple[Tensor, Tensor] | None:
-    """What is known of a part of a tensor; None if nothing is, or if it was written to since."""
+    """The values of a tensor's known part and its mask; None if no part is known, or if an op wrote to it since."""
     kept: tuple[Tensor, Tensor, int] | None = getattr(tensor, ATTRIBUTE, None)
     return kept[:2] if kept is not None and kept[2] == version(tensor) else None

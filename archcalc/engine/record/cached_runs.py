@@ -75,7 +75,7 @@ class _Runs:
         self.parameters = parameters_of(loaded.module.forward)
         self.argument = next((name for name in self.parameters if name in CACHES), "")
         if not self.argument:
-            raise NoCache(loaded.model.name, list(self.parameters))
+            raise self._no_cache()
         self.weights = weights_of(loaded.module)
         self.counts = one_of_each_kind(loaded.module)
         self.given = self._given()
@@ -111,6 +111,11 @@ class _Runs:
             latent=latent_of(module),
             beyond=self._beyond(prefills),
         )
+
+    def _no_cache(self) -> NoCache:
+        """The error of a model that takes no cache, or that takes one and returns none."""
+        model = self.loaded.model
+        return NoCache(model.name, model.reference, list(self.parameters), self.argument)
 
     def _beyond(self, prefills: Sequence[CachedRun]) -> tuple[CachedRun, ...]:
         """Runs of the shortest texts and of a long one, where windows are not stated or shorter than the other runs.
@@ -229,7 +234,7 @@ class _Runs:
         named = parts(out) if not isinstance(out, list | tuple) or hasattr(out, "_fields") else {}
         found.cache = returned_cache(out, self.parameters)
         if found.cache is None:
-            raise NoCache(self.loaded.model.name, list(self.parameters), self.argument)
+            raise self._no_cache()
         found.encoded = named.get("encoder_last_hidden_state")
         found.kept = tuple(_tensors(found.cache))
         logits = named.get("logits", next(iter(named.values()), None)) if named else out[0]

@@ -182,7 +182,7 @@ def _ridges(speeds: Speeds) -> list[str]:
 
 
 def _left_out(speeds: Speeds) -> str:
-    """What can make a run faster or slower than its bound."""
+    """The line that names effects which the bound leaves out."""
     unknown = [one.typed for one in speeds.devices if one.bounds.hardware.cache is None]
     whose = f" of {', '.join(unknown)}" if len(unknown) < len(speeds.devices) else ""
     return LEFT_OUT.format(f"data that stay in a cache{whose}, " if unknown else "")

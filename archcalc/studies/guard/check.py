@@ -20,7 +20,7 @@ from archcalc.studies.guard.snapshot import LayerRecord, Snapshot, to_json
 from archcalc.studies.guard.sources import Runs, defined, read, snapshot_of, taken
 from archcalc.studies.guard.verdicts import ERROR, FAIL, OK, WARN, Beside, Letters, Verdict, counts, error, judged
 from archcalc.studies.observer import SILENT, Observer
-from archcalc.studies.serve.serve import bytes_per_token
+from archcalc.studies.serve.serve import bare
 from archcalc.studies.speed.target import with_kernels
 from archcalc.text.faces import Shown
 from archcalc.text.files import replace_file, writable
@@ -149,7 +149,7 @@ def _times(check: Check, runs: Runs) -> dict[int, float]:
 def _token_bytes(check: Check, setup: Setup) -> int:
     """Bytes of cache a token, if a budget is of them."""
     asked = any(budget.kind == "cache" for budget in check.budgets)
-    return bytes_per_token(check.model, setup) if asked else 0
+    return bare(check.model, setup).kv_bytes_per_token if asked else 0
 
 
 def _largest_of_rules(check: Check, runs: Runs) -> dict[str, LintFinding | None]:

@@ -278,7 +278,7 @@ class Facts:
 
     @cached_property
     def handed_on(self) -> Sequence[Handed]:
-        """What units make in forward for later ones."""
+        """The storages that go from unit to unit in forward."""
         return handed_on(self.trace, self.units, self.uses)
 
 

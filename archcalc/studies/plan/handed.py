@@ -1,4 +1,4 @@
-"""What the units of a model hand to later ones: the output of each layer, and what skips over layers."""
+"""Storages that one unit of a model makes and later units read: outputs of layers, and skips over layers."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def _data(ranks: Shares, state: States, sent: dict[tuple[str, str], int]) -> Non
 
 
 def _pipeline(ranks: Shares, chunks: set[int], sent: dict[tuple[str, str], int]) -> None:
-    """What stages hand to later ones in forward and the gradients of it in backward; gradients of what several use."""
+    """Stages send tensors to later ones in forward, their gradients back, and add up gradients of shared parameters."""
     stages = ranks.layout.pp
     if stages == 1:
         return

@@ -10,7 +10,8 @@ forward to the end of backward. Parts are whole rows, padded. (torch 2.13, torch
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from itertools import pairwise
 
 from archcalc.studies.plan.changes import Changes
 from archcalc.studies.plan.shares import Shares
@@ -86,14 +87,10 @@ class UnitBuffers:
                 whole = ranks.local(state, size)
                 self.gradients.add(whole, birth - ranks.start, flush.get(self.unit_of[owner], self.length))
         held = 0
-        for unit, following in self._pairs([*turns, ROOT]):
+        for unit, following in pairwise([*turns, ROOT, ROOT]):
             size, end = self.inputs[unit], flush[unit]
             self.communication.add(max(0, size - self.sizes[unit] - held), end - 1)  # beside the whole gradients
             self.communication.add(size, end, flush.get(following, self.length))
             if ranks.microbatches == 1:
                 self.gradients.add(self.shards[unit], end, self.length)
             held = size
-
-    @staticmethod
-    def _pairs(units: Sequence[int]) -> list[tuple[int, int]]:
-        return list(zip(units, [*units[1:], ROOT], strict=True))

@@ -175,11 +175,6 @@ def without_sizes(setup: Setup) -> Setup:
     return replace(setup, training=None, batch=None, seq_len=None)
 
 
-def bytes_per_token(model: str | Subject, setup: Setup) -> int:
-    """Bytes of cache that one more token of one sequence takes; NoCache, NoLaw, and the errors of tracing."""
-    return bare(model, setup).kv_bytes_per_token
-
-
 def _cached(serving: Serving, setup: Setup) -> int:
     """Bytes of the cache of a batch of texts of `seq_len` tokens, states included."""
     return serving.placement.cache(setup.batch or 1, setup.seq_len or serving.context)

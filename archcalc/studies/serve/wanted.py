@@ -1,4 +1,4 @@
-"""What is asked of a model that is served, and what cannot be."""
+"""The settings of an answer on serving, and the checks that refuse wrong ones."""
 
 from __future__ import annotations
 

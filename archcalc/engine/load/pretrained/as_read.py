@@ -1,4 +1,4 @@
-"""Where transformers reads a config.json otherwise than it says: values that it replaces, and names of classes."""
+"""Transformers replaces some values of a config.json, and spells some classes otherwise: both are found here."""
 
 from __future__ import annotations
 

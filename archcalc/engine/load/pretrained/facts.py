@@ -157,10 +157,10 @@ class Facts:
 
 
 def setting_of(config: Any, name: str) -> Any:
-    """A setting of a configuration; None where it has none, or refuses to tell it, as for one that layers differ in."""
+    """A setting of a configuration; None where it has none, or where its layers differ in it."""
     try:
         return getattr(config, name, None)
-    except Exception:
+    except RuntimeError:  # transformers' AmbiguousGlobalPerLayerAttributeError
         return None
 
 
