@@ -61,18 +61,8 @@ def calflops(module: Any, inputs: Inputs) -> int | float:
     return calculate_flops(module, args=[*inputs], output_as_string=False, print_results=False)[1]
 
 
-def torch_cpu(module: Any, inputs: Inputs) -> int | float:
-    """Torch's dispatcher, a run on CPU."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module.eval()(*inputs)
-    return counter.get_total_flops() // 2
-
-
-def torch_meta(module: Any, inputs: Inputs) -> int | float:
-    """Torch's dispatcher, a run without data."""
+def torch_counter(module: Any, inputs: Inputs) -> int | float:
+    """Torch's dispatcher, on the device of the module and its inputs."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -82,8 +72,8 @@ def torch_meta(module: Any, inputs: Inputs) -> int | float:
 
 
 TOOLS: dict[str, Callable[..., int | float]] = {
-    "torch, CPU": torch_cpu,
-    "torch, meta": torch_meta,
+    "torch, CPU": torch_counter,
+    "torch, meta": torch_counter,
     "fvcore": fvcore,
     "torchinfo": torchinfo,
     "ptflops": ptflops,

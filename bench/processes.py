@@ -1,7 +1,8 @@
-"""A process from start to end: its time, its CPU seconds, its memory, and what it printed."""
+"""A process from start to end: its time, its CPU seconds, its memory, and the multiply-adds that it printed."""
 
 from __future__ import annotations
 
+import csv
 import os
 import subprocess
 import tempfile
@@ -36,3 +37,11 @@ def measured(words: Sequence[str], environment: Mapping[str, str] = COLD) -> Run
         out.seek(0)
         text = out.read().decode() if status == 0 else None
         return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, text)
+
+
+def macs_of(text: str | None) -> int | None:
+    """The MACs in what a tool printed: a number, or the column of archcalc's CSV; None if it failed."""
+    lines = (text or "").strip().splitlines()
+    if len(lines) > 1 and "macs" in lines[0]:
+        return sum(int(row["macs"]) for row in csv.DictReader(lines))
+    return int(lines[-1]) if lines and lines[-1].isdigit() else None

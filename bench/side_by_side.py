@@ -8,8 +8,6 @@ python bench/side_by_side.py --models LSTM --out peers.md
 from __future__ import annotations
 
 import argparse
-import csv
-import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,6 +19,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 import ten_models  # noqa: E402
+from processes import COLD, macs_of  # noqa: E402
 
 OUT = HERE.parent / "docs" / "peers.md"
 ARCHCALC = "archcalc"
@@ -51,17 +50,10 @@ def command(tool: str, name: str) -> list[str]:
 
 def counted(tool: str, name: str) -> int | None:
     """The multiply-adds that a tool prints; None if it fails."""
-    environment = {**os.environ, "ARCHCALC_CACHE": "off"}
-    done = subprocess.run(
-        command(tool, name), capture_output=True, text=True, check=False, cwd=HERE.parent, env=environment
-    )
-    lines = done.stdout.strip().splitlines()
-    print(f"{name:20} {tool:12} {lines[-1:] if done.returncode == 0 else done.stderr.strip()[-200:]}", file=sys.stderr)
-    if done.returncode or not lines:
-        return None
-    if tool == ARCHCALC:
-        return sum(int(row["macs"]) for row in csv.DictReader(lines))
-    return int(lines[-1])
+    done = subprocess.run(command(tool, name), capture_output=True, text=True, check=False, cwd=HERE.parent, env=COLD)
+    macs = None if done.returncode else macs_of(done.stdout)
+    print(f"{name:20} {tool:12} {done.stderr.strip()[-200:] if macs is None else macs}", file=sys.stderr)
+    return macs
 
 
 def near(macs: int | None, truth: int) -> bool:

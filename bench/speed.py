@@ -28,7 +28,7 @@ sys.path.insert(0, str(HERE))
 import models  # noqa: E402
 import peers  # noqa: E402
 from answers import FAMILY, MEMBERS, SMALL, answer_rows, memory_rows, sweep_rows  # noqa: E402
-from processes import Run, measured  # noqa: E402
+from processes import Run, macs_of, measured  # noqa: E402
 
 OUT = HERE.parent / "docs" / "benchmarks.md"
 IMPORT, ARCHCALC = "import torch", "archcalc flops"
@@ -55,16 +55,6 @@ def command(tool: str, model: str) -> list[str]:
         given = ["bench/models.py:vit_h_14", "-i", "1x3x224x224"] if model == models.VIT else [model]
         return [sys.executable, "-m", "archcalc", "flops", *given, "-f", "csv", "--depth", "0"]
     return [sys.executable, str(HERE / "peers.py"), tool, model]
-
-
-def macs_of(text: str | None) -> int | None:
-    """The MACs in what a tool printed: a number, or the column of archcalc's CSV; None if it failed."""
-    lines = (text or "").strip().splitlines()
-    if len(lines) > 1 and "macs" in lines[0]:
-        import csv
-
-        return sum(int(row["macs"]) for row in csv.DictReader(lines))
-    return int(lines[-1]) if lines and lines[-1].isdigit() else None
 
 
 def rounds(model: str, tools: list[str], runs: int) -> dict[str, list[Run]]:
