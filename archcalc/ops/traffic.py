@@ -46,13 +46,17 @@ class Operands:
             for name, value in call.inputs.items()
         }
         self._outputs = [tensors[tensor] for tensor in call.outputs]
-        self.storages = {tensor.storage for given in self._inputs.values() for tensor in given}
-        self.written = self._names_written()
+        given = [tensor for one in self._inputs.values() for tensor in one]
+        self.storages = {tensor.storage for tensor in given}
+        self.written = self._names_written(given)
         self.read = self._names_read()
-        self.read_tensors = self._tensors(self.read)
+        self.read_tensors = self._tensors(self.read) if self.written else given
         self.written_tensors = [*self._tensors(self.written), *self._outputs]
-        made = [tensor for tensor in self._outputs if tensor.storage not in self.storages]
-        self.is_view = bool(self._outputs) and not self.written and not made
+        self.is_view = (
+            not self.written
+            and bool(self._outputs)
+            and self.storages.issuperset([tensor.storage for tensor in self._outputs])
+        )
 
     @property
     def attributes(self) -> Mapping[str, Value]:
@@ -89,8 +93,8 @@ class Operands:
         """Bytes of the outputs that lie in no input's storage."""
         return _bytes(tensor for tensor in self._outputs if tensor.storage not in self.storages)
 
-    def _names_written(self) -> tuple[str, ...]:
-        if self._call.writes or any(tensor.strides is not None for tensor in self._tensors(self._inputs)):
+    def _names_written(self, given: Iterable[Tensor]) -> tuple[str, ...]:
+        if self._call.writes or any(tensor.strides is not None for tensor in given):
             return self._call.writes
         return tuple(self._inputs)[:1] if _named_in_place(self._call) else ()
 
