@@ -38,13 +38,14 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    from archcalc.cli.app import app
+    from archcalc.cli.app import app, command_name, with_commands
     from archcalc.cli.bare_model import with_command, with_empty_values
     from archcalc.cli.commands import register
 
     arguments = with_command(arguments)
     register(arguments[0] if arguments else "")  # that command alone, where one is named
-    code = app(with_empty_values(arguments), standalone_mode=False)
+    run = with_commands(tuple(map(command_name, app.registered_commands)))
+    code = run(with_empty_values(arguments), standalone_mode=False)
     sys.stdout.flush()
     return code if isinstance(code, int) else 0
 

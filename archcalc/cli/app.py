@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -58,6 +59,14 @@ app = App(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@cache
+def with_commands(names: tuple[str, ...]) -> Any:
+    """The application as it is run, with the commands of these names, all that are registered; built once."""
+    return typer.main.get_command(app)
+
+
 Models = Annotated[
     list[str],
     typer.Argument(metavar="MODEL...", help="One or several model references.", autocompletion=complete_model),
