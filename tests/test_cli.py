@@ -345,6 +345,7 @@ def test_a_failed_command_leaves_an_old_file_as_it_was(tmp_path: Path) -> None:
     assert file.read_text(encoding="utf-8") == "old"
 
 
+@pytest.mark.usefixtures("shared_traces")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_piped_output_is_never_cut(command: str) -> None:
     """No ellipsis anywhere when there is no terminal, whatever COLUMNS says."""
@@ -354,6 +355,7 @@ def test_piped_output_is_never_cut(command: str) -> None:
     assert "\x1b" not in ran.out
 
 
+@pytest.mark.usefixtures("shared_traces")
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 @pytest.mark.parametrize("command", ["flops", "shapes", "compare", "show", "list"])
 def test_poor_encodings_get_stand_ins(command: str, encoding: str) -> None:
@@ -362,6 +364,7 @@ def test_poor_encodings_get_stand_ins(command: str, encoding: str) -> None:
     assert ran.out.isascii() or encoding != "ascii"
 
 
+@pytest.mark.usefixtures("shared_traces")
 @pytest.mark.parametrize("arguments", ["shapes resnet-1202 -f plain", "params resnet-20 --json", "--help"])
 @pytest.mark.parametrize("reader", ["true", "head -1"])
 def test_a_reader_that_stops_early_is_no_error(arguments: str, reader: str) -> None:
@@ -372,6 +375,7 @@ def test_a_reader_that_stops_early_is_no_error(arguments: str, reader: str) -> N
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.usefixtures("shared_traces")
 def test_a_terminal_gets_colour_and_its_width() -> None:
     """In a terminal a little too narrow names give way in the middle, digits never."""
     command = ["flops", "densenet-bc-cifar", "--layer", "denseblock1.denselayer*"]
