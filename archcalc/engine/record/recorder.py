@@ -98,10 +98,11 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
             return func(*args, **kwargs)
         tensors = tensors_of((*args, *kwargs.values()) if kwargs else args)
         demand_dense(tensors, "an argument of", func)
-        empty = any(t.is_meta or storage_key(t) in self._overwritten for t in tensors)
+        bare = [t.is_meta for t in tensors]
+        empty = True in bare or any(storage_key(t) in self._overwritten for t in tensors)
         if op.name in PACKING:
             args = self._with_lengths(args)
-        elif empty and not all(t.is_meta for t in tensors):
+        elif empty and False in bare:
             self._note_overwritten(func, args, kwargs)
             args, kwargs = with_tensors_changed((args, kwargs), self._empty)
             tensors = tensors_of((*args, *kwargs.values()))
