@@ -38,12 +38,7 @@ from archcalc.engine.meta.value_checks import in_check
 from archcalc.engine.record.entries import OPEN, Entries
 from archcalc.engine.record.module_paths import Paths
 from archcalc.engine.record.packing import lengths_for
-from archcalc.engine.torch_private import (
-    DispatchMode,
-    storage_key,
-    with_tensors_changed,
-    without_function_modes,
-)
+from archcalc.engine.torch_private import DispatchMode, storage_key, with_tensors_changed, without_function_modes
 from archcalc.tracing import Call, Kept, ModuleCall, Step, Storage, Value, plain
 from archcalc.tracing import Tensor as TraceTensor
 
