@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from archcalc.engine.devices.autocast import of_the_model
 from archcalc.engine.devices.kernel_selection import KernelSelection
@@ -78,9 +79,9 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         self.own_autocast = False
         self.state_names: tuple[str, ...] = ()
         self.keeps: tuple[Kept, ...] = ()  # what autograd kept in training steps
-        self._multiplied: set[bool] = set()
-        self._unseen = False
+        self._multiplied, self._unseen = set[bool](), False
         self._overwritten: dict[int, torch.UntypedStorage] = {}
+        self._hooks: list[RemovableHandle] = []
 
     # ---- ops ----
 
@@ -244,8 +245,10 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         return self.entries.tensor(tensor, role, born)
 
     def close(self) -> None:
-        """End the record: write each storage's death, None for those alive, and stop watching them."""
+        """End the record: write each storage's death, None for those alive, and stop watching them and the modules."""
         self.entries.close()
+        for hook in self._hooks:
+            hook.remove()  # or module and record keep each other until the garbage collector comes
 
     # ---- modules ----
 
@@ -257,8 +260,9 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         """Register hooks on every module below the root; the caller enters and leaves the root itself."""
         for module in {id(m): m for path, m in self.paths.walk() if path}.values():
             if not isinstance(module, torch.jit.ScriptModule):  # takes no hooks: its ops belong to whoever calls it
-                module.register_forward_pre_hook(self.enter, with_kwargs=True)
-                module.register_forward_hook(self.leave, with_kwargs=True, always_call=True)
+                before, after = module.register_forward_pre_hook, module.register_forward_hook
+                self._hooks.append(before(self.enter, with_kwargs=True))
+                self._hooks.append(after(self.leave, with_kwargs=True, always_call=True))
 
     def enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         """Record that a module's forward begins; ops of a copy that forward made belong to its caller."""

@@ -17,6 +17,7 @@ from archcalc.errors import ArchcalcError, BadInput
 from archcalc.studies.law.lattice import CALLS, Evaluate, Point
 from archcalc.studies.law.moments import Moments, MomentsAt
 from archcalc.studies.serve.serve import FIGURES, Serving, bare, without_sizes
+from archcalc.tracing import Trace
 
 TYPE = "macs of "
 """Before the name of a type of module: the MACs that are its own."""
@@ -59,12 +60,22 @@ class Figures:
 
 
 class Members:
-    """The figures of members, each traced once a kind; `traced` is told how many op calls each trace has."""
+    """The figures of members, each traced once a kind; `traced` is told how many op calls each trace has.
+
+    `own` is a forward pass of the network itself, with the knobs as the setup has them.
+    """
 
     def __init__(
-        self, reference: str | Subject, setup: Setup, knobs: Sequence[str], wanted: Sequence[Metric], traced: Traced
+        self,
+        reference: str | Subject,
+        setup: Setup,
+        knobs: Sequence[str],
+        wanted: Sequence[Metric],
+        traced: Traced,
+        own: Trace,
     ) -> None:
         self.reference, self.setup, self.knobs, self.wanted, self.traced = reference, setup, knobs, wanted, traced
+        self.own = own
         self._seen: dict[tuple[bool, Point], Mapping[str, int] | None] = {}
         self._read = Figures(reference)
         self._moments: dict[tuple[str, Point], Moments] = {}
@@ -95,7 +106,10 @@ class Members:
         """The report of a member, of which the wanted figures are kept; raises what tracing it raises."""
         values = dict(zip(self.knobs, point, strict=True))
         wanted = [metric for metric in self.wanted if metric.trains is trains]
-        report = member_report(self.reference, self.setup, values, wanted, trains)
+        if self._is_own(values) and not trains:
+            report = analyze(self.own, analyses_for(wanted))
+        else:
+            report = member_report(self.reference, self.setup, values, wanted, trains)
         self.traced(len(report.trace.calls))
         self._seen[trains, point] = self._figures(report, point, wanted, trains)
         return report
@@ -111,6 +125,16 @@ class Members:
         """The figures of a member whose report is there."""
         setup = at_point(self.setup, dict(zip(self.knobs, point, strict=True)))
         return {name: int(figure) for name, figure in self._read.of(metrics, setup, lambda _: report).items()}
+
+    def _is_own(self, values: Mapping[str, int]) -> bool:
+        """Whether the member is the network itself: one of the catalogue, which is built from its configuration alone.
+
+        The user's code may tell a default from the same value that it was given, and sizes of inputs are no settings.
+        """
+        model = self.own.model
+        each = {name: number for knobs, number in values.items() for name in knobs.split("=")}
+        settings = model.source == "builtin" and each.keys().isdisjoint(SHORTHANDS)
+        return settings and all(model.config.get(name) == number for name, number in each.items())
 
     def _evaluated(self, point: Point, trains: bool) -> Mapping[str, int] | None:
         try:
