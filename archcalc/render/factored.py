@@ -1,6 +1,6 @@
 """Formulas whose factors need no algebra: a number, powers of knobs, and one sum that has no factors of its own.
 
-They are written as sympy writes them. To import it takes a fifth of the time that torch takes, and most laws are so.
+They are written as sympy writes them. To import it takes a fifth of the time that torch takes, and many laws are so.
 """
 
 from __future__ import annotations
