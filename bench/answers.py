@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
-from processes import COLD, measured
+from processes import COLD, ROOT, measured
 
 from archcalc.engine import Setup
 from archcalc.studies.observer import Observer
@@ -41,6 +43,33 @@ def answer_rows(runs: int) -> list[str]:
             measured([*ARCHCALC, *command.split()], environment)
             rows.append(_row(command, ", from stored traces", runs, environment))
     return rows
+
+
+def laws_of(page: Path) -> list[str]:
+    """The commands of a page of the documentation that find laws, without `archcalc`."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    commands = [line.removeprefix("$ archcalc ") for line in lines if line.startswith("$ archcalc law ")]
+    if not commands:
+        raise SystemExit(f"{page} shows no law")
+    return commands
+
+
+def law_rows() -> list[str]:
+    """A line for every law of docs/laws.md, each a process of its own, two at a time; beside one `import torch`."""
+    commands = laws_of(ROOT / "docs" / "laws.md")
+    torch, began = measured(TORCH), time.perf_counter()
+    with ThreadPoolExecutor(2) as two:
+        runs = list(two.map(lambda command: measured([*ARCHCALC, *shlex.split(command)]), commands))
+    seconds = time.perf_counter() - began
+    for command, run in zip(commands, runs, strict=True):
+        if run.out is None:
+            raise SystemExit(f"archcalc {command} is not answered")
+        print(f"{run.cpu:6.1f} s  {command}", file=sys.stderr)
+    cpu = sum(run.cpu for run in runs)
+    print(f"{len(runs)} laws: {cpu:.1f} s of CPU, {seconds:.1f} s, import torch {torch.cpu:.1f} s", file=sys.stderr)
+    peak = max(run.bytes for run in runs) / 2**20
+    words = f"the {len(runs)} laws of [laws](laws.md), two processes at a time"
+    return [f"| {words} | {cpu / torch.cpu:.1f} | {seconds / torch.seconds:.1f} | {peak:,.0f} |"]
 
 
 def _row(command: str, note: str, runs: int, environment: dict[str, str]) -> str:

@@ -4,6 +4,8 @@
     pip install pillow transformers
     python bench/speed.py            # writes docs/benchmarks.md, in about a quarter of an hour
     python bench/speed.py --runs 1 --models resnet-50 --tables peers answers
+    python bench/speed.py --tables sweeps   # by 1 and 2 processes, by as many as pay, by dask's local cluster of two
+    python bench/speed.py --tables laws     # every law of docs/laws.md
 
 Machines are noisy: every round runs each process once beside `python -c "import torch"`, so that they meet the same
 noise, and what is reported are ratios to it in the same round (the median over rounds). What takes more than a minute a
@@ -27,7 +29,7 @@ sys.path.insert(0, str(HERE))
 
 import models  # noqa: E402
 import peers  # noqa: E402
-from answers import FAMILY, MEMBERS, SMALL, answer_rows, memory_rows, sweep_rows  # noqa: E402
+from answers import FAMILY, MEMBERS, SMALL, answer_rows, law_rows, memory_rows, sweep_rows  # noqa: E402
 from processes import Run, macs_of, measured  # noqa: E402
 
 OUT = HERE.parent / "docs" / "benchmarks.md"
@@ -43,6 +45,8 @@ STEPS = (("densenet-264", "adamw"), ("densenet-264", "sgd"), ("resnet-50", "adam
 """Training steps of the second table."""
 
 
+BUSY = 0.5
+"""Processes of others, in the last minute's mean, beside which two cores do not show what two workers do."""
 LONG = 60.0
 """Seconds of rounds after which two rounds are enough."""
 
@@ -130,6 +134,7 @@ def tables(models: list[str], runs: int) -> dict[str, Callable[[], list[str]]]:
         "steps": lambda: [step_row(*step, runs) for step in STEPS],
         "configs": lambda: [config_row(*config, runs) for config in CONFIGS],
         "answers": lambda: answer_rows(runs),
+        "laws": law_rows,
         "sweeps": sweep_rows,
         "members": memory_rows,
     }
@@ -145,10 +150,13 @@ def main() -> None:
     options = parser.parse_args()
     measures = tables(options.models, options.runs)
     chosen = options.tables or list(measures)
+    if (busy := os.getloadavg()[0]) > BUSY:
+        print(f"other work runs here (load {busy:.1f}): sweeps by several processes cannot be judged", file=sys.stderr)
     lines = {name: "\n".join(measures[name]()) for name in chosen}
     if options.tables:
         print("\n\n".join(lines.values()))
         return
+    lines["answers"] += "\n" + lines.pop("laws")
     lines["sizes"], sweep = lines.pop("members"), {"family": FAMILY, "members": MEMBERS, "small": SMALL}
     page = PAGE.format(runs=options.runs, machine=machine(), **lines, **sweep)
     options.out.write_text(page, encoding="utf-8")

@@ -16,7 +16,10 @@ from archcalc.errors import ArchcalcError, Bug, CannotWrite
 def process(leave: Callable[..., None] = signal.default_int_handler) -> int:
     """The command line as a process of its own, in which Ctrl-C is exit code 130; `leave` ends it when it is idle."""
     gc.disable()  # it is short: collecting while torch imports would cost a sixth of its time
-    return interruptible(main, leave)
+    try:
+        return interruptible(main, leave)
+    finally:
+        gc.freeze()  # the system takes the memory back: Python would look through all of torch once more at its end
 
 
 def main(args: list[str] | None = None) -> int:

@@ -68,6 +68,10 @@ PARTS = (
 )
 
 
+NO_CONTAINERS = frozenset((int, float, bool, str, type(None), torch.dtype, torch.device))
+"""Types of arguments that hold nothing else."""
+
+
 class DispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """A mode whose `__torch_dispatch__` sees every op below autograd, without torch._dynamo, which takes a second."""
 
@@ -90,7 +94,20 @@ def without_dynamo(kind: type[Optimizer]) -> Any:
 
 
 def with_tensors_changed(value: Any, change: Callable[[Tensor], Any]) -> Any:
-    """Nested lists, tuples and dicts with a function applied to every tensor."""
+    """Nested lists, tuples and dicts with a function applied to every tensor.
+
+    Arguments of ops are mostly plain ones; other containers go through torch's own trees, which take several times as
+    long.
+    """
+    if isinstance(value, Tensor):
+        return change(value)
+    kind = type(value)
+    if kind in NO_CONTAINERS:
+        return value
+    if kind is tuple or kind is list:
+        return kind([with_tensors_changed(item, change) for item in value])
+    if kind is dict:
+        return {key: with_tensors_changed(item, change) for key, item in value.items()}
     return tree_map_only(Tensor, change, value)
 
 

@@ -7,6 +7,7 @@ from fractions import Fraction
 from math import gcd, lcm
 from typing import Any
 
+from archcalc.render.factored import Factored, as_tex, as_text, factored, monomial
 from archcalc.studies.law.polynomials import Formula, expression
 
 LETTERS = {
@@ -40,17 +41,24 @@ def as_written(formula: Formula, knobs: Sequence[str]) -> str:
     >>> as_written({(2,): Fraction(9, 2), (1,): Fraction(9, 2)}, ["layers"])
     '9·L·(L + 1)/2'
     """
-    import sympy
-
+    names = [letters(knobs)[knob] for knob in knobs]
     if not formula:
         return "0"
-    whole = expression(formula, [letters(knobs)[knob] for knob in knobs])
+    plain = factored(formula)
+    if plain is not None:
+        return min(_factors(plain, names), _expanded(formula, names), key=len)
+    import sympy
+
+    whole = expression(formula, names)
     texts = [_written(form) for form in (sympy.factor(whole), sympy.expand(whole))]
     return min(texts, key=len)
 
 
 def as_sympy(formula: Formula, knobs: Sequence[str]) -> str:
     """The formula in the knobs' own names, as sympy.sympify reads it."""
+    plain = factored(formula)
+    if plain is not None:
+        return as_text(plain, knobs)
     import sympy
 
     return str(sympy.factor(expression(formula, knobs)))
@@ -58,9 +66,13 @@ def as_sympy(formula: Formula, knobs: Sequence[str]) -> str:
 
 def as_latex(formula: Formula, knobs: Sequence[str]) -> str:
     """The formula in LaTeX, in letters."""
+    names = [letters(knobs)[knob] for knob in knobs]
+    plain = factored(formula)
+    if plain is not None and all(len(name) == 1 or name in LETTERS.values() for name in names):
+        return as_tex(plain, names)
     import sympy
 
-    return str(sympy.latex(sympy.factor(expression(formula, [letters(knobs)[knob] for knob in knobs]))))
+    return str(sympy.latex(sympy.factor(expression(formula, names))))
 
 
 def inequality(higher: Formula, lower: Formula) -> tuple[Formula, Formula]:
@@ -98,6 +110,32 @@ def _term(powers: tuple[int, ...], names: Sequence[str]) -> str:
 
 def _power(base: str, power: int) -> str:
     return base if power == 1 else f"{base}{str(power).translate(SUPERSCRIPTS)}"
+
+
+def _factors(found: Factored, names: Sequence[str]) -> str:
+    """A number, the knobs and a sum with ·, ² and fractions."""
+    whole = {powers: Fraction(coefficient) for powers, coefficient in found.terms.items()}
+    alone = found.number == 1 and not any(found.powers)
+    total = _expanded(whole, names) if whole else ""
+    return total if total and alone else _multiplied(found.number, found.powers, names, total)
+
+
+def _expanded(formula: Formula, names: Sequence[str]) -> str:
+    """The sum of the terms, the highest powers first and numbers last."""
+    terms = sorted(formula.items(), key=lambda term: (-sum(term[0]), monomial(term[1], term[0], names)))
+    return " + ".join(_multiplied(number, powers, names) for powers, number in terms).replace("+ -", "- ")
+
+
+def _multiplied(number: Fraction, powers: Sequence[int], names: Sequence[str], total: str = "") -> str:
+    """A product: the number, the knobs, a sum; divisors after a stroke."""
+    each = sorted((name, power) for name, power in zip(names, powers, strict=True) if power)
+    words = [_power(name, power) for name, power in each if power > 0] + ([f"({total})"] if total else [])
+    size = abs(number.numerator)
+    above = [*([f"{size:,}"] if size != 1 or not words else []), *words]
+    below = [f"{number.denominator:,}"] if number.denominator != 1 else []
+    below += [_power(name, -power) for name, power in each if power < 0]
+    stroke = f"/{below[0]}" if len(below) == 1 else f"/({'·'.join(below)})" if below else ""
+    return f"{'-' * (number < 0)}{'·'.join(above)}{stroke}"
 
 
 def _written(term: Any) -> str:

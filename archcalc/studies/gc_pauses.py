@@ -6,6 +6,8 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from archcalc.engine.collector import old_objects_frozen
+
 MANY = 20_000
 """Op calls after which a collection is worth its time."""
 
@@ -14,10 +16,11 @@ MANY = 20_000
 def gc_paused() -> Iterator[Callable[[int], None]]:
     """A block that gives a function to call after each run with its number of op calls.
 
-    What was there before the block is put out of the collector's sight.
+    What was there before the block is put out of the collector's sight. Where the collector is on, a program's garbage
+    is collected first; the command line turns it off, and has only made what is in use, which is long to look through.
     """
-    gc.collect()
-    gc.freeze()
+    if gc.isenabled():
+        gc.collect()
     left = 0
 
     def ran(calls: int) -> None:
@@ -27,7 +30,5 @@ def gc_paused() -> Iterator[Callable[[int], None]]:
             gc.collect()
             left = 0
 
-    try:
+    with old_objects_frozen():
         yield ran
-    finally:
-        gc.unfreeze()

@@ -139,6 +139,8 @@ def grouped_mm(a: Tensor, b: Tensor, *args: Any, **kwargs: Any) -> None:
 @check("add_", "sub_", "mul_", "div_", "pow_", "addcmul_", "addcdiv_", "lerp_")
 def result_fits(x: Tensor, other: Any, *args: Any, **kwargs: Any) -> None:
     """A result that is written in place must be castable to the type of its target."""
+    if isinstance(other, Tensor) and other.dtype is x.dtype:
+        return  # what optimizers do all the time, without asking torch
     result = torch.result_type(x, other)
     if not torch.can_cast(result, x.dtype):
         raise RuntimeError(f"result type {_name(result)} can't be cast to the desired output type {_name(x.dtype)}")

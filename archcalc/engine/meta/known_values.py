@@ -162,14 +162,14 @@ class KnownValues:
     ) -> None:
         """Note the values of an op's outputs where all of its inputs' are known; forget what it overwrites."""
         name, draws = op.name, op.draws
-        if results and not any(result.is_meta for result in results):
+        if results and True not in [result.is_meta for result in results]:
             self._follow_real(tensors, results, draws)
             return
         if results and not op.mutable and all(map(self._knows, results)):
             return  # `answer` made it
         if name not in FILLED and self._any_unknown(tensors):
             self._forget(op, args, kwargs)
-            for result, chosen in balanced(name, self.experts, tensors, results):
+            for result, chosen in balanced(name, self.experts, tensors, results) if self.experts else ():
                 self.note(result, chosen, {BALANCED})
             for result, values in parts_known(op, args, kwargs, results, self.of):
                 self.note(result, values, self._origins(tensors))

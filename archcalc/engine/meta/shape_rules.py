@@ -261,6 +261,18 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Any:
     return new(first, [*first.shape[:dim], sum(t.shape[dim] for t in tensors), *first.shape[dim + 1 :]])
 
 
+@rule(aten.stack.default)
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Any:
+    """One more dimension, as long as there are tensors, which are of one shape and dtype."""
+    first = tensors[0]
+    if not -first.dim() - 1 <= dim <= first.dim() or not plain(*tensors):
+        return NotImplemented
+    if any(t.dtype != first.dtype or t.shape != first.shape for t in tensors):
+        return NotImplemented
+    dim %= first.dim() + 1
+    return new(first, [*first.shape[:dim], len(tensors), *first.shape[dim:]])
+
+
 @rule(aten.embedding.default)
 def embedding(weight: Tensor, indices: Tensor, *args: Any) -> Any:
     """Indices of any shape -> that shape and the embedding's width."""

@@ -47,7 +47,8 @@ class Entries:
         if known is None or known[0]() is not tensor:
             tensor = unwrapped(tensor)
             known = self._ids.get(id(tensor))
-        if known is not None and known[0]() is tensor:
+            known = None if known is None or known[0]() is not tensor else known
+        if known is not None:
             entered = self.tensors[known[1]]
             placed = entered.shape == tensor.shape and entered.strides == tensor.stride()
             if placed and self._storage_ids.get(storage_key(tensor)) == entered.storage:
@@ -82,9 +83,9 @@ class Entries:
         """Write each storage's death, None for those alive, and stop watching them."""
         self._watch.clear()
         self._aliases.clear()
-        self.storages = [
-            Storage(s.bytes, s.role, s.birth, self._deaths.get(number)) for number, s in enumerate(self.storages)
-        ]
+        for number, death in self._deaths.items():
+            s = self.storages[number]
+            self.storages[number] = Storage(s.bytes, s.role, s.birth, death)
 
     def _storage(self, tensor: Tensor, role: str, born: int) -> int:
         """The id of a tensor's storage; one that was resized is entered again, and what it was has died."""

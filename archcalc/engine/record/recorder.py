@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from archcalc.engine.devices.autocast import of_the_model
 from archcalc.engine.devices.kernel_selection import KernelSelection
@@ -38,12 +39,7 @@ from archcalc.engine.meta.value_checks import in_check
 from archcalc.engine.record.entries import OPEN, Entries
 from archcalc.engine.record.module_paths import Paths
 from archcalc.engine.record.packing import lengths_for
-from archcalc.engine.torch_private import (
-    DispatchMode,
-    storage_key,
-    with_tensors_changed,
-    without_function_modes,
-)
+from archcalc.engine.torch_private import DispatchMode, storage_key, with_tensors_changed, without_function_modes
 from archcalc.tracing import Call, Kept, ModuleCall, Step, Storage, Value, plain
 from archcalc.tracing import Tensor as TraceTensor
 
@@ -83,9 +79,9 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         self.own_autocast = False
         self.state_names: tuple[str, ...] = ()
         self.keeps: tuple[Kept, ...] = ()  # what autograd kept in training steps
-        self._multiplied: set[bool] = set()
-        self._unseen = False
+        self._multiplied, self._unseen = set[bool](), False
         self._overwritten: dict[int, torch.UntypedStorage] = {}
+        self._hooks: list[RemovableHandle] = []
 
     # ---- ops ----
 
@@ -98,10 +94,11 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
             return func(*args, **kwargs)
         tensors = tensors_of((*args, *kwargs.values()) if kwargs else args)
         demand_dense(tensors, "an argument of", func)
-        empty = any(t.is_meta or storage_key(t) in self._overwritten for t in tensors)
+        bare = [t.is_meta for t in tensors]
+        empty = True in bare or any(storage_key(t) in self._overwritten for t in tensors)
         if op.name in PACKING:
             args = self._with_lengths(args)
-        elif empty and not all(t.is_meta for t in tensors):
+        elif empty and False in bare:
             self._note_overwritten(func, args, kwargs)
             args, kwargs = with_tensors_changed((args, kwargs), self._empty)
             tensors = tensors_of((*args, *kwargs.values()))
@@ -248,8 +245,10 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         return self.entries.tensor(tensor, role, born)
 
     def close(self) -> None:
-        """End the record: write each storage's death, None for those alive, and stop watching them."""
+        """End the record: write each storage's death, None for those alive, and stop watching them and the modules."""
         self.entries.close()
+        for hook in self._hooks:
+            hook.remove()  # or module and record keep each other until the garbage collector comes
 
     # ---- modules ----
 
@@ -261,8 +260,9 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         """Register hooks on every module below the root; the caller enters and leaves the root itself."""
         for module in {id(m): m for path, m in self.paths.walk() if path}.values():
             if not isinstance(module, torch.jit.ScriptModule):  # takes no hooks: its ops belong to whoever calls it
-                module.register_forward_pre_hook(self.enter, with_kwargs=True)
-                module.register_forward_hook(self.leave, with_kwargs=True, always_call=True)
+                before, after = module.register_forward_pre_hook, module.register_forward_hook
+                self._hooks.append(before(self.enter, with_kwargs=True))
+                self._hooks.append(after(self.leave, with_kwargs=True, always_call=True))
 
     def enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         """Record that a module's forward begins; ops of a copy that forward made belong to its caller."""

@@ -16,6 +16,7 @@ from torch import nn
 
 from archcalc.engine import choices
 from archcalc.engine.alone import alone
+from archcalc.engine.collector import old_objects_frozen
 from archcalc.engine.devices import device_named, kernel_selection
 from archcalc.engine.devices.kernel_selection import KernelSelection
 from archcalc.engine.load.adapted import idle_adapters
@@ -262,15 +263,11 @@ def _no_collection() -> Iterator[None]:
     The tracer collects young objects itself; where collection was off before, the old ones are put out of its sight.
     """
     was_on = gc.isenabled()
-    freezes = not was_on and gc.get_freeze_count() == 0
     gc.disable()
-    if freezes:
-        gc.freeze()
     try:
-        yield
+        with contextlib.nullcontext() if was_on else old_objects_frozen():
+            yield
     finally:
-        if freezes:
-            gc.unfreeze()
         if was_on:
             gc.enable()
 

@@ -179,10 +179,9 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
         )
         roles = dict.fromkeys(self.kept, "saved") | self.roles
         fixed = ("parameter", "buffer", "input", "master")
-        self.entries.storages = [
-            storage if storage.role in fixed else replace(storage, role=roles.get(number, storage.role))
-            for number, storage in enumerate(self.storages)
-        ]
+        for number, role in roles.items():
+            if self.storages[number].role not in fixed:
+                self.storages[number] = replace(self.storages[number], role=role)
 
 
 def train(

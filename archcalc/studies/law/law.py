@@ -147,7 +147,7 @@ def _laws(
     for tied in (name for knob in over for name in knob.split("=")[1:]):
         _base(report, tied)
     asked = [formula_metric_named(name) for name in wanted or DEFAULT]
-    members = Members(reference, setup, over, [*asked, *(METRICS[name] for name in LATTICE)], traced)
+    members = Members(reference, setup, over, [*asked, *(METRICS[name] for name in LATTICE)], traced, report.trace)
     members.report(tuple(base.values()), False)  # tells of sizes that nothing has, and of no cache
     if wanted and any(metric.trains for metric in asked):
         step = members.report(tuple(base.values()), True)  # tells of a wrong optimizer, and of what cannot be trained

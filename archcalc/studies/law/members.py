@@ -17,23 +17,67 @@ from archcalc.errors import ArchcalcError, BadInput
 from archcalc.studies.law.lattice import CALLS, Evaluate, Point
 from archcalc.studies.law.moments import Moments, MomentsAt
 from archcalc.studies.serve.serve import FIGURES, Serving, bare, without_sizes
+from archcalc.tracing import Trace
 
 TYPE = "macs of "
 """Before the name of a type of module: the MACs that are its own."""
 Traced = Callable[[int], None]
 """Told how many op calls each trace has."""
 SHORTHANDS = ("batch", "size", "seq_len")
+SERVED = 32
+"""Runs with a cache that are kept at most, for members that can share them."""
+
+
+class Figures:
+    """The figures of a model's members: those of a cache come from runs with one, all others from one run.
+
+    Members that differ in batch and text alone share the runs with a cache.
+    """
+
+    def __init__(self, reference: str | Subject) -> None:
+        self.reference = reference
+        self._served: dict[str, Serving] = {}
+
+    def of(
+        self, metrics: Sequence[Metric], setup: Setup, run: Callable[[Sequence[Metric]], Report]
+    ) -> dict[str, int | float]:
+        """The figures of the member with this setup; raises what its runs raise.
+
+        `run` makes the report of one run for the figures that it is given, and is not called if there are none.
+        """
+        cached = {m.name: FIGURES[m.name](self._serving(setup), setup) for m in metrics if m.name in FIGURES}
+        others = [metric for metric in metrics if metric.name not in FIGURES]
+        report = run(others) if others else None
+        return {metric.name: metric.of(report) for metric in others if report} | cached
+
+    def _serving(self, setup: Setup) -> Serving:
+        key = repr(without_sizes(setup))
+        if key not in self._served:
+            if len(self._served) == SERVED:
+                self._served.clear()
+            self._served[key] = bare(self.reference, setup)
+        return self._served[key]
 
 
 class Members:
-    """The figures of members, each traced once a kind; `traced` is told how many op calls each trace has."""
+    """The figures of members, each traced once a kind; `traced` is told how many op calls each trace has.
+
+    `own` is a forward pass of the network itself, with the knobs as the setup has them.
+    """
 
     def __init__(
-        self, reference: str | Subject, setup: Setup, knobs: Sequence[str], wanted: Sequence[Metric], traced: Traced
+        self,
+        reference: str | Subject,
+        setup: Setup,
+        knobs: Sequence[str],
+        wanted: Sequence[Metric],
+        traced: Traced,
+        own: Trace,
     ) -> None:
         self.reference, self.setup, self.knobs, self.wanted, self.traced = reference, setup, knobs, wanted, traced
+        self.own = own
         self._seen: dict[tuple[bool, Point], Mapping[str, int] | None] = {}
-        self._served: dict[str, Serving] = {}
+        self._read = Figures(reference)
         self._moments: dict[tuple[str, Point], Moments] = {}
 
     def figures(self, names: Sequence[str], trains: bool = False) -> Evaluate:
@@ -62,7 +106,10 @@ class Members:
         """The report of a member, of which the wanted figures are kept; raises what tracing it raises."""
         values = dict(zip(self.knobs, point, strict=True))
         wanted = [metric for metric in self.wanted if metric.trains is trains]
-        report = member_report(self.reference, self.setup, values, wanted, trains)
+        if self._is_own(values) and not trains:
+            report = analyze(self.own, analyses_for(wanted))
+        else:
+            report = member_report(self.reference, self.setup, values, wanted, trains)
         self.traced(len(report.trace.calls))
         self._seen[trains, point] = self._figures(report, point, wanted, trains)
         return report
@@ -72,17 +119,22 @@ class Members:
         trains = any(metric.trains for metric in metrics)
         report = member_report(self.reference, self.setup, dict(zip(self.knobs, point, strict=True)), metrics, trains)
         self.traced(len(report.trace.calls))
-        return {metric.name: self.figure(metric, point, report) for metric in metrics}
+        return self._of(metrics, point, report)
 
-    def figure(self, metric: Metric, point: Point, report: Report) -> int:
-        """A figure of a member whose report is there; one of a cache comes from runs of its own."""
-        if metric.name not in FIGURES:
-            return int(metric.of(report))
+    def _of(self, metrics: Sequence[Metric], point: Point, report: Report) -> dict[str, int]:
+        """The figures of a member whose report is there."""
         setup = at_point(self.setup, dict(zip(self.knobs, point, strict=True)))
-        key = repr(without_sizes(setup))
-        if key not in self._served:
-            self._served[key] = bare(self.reference, setup)
-        return FIGURES[metric.name](self._served[key], setup)
+        return {name: int(figure) for name, figure in self._read.of(metrics, setup, lambda _: report).items()}
+
+    def _is_own(self, values: Mapping[str, int]) -> bool:
+        """Whether the member is the network itself: one of the catalogue, which is built from its configuration alone.
+
+        The user's code may tell a default from the same value that it was given, and sizes of inputs are no settings.
+        """
+        model = self.own.model
+        each = {name: number for knobs, number in values.items() for name in knobs.split("=")}
+        settings = model.source == "builtin" and each.keys().isdisjoint(SHORTHANDS)
+        return settings and all(model.config.get(name) == number for name, number in each.items())
 
     def _evaluated(self, point: Point, trains: bool) -> Mapping[str, int] | None:
         try:
@@ -92,9 +144,8 @@ class Members:
         return self._seen[trains, point]
 
     def _figures(self, report: Report, point: Point, wanted: Sequence[Metric], trains: bool) -> Mapping[str, int]:
-        figures = {}
+        figures = self._of(wanted, point, report)
         for metric in wanted:
-            figures[metric.name] = self.figure(metric, point, report)
             if metric.moments:
                 self._moments[metric.name, point] = Moments(_ops(report), tuple(metric.moments(report)))
         figures[CALLS] = len(report.trace.calls)

@@ -21,13 +21,13 @@ from multiprocessing import active_children, get_context
 from time import perf_counter
 from typing import Any
 
-from archcalc.analyses.metrics import OF_SERVING, metric_named
+from archcalc.analyses.metrics import Metric, metric_named
+from archcalc.analyses.report import Report
 from archcalc.engine import Setup, Training
 from archcalc.engine.subject import Subject
 from archcalc.errors import ArchcalcError, MissingExtra, WorkerDied, WrongUse, one_line
-from archcalc.studies.law.members import at_point, member_report
+from archcalc.studies.law.members import Figures, at_point, member_report
 from archcalc.studies.observer import SILENT, Observer
-from archcalc.studies.serve.serve import FIGURES, bare
 from archcalc.studies.sweep.grid import Member
 from archcalc.studies.sweep.store import Row, Store, key_of
 
@@ -42,27 +42,25 @@ START_SECONDS = 2.0
 """Seconds that a worker takes at least until it measures: it imports torch."""
 
 
-def measured(reference: str | Subject, setup: Setup, member: Member, figures: Sequence[str]) -> Row:
+def measured(read: Figures, setup: Setup, member: Member, figures: Sequence[str]) -> Row:
     """The figures of one member, or the sentence of its error; a worker runs this."""
-    wanted = [metric_named(name) for name in figures if name not in OF_SERVING]
+
+    def run(metrics: Sequence[Metric]) -> Report:
+        return member_report(read.reference, setup, member, metrics, any(metric.trains for metric in metrics))
+
     try:
-        at = at_point(setup, member)
-        served = bare(reference, at) if any(name in OF_SERVING for name in figures) else None
-        cache = {name: FIGURES[name](served, at) for name in figures if served and name in OF_SERVING}
-        trains = any(metric.trains for metric in wanted)
-        report = member_report(reference, setup, member, wanted, trains) if wanted else None
+        found = read.of([metric_named(name) for name in figures], at_point(setup, member), run)
     except ArchcalcError as error:
         return {"error": error.message}
-    of_run = {metric.name: metric.of(report) for metric in wanted} if report else {}
-    return of_run | cache | {"error": ""}
+    return {**found, "error": ""}
 
 
 def measured_in_turn(
     reference: str | Subject, setup: Setup, members: Sequence[Member], figures: Sequence[str]
 ) -> tuple[list[Row], float]:
     """The figures of some members, and the seconds that they took; a worker runs this."""
-    began = perf_counter()
-    return [measured(reference, setup, member, figures) for member in members], perf_counter() - began
+    began, read = perf_counter(), Figures(reference)
+    return [measured(read, setup, member, figures) for member in members], perf_counter() - began
 
 
 @dataclass(frozen=True)
@@ -135,13 +133,13 @@ def _here_first(grid: Grid, numbers: Sequence[int], workers: int) -> Generator[t
 
     They are once the time that they would save is twice that of their start, which the first member's here is like.
     """
-    start = seconds = 0.0
+    start, seconds, read = 0.0, 0.0, Figures(grid.reference)
     for done, number in enumerate(numbers):
         saved = (1 - 1 / workers) * (len(numbers) - done) * seconds / max(1, done - 1)
         if done > 1 and saved > 2 * start:
             return done
         began = perf_counter()
-        yield number, measured(grid.reference, grid.setup, grid.members[number], grid.figures)
+        yield number, measured(read, grid.setup, grid.members[number], grid.figures)
         seconds += perf_counter() - began if done else 0
         start = start or max(START_SECONDS, perf_counter() - began)
     return len(numbers)

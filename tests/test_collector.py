@@ -1,0 +1,72 @@
+"""Old objects are put out of the garbage collector's sight once, by the outermost of nested blocks."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from typing import ClassVar
+
+import pytest
+from torch import nn
+
+from archcalc import engine
+from archcalc.engine import Setup, Training
+from archcalc.engine.collector import old_objects_frozen
+from archcalc.studies.gc_pauses import gc_paused
+
+
+@pytest.fixture(autouse=True)
+def nothing_frozen() -> Iterator[None]:
+    gc.unfreeze()
+    yield
+    gc.unfreeze()
+
+
+def test_an_inner_block_leaves_the_outer_one_frozen() -> None:
+    with old_objects_frozen():
+        with gc_paused() as ran:
+            ran(1)
+            assert gc.get_freeze_count()
+        assert gc.get_freeze_count()
+    assert not gc.get_freeze_count()
+
+
+def test_a_block_ends_when_its_code_raises() -> None:
+    with pytest.raises(KeyError), old_objects_frozen():
+        raise KeyError
+    assert not gc.get_freeze_count()
+
+
+@pytest.mark.parametrize("block", [old_objects_frozen, gc_paused])
+def test_what_a_program_froze_itself_stays_frozen(block: object) -> None:
+    gc.freeze()
+    with block():  # type: ignore[operator]
+        pass
+    assert gc.get_freeze_count()
+
+
+class Deaths(nn.Linear):
+    """A layer that tells when the last reference to one of its kind goes."""
+
+    gone: ClassVar[list[str]] = []
+
+    def __del__(self) -> None:
+        self.gone.append("layer")
+
+
+def stack() -> nn.Module:
+    """Layers below a root: they have the hooks."""
+    return nn.Sequential(Deaths(4, 4), Deaths(4, 2))
+
+
+@pytest.mark.parametrize("training", [None, Training()])
+def test_a_run_leaves_nothing_for_the_collector(training: Training | None) -> None:
+    """Module and record are freed where the run ends: their hooks would keep both until a collection."""
+    gc.disable()
+    try:
+        Deaths.gone.clear()
+        trace = engine.trace("tests.test_collector:stack()", Setup(inputs=("2x4",), training=training))
+        assert trace.calls
+        assert Deaths.gone == ["layer", "layer"]
+    finally:
+        gc.enable()
