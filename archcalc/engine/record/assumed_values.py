@@ -24,6 +24,7 @@ from archcalc.engine.load.pretrained.values import assumed, in_words
 from archcalc.engine.meta.call_arguments import tensors_in
 from archcalc.engine.meta.known_values import keep, kept
 from archcalc.engine.meta.one_device import META, OneDevice
+from archcalc.engine.record.alike_calls import alike_calls
 from archcalc.engine.record.data import known_values
 from archcalc.engine.record.lazy_modules import FirstRun
 from archcalc.engine.setup import Setup
@@ -204,7 +205,10 @@ def _token(facts: Facts, names: tuple[str, ...], place: int) -> int | None:
 
 
 def _rows(facts: Facts, features: Any, inputs: Inputs, known: Mapping[str, Tensor], setup: Setup) -> int:
-    """How many rows of features a medium gives: the model's own function is run, and its record thrown away."""
+    """How many rows of features a medium gives: the model's own function is run, and its record thrown away.
+
+    Layers that are alike run once.
+    """
     taken = inspect.signature(features).parameters
     given: dict[str, Any] = {}
     for name, parameter in taken.items():
@@ -214,9 +218,9 @@ def _rows(facts: Facts, features: Any, inputs: Inputs, known: Mapping[str, Tenso
         elif needed and hasattr(facts.config, name):
             given[name] = getattr(facts.config, name)
     values = known_values(facts.model, inputs, setup)
-    recorder = FirstRun(facts.model, KernelSelection(device_named(""), "auto", ""), values)
+    recorder = FirstRun(nn.Module(), KernelSelection(device_named(""), "auto", ""), values)
     try:
-        with OneDevice(META, values.told, recorder.twin), torch.no_grad(), recorder:
+        with OneDevice(META, values.told, recorder.twin), torch.no_grad(), recorder, alike_calls(facts.model, values):
             made = features(**given)
     except Exception as error:  # the run itself meets the same error, and tells where
         counted = COUNTED.search(str(error))
