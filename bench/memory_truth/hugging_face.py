@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from archcalc.engine.load.build import load
 from archcalc.engine.load.declared_inputs import inputs_of
 from archcalc.engine.load.hugging_face import CLASSES
+from archcalc.engine.load.pretrained.facts import setting_of
 from archcalc.engine.meta.known_values import kept
 from archcalc.engine.record.run import prepared
 from archcalc.engine.setup import Setup
@@ -48,8 +49,9 @@ def small(name: str, batch: int) -> tuple[nn.Module, tuple[()], dict[str, Tensor
 
     transformers.logging.set_verbosity_error()
     config = transformers.CONFIG_MAPPING[name]()
+    special: dict[int, int] = {}
     for part in _parts(config):
-        _shrink(part)
+        _shrink(part, special)
     if hasattr(config, "use_cache"):
         config.use_cache = False
     kind = getattr(transformers, CLASSES[name]) if name in CLASSES else MODEL_MAPPING[type(config)]
@@ -93,7 +95,8 @@ def _parts(config: Any) -> Iterator[Any]:
             yield from _parts(value)
 
 
-def _shrink(config: Any) -> None:
+def _shrink(config: Any, special: dict[int, int]) -> None:
+    """Fewer layers, words and experts; `special` has the new number of each token that means something."""
     for key in DEPTHS:
         if isinstance(getattr(config, key, None), int):
             _set(config, key, min(getattr(config, key), LAYERS))
@@ -101,13 +104,13 @@ def _shrink(config: Any) -> None:
         if isinstance(getattr(config, key, None), int):
             _set(config, key, min(getattr(config, key), WORDS))
     for key in EXPERTS:
-        if isinstance(getattr(config, key, None), int):
-            _set(config, key, min(getattr(config, key), 8))
+        if isinstance(count := setting_of(config, key), int):
+            _set(config, key, min(count, 8))
     if isinstance(getattr(config, "layer_types", None), list):  # first one of each kind
         _set(config, "layer_types", [*dict.fromkeys(config.layer_types), *config.layer_types][:LAYERS])
     for key, value in list(vars(config).items()):
         if key.endswith(("_token_id", "_token_index")) and isinstance(value, int) and value >= WORDS:
-            _set(config, key, WORDS - 1)
+            _set(config, key, special.setdefault(value, WORDS - 1 - len(special)))
 
 
 def _narrow(config: Any) -> None:

@@ -122,7 +122,7 @@ def _placed(
             _demand_room(rows, medium, each, tokens, text, given)
             continue
         notes.append(_note(medium, each, blocks))
-        start, end = (_mark(facts, f"{START.get(medium, medium)}_{side}_token_id") for side in ("start", "end"))
+        start, end = (_mark(facts, f"{START.get(medium, medium)}_{side}_token_id", number) for side in ("start", "end"))
         row = [*row[:-1], start, *([number] * (each // blocks) + [end]) * blocks]
         kinds += ([TYPES.get(medium, 0)] * (each // blocks) + [0]) * blocks
         text -= blocks
@@ -152,11 +152,14 @@ def _renewed(known: Mapping[str, Tensor], row: list[int], kinds: list[int]) -> d
     return renewed
 
 
-def _mark(facts: Facts, name: str) -> int:
-    """The number of a token beside those of a medium, where the configuration states it; else an ordinary one."""
+def _mark(facts: Facts, name: str, medium: int) -> int:
+    """The number of a token beside those of a medium, where the configuration states it; else an ordinary one.
+
+    One that would itself stand for the `medium` is none: the text would hold too many.
+    """
     number = facts.first(name)
     rows = facts.model.get_input_embeddings().weight.shape[0]
-    return number if isinstance(number, int) and number < rows else facts.ordinary
+    return number if isinstance(number, int) and number < rows and number != medium else facts.ordinary
 
 
 def _demand_room(rows: int, medium: str, each: int, tokens: Tensor, text: int, given: bool) -> None:
