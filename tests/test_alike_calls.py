@@ -153,6 +153,14 @@ def test_other_known_values_make_another_call() -> None:
     assert tower.ran.times == 2
 
 
+def test_values_that_change_in_place_make_another_call() -> None:
+    known, mask = KnownValues(), torch.empty(ROWS, dtype=torch.bool, device="meta")
+    known.note(mask, torch.ones(ROWS, dtype=torch.bool))
+    tower = tower_of(lambda layer, x, mask: x)
+    made(tower, lambda number: (mask.logical_not_(),), known=known)
+    assert tower.ran.times == LAYERS
+
+
 def test_arguments_of_unknown_kinds_are_not_compared() -> None:
     tower = tower_of(lambda layer, x, cache: x)
     made(tower, lambda number: (object(),))

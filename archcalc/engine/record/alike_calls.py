@@ -2,7 +2,7 @@
 
 The shapes of what a tower of 32 layers returns are then known as fast as those of one with a layer. Nothing is assumed
 of what the layers do to a shape: another shape, an attribute that differs, even by the layer's own number, or other
-values where values are known, and the layer runs.
+values where values are known, and the layer runs. What a layer reads beside itself and its arguments is not seen.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from archcalc.engine.meta.known_values import KnownValues, kept
-from archcalc.engine.torch_private import has_hooks, own_buffers, own_parameters, without_function_modes
+from archcalc.engine.torch_private import has_hooks, own_buffers, own_parameters, version, without_function_modes
 
 FEWEST = 3
 """Shorter lists run as they are."""
@@ -100,7 +100,7 @@ class _Calls:
         if isinstance(value, Tensor):
             if not value.is_meta or self.known.of(value) is not None:
                 self.compared.append(value)
-                return id(value)
+                return id(value), version(value)
             return tuple(value.shape), value.stride(), value.dtype
         if isinstance(value, PLAIN):
             return type(value), value
