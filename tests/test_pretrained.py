@@ -115,6 +115,46 @@ def test_an_image_has_as_many_tokens_as_it_gives_features(images: int, batch: in
     assert "did_not_run" not in made.trace.assumptions
 
 
+@pytest.mark.parametrize("mark", ["vision_start_token_id", "vision_end_token_id"])
+def test_a_mark_beside_an_image_that_has_its_number_is_none(mark: str) -> None:
+    """The text holds 16 tokens for the image, which the model checks, and an ordinary one in the place of the mark."""
+    model = Seeing()
+    setattr(model.config, mark, 40)
+    assert report(model).trace.inputs[0].shape == (1, 144)
+
+
+class Halves(nn.Module):
+    """A layer of a tower that leaves every other row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x)[:, ::2]
+
+
+class SeeingLess(Seeing):
+    """A tower of three layers that are alike, each of which halves the rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Halves() for _ in range(3))
+
+    def get_image_features(self, pixel_values: Tensor) -> Tensor:
+        x = super().get_image_features(pixel_values)
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+def test_a_tower_that_shortens_its_rows_has_as_many_tokens_as_it_leaves() -> None:
+    """16 patches halved three times: 2 tokens."""
+    made = report(SeeingLess())
+    assert made.trace.inputs[0].shape == (1, 130)
+    assert any(note.startswith("2 tokens of input_ids stand for its image") for note in made.notes)
+
+
 def test_a_tower_without_an_image_is_named_and_the_answer_is_not_complete() -> None:
     from archcalc.render.around import completeness
 

@@ -214,6 +214,17 @@ def test_modules() -> None:
     assert list(private.own_buffers(net[0])) == ["running_mean", "running_var", "num_batches_tracked"]
 
 
+def test_hooks() -> None:
+    """A module has hooks from when the first is registered to when the last is removed."""
+    net = nn.Linear(2, 2)
+    assert not private.has_hooks(net)
+    for register in (net.register_forward_hook, net.register_forward_pre_hook):
+        hook = register(lambda *_: None)
+        assert private.has_hooks(net)
+        hook.remove()
+        assert not private.has_hooks(net)
+
+
 def test_library() -> None:
     """A kernel that is registered for tensors without data acts, and is gone afterwards."""
     library: Any = Library("aten", "IMPL")  # type: ignore[no-untyped-call]

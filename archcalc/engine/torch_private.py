@@ -61,6 +61,7 @@ PARTS = (
     Part("torch._ops.OpOverload._opname", "an op's name", f"{HERE}test_op_overloads"),
     Part("torch._ops.OpOverload._schema", "an op's arguments and whether it writes", f"{HERE}test_op_overloads"),
     Part("torch.nn.Module._parameters, ._buffers, ._modules", "what a module registers itself", f"{HERE}test_modules"),
+    Part("torch.nn.Module._forward_hooks, ._forward_pre_hooks", "whether a module has hooks", f"{HERE}test_hooks"),
     Part("torch._C._functorch.get_unwrapped", "the tensor inside vmap's and grad's wrappers", f"{HERE}test_functorch"),
     Part("torch.ops.mkldnn._is_mkldnn_bf16_supported", "whether oneDNN has bfloat16 kernels", f"{HERE}test_bfloat16"),
     Part("torch.library.Library.m", "enters a kernel for tensors without data", f"{HERE}test_library"),
@@ -229,6 +230,11 @@ def own_buffers(module: nn.Module) -> dict[str, Tensor | None]:
 def own_modules(module: nn.Module) -> Mapping[str, nn.Module | None]:
     """The modules that a module itself registers."""
     return module._modules
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether functions are called before or after the module's forward."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def enter_without_data(library: Any, name: str, kernel: Callable[..., Any]) -> None:

@@ -9,7 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from archcalc.engine.load.build import load
 from archcalc.engine.load.declared_inputs import inputs_of
+from archcalc.engine.load.hugging_face import CLASSES
+from archcalc.engine.load.pretrained.facts import setting_of
+from archcalc.engine.meta.known_values import kept
+from archcalc.engine.record.run import prepared
+from archcalc.engine.setup import Setup
 from archcalc.networks.spec import Input
 from bench.memory_truth.limits import demand_small
 
@@ -43,11 +49,12 @@ def small(name: str, batch: int) -> tuple[nn.Module, tuple[()], dict[str, Tensor
 
     transformers.logging.set_verbosity_error()
     config = transformers.CONFIG_MAPPING[name]()
+    special: dict[int, int] = {}
     for part in _parts(config):
-        _shrink(part)
+        _shrink(part, special)
     if hasattr(config, "use_cache"):
         config.use_cache = False
-    kind = MODEL_MAPPING[type(config)]
+    kind = getattr(transformers, CLASSES[name]) if name in CLASSES else MODEL_MAPPING[type(config)]
     kind = kind[0] if isinstance(kind, tuple | list) else kind
     if _parameters(kind, config) > WIDE:
         for part in _parts(config):
@@ -57,7 +64,22 @@ def small(name: str, batch: int) -> tuple[nn.Module, tuple[()], dict[str, Tensor
     if any("experts" in path for path, _ in module.named_modules()):
         with suppress(ValueError, AttributeError):  # archcalc asks for these kernels where a model has them
             module.set_experts_implementation("grouped_mm")
-    return module, (), {one.name: _values(one, batch, config) for one in inputs_of(module).inputs}
+    given = {one.name: _values(one, config) for one in inputs_of(module, Setup(batch=batch)).inputs}
+    return module, (), given | (_with_media(module, batch) if len(given) > 1 and "input_ids" in given else {})
+
+
+def _with_media(module: nn.Module, batch: int) -> dict[str, Tensor]:
+    """The inputs of a model whose text holds the places of an image or a sound, as archcalc lays them; none for others.
+
+    The model checks that there are as many places as it makes features.
+    """
+    setup = Setup(batch=batch)
+    _, inputs = prepared(load(module, setup), setup)
+    text = next((kept(tensor) for name, tensor in inputs.named if name == "input_ids"), None)
+    if text is None or bool((text == text[0, 0]).all()):
+        return {}
+    known = {name: (tensor, kept(tensor)) for name, tensor in inputs.named}
+    return {name: torch.randn(t.shape) if values is None else values.clone() for name, (t, values) in known.items()}
 
 
 def _parameters(kind: Any, config: Any) -> int:
@@ -73,7 +95,8 @@ def _parts(config: Any) -> Iterator[Any]:
             yield from _parts(value)
 
 
-def _shrink(config: Any) -> None:
+def _shrink(config: Any, special: dict[int, int]) -> None:
+    """Fewer layers, words and experts; `special` has the new number of each token that means something."""
     for key in DEPTHS:
         if isinstance(getattr(config, key, None), int):
             _set(config, key, min(getattr(config, key), LAYERS))
@@ -81,13 +104,13 @@ def _shrink(config: Any) -> None:
         if isinstance(getattr(config, key, None), int):
             _set(config, key, min(getattr(config, key), WORDS))
     for key in EXPERTS:
-        if isinstance(getattr(config, key, None), int):
-            _set(config, key, min(getattr(config, key), 8))
+        if isinstance(count := setting_of(config, key), int):
+            _set(config, key, min(count, 8))
     if isinstance(getattr(config, "layer_types", None), list):  # first one of each kind
         _set(config, "layer_types", [*dict.fromkeys(config.layer_types), *config.layer_types][:LAYERS])
     for key, value in list(vars(config).items()):
-        if key.endswith("_token_id") and isinstance(value, int) and value >= WORDS:
-            _set(config, key, WORDS - 1)
+        if key.endswith(("_token_id", "_token_index")) and isinstance(value, int) and value >= WORDS:
+            _set(config, key, special.setdefault(value, WORDS - 1 - len(special)))
 
 
 def _narrow(config: Any) -> None:
@@ -104,9 +127,9 @@ def _set(config: Any, key: str, value: Any) -> None:
         return
 
 
-def _values(one: Input, batch: int, config: Any) -> Tensor:
+def _values(one: Input, config: Any) -> Tensor:
     """An input with values: token numbers within the vocabulary, random floats."""
-    sizes = {"batch": batch, "seq_len": TEXT} if one.dtype == "int64" else {"batch": batch}
+    sizes = {"seq_len": TEXT} if one.dtype == "int64" else {}
     shape = [sizes.get(axis, size) for axis, size in zip(one.axes, one.shape, strict=True)]
     if one.dtype == "int64":
         known = [getattr(part, key) for part in _parts(config) for key in VOCABULARIES if _is(part, key)]

@@ -113,7 +113,7 @@ def _default(kind: Any, name: str, setup: Setup) -> Found:
 
 def _read(library: ModuleType, reference: InLibrary, path: Path, setup: Setup) -> Found:
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = json.loads(path.read_text(encoding="utf-8"), object_hook=_number)
     except OSError as error:
         raise BadReference(reference.text, f"{path} cannot be read ({error.strerror})", HINT) from None
     except (ValueError, RecursionError) as error:
@@ -128,6 +128,16 @@ def _read(library: ModuleType, reference: InLibrary, path: Path, setup: Setup) -
         config = library.CONFIG_MAPPING[kind].from_dict(settings)
     stated = {key: value for key, value in settings.items() if key not in setup.knobs}
     return config, "", tuple(read_otherwise(stated, config))
+
+
+def _number(found: dict[str, Any]) -> Any:
+    """A number that JSON has no form for, as transformers saves it; any other object as it is.
+
+    >>> json.loads('{"time_step_limit": [0.0, {"__float__": "Infinity"}]}', object_hook=_number)
+    {'time_step_limit': [0.0, inf]}
+    """
+    text = found.get("__float__") if len(found) == 1 else None
+    return float(text) if text in ("Infinity", "-Infinity", "NaN") else found
 
 
 def _with_own_backbone(settings: dict[str, Any]) -> dict[str, Any]:

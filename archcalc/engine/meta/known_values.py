@@ -18,6 +18,7 @@ from torch import Tensor
 
 from archcalc.engine.meta.balanced_routing import BALANCED, balanced
 from archcalc.engine.meta.call_arguments import Op, demand_dense, op_of, tensors_by_use, tensors_in, tensors_of
+from archcalc.engine.meta.finite_values import FINITE, combined, taken_finite
 from archcalc.engine.meta.joined_values import parts_known
 from archcalc.engine.meta.own_draws import SEED, drawn
 from archcalc.engine.meta.uniform_values import SCALED, Uniform, filled, scaled
@@ -94,6 +95,9 @@ class KnownValues:
         known = self._known.get(id(tensor))
         return known[1].tensor if known is not None and known[0]() is tensor else None
 
+    def _held(self, tensor: Tensor) -> Tensor | Uniform | None:
+        return self._known[id(tensor)][1].held if self._knows(tensor) else None
+
     def _knows(self, tensor: Tensor) -> bool:
         known = self._known.get(id(tensor))
         return known is not None and known[0]() is tensor
@@ -168,11 +172,11 @@ class KnownValues:
         if results and not op.mutable and all(map(self._knows, results)):
             return  # `answer` made it
         if name not in FILLED and self._any_unknown(tensors):
-            self._forget(op, args, kwargs)
-            for result, chosen in balanced(name, self.experts, tensors, results) if self.experts else ():
-                self.note(result, chosen, {BALANCED})
-            for result, values in parts_known(op, args, kwargs, results, self.of):
-                self.note(result, values, self._origins(tensors))
+            self._follow_unknown(op, args, kwargs, tensors, results)
+            return
+        truth = combined(op, args, results, self._held) if results else None
+        if truth is not None:
+            self.note(results[0], truth, self._origins(tensors))
             return
         if not results or not self._followed(name, draws, results):
             return
@@ -187,6 +191,24 @@ class KnownValues:
             return
         for result, value in zip(results, tensors_of((computed,)), strict=False):
             self.note(result, value, origins)
+
+    def _follow_unknown(
+        self,
+        op: Op,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        tensors: Sequence[Tensor],
+        results: Sequence[Tensor],
+    ) -> None:
+        """Note what is known, or assumed, of an op's outputs where some of its inputs are unknown."""
+        self._forget(op, args, kwargs)
+        for result, chosen in balanced(op.name, self.experts, tensors, results) if self.experts else ():
+            self.note(result, chosen, {BALANCED})
+        finite = taken_finite(op, args, results)
+        if finite is not None:
+            self.note(results[0], finite, {FINITE})
+        for result, values in parts_known(op, args, kwargs, results, self.of):
+            self.note(result, values, self._origins(tensors))
 
     def _uniform(self, op: Op, args: Sequence[Any], kwargs: Mapping[str, Any], result: Tensor) -> Uniform | None:
         """The result of an op that fills a large tensor with one number, or scales such a one; None for others."""

@@ -24,6 +24,7 @@ from archcalc.engine.load.pretrained.values import assumed, in_words
 from archcalc.engine.meta.call_arguments import tensors_in
 from archcalc.engine.meta.known_values import keep, kept
 from archcalc.engine.meta.one_device import META, OneDevice
+from archcalc.engine.record.alike_calls import alike_calls
 from archcalc.engine.record.data import known_values
 from archcalc.engine.record.lazy_modules import FirstRun
 from archcalc.engine.setup import Setup
@@ -121,7 +122,7 @@ def _placed(
             _demand_room(rows, medium, each, tokens, text, given)
             continue
         notes.append(_note(medium, each, blocks))
-        start, end = (_mark(facts, f"{START.get(medium, medium)}_{side}_token_id") for side in ("start", "end"))
+        start, end = (_mark(facts, f"{START.get(medium, medium)}_{side}_token_id", number) for side in ("start", "end"))
         row = [*row[:-1], start, *([number] * (each // blocks) + [end]) * blocks]
         kinds += ([TYPES.get(medium, 0)] * (each // blocks) + [0]) * blocks
         text -= blocks
@@ -151,11 +152,14 @@ def _renewed(known: Mapping[str, Tensor], row: list[int], kinds: list[int]) -> d
     return renewed
 
 
-def _mark(facts: Facts, name: str) -> int:
-    """The number of a token beside those of a medium, where the configuration states it; else an ordinary one."""
+def _mark(facts: Facts, name: str, medium: int) -> int:
+    """The number of a token beside those of a medium, where the configuration states it; else an ordinary one.
+
+    One that would itself stand for the `medium` is none: the text would hold too many.
+    """
     number = facts.first(name)
     rows = facts.model.get_input_embeddings().weight.shape[0]
-    return number if isinstance(number, int) and number < rows else facts.ordinary
+    return number if isinstance(number, int) and number < rows and number != medium else facts.ordinary
 
 
 def _demand_room(rows: int, medium: str, each: int, tokens: Tensor, text: int, given: bool) -> None:
@@ -204,7 +208,10 @@ def _token(facts: Facts, names: tuple[str, ...], place: int) -> int | None:
 
 
 def _rows(facts: Facts, features: Any, inputs: Inputs, known: Mapping[str, Tensor], setup: Setup) -> int:
-    """How many rows of features a medium gives: the model's own function is run, and its record thrown away."""
+    """How many rows of features a medium gives: the model's own function is run, and its record thrown away.
+
+    Layers that are alike run once.
+    """
     taken = inspect.signature(features).parameters
     given: dict[str, Any] = {}
     for name, parameter in taken.items():
@@ -214,9 +221,9 @@ def _rows(facts: Facts, features: Any, inputs: Inputs, known: Mapping[str, Tenso
         elif needed and hasattr(facts.config, name):
             given[name] = getattr(facts.config, name)
     values = known_values(facts.model, inputs, setup)
-    recorder = FirstRun(facts.model, KernelSelection(device_named(""), "auto", ""), values)
+    recorder = FirstRun(nn.Module(), KernelSelection(device_named(""), "auto", ""), values)
     try:
-        with OneDevice(META, values.told, recorder.twin), torch.no_grad(), recorder:
+        with OneDevice(META, values.told, recorder.twin), torch.no_grad(), recorder, alike_calls(facts.model, values):
             made = features(**given)
     except Exception as error:  # the run itself meets the same error, and tells where
         counted = COUNTED.search(str(error))
