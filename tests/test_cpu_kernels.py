@@ -165,13 +165,46 @@ def test_an_lstm_in_evaluation(steps: int, batch: int, inputs: int, hidden: int)
     assert archcalc.analyze(layer, x.shape, device="cpu").peak_bytes == highest + states
 
 
-@pytest.mark.skipif(not processor.has_bfloat16() or processor.threads() != 2, reason="read off with 2 threads")
-@pytest.mark.parametrize(("m", "k", "n"), [(64, 64, 64), (256, 256, 512), (394, 256, 1024), (33, 70, 50)])
-def test_a_product_in_bfloat16(m: int, k: int, n: int) -> None:
-    a, b = torch.zeros(m, k, dtype=torch.bfloat16), torch.zeros(k, n, dtype=torch.bfloat16)
-    for args in ((a, b), (a, torch.zeros(n, k, dtype=torch.bfloat16).t())):
-        highest, out = _measured(lambda args=args: aten.mm.default(*args))  # type: ignore[misc]
-        assert workspaces.on_cpu(aten.mm.default, _meta(args), {}, _meta(out)) == highest - out.nbytes
+PRODUCTS = [
+    (64, 64, 64), (394, 256, 300), (33, 70, 50), (1, 96, 288), (2, 1500, 33), (64, 4096, 1), (300, 1000, 128),
+    (16, 2048, 16), (1030, 4096, 2), (17, 600, 200),
+]  # fmt: skip
+"""Rows, numbers of a sum and columns."""
+
+
+@pytest.mark.skipif(not processor.has_bfloat16(), reason="oneDNN has no bfloat16 kernels here")
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_products_in_bfloat16(threads: int) -> None:
+    """Rows or columns that are few or many, long sums, operands that lie transposed: by oneDNN's choice of blocks."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for m, k, n in PRODUCTS:
+            a, b = torch.zeros(m, k, dtype=torch.bfloat16), torch.zeros(k, n, dtype=torch.bfloat16)
+            for args in ((a, b), (a, b.t().contiguous().t()), (a.t().contiguous().t(), b)):
+                assert _ours(aten.mm.default, args) == _theirs(aten.mm.default, args), (m, k, n)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("columns", [5, 40])
+def test_batches_of_matrices_that_do_not_lie_in_order(dtype: torch.dtype, columns: int) -> None:
+    """BLAS copies them matrix by matrix, oneDNN as a whole; up to 16·16·16 multiply-adds in all, torch's own kernel."""
+    right = torch.zeros(3, 30, columns, dtype=dtype)
+    spread, repeated = (
+        torch.zeros(3, 20, 60, dtype=dtype)[:, :, ::2],
+        torch.zeros(20, 30, dtype=dtype).expand(3, 20, 30),
+    )
+    for left in (
+        spread,
+        repeated,
+        repeated[:1],
+        repeated[:, :1].expand(3, 20, 30),
+        torch.zeros(3, 30, 20, dtype=dtype).mT,
+    ):
+        args = left, right[: len(left)]
+        assert _ours(aten.bmm.default, args) == _theirs(aten.bmm.default, args)
 
 
 def test_operands_are_cast_and_put_in_order() -> None:
@@ -220,15 +253,64 @@ ALONE: list[tuple[Any, tuple[Any, ...]]] = [
     (aten.embedding_dense_backward.default, (MATRIX[:, ::2], ROWS, 50, -1, False)), (aten.sort.default, (MATRIX,)),
     (aten.roll.default, (IMAGE, [1, 1], [2, 3])), (aten.im2col.default, (IMAGE, [3, 3], [1, 1], [1, 1], [1, 1])),
     (aten.cat.default, ([MATRIX, MATRIX],)), (aten.bmm.default, (IMAGE[0], IMAGE[1])),
+    *((aten.sum.dim_IntList, (x, dims)) for x in (MASK, HALF, MATRIX, WHOLE) for dims in ([0], [1], [0, 1])),
+    *((aten.sum.dim_IntList, (x.bfloat16(), [0, 2, 3])) for x in (IMAGE, LAST, SPREAD)), (aten.sum.default, (MASK,)),
+    (aten.prod.dim_int, (MASK, 1)), (aten.cumsum.default, (MASK, 1)), (aten.cumprod.default, (HALF, 1)),
+    (aten.any.dim, (MATRIX, 1)), (aten.any.default, (MASK,)), (aten.all.default, (WHOLE,)),
+    *((aten._unsafe_masked_index.default, (x, MASK, [WHOLE % 64, WHOLE[:1] % 100], 2.0)) for x in (MATRIX, HALF)),
+    (aten._unsafe_masked_index.default, (IMAGE, MASK, [None, None, WHOLE % 12, WHOLE % 12], 0)),
+    *(
+        (aten._unsafe_masked_index_put_accumulate.default, (x[:4], MASK, [WHOLE % 4, WHOLE[:1] % 100], x))
+        for x in (MATRIX, HALF)
+    ),
+    *((aten._unique2.default, (x, True, *asked)) for x in (WHOLE % 7, HALF) for asked in ([False] * 2, [True] * 2)),
+    (aten._unique.default, (WHOLE,)), (aten.unique_dim.default, (WHOLE % 7, 0, True, True, True)),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("func", "args"), ALONE)
 def test_an_op_alone(func: Any, args: tuple[Any, ...]) -> None:
     """What an op uses inside, beside its result, equal to the allocator's events."""
+    assert _ours(func, args) == _theirs(func, args)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("batch", "first", "second", "outputs"),
+    [
+        (4, 5, 6, 7),
+        (1, 5, 6, 7),
+        (4, 5, 1, 7),
+        (4, 5, 6, 1),
+        (0, 5, 6, 7),
+        (4, 0, 6, 7),
+        (20, 70, 9, 2),
+    ],
+)
+def test_bilinear_and_its_gradients(batch: int, first: int, second: int, outputs: int, dtype: torch.dtype) -> None:
+    """The parts of the sum are made one after the other: of the result, and of the gradients of all three operands."""
+    x, y = torch.zeros(batch, first, dtype=dtype), torch.zeros(batch, second, dtype=dtype)
+    weight, grad = torch.zeros(outputs, first, second, dtype=dtype), torch.zeros(batch, outputs, dtype=dtype)
+    of_x, of_weight, of_y, summed = [1, 3], [0], [1, 2], [2, 3]
+    for args in (
+        (x, weight, y, of_x, of_weight, of_y, summed),
+        (grad, weight, y, summed, of_weight, of_y, of_x),
+        (x, grad, y, of_x, summed, of_y, of_weight),
+        (x, weight, grad, of_x, of_weight, summed, of_y),
+    ):
+        assert _ours(aten._trilinear.default, args) == _theirs(aten._trilinear.default, args)
+
+
+def _ours(func: Any, args: tuple[Any, ...]) -> int:
+    """The bytes inside a call by our rules."""
+    return workspaces.on_cpu(func, _meta(args), {}, _meta(func(*args)))
+
+
+def _theirs(func: Any, args: tuple[Any, ...]) -> int:
+    """The bytes inside a call by the allocator's events."""
     highest, out = _measured(lambda: func(*args))
     made = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in tensors_in(out)}
-    assert workspaces.on_cpu(func, _meta(args), {}, _meta(out)) == highest - sum(made.values())
+    return highest - sum(made.values())
 
 
 def _meta(value: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archcalc.engine.devices import processor
+from archcalc.engine.devices import cpu_composites, cpu_reductions, processor
 from archcalc.engine.devices.convolution_layout import FORMS, channels_last
 from archcalc.engine.meta.shape_rules import HALF
 from archcalc.engine.torch_private import op_name
@@ -55,6 +55,8 @@ def scratch(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any)
         return 0 if _is_image(args[0]) else int(args[0].nbytes)
     if name in BY_OP:
         return BY_OP[name](args, out)
+    if name in cpu_composites.BY_OP:
+        return cpu_composites.inside(name, args, out)
     return _cast(args, out) if torch.Tag.pointwise in func.tags and not name.startswith("masked") else 0
 
 
@@ -229,6 +231,7 @@ def _clone(args: Sequence[Any], out: Tensor) -> int:
 
 
 BY_OP: dict[str, Bytes] = {
+    **cpu_reductions.BY_OP,
     "mean": _mean,
     "logsumexp": _logsumexp,
     "native_layer_norm": _layer_norm,
