@@ -301,6 +301,20 @@ def test_bilinear_and_its_gradients(batch: int, first: int, second: int, outputs
         assert _ours(aten._trilinear.default, args) == _theirs(aten._trilinear.default, args)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("asked", "keys"), [(10, 10), (100, 60), (200, 70), (800, 600)])
+def test_attention_and_its_gradients(asked: int, keys: int, dtype: torch.dtype) -> None:
+    """Blocks of 32, 64 and 256 queries and up to 512 keys; a gradient that is copied, and one that is not."""
+    forward = aten._scaled_dot_product_flash_attention_for_cpu.default
+    backward = aten._scaled_dot_product_flash_attention_for_cpu_backward.default
+    query, key = torch.zeros(1, 2, asked, 16, dtype=dtype), torch.zeros(1, 2, keys, 16, dtype=dtype)
+    assert _ours(forward, (query, key, key)) == _theirs(forward, (query, key, key))
+    out, sums = forward(query, key, key)
+    for grad in (out.contiguous(), out.transpose(1, 2).contiguous().transpose(1, 2)):
+        args = (grad, query, key, key, out, sums, 0.0, False)
+        assert _ours(backward, args) == _theirs(backward, args)
+
+
 def _ours(func: Any, args: tuple[Any, ...]) -> int:
     """The bytes inside a call by our rules."""
     return workspaces.on_cpu(func, _meta(args), {}, _meta(func(*args)))

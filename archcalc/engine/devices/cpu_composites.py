@@ -15,6 +15,7 @@ from torch import Tensor
 
 from archcalc.engine.devices import matrix_products
 from archcalc.engine.devices.onednn_convolutions import highest
+from archcalc.engine.torch_private import storage_key
 
 PLACE = 8
 """Bytes of the place of an element."""
@@ -98,7 +99,7 @@ def _as_matrices(tensor: Tensor, groups: Sequence[Sequence[int]]) -> tuple[Tenso
     dims = [dim for group in groups for dim in group]
     rest = [dim for dim in range(tensor.dim()) if dim not in dims]
     matrices = tensor.permute(*dims, *rest).reshape([prod(tensor.shape[dim] for dim in group) for group in groups])
-    return matrices, matrices.untyped_storage()._cdata != tensor.untyped_storage()._cdata
+    return matrices, storage_key(matrices.untyped_storage()) != storage_key(tensor.untyped_storage())
 
 
 def _empty(like: Tensor, shape: Sequence[int]) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archcalc.engine.devices import cpu_composites, cpu_reductions, processor
+from archcalc.engine.devices import cpu_attention, cpu_composites, cpu_reductions, processor
 from archcalc.engine.devices.convolution_layout import FORMS, channels_last
 from archcalc.engine.meta.shape_rules import HALF
 from archcalc.engine.torch_private import op_name
@@ -232,6 +232,7 @@ def _clone(args: Sequence[Any], out: Tensor) -> int:
 
 BY_OP: dict[str, Bytes] = {
     **cpu_reductions.BY_OP,
+    **cpu_attention.BY_OP,
     "mean": _mean,
     "logsumexp": _logsumexp,
     "native_layer_norm": _layer_norm,

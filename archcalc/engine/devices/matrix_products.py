@@ -18,7 +18,9 @@ def of_matrices(first: Any, second: Any) -> int:
     """Bytes inside a product of two matrices; 0 for what are no matrices."""
     if not (isinstance(first, Tensor) and isinstance(second, Tensor)):
         return 0
-    return _copy(first) + _copy(second) + onednn_products.scratch(first, second)
+    copied = [_copied(matrix) for matrix in (first, second)]
+    read = (matrix if copy is None else copy for matrix, copy in zip((first, second), copied, strict=True))
+    return sum(copy.nbytes for copy in copied if copy is not None) + onednn_products.scratch(*read)
 
 
 def of_batches(first: Tensor, second: Tensor) -> int:
@@ -34,7 +36,7 @@ def of_batches(first: Tensor, second: Tensor) -> int:
         return copies + onednn_products.scratch(*dense)
     if rows * summed * second.shape[-1] < SMALL or not first.shape[0]:
         return 0
-    return sum(_copy(batch[0]) for batch in (first, second))
+    return sum(copy.nbytes for batch in (first, second) if (copy := _copied(batch[0])) is not None)
 
 
 def by_onednn(first: Tensor, second: Tensor) -> bool:
@@ -50,8 +52,8 @@ def _dense(batch: Tensor) -> Tensor:
     return batch if fits else torch.empty(batch.shape, dtype=batch.dtype, device="meta")
 
 
-def _copy(matrix: Tensor) -> int:
-    """BLAS reads rows or columns that lie behind one another; any other, such as an expanded number, is copied."""
+def _copied(matrix: Tensor) -> Tensor | None:
+    """BLAS reads rows or columns that lie behind one another; the copy of any other, such as an expanded number."""
     (rows, columns), (down, right) = matrix.shape, matrix.stride()
     fits = (right == 1 and down >= max(1, columns)) or (down == 1 and right >= max(1, rows))
-    return 0 if fits or not matrix.numel() else matrix.numel() * matrix.element_size()
+    return None if fits or not matrix.numel() else torch.empty(matrix.shape, dtype=matrix.dtype, device="meta")

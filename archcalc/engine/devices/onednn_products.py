@@ -56,20 +56,25 @@ class Blocks:
 
 
 def scratch(first: Tensor, second: Tensor) -> int:
-    """Bytes that the product of two matrices, or of two batches of matrices, uses inside."""
-    *batch, rows, summed = first.shape
-    columns, number = second.shape[-1], batch[0] if batch else 1
-    taken = first.dtype is torch.bfloat16 and processor.has_bfloat16()
-    if not taken or number * rows * summed * columns <= LEAST:
+    """Bytes that the product of two matrices, or of two batches of matrices, uses inside; 0 if oneDNN has no part."""
+    if first.dtype is not torch.bfloat16:
         return 0
+    *batch, rows, summed = first.shape
+    columns = second.shape[-1]
     if columns == 1 and not batch:  # one column is computed as one row
         rows, columns = 1, rows
     transposed = first.stride(-1) != 1 and summed > 1 and rows > 1
-    return _bytes(Product(number, rows, summed, columns, transposed), processor.threads())
+    return bytes_inside(Product(batch[0] if batch else 1, rows, summed, columns, transposed))
+
+
+def bytes_inside(p: Product) -> int:
+    """Bytes that a product in bfloat16 uses inside; 0 for one that torch computes by itself."""
+    taken = processor.has_bfloat16() and p.number * p.rows * p.summed * p.columns > LEAST
+    return _of_all_threads(p, processor.threads()) if taken else 0
 
 
 @cache
-def _bytes(p: Product, threads: int) -> int:
+def _of_all_threads(p: Product, threads: int) -> int:
     """The bytes of all buffers of all threads."""
     blocks, deep = _blocks(p, threads), _deep(p)
     packed = whole(deep, PAIRS) * COLUMNS
