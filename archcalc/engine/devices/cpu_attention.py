@@ -27,7 +27,7 @@ FLOAT, HALF_WIDTH, NUMBER = 4, 2, 4
 def _forward(args: Sequence[Any], out: Any) -> int:
     """For each thread the scores of a block, a maximum and a sum for each query, and its part of the result."""
     queries, keys = _block(args[0], args[1])
-    width, number = int(args[0].shape[-1]), max(FLOAT, args[0].element_size())
+    width, number = int(args[0].shape[-1]), max(FLOAT, int(args[0].element_size()))
     halves = HALF_WIDTH * queries * keys if args[0].dtype in HALF else 0
     return processor.threads() * (number * queries * (keys + 2 + width) + halves)
 
@@ -40,7 +40,7 @@ def _backward(args: Sequence[Any], out: Any) -> int:
     grad, query, key = args[:3]
     queries, keys = _block(query, key)
     copy = 0 if grad.transpose(1, 2).is_contiguous() else int(grad.nbytes)
-    number = max(FLOAT, query.element_size())
+    number = max(FLOAT, int(query.element_size()))
     scores = 2 * queries * keys * (number + (HALF_WIDTH if query.dtype in HALF else 0))
     return copy + processor.threads() * scores + number * queries + _products(query, queries, keys)
 

@@ -13,12 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archcalc.engine.devices import matrix_products
+from archcalc.engine.devices import matrix_products, processor
 from archcalc.engine.devices.onednn_convolutions import highest
+from archcalc.engine.meta.shape_rules import broadcast
 from archcalc.engine.torch_private import storage_key
 
 PLACE = 8
 """Bytes of the place of an element."""
+SHARED = 32_768
+"""Numbers from which torch shares an elementwise op among threads."""
 Changes = Callable[[Sequence[Any], Any], Iterable[int]]
 """From an op's arguments and its result to the bytes allocated and given back, the result's own among them."""
 
@@ -141,6 +144,17 @@ def _unique_dim(args: Sequence[Any], out: Sequence[Tensor]) -> Iterable[int]:
     return [args[0].nbytes, *(result.nbytes for result in out)]
 
 
+def _masked_select(args: Sequence[Any], out: Tensor) -> Iterable[int]:
+    """The count of what is chosen, for which the mask is added up as whole numbers; then the result.
+
+    Several threads need the mask and the place of each number beside it, and so does a mask that is expanded.
+    """
+    x, mask = args[:2]
+    places = PLACE * prod(broadcast(x.shape, mask.shape) or ())
+    alone = x.shape == mask.shape and (x.numel() < SHARED or processor.threads() == 1)
+    return [PLACE, places, -places - PLACE, out.nbytes, *([] if alone else [2 * places])]
+
+
 BY_OP: dict[str, Changes] = {
     "_trilinear": _trilinear,
     "_unsafe_masked_index": _masked_index,
@@ -148,4 +162,5 @@ BY_OP: dict[str, Changes] = {
     "_unique": _unique,
     "_unique2": _unique,
     "unique_dim": _unique_dim,
+    "masked_select": _masked_select,
 }

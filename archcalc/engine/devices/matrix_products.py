@@ -23,6 +23,12 @@ def of_matrices(first: Any, second: Any) -> int:
     return sum(copy.nbytes for copy in copied if copy is not None) + onednn_products.scratch(*read)
 
 
+def of_vector(matrix: Tensor) -> int:
+    """Bytes inside a product of a matrix and a vector."""
+    copy = _copied(matrix)
+    return 0 if copy is None else int(copy.nbytes)
+
+
 def of_batches(first: Tensor, second: Tensor) -> int:
     """Bytes inside a product of two batches of matrices.
 

@@ -23,7 +23,8 @@ CUBLAS = (2 * 4096 + 8 * 16) * 1024
 aten = torch.ops.aten
 MATRIX_PRODUCTS = frozenset((aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default))
 SCALARS = {
-    getattr(aten, name).Scalar: (1,) for name in "add sub mul div rsub eq ne lt le gt ge remainder floor_divide".split()
+    getattr(aten, name).Scalar: (1,)
+    for name in "add sub mul div rsub eq ne lt le gt ge remainder fmod floor_divide".split()
 }
 """Ops whose number becomes a tensor inside, and its place."""
 
@@ -41,6 +42,8 @@ def on_cpu(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) 
         return cpu_convolutions.backward_scratch(args, out)
     if func in (aten.mm.default, aten.addmm.default):
         return matrix_products.of_matrices(*args[-2:])
+    if func in (aten.mv.default, aten.addmv.default):
+        return matrix_products.of_vector(args[-2])
     if func in (aten.bmm.default, aten.baddbmm.default):
         return matrix_products.of_batches(*args[-2:])
     if func is aten.mkldnn_rnn_layer.default:
