@@ -9,6 +9,7 @@ from typing import Any
 from archcalc.analyses.memory import HELD_BY_OWNERS, KEYS, LiveBytes
 from archcalc.analyses.params import STORED
 from archcalc.analyses.report import Report
+from archcalc.analyses.steady_pass import kept_results
 from archcalc.analyses.weights import types_in_words
 from archcalc.engine.devices import device_named
 from archcalc.render.around import document, next_commands
@@ -188,6 +189,8 @@ def _for_machines(report: Report, asked: Asked) -> dict[str, Any]:
 def _how(report: Report, key: str) -> str:
     totals, trace = report.totals, report.trace
     if key == "buffers" and not totals["buffers"]:
+        if kept_results(trace):
+            return "results that the model keeps for its next pass"
         return "constants that are not registered"
     if key in ("params", "buffers"):
         return f"{units.exact(totals[key])} elements"
@@ -238,8 +241,14 @@ def _assumed(report: Report) -> list[str]:
 
 def _forward_lines(report: Report) -> list[str]:
     output = units.size(report.totals["output_bytes"])
+    kept = kept_results(report.trace)
+    size = units.size(sum(storage.bytes for storage in kept))
+    of_before = (
+        f"the model keeps {units.plural(len(kept), 'result')}, {size}, for its next pass: counted from the start"
+    )
     return [
         f"output {output} · forward pass without gradients, nothing kept for backward",
+        *([of_before] if kept else []),
     ]
 
 
