@@ -30,6 +30,8 @@ def test_products_in_bfloat16(threads: int) -> None:
             a, b = torch.zeros(m, k, dtype=torch.bfloat16), torch.zeros(k, n, dtype=torch.bfloat16)
             for args in ((a, b), (a, b.t().contiguous().t()), (a.t().contiguous().t(), b)):
                 assert ours(aten.mm.default, args) == theirs(aten.mm.default, args), (m, k, n)
+                vector = args[0], torch.zeros(k, dtype=torch.bfloat16)
+                assert ours(aten.mv.default, vector) == theirs(aten.mv.default, vector), (m, k)
     finally:
         torch.set_num_threads(before)
 

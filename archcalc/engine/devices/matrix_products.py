@@ -26,7 +26,7 @@ def of_matrices(first: Any, second: Any) -> int:
 def of_vector(matrix: Tensor) -> int:
     """Bytes inside a product of a matrix and a vector."""
     copy = _copied(matrix)
-    return 0 if copy is None else int(copy.nbytes)
+    return (0 if copy is None else int(copy.nbytes)) + onednn_products.of_vector(matrix if copy is None else copy)
 
 
 def of_batches(first: Tensor, second: Tensor) -> int:

@@ -67,6 +67,13 @@ def scratch(first: Tensor, second: Tensor) -> int:
     return bytes_inside(Product(batch[0] if batch else 1, rows, summed, columns, transposed))
 
 
+def of_vector(matrix: Tensor) -> int:
+    """Bytes that the product of a matrix and a vector uses inside; 0 if oneDNN has no part."""
+    rows, summed = matrix.shape
+    transposed = matrix.stride(-1) != 1 and summed > 1 and rows > 1
+    return bytes_inside(Product(1, rows, summed, 1, transposed)) if matrix.dtype is torch.bfloat16 else 0
+
+
 def bytes_inside(p: Product) -> int:
     """Bytes that a product in bfloat16 uses inside; 0 for one that torch computes by itself."""
     taken = processor.has_bfloat16() and p.number * p.rows * p.summed * p.columns > LEAST
