@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile
 
 import archcalc
 from archcalc.engine.devices import cpu_convolutions, processor, workspaces
-from archcalc.engine.meta.call_arguments import tensors_in
+from tests.allocations import as_meta, measured
 
 aten = torch.ops.aten
 CONVOLUTION = aten.convolution.default
@@ -122,8 +121,8 @@ SEVERAL = [
 @pytest.mark.parametrize("args", SEVERAL)
 def test_a_forward_pass_of_a_convolution(args: tuple[Any, ...]) -> None:
     """On the processor that runs the test, whichever it is."""
-    highest, y = _measured(lambda: CONVOLUTION(*args))
-    assert workspaces.on_cpu(CONVOLUTION, _meta(args), {}, _meta(y)) == highest - y.nbytes
+    highest, y = measured(lambda: CONVOLUTION(*args))
+    assert workspaces.on_cpu(CONVOLUTION, as_meta(args), {}, as_meta(y)) == highest - y.nbytes
 
 
 GRADIENTS = [
@@ -140,9 +139,9 @@ def test_a_backward_pass_of_a_convolution(args: tuple[Any, ...]) -> None:
     grad, (x, w, bias, *settings) = torch.zeros_like(CONVOLUTION(*args)), args
     backward = (grad, x, w, None if bias is None else list(bias.shape), *settings, [True, True, bias is not None])
     func = aten.convolution_backward.default
-    highest, out = _measured(lambda: func(*backward))
+    highest, out = measured(lambda: func(*backward))
     made = sum(tensor.nbytes for tensor in out if tensor is not None)
-    assert workspaces.on_cpu(func, _meta(backward), {}, _meta(out)) == highest - made
+    assert workspaces.on_cpu(func, as_meta(backward), {}, as_meta(out)) == highest - made
 
 
 @pytest.mark.parametrize("args", SEVERAL)
@@ -160,100 +159,6 @@ def test_torch_gives_the_same_ones_to_onednn(args: tuple[Any, ...]) -> None:
 def test_an_lstm_in_evaluation(steps: int, batch: int, inputs: int, hidden: int) -> None:
     layer, x = nn.LSTM(inputs, hidden).eval(), torch.zeros(steps, batch, inputs)
     with torch.no_grad():
-        highest, _ = _measured(lambda: layer(x))
+        highest, _ = measured(lambda: layer(x))
     states = sum(weight.nbytes for weight in layer.parameters()) + x.nbytes
     assert archcalc.analyze(layer, x.shape, device="cpu").peak_bytes == highest + states
-
-
-@pytest.mark.skipif(not processor.has_bfloat16() or processor.threads() != 2, reason="read off with 2 threads")
-@pytest.mark.parametrize(("m", "k", "n"), [(64, 64, 64), (256, 256, 512), (394, 256, 1024), (33, 70, 50)])
-def test_a_product_in_bfloat16(m: int, k: int, n: int) -> None:
-    a, b = torch.zeros(m, k, dtype=torch.bfloat16), torch.zeros(k, n, dtype=torch.bfloat16)
-    for args in ((a, b), (a, torch.zeros(n, k, dtype=torch.bfloat16).t())):
-        highest, out = _measured(lambda args=args: aten.mm.default(*args))  # type: ignore[misc]
-        assert workspaces.on_cpu(aten.mm.default, _meta(args), {}, _meta(out)) == highest - out.nbytes
-
-
-def test_operands_are_cast_and_put_in_order() -> None:
-    """By arithmetic: 64·100 elements, 4 bytes each in float32; blocks of 60·60 for a transposed matrix."""
-    half, full = torch.zeros(64, 100, dtype=torch.bfloat16), torch.zeros(64, 100)
-    cases: list[tuple[Any, tuple[Any, ...], int]] = [
-        (aten.mul.Tensor, (half, full), 4 * 6400),
-        (aten.lt.Tensor, (half, full), 4 * 6400),
-        (aten._softmax.default, (full.t(), -1, False), 4 * 6400 + 4 * 3600),
-        (aten.mean.default, (half,), 4 * 6400 + 4),
-        (aten.cat.default, ([half, full],), half.nbytes),
-    ]
-    for func, args, expected in cases:
-        out = func(*args)
-        assert workspaces.on_cpu(func, _meta(args), {}, _meta(out)) == expected
-
-
-MATRIX, MASK, WHOLE = torch.randn(64, 100), torch.randn(64, 100) > 0, torch.arange(6400).view(64, 100)
-HALF, NUMBER, ROWS = MATRIX.bfloat16(), torch.tensor(2.0), torch.zeros(64, dtype=torch.int64)
-IMAGE = torch.randn(2, 8, 12, 12)
-LAST, SPREAD = IMAGE.contiguous(memory_format=torch.channels_last), torch.randn(1).expand(2, 8, 12, 12)
-OF_CHANNELS = [torch.rand(8) for _ in range(5)]
-ALONE: list[tuple[Any, tuple[Any, ...]]] = [
-    (aten.mul.Tensor, (MATRIX, MASK)), (aten.mul.Tensor, (HALF, MASK)), (aten.mul.Tensor, (MATRIX, NUMBER)),
-    (aten.mul.Tensor, (HALF, NUMBER)), (aten.add.Tensor, (WHOLE, MATRIX)), (aten.div.Tensor, (WHOLE, WHOLE)),
-    (aten.sqrt.default, (WHOLE,)), (aten.eq.Tensor, (WHOLE, MATRIX)), (aten.where.self, (MASK, MATRIX, HALF)),
-    (aten.masked_fill.Scalar, (MATRIX, MASK, 1.0)), (aten.mul.Scalar, (MATRIX, 2.0)), (aten.mul.Tensor, (MATRIX, 2.0)),
-    (aten.mul.Tensor, (WHOLE, 2)), (aten.rsub.Scalar, (MATRIX, 1)), (aten.gt.Scalar, (MATRIX, 0)),
-    (aten.clamp.default, (MATRIX, 0, 1)), (aten.addcmul.default, (MATRIX, MATRIX, MATRIX)),
-    (aten.native_batch_norm.default, (LAST, *OF_CHANNELS[:4], True, 0.1, 1e-5)),
-    (aten.native_batch_norm.default, (IMAGE, *OF_CHANNELS[:4], False, 0.1, 1e-5)),
-    (aten.native_batch_norm_backward.default, (LAST, LAST.clone(), *OF_CHANNELS, True, 1e-5, [True] * 3)),
-    (aten.native_batch_norm_backward.default, (IMAGE, LAST, *OF_CHANNELS, True, 1e-5, [True] * 3)),
-    (aten.native_batch_norm_backward.default, (SPREAD, IMAGE, *OF_CHANNELS, True, 1e-5, [True] * 3)),
-    (aten.native_layer_norm.default, (MATRIX.t(), [64], None, None, 1e-5)), (aten.sum.default, (HALF,)),
-    (aten.var.correction, (MATRIX, [1])), (aten.std.correction, (MATRIX, None)), (aten.logsumexp.default, (HALF, [1])),
-    (aten._log_softmax.default, (HALF, 1, False)), (aten._softmax.default, (MATRIX[:, ::2], 1, False)),
-    (aten.upsample_bilinear2d.default, (IMAGE, [24, 24], False)),
-    (aten.upsample_bilinear2d.default, (IMAGE, [100, 100], False)),
-    (aten.upsample_nearest2d.default, (LAST, [24, 24])), (aten.avg_pool2d.default, (IMAGE.mT, [2, 2])),
-    (aten.max_pool2d_with_indices.default, (LAST, [2, 2])), (aten.mean.dim, (IMAGE.bfloat16(), [2, 3])),
-    (aten._adaptive_avg_pool2d_backward.default, (SPREAD[:, :, :1, :1], IMAGE)),
-    (aten.mse_loss.default, (MATRIX, MATRIX, 1)), (aten.huber_loss.default, (MATRIX, MATRIX, 1, 1.0)),
-    (aten.binary_cross_entropy.default, (MATRIX.sigmoid(), MATRIX.sigmoid(), None, 1)),
-    (aten.soft_margin_loss.default, (MATRIX, MATRIX.sign(), 1)), (aten.gelu_backward.default, (MATRIX.t(), MATRIX.t())),
-    (aten.embedding_dense_backward.default, (MATRIX[:, ::2], ROWS, 50, -1, False)), (aten.sort.default, (MATRIX,)),
-    (aten.roll.default, (IMAGE, [1, 1], [2, 3])), (aten.im2col.default, (IMAGE, [3, 3], [1, 1], [1, 1], [1, 1])),
-    (aten.cat.default, ([MATRIX, MATRIX],)), (aten.bmm.default, (IMAGE[0], IMAGE[1])),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("func", "args"), ALONE)
-def test_an_op_alone(func: Any, args: tuple[Any, ...]) -> None:
-    """What an op uses inside, beside its result, equal to the allocator's events."""
-    highest, out = _measured(lambda: func(*args))
-    made = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in tensors_in(out)}
-    assert workspaces.on_cpu(func, _meta(args), {}, _meta(out)) == highest - sum(made.values())
-
-
-def _meta(value: Any) -> Any:
-    """The same without data; strides are kept."""
-    if isinstance(value, Tensor):
-        return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
-    if isinstance(value, list | tuple) and any(isinstance(one, Tensor) for one in value):
-        return type(value)(_meta(one) for one in value)
-    return value
-
-
-def _measured(run: Callable[[], Any]) -> tuple[int, Any]:
-    """The most bytes that are allocated at once while it runs, and its result."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        out = run()
-    tree = profiler.profiler.kineto_results.experimental_event_tree()  # type: ignore[union-attr]
-    live = highest = 0
-    for _, change in sorted(_changes(tree)):
-        live += change
-        highest = max(highest, live)
-    return highest, out
-
-
-def _changes(events: Any) -> Iterator[tuple[int, int]]:
-    for event in events:
-        if event.tag == torch._C._profiler._EventType.Allocation:
-            yield event.start_time_ns, event.extra_fields.alloc_size
-        yield from _changes(event.children)

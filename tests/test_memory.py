@@ -73,3 +73,30 @@ def test_memory_efficient_densenet_is_the_same_without_gradients() -> None:
         totals("memory", "densenet-bc-cifar", "--set", f"memory_efficient={w}") for w in ("false", "true")
     )
     assert naive == efficient
+
+
+class Gathered(nn.Module):
+    """Adds a bias that is gathered from a table, in the first pass alone if it is kept."""
+
+    def __init__(self, keeps: bool) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.zeros(9))
+        self.register_buffer("places", torch.arange(1024) % 9)
+        self.keeps = keeps
+        self.kept: dict[str, Tensor] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.cat((x, x)).sum(0)
+        bias = self.kept["bias"] if self.kept else self.table[self.places]
+        if self.keeps:
+            self.kept["bias"] = bias
+        return y + bias
+
+
+def test_what_a_model_keeps_for_its_next_pass_is_there_from_the_start() -> None:
+    """A table of 9, 1,024 places, input 64·1024·4, twice that and its sum; 1,024 biases more if they are kept."""
+    alone = 9 * 4 + 1024 * 8 + 3 * 64 * 1024 * 4 + 1024 * 4
+    assert report(Gathered(keeps=False), (64, 1024)).peak_bytes == alone
+    kept = report(Gathered(keeps=True), (64, 1024))
+    assert kept.peak_bytes == alone + 1024 * 4
+    assert kept.record(LiveBytes).bill["buffers"] == 1024 * 8 + 1024 * 4

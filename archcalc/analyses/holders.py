@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
+from archcalc.analyses.steady_pass import steady
 from archcalc.analyses.tensor_roles import Roles
 from archcalc.tracing import Storage, Trace
 
@@ -52,6 +53,7 @@ def held_by_module(trace: Trace, moment: int) -> tuple[HeldByModule, ...]:
 
     Each storage has one cause, so the rows add up to the live bytes then, the kernel's scratch included.
     """
+    trace = steady(trace)
     live = _Live(trace, moment)
     held = [
         (live.cause(n, storage), storage.bytes)

@@ -1,6 +1,7 @@
 """Memory over a run: the peak of live bytes, the bill at that moment, and who holds what.
 
-A forward pass without gradients, or training steps: then the peak is that of the second step, the steady state.
+A forward pass without gradients, with what the model keeps from the pass before; or training steps: then the peak is
+that of the second step. Both are the steady state.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from itertools import accumulate
 from typing import ClassVar
 
 from archcalc.analyses.report import Finding
+from archcalc.analyses.steady_pass import steady
 from archcalc.analyses.training_states import master_owners
 from archcalc.tracing import Storage, Trace
 
@@ -101,11 +103,12 @@ class Memory:
 
     def __call__(self, trace: Trace) -> Finding:
         """Bytes of each storage at its owner, and those that live at the peak in the bill."""
+        owners, trace = storage_owners(trace), steady(trace)
         live = live_bytes(trace)
         peak = live.peak.call if live.peak else -1
         bill = {f"{line}_bytes": 0 for line in LINES}
         own: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(KEYS, 0))
-        for owner, storage in zip(storage_owners(trace), trace.storages, strict=True):
+        for owner, storage in zip(owners, trace.storages, strict=True):
             figures, line = own[owner], BILL[storage.role]
             if line in HELD_BY_OWNERS:
                 figures[HELD_BY_OWNERS[line]] += storage.bytes
@@ -131,6 +134,7 @@ class Memory:
 
 def live_bytes(trace: Trace) -> LiveBytes:
     """The timeline of a run, its peak, and the holders then."""
+    trace = steady(trace)
     timeline = _timeline(trace)
     span = (trace.steps[-1].start, trace.steps[-1].end) if trace.steps else (0, len(timeline))
     if not trace.calls:

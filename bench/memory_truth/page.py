@@ -20,19 +20,13 @@ HOW = {
 }
 CLASSES = {
     (
-        "mm",
-        "addmm",
-        "bmm",
-        "baddbmm",
-    ): "what oneDNN packs for a product in bfloat16 is computed for sums of up to 512 numbers, and estimated beyond.",
-    (
         "convolution",
         "convolution_backward",
     ): "the layouts are computed by rule; sums of threads and transposed images in bfloat16 are estimated.",
-    ("_trilinear",): "the parts of its sum, made one after the other, are not counted.",
+    ("linalg_matrix_exp",): "the powers of the matrix, whose number depends on its values, are not counted.",
     ("between ops",): "numbers of Python that autograd keeps (8 bytes), states of the random generator in checkpoints.",
     ("not in the trace",): "another kernel runs on this machine than the one that is assumed.",
-    ("kept from the first pass",): "the model keeps results for its next pass; ours is of the first pass.",
+    ("kept from the first pass",): "results that every pass makes anew are counted once.",
     ("another moment",): "the two peaks are at different moments; the kernels' own memory decides which is higher.",
 }
 """Words for classes of causes, by the ops or the words that they are seen in."""

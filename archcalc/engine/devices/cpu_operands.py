@@ -13,7 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archcalc.engine.devices import processor
+from archcalc.engine.devices import (
+    cpu_attention,
+    cpu_composites,
+    cpu_indexing,
+    cpu_reductions,
+    cpu_transforms,
+    processor,
+)
 from archcalc.engine.devices.convolution_layout import FORMS, channels_last
 from archcalc.engine.meta.shape_rules import HALF
 from archcalc.engine.torch_private import op_name
@@ -55,6 +62,8 @@ def scratch(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any)
         return 0 if _is_image(args[0]) else int(args[0].nbytes)
     if name in BY_OP:
         return BY_OP[name](args, out)
+    if name in cpu_composites.BY_OP:
+        return cpu_composites.inside(name, args, out)
     return _cast(args, out) if torch.Tag.pointwise in func.tags and not name.startswith("masked") else 0
 
 
@@ -110,6 +119,17 @@ def _mean(args: Sequence[Any], out: Tensor) -> int:
 def _logsumexp(args: Sequence[Any], out: Tensor) -> int:
     """The exponentials, and the maxima that are taken from the arguments first."""
     return int(args[0].nbytes + out.nbytes)
+
+
+def _magnitudes(args: Sequence[Any], out: Tensor) -> int:
+    """The magnitudes, and infinity as a number."""
+    x = args[0]
+    return int(x.nbytes) + 8 + min(FLOAT, int(x.element_size()))
+
+
+def _soft_margin_backward(args: Sequence[Any], out: Tensor) -> int:
+    """The exponentials and another tensor of their size."""
+    return int(2 * out.nbytes)
 
 
 def _layer_norm(args: Sequence[Any], out: Any) -> int:
@@ -168,11 +188,6 @@ def _unfolded(args: Sequence[Any], out: Tensor) -> int:
     return int(args[0].nbytes)
 
 
-def _scattered(args: Sequence[Any], out: Tensor) -> int:
-    """Halves are added up as float32 numbers."""
-    return FLOAT * out.numel() if out.dtype in HALF else 0
-
-
 def _cat(args: Sequence[Any], out: Tensor) -> int:
     """The largest part of another dtype than the result's."""
     return max((part.nbytes for part in args[0] if part.dtype is not out.dtype), default=0)
@@ -229,6 +244,10 @@ def _clone(args: Sequence[Any], out: Tensor) -> int:
 
 
 BY_OP: dict[str, Bytes] = {
+    **cpu_reductions.BY_OP,
+    **cpu_attention.BY_OP,
+    **cpu_indexing.BY_OP,
+    **cpu_transforms.BY_OP,
     "mean": _mean,
     "logsumexp": _logsumexp,
     "native_layer_norm": _layer_norm,
@@ -238,15 +257,14 @@ BY_OP: dict[str, Bytes] = {
     "cat": _cat,
     "native_batch_norm_backward": _batch_norm_backward,
     "gelu_backward": _gelu_backward,
+    "isinf": _magnitudes,
+    "soft_margin_loss_backward": _soft_margin_backward,
     "binary_cross_entropy": _loss_in_place,
     "soft_margin_loss": _loss_in_place,
     "sort": _sort,
     "var": _of_all,
     "std": _of_all,
     "im2col": _unfolded,
-    "_fft_c2c": _unfolded,
-    "_fft_r2c": _unfolded,
-    "scatter_add": _scattered,
     "upsample_bilinear2d": _resized(2),
     "upsample_nearest2d": _resized(1),
     "upsample_trilinear3d": _resized(2),

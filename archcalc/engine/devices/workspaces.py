@@ -1,7 +1,7 @@
 """Memory that a device's kernels need beside the model's tensors: inside one op call, or once for all calls.
 
-`cpu`: torch's CPU kernels, one file a family of ops; here are matrices that BLAS cannot read, which are copied, and
-Python numbers, which become tensors. Measured with the profiler's allocator events.
+`cpu`: torch's CPU kernels, one file a family of ops; here are Python numbers, which become tensors. Measured with the
+profiler's allocator events.
 `cuda`: cuBLAS has a workspace for each thread that multiplies matrices, one in forward and one in backward, which torch
 takes from its own allocator and keeps (CUBLAS_WORKSPACE_CONFIG; 32 MiB on Hopper).
 """
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archcalc.engine.devices import cpu_convolutions, cpu_operands, onednn_lstm, onednn_products
+from archcalc.engine.devices import cpu_convolutions, cpu_operands, matrix_products, onednn_lstm
 from archcalc.engine.torch_private import schema
 
 CUBLAS = (2 * 4096 + 8 * 16) * 1024
@@ -23,7 +23,8 @@ CUBLAS = (2 * 4096 + 8 * 16) * 1024
 aten = torch.ops.aten
 MATRIX_PRODUCTS = frozenset((aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default))
 SCALARS = {
-    getattr(aten, name).Scalar: (1,) for name in "add sub mul div rsub eq ne lt le gt ge remainder floor_divide".split()
+    getattr(aten, name).Scalar: (1,)
+    for name in "add sub mul div rsub eq ne lt le gt ge remainder fmod floor_divide".split()
 }
 """Ops whose number becomes a tensor inside, and its place."""
 
@@ -40,23 +41,16 @@ def on_cpu(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) 
     if func is aten.convolution_backward.default:
         return cpu_convolutions.backward_scratch(args, out)
     if func in (aten.mm.default, aten.addmm.default):
-        return sum(_matrix_copy(matrix) for matrix in args[-2:]) + onednn_products.scratch(*args[-2:])
+        return matrix_products.of_matrices(*args[-2:])
+    if func in (aten.mv.default, aten.addmv.default):
+        return matrix_products.of_vector(args[-2])
     if func in (aten.bmm.default, aten.baddbmm.default):
-        return onednn_products.scratch(*args[-2:])
+        return matrix_products.of_batches(*args[-2:])
     if func is aten.mkldnn_rnn_layer.default:
         return onednn_lstm.scratch(args)
     if func is aten.mkldnn_rnn_layer_backward.default:
         return onednn_lstm.backward_scratch(args)
     return _numbers(func, args) + cpu_operands.scratch(func, args, kwargs, out)
-
-
-def _matrix_copy(matrix: Any) -> int:
-    """BLAS reads rows or columns that lie behind one another; any other, such as an expanded number, is copied."""
-    if not isinstance(matrix, Tensor):
-        return 0
-    (rows, columns), (down, right) = matrix.shape, matrix.stride()
-    fits = (right == 1 and down >= max(1, columns)) or (down == 1 and right >= max(1, rows))
-    return 0 if fits or not matrix.numel() else matrix.numel() * matrix.element_size()
 
 
 def _numbers(func: Any, args: Sequence[Any]) -> int:

@@ -6,7 +6,7 @@ A storage is watched by a weak reference: it dies where its last reference goes,
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -86,6 +86,20 @@ class Entries:
         for number, death in self._deaths.items():
             s = self.storages[number]
             self.storages[number] = Storage(s.bytes, s.role, s.birth, death)
+
+    def results(self) -> dict[int, weakref.ref[torch.UntypedStorage]]:
+        """References to the storages that ops made and that exist, by their ids."""
+        there = ((number, watched()) for number, watched in self._watch.items())
+        return {
+            number: weakref.ref(storage)
+            for number, storage in there
+            if storage is not None and self.storages[number].role == "activation"
+        }
+
+    def keep(self, numbers: Iterable[int]) -> None:
+        """Name constants the storages that a model keeps from a closed run for its next one."""
+        for number in numbers:
+            self.storages[number] = replace(self.storages[number], role="constant")
 
     def _storage(self, tensor: Tensor, role: str, born: int) -> int:
         """The id of a tensor's storage; one that was resized is entered again, and what it was has died."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import torch
 from torch import Tensor, nn
 
@@ -34,7 +36,10 @@ def parameters_of(recorder: Recorder) -> tuple[Parameter, ...]:
 
 
 def forward(module: nn.Module, inputs: Inputs, recorder: Recorder, region: Region) -> tuple[int, ...]:
-    """Run forward under the recorder, without gradients, and close the record. Returns the ids of the outputs."""
+    """Run forward under the recorder, without gradients, and close the record. Returns the ids of the outputs.
+
+    What ops made and the model still holds when its outputs are gone is kept for the next pass.
+    """
     recorder.watch_modules()
     recorder.enter(module, inputs.args, inputs.kwargs)
     with torch.no_grad(), recorder, region():
@@ -44,5 +49,10 @@ def forward(module: nn.Module, inputs: Inputs, recorder: Recorder, region: Regio
     given = [tensor for name, tensor in inputs.named if in_a_cache(name)]
     for tensor in (*given, *cache_tensors(out, arguments_of(module.forward))):
         recorder.entries.turn(recorder.tensor(tensor, "constant"), "cache", NOT_REGISTERED)
+    results = recorder.entries.results()
     recorder.close()
+    out, given = None, []
+    if any(storage() is not None for storage in results.values()):
+        gc.collect()  # objects of forward that refer to one another
+    recorder.entries.keep(number for number, storage in results.items() if storage() is not None)
     return outputs

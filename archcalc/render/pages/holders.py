@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -15,8 +16,14 @@ HOLDERS = 8
 """Causes that are named; the others are folded."""
 
 
-def holders(report: Report) -> Table:
-    """Live bytes at the peak by module type and cause: the HOLDERS largest, and one line for all others."""
+def holder_rows(report: Report) -> list[dict[str, Any]]:
+    """Live bytes at the peak by module type and cause, as plain data; the largest first."""
+    peak = report.record(LiveBytes).peak
+    return [asdict(row) for row in held_by_module(report.trace, peak.call)] if peak else []
+
+
+def holders(held: Sequence[Mapping[str, Any]]) -> Table:
+    """The table of such rows: the HOLDERS largest, and one line for all others."""
     columns = [
         Column("why", "held at the peak, and why", TEXT),
         Column("tensors", "tensors", EXACT),
@@ -24,7 +31,7 @@ def holders(report: Report) -> Table:
         Column("op", "for the op", NAME, gives_way=2),
         Column("example", "the largest in", LAYER, gives_way=1),
     ]
-    rows = _rows(report)
+    rows = [dict(row) for row in held]
     for row in rows:
         ops = list(dict.fromkeys(map(packet, row["ops"])))
         row["op"] = f"{ops[0]} and {len(ops) - 1} more" if len(ops) > 1 else "".join(ops)
@@ -36,12 +43,7 @@ def holders(report: Report) -> Table:
     return Table(columns, rows)
 
 
-def holders_for_machines(report: Report) -> dict[str, Any]:
+def holders_for_machines(report: Report, held: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Both forms: by the op or role that made the tensors, and by module type and cause."""
     by_op = [asdict(holder) for holder in report.record(LiveBytes).holders]
-    return {"holders": by_op, "holders_by_module": _rows(report)}
-
-
-def _rows(report: Report) -> list[dict[str, Any]]:
-    peak = report.record(LiveBytes).peak
-    return [asdict(row) for row in held_by_module(report.trace, peak.call)] if peak else []
+    return {"holders": by_op, "holders_by_module": [*held]}

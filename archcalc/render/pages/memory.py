@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from archcalc.analyses.memory import HELD_BY_OWNERS, KEYS, LiveBytes
 from archcalc.analyses.params import STORED
 from archcalc.analyses.report import Report
+from archcalc.analyses.steady_pass import kept_results
 from archcalc.analyses.weights import types_in_words
 from archcalc.engine.devices import device_named
 from archcalc.render.around import document, next_commands
@@ -18,7 +19,7 @@ from archcalc.render.document import BYTES, TEXT, Column, Document, Table
 from archcalc.render.equal_blocks import times_each
 from archcalc.render.layers import Selection, layer_rows
 from archcalc.render.pages import changes, fit
-from archcalc.render.pages.holders import holders, holders_for_machines
+from archcalc.render.pages.holders import holder_rows, holders, holders_for_machines
 from archcalc.render.pages.params import stored_line
 from archcalc.render.pages.timeline import phases, timeline, timeline_rows
 from archcalc.render.pages.training_states import states_for_machines, states_line
@@ -85,12 +86,13 @@ def memory(
     shown = {f"{key}_bytes": _bytes(report, key) for key in keys}
     shown |= {STORED: report.totals[STORED]} if STORED in report.totals else {}
     over_time = timeline(report) if asked.timeline else phases(report) if training else None
-    tables = [_bill(report, asked), *([over_time] if over_time else []), holders(report), *_changes(report, asked)]
+    held = holder_rows(report)
+    tables = [_bill(report, asked), *([over_time] if over_time else []), holders(held), *_changes(report, asked)]
     verdict = fit.verdict(asked.fitted) if asked.fitted else _verdict(report)
     whole = [*tables, Table(columns, rows, total)]
     made = document("memory", report, whole, foot, shown, verdict, _recurring(report))
     head = [verdict, *_standing(made.head[1:], report)]
-    return replace(made, head=head, envelope={**made.envelope, **_for_machines(report, asked)})
+    return replace(made, head=head, envelope={**made.envelope, **_for_machines(report, asked, held)})
 
 
 def _verdict(report: Report) -> str:
@@ -167,11 +169,11 @@ def _in_the_timeline(report: Report) -> dict[str, Any] | None:
     return asdict(replace(live.peak, call=live.peak.call - live.span[0])) if live.peak else None
 
 
-def _for_machines(report: Report, asked: Asked) -> dict[str, Any]:
+def _for_machines(report: Report, asked: Asked, held: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The timeline, the holders and the states of a training step always; the rest where it was asked."""
     around: dict[str, Any] = {
         "peak": _in_the_timeline(report),
-        **holders_for_machines(report),
+        **holders_for_machines(report, held),
         **states_for_machines(report),
         "timeline": timeline_rows(report),
     }
@@ -188,6 +190,8 @@ def _for_machines(report: Report, asked: Asked) -> dict[str, Any]:
 def _how(report: Report, key: str) -> str:
     totals, trace = report.totals, report.trace
     if key == "buffers" and not totals["buffers"]:
+        if kept_results(trace):
+            return "results that the model keeps for its next pass"
         return "constants that are not registered"
     if key in ("params", "buffers"):
         return f"{units.exact(totals[key])} elements"
@@ -238,8 +242,14 @@ def _assumed(report: Report) -> list[str]:
 
 def _forward_lines(report: Report) -> list[str]:
     output = units.size(report.totals["output_bytes"])
+    kept = kept_results(report.trace)
+    size = units.size(sum(storage.bytes for storage in kept))
+    of_before = (
+        f"the model keeps {units.plural(len(kept), 'result')}, {size}, for its next pass: counted from the start"
+    )
     return [
         f"output {output} · forward pass without gradients, nothing kept for backward",
+        *([of_before] if kept else []),
     ]
 
 

@@ -12,6 +12,7 @@ from archcalc.analyses.explain.lines import kind_of, lines
 from archcalc.analyses.memory import LiveBytes, made_by, storage_owners
 from archcalc.analyses.report import Layer, Report
 from archcalc.analyses.shapes import Walk
+from archcalc.analyses.steady_pass import steady
 from archcalc.render.around import as_typed
 from archcalc.render.document import shapes_text
 from archcalc.render.roofline import roofline
@@ -158,7 +159,7 @@ def _live(report: Report, places: dict[str, int], texts: Texts) -> dict[str, Any
     start, end = record.span if trace.calls else (0, 0)
     calls = trace.calls[start:end]
     storages = []
-    for storage, owner in zip(trace.storages, storage_owners(trace), strict=True):
+    for storage, owner in zip(steady(trace).storages, storage_owners(trace), strict=True):
         death = end if storage.death is None else min(storage.death, end)
         if storage.bytes and death > start and storage.birth < end:
             by = texts(made_by(trace, storage))
