@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import pytest
 from torch import nn
 
 import archcalc
-from archcalc import Setup, Training, hardware
-from archcalc.analyses import analyze
+from archcalc import Setup, Training, analyses, hardware
+from archcalc.analyses import Traffic, analyze
 from archcalc.analyses.bound import Bound, Bounds
 from archcalc.engine.this_machine import this_machine
 from archcalc.errors import BadInput, NoPeak, UnknownDevice, WrongUse
@@ -19,6 +20,9 @@ from archcalc.hardware import Hardware, device_typed
 from archcalc.render.roofline import roofline
 from bench.speed_truth.comparison import agreement, kept
 from tests.helpers import run
+
+ANALYSIS = re.compile(r"^class (\w+):$(?=(?:(?!^class ).)*?^    of_steps: ClassVar)", re.MULTILINE | re.DOTALL)
+"""A class that says whether it looks at whole training steps."""
 
 
 def bounds(model: nn.Module | str, inputs: str | None, on: str, **how: object) -> Bounds:
@@ -168,6 +172,35 @@ def test_the_analysis_is_short_beside_the_trace() -> None:
         analyze(trace, [Bound(hardware.device("rtx4090"))])
         spent.append(time.process_time() - start)
     assert min(spent) < min(traced) / 3, (spent, traced)
+
+
+def test_a_bound_stands_beside_the_other_analyses() -> None:
+    """A key is of one analysis: each gives the same figures in a report of all as alone."""
+    network = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 4))
+    trace = archcalc.trace(network, "32x8", train=Training("adam"))
+    every = [*analyses.ALL, Bound(hardware.device("h100-sxm"))]
+    report = analyze(trace, every)
+    for analysis in every:
+        alone = analyze(trace, [analysis])
+        assert {key: report.totals[key] for key in alone.totals} == alone.totals, analysis
+        for path, layer in alone.layers.items():
+            assert {key: report.layers[path].own[key] for key in layer.own} == layer.own, (analysis, path)
+    assert 0 < report.totals["memory_traffic_bytes"] < report.totals["traffic_bytes"]  # a part stays in the cache
+
+
+def test_every_analysis_is_among_those_that_stand_together() -> None:
+    """Whoever adds an analysis adds it to the test above."""
+    room = Path(analyses.__file__).parent
+    found = {name for path in room.glob("*.py") for name in re.findall(ANALYSIS, path.read_text(encoding="utf-8"))}
+    assert found == {*analyses.ANALYSES, "Bound"}
+
+
+def test_two_analyses_that_give_one_figure_are_refused() -> None:
+    """Traffic op by op and fused have the same keys: their sum would be no figure."""
+    trace = archcalc.trace("resnet-20")
+    with pytest.raises(archcalc.ArchcalcError, match="two of the analyses give the figure 'read_bytes'") as raised:
+        analyze(trace, [Traffic(), Traffic(fused=True)])
+    assert raised.value.hint == "make a report for each of them"
 
 
 def test_every_device_is_bounded_or_says_why() -> None:

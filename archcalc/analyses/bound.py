@@ -24,7 +24,9 @@ FEMTO = 10**15
 ARITHMETIC, MEMORY, LAUNCH = "arithmetic", "memory", "launch"
 CAUSES = (ARITHMETIC, MEMORY, LAUNCH)
 """The reasons for which a kernel waits."""
-KEYS = (*(f"{cause}_fs" for cause in CAUSES), "bound_fs", "fused_bound_fs", "traffic_bytes", "product_flops")
+MOVED = "memory_traffic_bytes"
+"""Bytes between memory and the cache of the device; `traffic_bytes` of Traffic are all that ops read and write."""
+KEYS = (*(f"{cause}_fs" for cause in CAUSES), "bound_fs", "fused_bound_fs", MOVED, "product_flops")
 PEAKS = {
     "float64": "fp64", "float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "complex64": "fp32",
     "complex128": "fp64", "int8": "int8", "uint8": "int8", "float8_e4m3fn": "fp8", "float8_e5m2": "fp8",
@@ -64,7 +66,7 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Bound:
-    """The least time by layer, in femtoseconds. Record: Bounds.
+    """The least time by layer in femtoseconds, the FLOPs of its products and the bytes that it moves. Record: Bounds.
 
     `works` are those of the trace, if they are known already. NoPeak if the products of a type of numbers have no peak
     on the device, NoBandwidth if its memory has none.
@@ -86,7 +88,7 @@ class Bound:
             figures = own[work.path]
             figures[f"{cause}_fs"] += time
             figures["bound_fs"] += time
-            figures["traffic_bytes"] += work.bytes
+            figures[MOVED] += work.bytes
             figures["product_flops"] += work.flops
             causes[cause] += time
         fused = 0

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from archcalc.analyses.bound import CAUSES, FEMTO, KEYS, MEMORY
+from archcalc.analyses.bound import CAUSES, FEMTO, KEYS, MEMORY, MOVED
 from archcalc.render.around import deeper, document, next_commands
 from archcalc.render.columns import LAYER_COLUMN, SHARE_COLUMN, TYPE_COLUMN, ratio
 from archcalc.render.document import NAME, NUMBER, TEXT, Column, Document, Table
@@ -110,8 +110,8 @@ def _row(one: OnDevice, row: Mapping[str, Any]) -> dict[str, Any]:
         "memory_share": ratio(causes[MEMORY], row["bound_fs"]),
         "share": ratio(row["bound_fs"], one.report.totals["bound_fs"]),
         "flops": row["product_flops"],
-        "traffic_bytes": row["traffic_bytes"],
-        "flops_per_byte": ratio(row["product_flops"], row["traffic_bytes"]),
+        "traffic_bytes": row[MOVED],
+        "flops_per_byte": ratio(row["product_flops"], row[MOVED]),
     }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
+from archcalc.analyses.bound import MOVED
 from archcalc.analyses.explain.lines import kind_of, lines
 from archcalc.analyses.memory import LiveBytes, made_by, storage_owners
 from archcalc.analyses.report import Layer, Report
@@ -76,7 +77,7 @@ def _add_time(made: dict[str, Any], on: OnDevice) -> None:
     made["figures"].append({"key": TIME, "words": f"time at least on {visible(on.typed)}", "kind": "time"})
     made["totals"][TIME] = on.report.totals[TIME]
     made["layers"]["own"][TIME] = [figures[TIME] for figures in own]
-    keys = ("product_flops", "traffic_bytes", TIME)
+    keys = ("product_flops", MOVED, TIME)
     made["roofline"] = {
         "device": visible(on.typed),
         "peak": picture.peak,
