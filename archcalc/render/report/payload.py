@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
@@ -112,8 +112,9 @@ def _layers(report: Report, layers: Sequence[Layer], places: dict[str, int], tex
     }
 
 
-def _shapes(shapes: Iterable[Sequence[int]]) -> str:
-    return shapes_text([list(shape) for shape in shapes])
+def _shapes(shapes: Sequence[Sequence[int]]) -> str:
+    """The shapes of a call; nothing for a module that is never called."""
+    return shapes_text([list(shape) for shape in shapes]) if shapes else ""
 
 
 def _rules(report: Report) -> dict[str, list[str]]:
