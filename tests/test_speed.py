@@ -89,6 +89,47 @@ def test_what_a_cache_holds_passes_no_memory() -> None:
         assert found.seconds == pytest.approx(least * 1e-3, rel=1e-3), size
 
 
+class Branches(nn.Module):
+    """Two paths that meet: the chain at the end of the first begins before the second has run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.shortcut = (nn.Linear(8, 8, bias=False) for _ in range(3))
+
+    def forward(self, x):
+        y = self.second(self.first(x).sigmoid()).tanh()
+        return y + self.shortcut(x)
+
+
+class Projected(Branches):
+    """The projection of the shortcut has an activation of its own, as one of a residual block has a norm."""
+
+    def forward(self, x):
+        return self.second(self.first(x).sigmoid()).tanh() + self.shortcut(x).tanh()
+
+
+@pytest.mark.parametrize("network", [Branches(), Projected()])
+def test_paths_that_meet_are_one_kernel_behind_both(network: nn.Module) -> None:
+    """Three products, the sigmoid, and what is behind the products: 5 kernels; 4 rows of 8 numbers take 128 B.
+
+    Compiled, each product reads 128 + 256 B and writes 128 B, the sigmoid moves 256 B, the end 3 · 128 B: 2,176 B.
+    Beside a cache for all of it the input and the weights are read once and the result is written: 128 + 3·256 + 128 B.
+    """
+    found = bounds(network, "4x8", "fp32=1,gbps=1")
+    assert (found.fused_kernels, found.fused_bytes) == (5, 3 * 512 + 256 + 384)
+    cached = bounds(network, "4x8", "fp32=1,gbps=1,cache=1GB")
+    assert (cached.bytes, cached.fused_bytes) == (1024, 1024)
+
+
+@pytest.mark.parametrize("train", [None, Training("adamw")])
+@pytest.mark.parametrize("name", ["bottleneck-block", "inception-module", "se-block", "resnet-20", "lstm"])
+def test_compiled_is_never_bounded_above_eager(name: str, train: Training | None) -> None:
+    """A compiler may leave all as it is, whatever stays in a cache."""
+    for on in ("h100-sxm", "fp32=100,gbps=10,cache=100KB"):
+        found = bounds(name, None, on, train=train)
+        assert found.fused_seconds <= found.seconds * (1 + 1e-9), on
+
+
 def test_a_larger_cache_never_takes_longer() -> None:
     caches = ("1KiB", "1MiB", "8MiB", "64MiB", "1GiB")
     times = [bounds("resnet-20", None, f"fp32=100,gbps=10,cache={size}", batch=64) for size in caches]
