@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -303,6 +304,20 @@ def test_a_model_without_inputs_gets_a_line_to_paste(net: Path) -> None:
     assert "forward(x, scale=1)" in ran.err
     pasted = next(line for line in ran.err.splitlines() if "-i" in line).split("archcalc ")[1].split()
     assert run(*pasted).code == 0
+
+
+@pytest.mark.parametrize(
+    "typed", ["mynet.py:Net", "flops mynet.py:make(width=2) --json", "compare resnet-20 mynet.py:Net"]
+)
+def test_the_line_to_paste_is_the_one_that_was_typed(net: Path, typed: str) -> None:
+    """With the inputs behind it; a model alone means its summary."""
+    words = typed.split()
+    ran = run(*words)
+    assert (ran.code, ran.err.count("try  archcalc")) == (2, 1)
+    pasted = shlex.split(ran.err.partition("try  archcalc ")[2])
+    whole = words if words[0] in COMMANDS else ["summary", *words]
+    assert pasted[: len(whole)] == whole
+    assert pasted[len(whole) :] == ["-i", "1x3x224x224"]
 
 
 def test_a_file_that_does_not_import(net: Path) -> None:

@@ -95,12 +95,11 @@ def _touched(span: Span, kernel: Kernel) -> tuple[Sizes, Sizes]:
     if len(kernel.calls) == 1:
         return span.touched(kernel.calls[0])
     reads: dict[int, int] = {}
-    writes: dict[int, int] = {}
+    written: set[int] = set()
     for number in kernel.calls:
-        read, written = span.touched(number)
+        read, writes = span.touched(number)
         for storage, size in read.items():
-            if storage not in writes:
+            if storage not in written:
                 reads[storage] = max(reads.get(storage, 0), size)
-        for storage, size in written.items():
-            writes[storage] = max(writes.get(storage, 0), size)
-    return reads, {storage: size for storage, size in writes.items() if storage not in kernel.inner}
+        written |= writes.keys()
+    return reads, {storage: size for storage, size in kernel.results.items() if size}

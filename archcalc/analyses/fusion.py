@@ -7,7 +7,7 @@ others use. Two ops are in one chain if one uses the other's result and no other
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from archcalc.ops.registry import Op, known
@@ -22,12 +22,12 @@ class Kernel:
     """Op calls that run as one kernel, by their numbers, and the bytes that it moves, at the call that moves them.
 
     `calls` are the numbers of the op calls, in order; `read` the bytes that it reads, `total` those that it reads and
-    writes. `unknown` is the op of a kernel whose traffic is not known, `inner` are storages that it alone uses: what it
-    writes to them never leaves the chip.
+    writes. `unknown` is the op of a kernel whose traffic is not known, `results` are the bytes of each storage that a
+    chain writes for others: nothing else that it makes leaves the chip.
     """
 
-    def __init__(self, moved: Mapping[int, Moved], unknown: str = "", inner: Collection[int] = ()) -> None:
-        self.moved, self.unknown, self.inner = moved, unknown, inner
+    def __init__(self, moved: Mapping[int, Moved], unknown: str = "", results: Sizes | None = None) -> None:
+        self.moved, self.unknown, self.results = moved, unknown, results or {}
         self.calls = tuple(moved)
         self.read = sum([each.read for each in moved.values()])
         self.total = self.read + sum([each.written for each in moved.values()])
@@ -212,7 +212,7 @@ class _Uses:
     """The users of each storage: op calls of the span by their numbers, and later calls or the caller (`outside`)."""
 
     def __init__(self, span: Span) -> None:
-        trace, numbers = span.trace, span.numbers
+        trace, numbers, self.operands = span.trace, span.numbers, span.operands
         self.calls: dict[int, list[int]] = defaultdict(list)
         for number, operands in span.operands.items():
             if not operands.is_view:
@@ -224,9 +224,13 @@ class _Uses:
             if storage.birth < numbers.start or storage.death is None or storage.death > numbers.stop
         }  # fmt: skip
 
-    def needed(self, storage: int, inside: Iterable[int]) -> bool:
-        """Whether a storage that a chain wrote is read by anyone else."""
-        return storage in self.outside or not set(self.calls[storage]) <= set(inside)
+    def wanted(self, storage: int, size: int, inside: Sequence[int]) -> int:
+        """Of `size` bytes of a storage that a chain wrote those that others read: of a split tensor perhaps a half."""
+        if storage in self.outside:
+            return size
+        others = set(self.calls[storage]).difference(inside)
+        read = (tensor for number in others for tensor in self.operands[number].read_tensors)
+        return min(size, sum({each.place: each.distinct_bytes for each in read if each.storage == storage}.values()))
 
 
 @dataclass
@@ -248,9 +252,8 @@ def _fused(span: Span, calls: list[int], uses: _Uses) -> Kernel:
         running.seen |= {tensor.place for tensor in operands.read_tensors}
         for storage, size in span.touched(number)[1].items():
             running.written[storage] = number, max(size, running.written.get(storage, (0, 0))[1])
-    results: dict[int, int] = defaultdict(int)
-    inner = {storage for storage in running.written if not uses.needed(storage, calls)}
-    for storage, (number, size) in running.written.items():
-        if storage not in inner:
-            results[number] += size
-    return Kernel({number: Moved(read, results[number]) for number, read in running.read.items()}, inner=inner)
+    results = {storage: uses.wanted(storage, size, calls) for storage, (_, size) in running.written.items()}
+    written: dict[int, int] = defaultdict(int)
+    for storage, (number, _) in running.written.items():
+        written[number] += results[storage]
+    return Kernel({number: Moved(read, written[number]) for number, read in running.read.items()}, results=results)
