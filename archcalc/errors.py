@@ -183,12 +183,18 @@ class BadInput(ArchcalcError):
 
 
 class NeedsInput(ArchcalcError):
-    """A model whose inputs are neither given nor declared."""
+    """A model whose inputs are neither given nor declared; `given` are options that would give them."""
 
     kind = "needs_input"
 
-    def __init__(self, reference: str, signature: str, example: str) -> None:
-        super().__init__(f"{reference} needs an input: forward{signature}.", f"try  {example}")
+    def __init__(self, reference: str, signature: str, given: str) -> None:
+        super().__init__(f"{reference} needs an input: forward{signature}.")
+        self.reference, self.given = reference, given
+        self.behind(f"summary {reference}")
+
+    def behind(self, typed: str) -> None:
+        """Name the command that was typed in the hint, with the inputs behind it."""
+        self.hint = f"try  archcalc {typed} {self.given}"
 
 
 class MissingExtra(ArchcalcError):

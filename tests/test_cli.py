@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -303,6 +304,47 @@ def test_a_model_without_inputs_gets_a_line_to_paste(net: Path) -> None:
     assert "forward(x, scale=1)" in ran.err
     pasted = next(line for line in ran.err.splitlines() if "-i" in line).split("archcalc ")[1].split()
     assert run(*pasted).code == 0
+
+
+@pytest.mark.parametrize(
+    "typed", ["mynet.py:Net", "flops mynet.py:make(width=2) --json", "compare resnet-20 mynet.py:Net"]
+)
+def test_the_line_to_paste_is_the_one_that_was_typed(net: Path, typed: str) -> None:
+    """With the inputs behind it; a model alone means its summary."""
+    words = typed.split()
+    ran = run(*words)
+    assert (ran.code, ran.err.count("try  archcalc")) == (2, 1)
+    pasted = shlex.split(ran.err.partition("try  archcalc ")[2])
+    whole = words if words[0] in COMMANDS else ["summary", *words]
+    assert pasted[: len(whole)] == whole
+    assert pasted[len(whole) :] == ["-i", "1x3x224x224"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("params resnet-20 --dept 2", "params has no option '--dept'.\n       did you mean  --depth ?"),
+        ("flops resnet-20 -i 1x3x32", "-i 1x3x32x32  (all sides of a map)"),
+        ("flops resnet-20 -i 3x32x32", "-i 1x3x32x32  (a batch axis in front)"),
+        ("flops resnet-20 -o x.docx", ".txt, .svg, .png, .pdf  or add"),
+        ("compare resnet-20 resnet-32 -o x.docx", ".txt  or add"),
+    ],
+)
+def test_the_hint_is_what_mends_it(typed: str, said: str) -> None:
+    ran = run(*typed.split())
+    assert ran.code != 0
+    assert said in ran.err
+
+
+def test_no_axis_is_proposed_where_it_would_not_help() -> None:
+    """Neither 5 nor 7 channels are 3, with or without another axis."""
+    assert "try" not in run("flops", "resnet-20", "-i", "5x7x32").err
+
+
+def test_a_comparison_of_one_has_its_figures_and_no_star() -> None:
+    first, second, *_ = run("compare", "resnet-20").out.splitlines()
+    assert first == "269,722 parameters · 40.55 M MACs"
+    assert "smallest" not in second
 
 
 def test_a_file_that_does_not_import(net: Path) -> None:

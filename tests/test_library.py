@@ -14,7 +14,10 @@ import torch
 from torch import Tensor, nn
 
 import archcalc
+from archcalc.analyses import Analysis, Backward, Flops, Memory, Params, Shapes, Traffic, analyze
+from archcalc.analyses.bound import Bound
 from archcalc.errors import BadInput, BadReference, NoSuchLayer, WrongUse
+from archcalc.hardware import device
 from archcalc.render.faces import PAGES
 from archcalc.text import faces
 from tests.helpers import ROOT, run, run_fresh
@@ -183,6 +186,40 @@ def test_every_result_shows_itself() -> None:
         frame = result.to_dataframe()
         assert isinstance(frame, pandas.DataFrame)
         assert len(frame) == len(document["rows"])
+
+
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize(
+    ("analyses", "verdict"),
+    [
+        ([Params()], "269,722 parameters"),
+        ([Flops()], "40.55 M MACs"),
+        ([Shapes()], "1x3x32x32"),
+        ([Traffic()], "moves"),
+        ([Memory()], "held_params_bytes 1.029 MiB"),
+        ([Params(), Memory()], "peaks at"),
+        ([Backward()], "backward_macs"),
+        ([Bound(device("h100-sxm"))], "bound_fs"),
+        ([], "no figure by layer"),
+    ],
+    ids=lambda case: "+".join(type(each).__name__ for each in case) if isinstance(case, list) else "",
+)
+def test_a_report_of_some_analyses_shows_these(analyses: list[Analysis], verdict: str, train: bool) -> None:
+    """In a notebook, in text and as rows, whatever was asked for."""
+    report = analyze(archcalc.trace("resnet-20", train=train), analyses)
+    assert verdict in str(report).splitlines()[0]
+    html = report._repr_html_()
+    assert ("<table>" in html) == bool(analyses)
+    rows = json.loads(report.to_json())["rows"]
+    for key in rows[0].keys() & report.root.total.keys() if rows else ():
+        assert sum(row[key] for row in rows) == report.totals[key], key
+    assert bool(rows) == bool(analyses)
+
+
+def test_parameters_without_a_run_show_themselves() -> None:
+    report = archcalc.params("resnet-20")
+    assert str(report).startswith("269,722 parameters · 1.029 MiB\n")
+    assert "269,722" in report._repr_html_()
 
 
 def test_html_is_escaped() -> None:

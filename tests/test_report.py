@@ -117,6 +117,29 @@ def test_a_layer_says_its_rule_and_its_formula() -> None:
     assert any("4,608" in line for line in said)  # 3·3·16·32
 
 
+def test_a_module_that_is_never_called_has_no_shape() -> None:
+    """ModuleList only holds its blocks; a loss has an output, which is a scalar."""
+    from torch import nn
+
+    class Scored(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers, self.loss = nn.ModuleList([nn.Linear(4, 4)]), nn.MSELoss()
+
+        def forward(self, x):
+            return self.loss(self.layers[0](x), x)
+
+    data = payload(archcalc.analyze(Scored(), (2, 4)))
+    shapes = {path: data["texts"][n] for path, n in zip(data["layers"]["path"], data["layers"]["output"], strict=True)}
+    assert shapes == {"": "scalar", "layers": "", "layers.0": "2x4", "loss": "scalar"}
+
+
+def test_a_page_with_times_says_what_they_leave_out() -> None:
+    page = archcalc.report("resnet-20", on="fp32=10,gbps=100").to_page()
+    assert "left out: data that stay in a cache, clocks above" in page
+    assert "{" not in page[page.index("left out:") :].splitlines()[0]
+
+
 def test_the_least_time_of_layers_adds_up_and_lies_under_the_roof() -> None:
     (on,) = archcalc.report("resnet-20", on="h100").on
     data = payload(archcalc.analyze(on.report.trace), on)
@@ -228,6 +251,9 @@ AREAS = """tiles => tiles.filter(tile => /^layer[1-4],/.test(tile.getAttribute('
 })"""
 """The names and areas of the four stages of a residual network."""
 
+WIDTHS = "each => [each.clientWidth, each.scrollWidth, each.firstChild.viewBox.baseVal.width]"
+"""The width that a picture has, that it needs, and that it is drawn for."""
+
 
 class Opened:
     """A page in a browser, with what it asked for and what it complained of."""
@@ -289,10 +315,44 @@ def test_the_treemap_zooms_by_mouse_and_keyboard(browser: Any, files: Path) -> N
     assert shown.get_attribute("aria-label") == "MACs inside resnet-50"
     areas = page.eval_on_selector_all(".tile", AREAS)
     report = archcalc.analyze("resnet-50")
-    for label, area in areas:  # the area is the figure: of 1000 x 560
+    width, height = map(int, str(shown.get_attribute("viewBox")).split()[2:])
+    for label, area in areas:  # the area is the figure
         macs = report.layers[label.split(",")[0]].macs
-        assert area == pytest.approx(1000 * 560 * macs / report.macs, rel=1e-6)
+        assert area == pytest.approx(width * height * macs / report.macs, rel=1e-6)
     assert len(areas) == 4
+    assert opened.text(".area-is") == "MACs"
+
+
+def test_pictures_have_the_width_of_the_page(browser: Any, tmp_path: Path) -> None:
+    """On a telephone as on a desk letters keep their size and nothing is cut off; a turn of it draws them anew."""
+    archcalc.report("resnet-20", on="h100").save(tmp_path / "on.html")
+    page = Opened(browser, tmp_path / "on.html").page
+    page.locator(".roof circle").last.click()
+    chosen = page.locator(".roof circle.chosen").get_attribute("data-layer")
+    for width in (1300, 400, 900):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_function("width => document.querySelector('.time svg').viewBox.baseVal.width < width", arg=width)
+        for part in (".map", ".time", ".roof"):
+            drawing = page.locator(f"{part} .drawing")
+            room, needed, drawn = drawing.evaluate(WIDTHS)
+            assert room == needed == pytest.approx(drawn, abs=1), (width, part)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator(".roof circle.chosen").get_attribute("data-layer") == chosen
+
+
+def test_on_paper_nothing_is_there_to_press(browser: Any, files: Path) -> None:
+    """What a reader of paper needs is text: which figure the treemap is of, the headings; not what a mouse does."""
+    page = Opened(browser, files / "one.html").page
+    page.emulate_media(media="print")
+    assert page.locator(".area-is").inner_text() == "parameters"
+    for gone in (".map select", ".fold", ".search", ".time input", ".hint", ".layers thead button", ".twist"):
+        assert not page.locator(gone).first.is_visible(), gone
+    heads = page.locator(".layers thead th").all_inner_texts()
+    assert heads[:4] == ["layer", "type", "output", "parameters"]
+    assert all(heads)
+    lines = "cells => cells.map(cell => cell.getClientRects()[0].height / parseFloat(getComputedStyle(cell).fontSize))"
+    page.set_viewport_size({"width": 700, "height": 1000})  # about the width of A4
+    assert max(page.eval_on_selector_all(".layers tbody td, .layers tbody th, td.number", lines)) < 2.5  # one line each
 
 
 def test_the_cursor_tells_who_holds_the_bytes(browser: Any, files: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from tests.regenerate import pages
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.DOTALL | re.MULTILINE)
+PLACEHOLDER = "ci.md"
+"""The page that has OWNER in place of an account, and says so."""
 WRITTEN = [*pages(), ROOT / "CHANGELOG.md"]
 
 
@@ -83,6 +86,16 @@ def test_the_site_has_every_page_in_the_order_of_the_index() -> None:
     assert [page for section in sections for listed in section.values() for page in listed] == order
     assert [name for section in sections for name in section] == re.findall(r"^(To .*):$", index, re.MULTILINE)
     assert len(set(order)) == len(order) == len(list((ROOT / "docs").rglob("*.md"))) - 1
+
+
+def test_metadata_names_no_address_that_does_not_exist() -> None:
+    """OWNER stands for an account in recipes that people copy; a package or an action that names it leads nowhere."""
+    files = [ROOT / "pyproject.toml", ROOT / "mkdocs.yml", ROOT / "README.md", *(ROOT / ".github").rglob("*.yml")]
+    files += [*(ROOT / "archcalc").rglob("*.py"), *(page for page in pages() if page.name != PLACEHOLDER)]
+    assert [str(path) for path in files if "OWNER/" in path.read_text(encoding="utf-8")] == []
+    told = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
+    published = "urls" in tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert published != ("`[project.urls]`" in told), "docs/contributing.md says that there are no addresses yet"
 
 
 def test_the_terminal_in_readme_shows_what_the_command_prints() -> None:

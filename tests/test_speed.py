@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import pytest
 from torch import nn
 
 import archcalc
-from archcalc import Setup, Training, hardware
-from archcalc.analyses import analyze
+from archcalc import Setup, Training, analyses, hardware
+from archcalc.analyses import Traffic, analyze
 from archcalc.analyses.bound import Bound, Bounds
 from archcalc.engine.this_machine import this_machine
 from archcalc.errors import BadInput, NoPeak, UnknownDevice, WrongUse
@@ -19,6 +20,9 @@ from archcalc.hardware import Hardware, device_typed
 from archcalc.render.roofline import roofline
 from bench.speed_truth.comparison import agreement, kept
 from tests.helpers import run
+
+ANALYSIS = re.compile(r"^class (\w+):$(?=(?:(?!^class ).)*?^    of_steps: ClassVar)", re.MULTILINE | re.DOTALL)
+"""A class that says whether it looks at whole training steps."""
 
 
 def bounds(model: nn.Module | str, inputs: str | None, on: str, **how: object) -> Bounds:
@@ -83,6 +87,47 @@ def test_what_a_cache_holds_passes_no_memory() -> None:
     for size, least in (("1KB", 32), ("4MB", 24), ("18MB", 22), ("20MB", 20), ("26MB", 18), ("1GB", 16)):
         found = bounds(Later(), "1000x1000", f"fp32=1,gbps=1,cache={size}")
         assert found.seconds == pytest.approx(least * 1e-3, rel=1e-3), size
+
+
+class Branches(nn.Module):
+    """Two paths that meet: the chain at the end of the first begins before the second has run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.shortcut = (nn.Linear(8, 8, bias=False) for _ in range(3))
+
+    def forward(self, x):
+        y = self.second(self.first(x).sigmoid()).tanh()
+        return y + self.shortcut(x)
+
+
+class Projected(Branches):
+    """The projection of the shortcut has an activation of its own, as one of a residual block has a norm."""
+
+    def forward(self, x):
+        return self.second(self.first(x).sigmoid()).tanh() + self.shortcut(x).tanh()
+
+
+@pytest.mark.parametrize("network", [Branches(), Projected()])
+def test_paths_that_meet_are_one_kernel_behind_both(network: nn.Module) -> None:
+    """Three products, the sigmoid, and what is behind the products: 5 kernels; 4 rows of 8 numbers take 128 B.
+
+    Compiled, each product reads 128 + 256 B and writes 128 B, the sigmoid moves 256 B, the end 3 · 128 B: 2,176 B.
+    Beside a cache for all of it the input and the weights are read once and the result is written: 128 + 3·256 + 128 B.
+    """
+    found = bounds(network, "4x8", "fp32=1,gbps=1")
+    assert (found.fused_kernels, found.fused_bytes) == (5, 3 * 512 + 256 + 384)
+    cached = bounds(network, "4x8", "fp32=1,gbps=1,cache=1GB")
+    assert (cached.bytes, cached.fused_bytes) == (1024, 1024)
+
+
+@pytest.mark.parametrize("train", [None, Training("adamw")])
+@pytest.mark.parametrize("name", ["bottleneck-block", "inception-module", "se-block", "resnet-20", "lstm"])
+def test_compiled_is_never_bounded_above_eager(name: str, train: Training | None) -> None:
+    """A compiler may leave all as it is, whatever stays in a cache."""
+    for on in ("h100-sxm", "fp32=100,gbps=10,cache=100KB"):
+        found = bounds(name, None, on, train=train)
+        assert found.fused_seconds <= found.seconds * (1 + 1e-9), on
 
 
 def test_a_larger_cache_never_takes_longer() -> None:
@@ -168,6 +213,35 @@ def test_the_analysis_is_short_beside_the_trace() -> None:
         analyze(trace, [Bound(hardware.device("rtx4090"))])
         spent.append(time.process_time() - start)
     assert min(spent) < min(traced) / 3, (spent, traced)
+
+
+def test_a_bound_stands_beside_the_other_analyses() -> None:
+    """A key is of one analysis: each gives the same figures in a report of all as alone."""
+    network = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 4))
+    trace = archcalc.trace(network, "32x8", train=Training("adam"))
+    every = [*analyses.ALL, Bound(hardware.device("h100-sxm"))]
+    report = analyze(trace, every)
+    for analysis in every:
+        alone = analyze(trace, [analysis])
+        assert {key: report.totals[key] for key in alone.totals} == alone.totals, analysis
+        for path, layer in alone.layers.items():
+            assert {key: report.layers[path].own[key] for key in layer.own} == layer.own, (analysis, path)
+    assert 0 < report.totals["memory_traffic_bytes"] < report.totals["traffic_bytes"]  # a part stays in the cache
+
+
+def test_every_analysis_is_among_those_that_stand_together() -> None:
+    """Whoever adds an analysis adds it to the test above."""
+    room = Path(analyses.__file__).parent
+    found = {name for path in room.glob("*.py") for name in re.findall(ANALYSIS, path.read_text(encoding="utf-8"))}
+    assert found == {*analyses.ANALYSES, "Bound"}
+
+
+def test_two_analyses_that_give_one_figure_are_refused() -> None:
+    """Traffic op by op and fused have the same keys: their sum would be no figure."""
+    trace = archcalc.trace("resnet-20")
+    with pytest.raises(archcalc.ArchcalcError, match="two of the analyses give the figure 'read_bytes'") as raised:
+        analyze(trace, [Traffic(), Traffic(fused=True)])
+    assert raised.value.hint == "make a report for each of them"
 
 
 def test_every_device_is_bounded_or_says_why() -> None:

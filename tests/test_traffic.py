@@ -14,6 +14,7 @@ from torch import nn
 import archcalc
 from archcalc.analyses import Traffic, analyze
 from archcalc.analyses.fusion import Span, kernels
+from archcalc.analyses.traffic import Kernels
 from archcalc.engine.setup import Training
 from archcalc.ops.registry import known, traffic_of
 from archcalc.tracing import Trace
@@ -21,6 +22,38 @@ from bench.traffic_order import TABLE_3, figures, fragmented, right
 from tests.helpers import in_rows
 
 FLOAT = 4
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "numbers"), [("sgd", 2 + 1), ("momentum", 3 + 2), ("adam", 4 + 3), ("adamw", 4 + 3)]
+)
+def test_a_compiled_optimizer_moves_each_number_once(optimizer: str, numbers: int) -> None:
+    """Weights, gradients and state are read once, weights and state written once; the rest are the counts of steps."""
+    network = nn.Linear(64, 64, bias=False)
+    trace = archcalc.trace(network, "4x64", train=Training(optimizer))
+    phases = analyze(trace, [Traffic(fused=True)]).record(Kernels).bytes_by_phase
+    assert phases["optimizer"] == pytest.approx(numbers * 64 * 64 * FLOAT, abs=4 * FLOAT)
+
+
+def test_a_compiled_split_writes_the_part_that_others_read() -> None:
+    """A product reads one half of a sigmoid of 4 rows of 8 numbers, and the end reads the other or none.
+
+    128 B are read in any case; written are both halves, or the 64 B of one.
+    """
+
+    class Gated(nn.Module):
+        def __init__(self, second: bool) -> None:
+            super().__init__()
+            self.product, self.second = nn.Linear(4, 4, bias=False), second
+
+        def forward(self, x):
+            left, right = x.sigmoid().chunk(2, dim=-1)
+            return self.product(left) + (right if self.second else 0.0)
+
+    for second, written in ((True, 128), (False, 64)):
+        trace = archcalc.trace(Gated(second), "4x8")
+        kernel = analyze(trace, [Traffic(fused=True)]).record(Kernels).kernels[0]
+        assert (kernel.read, kernel.total - kernel.read) == (128, written), second
 
 
 def moved(module, *shapes, **how):

@@ -22,11 +22,12 @@ class Kernel:
     """Op calls that run as one kernel, by their numbers, and the bytes that it moves, at the call that moves them.
 
     `calls` are the numbers of the op calls, in order; `read` the bytes that it reads, `total` those that it reads and
-    writes. `unknown` is the op of a kernel whose traffic is not known.
+    writes. `unknown` is the op of a kernel whose traffic is not known, `results` are the bytes of each storage that a
+    chain writes for others: nothing else that it makes leaves the chip.
     """
 
-    def __init__(self, moved: Mapping[int, Moved], unknown: str = "") -> None:
-        self.moved, self.unknown = moved, unknown
+    def __init__(self, moved: Mapping[int, Moved], unknown: str = "", results: Sizes | None = None) -> None:
+        self.moved, self.unknown, self.results = moved, unknown, results or {}
         self.calls = tuple(moved)
         self.read = sum([each.read for each in moved.values()])
         self.total = self.read + sum([each.written for each in moved.values()])
@@ -110,51 +111,108 @@ def joined(span: Span, alone: Sequence[Kernel], groups: Iterable[Sequence[int]])
     return sorted([*kept, *(_fused(span, calls, uses) for calls in parts.values())], key=lambda k: k.calls[0])
 
 
-@dataclass
-class _Chain:
-    """A storage's last writer: its place in the order of kernels, and the chain that it is in, if any."""
+def runnable(span: Span, kernels: Sequence[Kernel]) -> list[Kernel]:
+    """The kernels in an order in which they can run: each behind those whose results it reads, else by first calls.
+
+    A chain may begin before an op whose result its end adds, as the chain of a residual block before the shortcut.
+    """
+    place = {number: n for n, kernel in enumerate(kernels) for number in kernel.calls}
+    needs: list[set[int]] = [set() for _ in kernels]
+    writer: dict[int, int] = {}
+    for number in sorted(place):
+        operands = span.operands[number]
+        needs[place[number]] |= {writer[storage] for storage in operands.storages if storage in writer}
+        writer |= {tensor.storage: place[number] for tensor in operands.written_tensors}
+    order: list[Kernel] = []
+    seen: set[int] = set()
+    waiting = [(n, False) for n in reversed(range(len(kernels)))]
+    while waiting:
+        n, ready = waiting.pop()
+        if ready:
+            order.append(kernels[n])
+        elif n not in seen:
+            seen.add(n)
+            waiting.append((n, True))
+            waiting += [(needed, False) for needed in sorted(needs[n] - seen, reverse=True)]
+    return order
+
+
+@dataclass(frozen=True)
+class _Op:
+    """An op call: its place in the order of kernels, whether it can be in a chain, and whose results it uses."""
 
     level: int
-    chain: int | None
+    fuses: bool
+    before: Sequence[int]
+
+
+class _Sets:
+    """Sets of numbers that are joined, each known by one of its numbers."""
+
+    def __init__(self) -> None:
+        self._next: dict[int, int] = {}
+
+    def of(self, number: int) -> int:
+        """The number by which the set of a number is known."""
+        while (beyond := self._next.get(number, number)) != number:
+            self._next[number] = self._next.get(beyond, beyond)
+            number = beyond
+        return number
+
+    def join(self, number: int, other: int) -> None:
+        """Make the sets of two numbers one."""
+        self._next[self.of(number)] = self.of(other)
 
 
 def _chains(span: Span, can: Callable[[Op], bool]) -> dict[int, int]:
     """The chain of each op call that can be in one, by numbers.
 
     A kernel that is no chain has a higher level than what it reads, and so has what reads its result. Ops of one level
-    that use each other's results are one chain, for no other kernel can lie between them.
+    that use each other's results are one chain, for no other kernel can lie between them. A chain whose results are all
+    wanted at higher levels waits for the lowest of these: the projection of a shortcut for the sum at its end.
     """
-    writers: dict[int, _Chain] = {}
-    chains: dict[int, int] = {}
-    merged: dict[int, int] = {}
-
-    def root(chain: int) -> int:
-        while merged.get(chain, chain) != chain:
-            chain = merged[chain]
-        return chain
-
+    ops: dict[int, _Op] = {}
+    writers: dict[int, int] = {}
+    chains = _Sets()
     for number, operands in span.operands.items():
         if operands.is_view:
             continue
         op = known(span.trace.calls[number].op)
         fuses = op is not None and can(op)
         before = [writers[storage] for storage in sorted(operands.storages) if storage in writers]
-        level = max((w.level + (w.chain is None or not fuses) for w in before), default=0)
-        chain = None
-        if fuses:
-            chain = chains[number] = number
-            for writer in before:
-                if writer.chain is not None and writer.level == level:
-                    merged[root(writer.chain)] = root(chain)
-        writers |= dict.fromkeys((tensor.storage for tensor in operands.written_tensors), _Chain(level, chain))
-    return {number: root(chain) for number, chain in chains.items()}
+        level = max((ops[w].level + (not (fuses and ops[w].fuses)) for w in before), default=0)
+        ops[number] = _Op(level, fuses, before)
+        for writer in before:
+            if fuses and ops[writer].fuses and ops[writer].level == level:
+                chains.join(writer, number)
+        writers |= dict.fromkeys((tensor.storage for tensor in operands.written_tensors), number)
+    _wait(ops, chains)
+    return {number: chains.of(number) for number, op in ops.items() if op.fuses}
+
+
+def _wait(ops: Mapping[int, _Op], chains: _Sets) -> None:
+    """Raise each chain to the lowest level at which its results are wanted, and join it with the chains there."""
+    readers: dict[int, list[int]] = defaultdict(list)  # of each chain, the ops outside of it
+    for number, op in ops.items():
+        for writer in op.before:
+            if ops[writer].fuses and chains.of(writer) != chains.of(number):
+                readers[chains.of(writer)].append(number)
+    level = {chains.of(number): op.level for number, op in ops.items() if op.fuses}
+    for chain in sorted(readers, key=lambda each: level[each], reverse=True):  # readers have a higher level
+        wanted = {n: level[chains.of(n)] if ops[n].fuses else ops[n].level - 1 for n in readers[chain]}
+        latest = min(wanted.values())
+        if latest > level[chain]:
+            level[chain] = latest
+            for number in (n for n in wanted if ops[n].fuses and wanted[n] == latest):
+                chains.join(chain, number)
+            level[chains.of(chain)] = latest
 
 
 class _Uses:
     """The users of each storage: op calls of the span by their numbers, and later calls or the caller (`outside`)."""
 
     def __init__(self, span: Span) -> None:
-        trace, numbers = span.trace, span.numbers
+        trace, numbers, self.operands = span.trace, span.numbers, span.operands
         self.calls: dict[int, list[int]] = defaultdict(list)
         for number, operands in span.operands.items():
             if not operands.is_view:
@@ -166,9 +224,13 @@ class _Uses:
             if storage.birth < numbers.start or storage.death is None or storage.death > numbers.stop
         }  # fmt: skip
 
-    def needed(self, storage: int, inside: Iterable[int]) -> bool:
-        """Whether a storage that a chain wrote is read by anyone else."""
-        return storage in self.outside or not set(self.calls[storage]) <= set(inside)
+    def wanted(self, storage: int, size: int, inside: Sequence[int]) -> int:
+        """Of `size` bytes of a storage that a chain wrote those that others read: of a split tensor perhaps a half."""
+        if storage in self.outside:
+            return size
+        others = set(self.calls[storage]).difference(inside)
+        read = (tensor for number in others for tensor in self.operands[number].read_tensors)
+        return min(size, sum({each.place: each.distinct_bytes for each in read if each.storage == storage}.values()))
 
 
 @dataclass
@@ -190,8 +252,8 @@ def _fused(span: Span, calls: list[int], uses: _Uses) -> Kernel:
         running.seen |= {tensor.place for tensor in operands.read_tensors}
         for storage, size in span.touched(number)[1].items():
             running.written[storage] = number, max(size, running.written.get(storage, (0, 0))[1])
-    results: dict[int, int] = defaultdict(int)
-    for storage, (number, size) in running.written.items():
-        if uses.needed(storage, calls):
-            results[number] += size
-    return Kernel({number: Moved(read, results[number]) for number, read in running.read.items()})
+    results = {storage: uses.wanted(storage, size, calls) for storage, (_, size) in running.written.items()}
+    written: dict[int, int] = defaultdict(int)
+    for storage, (number, _) in running.written.items():
+        written[number] += results[storage]
+    return Kernel({number: Moved(read, written[number]) for number, read in running.read.items()}, results=results)

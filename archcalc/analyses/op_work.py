@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from archcalc.analyses.cached import memory_bytes
-from archcalc.analyses.fusion import Kernel, Span, all_but_products, joined, kernels
+from archcalc.analyses.fusion import Kernel, Span, all_but_products, joined, kernels, runnable
 from archcalc.analyses.weights import COMPLEX
 from archcalc.hardware.catalogue import layers_in_one_kernel
 from archcalc.ops.names import packet
@@ -57,9 +57,11 @@ class Works:
         """The same kernels with the bytes that they move beyond a cache of so many bytes; None is no cache."""
         if cache is None:
             return self
-        both = ((self.eager, self.of_eager), (self.fused, self.of_fused))
-        eager, fused = (tuple(map(Work.moving, works, memory_bytes(self.span, own, cache))) for works, own in both)
-        return replace(self, eager=eager, fused=fused)
+        eager = memory_bytes(self.span, self.of_eager, cache)
+        fused = memory_bytes(self.span, self.of_fused, cache, compiled=True)
+        return replace(
+            self, eager=tuple(map(Work.moving, self.eager, eager)), fused=tuple(map(Work.moving, self.fused, fused))
+        )
 
 
 def works_of(trace: Trace) -> Works:
@@ -73,6 +75,7 @@ def works_of(trace: Trace) -> Works:
     layers = list(_recurrent_layers(trace, span))
     if layers:
         alone, chained = joined(calls, alone, layers), joined(calls, chained, layers)
+    chained = runnable(calls, chained)
     flops = {number: _flops(trace, trace.calls[number]) for kernel in alone for number in kernel.calls}
     operations = {number: operations_of(trace, trace.calls[number]) or 0 for number in flops}
     eager, fused = (tuple(_work(trace, k, flops, operations) for k in each) for each in (alone, chained))

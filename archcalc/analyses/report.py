@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from archcalc.errors import NoSuchLayer
+from archcalc.errors import NoSuchLayer, WrongUse
 from archcalc.text.faces import Shown
 from archcalc.text.former_keys import ALIASES
 from archcalc.tracing import Shape, Trace
@@ -163,8 +164,10 @@ class Report(Shown):
 
 
 def assemble(trace: Trace, findings: Sequence[Finding]) -> Report:
-    """Put the findings into one tree."""
+    """Put the findings into one tree; WrongUse if two of them have a figure of the same name, which would be added."""
     keys = tuple(key for finding in findings for key in finding.keys)
+    if twice := next((key for key, times in Counter(keys).items() if times > 1), None):
+        raise WrongUse(f"two of the analyses give the figure '{twice}'.", "make a report for each of them")
     own = {module.path: Figures(dict.fromkeys(keys, 0)) for module in trace.modules}
     outputs = [list(trace.shape(tensor)) for tensor in trace.output_tensors]
     totals = Figures({"output_shape": outputs[0] if len(outputs) == 1 else outputs})

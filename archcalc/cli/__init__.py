@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shlex
 import signal
 import sys
 import traceback
@@ -10,7 +11,7 @@ from collections.abc import Callable
 
 from archcalc.cli.interrupts import interrupted, interruptible
 from archcalc.cli.output import ReaderGone, drop_stdout, report_error
-from archcalc.errors import ArchcalcError, Bug, CannotWrite
+from archcalc.errors import ArchcalcError, Bug, CannotWrite, NeedsInput
 
 
 def process(leave: Callable[..., None] = signal.default_int_handler) -> int:
@@ -57,6 +58,10 @@ def _as_ours(error: Exception, arguments: list[str]) -> ArchcalcError:
     """The error as a sentence of archcalc's."""
     import typer
 
+    if isinstance(error, NeedsInput) and error.reference in arguments:  # else a file names the model
+        from archcalc.cli.bare_model import with_command
+
+        error.behind(shlex.join(with_command(arguments)))
     if isinstance(error, ArchcalcError):
         return error
     if isinstance(error, typer.TyperException):

@@ -121,7 +121,8 @@ def demand_ending(file: str, named: bool, form: str, draws: bool) -> None:
         raise _no_picture(suffix)
     if not named and suffix not in EXTENSIONS and suffix[1:].isalpha():
         page = "\nor make a page:  archcalc report MODEL -o x.html" if suffix in (".html", ".htm") else ""
-        hint = f"end the file in  {', '.join(EXTENSIONS)}  or add  -f FORMAT{page}"
+        endings = (*EXTENSIONS, *(SUFFIXES if draws else ()))
+        hint = f"end the file in  {', '.join(endings)}  or add  -f FORMAT{page}"
         raise WrongUse(f"'{suffix}' names no format of this answer.", hint)
 
 

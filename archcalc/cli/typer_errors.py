@@ -27,6 +27,9 @@ def as_wrong_use(error: Exception, arguments: Sequence[str]) -> WrongUse:
     if known and option in {name for row in settings().values() for name in (row.option, row.typed.short) if name}:
         why = ": parameters come from the definition alone, without a run" if command == "params" else ""
         return WrongUse(f"{command} takes no {option}{why}.", f"leave it out; see  archcalc {command} --help")
+    close = get_close_matches(option, getattr(error, "possibilities", None) or (), 1, 0.8)
+    if close and known:
+        return WrongUse(f"{command} has no option '{option}'.", f"did you mean  {close[0]} ?")
     sentence = message if message.endswith(".") else f"{message}."
     return WrongUse(sentence, f"see  {' '.join(('archcalc', *known, '--help'))}")
 

@@ -41,16 +41,21 @@ def head(report: Report) -> list[str]:
     """The line that says what was measured, and the notes of the report."""
     trace = report.trace
     inputs = ", ".join(_input_text(trace, index) for index in range(len(trace.inputs)))
-    source = {"builtin": "built-in"}.get(trace.model.source, trace.model.source)
-    settings = "".join(f" · {knob}={setting(value)}" for knob, value in trace.model.settings.items())
-    settings += f" · LoRA {trace.assumptions['lora']}" if trace.assumptions.get("lora") else ""
+    about = f"{trace.model.name} · {source(trace)}"
+    about += "".join(f" · {knob}={setting(value)}" for knob, value in trace.model.settings.items())
+    about += f" · LoRA {trace.assumptions['lora']}" if trace.assumptions.get("lora") else ""
     if trace.assumptions["mode"] == DEFINITION:
-        return [f"{trace.model.name} · {source}{settings} · from the definition: no input, no run", *report.notes]
+        return [f"{about} · from the definition: no input, no run", *report.notes]
     types = types_in_words(trace)
     own = f" · {types} weights" if types != trace.assumptions["dtype"] else ""
     own += f" · with data (seed {trace.assumptions['seed']})" if trace.assumptions.get("data") else ""
-    line = f"{trace.model.name} · {source}{settings} · input {inputs or 'none'} · {trace.assumptions['mode']}{own}"
+    line = f"{about} · input {inputs or 'none'} · {trace.assumptions['mode']}{own}"
     return [line, *_field_line(report), *report.notes]
+
+
+def source(trace: Trace) -> str:
+    """Where the model comes from, in words: 'built-in', 'python', 'timm'."""
+    return {"builtin": "built-in"}.get(trace.model.source, trace.model.source)
 
 
 def _input_text(trace: Trace, index: int) -> str:

@@ -6,8 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from archcalc.analyses.explain.lines import Explanation
+from archcalc.analyses.flops import Contractions
 from archcalc.analyses.lint.lint import Linted
+from archcalc.analyses.memory import LiveBytes
+from archcalc.analyses.params import ByType
 from archcalc.analyses.report import Report
+from archcalc.analyses.shapes import Walk
+from archcalc.analyses.traffic import Kernels
 from archcalc.errors import MissingExtra, one_line
 from archcalc.render.document import Document
 from archcalc.render.formats import Screen, render
@@ -18,15 +23,20 @@ from archcalc.render.pages import (
     compare,
     diff,
     explain,
+    figures,
+    flops,
     law,
     lint,
     memory,
+    params,
     plan,
     recompute,
     serve,
+    shapes,
     speed,
     summary,
     sweep,
+    traffic,
     verify,
 )
 from archcalc.render.report.page import page
@@ -45,9 +55,24 @@ from archcalc.studies.speed.speed import Speeds
 from archcalc.studies.sweep.sweep import Swept
 from archcalc.studies.verify.verify import Verification
 
+PARTS: tuple[tuple[frozenset[type], Callable[[Report, Selection], Document]], ...] = (
+    (frozenset({ByType, Contractions, LiveBytes}), summary.summary),
+    (frozenset({ByType, LiveBytes}), memory.memory),
+    (frozenset({Contractions}), flops.flops),
+    (frozenset({Kernels}), traffic.traffic),
+    (frozenset({ByType}), params.params),
+    (frozenset({Walk}), lambda report, _: shapes.shapes(report, Selection(each=True), only_changes=False)),
+)
+"""The records that a page needs, and the page: the first whose records a report has is the report's."""
+
 
 def _report(report: Report, selection: Selection) -> Document:
-    return memory.memory(report, selection) if report.trace.steps else summary.summary(report, selection)
+    """The page of what was analysed: of all, of one analysis such as the parameters, else the figures by their keys."""
+    found = report.records.keys()
+    if report.trace.steps and {ByType, LiveBytes} <= found:
+        return memory.memory(report, selection)
+    page_of = next((page_of for needed, page_of in PARTS if needed <= found), figures.figures)
+    return page_of(report, selection)
 
 
 def _fitted(fitted: Fitted, selection: Selection) -> Document:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from archcalc.analyses.bound import FEMTO, Bounds
+from archcalc.analyses.bound import FEMTO, MOVED, Bounds
 from archcalc.analyses.report import Report
 from archcalc.render.drawing import characters, figure, label, saved
 
@@ -42,8 +42,8 @@ def roofline(typed: str, report: Report) -> Roofline:
     """The picture of a report with a bound: a point for each module that multiplies itself."""
     bounds = report.record(Bounds)
     hardware = bounds.hardware
-    own = [layer.own for layer in report.root.walk() if layer.own["product_flops"] and layer.own["traffic_bytes"]]
-    points = [(f["product_flops"] / f["traffic_bytes"], f["product_flops"] * FEMTO / f["bound_fs"]) for f in own]
+    own = [layer.own for layer in report.root.walk() if layer.own["product_flops"] and layer.own[MOVED]]
+    points = [(f["product_flops"] / f[MOVED], f["product_flops"] * FEMTO / f["bound_fs"]) for f in own]
     peak = bounds.peak or max(hardware.peaks.values())
     title = f"{report.trace.model.name} on {typed}: ridge at {peak / (hardware.bandwidth or 1):.0f} FLOP/byte"
     return Roofline(title, points, peak, hardware.bandwidth or 1)

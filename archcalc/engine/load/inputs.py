@@ -195,11 +195,11 @@ def needs_input(reference: str, forward: Any) -> NeedsInput | CannotFollow:
     plain = [name for name in required if parameters[name].annotation in PLAIN]
     if plain:
         given = ", ".join(f'"{name}": {_value(parameters[name].annotation, name)}' for name in required)
-        example = f"archcalc summary {reference} --inputs inputs.py:inputs  with  def inputs(): return {{{given}}}"
+        example = f"--inputs inputs.py:inputs  with  def inputs(): return {{{given}}}"
         return NeedsInput(reference, signature, example)
     names = [f"{name}=" for name in required] if len(required) > 1 else [""]
     example = " ".join(f"-i {name}{_guess(name or ''.join(required))}" for name in names)
-    return NeedsInput(reference, signature, f"archcalc summary {reference} {example}")
+    return NeedsInput(reference, signature, example)
 
 
 PLAIN: dict[Any, str] = {int: "1", float: "1.0", bool: "False", str: '"text"'}

@@ -21,9 +21,9 @@ def checks(run: CheckRun) -> Document:
         Column("what", "budget", TEXT),
         Column("value", "value", "number"),
         Column("limit", "limit", TEXT),
-        Column("of_limit", "of it", "number"),
+        Column("of_limit", "of it", "number", gives_way=1),
         Column("over", "", TEXT),
-        Column("place", "where", TEXT),
+        Column("place", "where", TEXT, gives_way=2),
     ]
     rows = [{**asdict(verdict), "place": f"{run.path}:{verdict.line}"} for verdict in run.verdicts]
     shown = [

@@ -9,7 +9,7 @@ from archcalc.analyses.counting_words import OURS
 from archcalc.analyses.flops import Contractions
 from archcalc.analyses.report import Report
 from archcalc.analyses.weights import types_in_words
-from archcalc.render.around import envelope, head, next_commands
+from archcalc.render.around import envelope, figures_in_short, head, next_commands
 from archcalc.render.assumed import words
 from archcalc.render.columns import MACS_COLUMN, PARAMETERS_COLUMN
 from archcalc.render.document import BYTES, EXACT, NAME, SI, TIME, Column, Document, Table
@@ -52,8 +52,9 @@ def compare(compared: SideBySide, relative: bool = False) -> Document:
         stars = frozenset((max(0, 2 * number - 1), key) for number, key in stars)
     inputs = [head(report)[0].split(" · input ")[1] for report in reports]
     lines = [f"input of {name}: {given}" for name, given in zip(names, inputs, strict=True)]
-    title = [_verdict(rows)]
-    title += [f"input {inputs[0]} · ★ smallest"] if len(set(inputs)) == 1 else ["★ smallest", *lines]
+    title = [_verdict(rows) if len(rows) > 1 else figures_in_short(reports[0])]
+    legend = ["★ smallest"] if stars else []
+    title += [" · ".join([f"input {inputs[0]}", *legend])] if len(set(inputs)) == 1 else [*legend, *lines]
     notes = [note for report in reports for note in report.notes]
     foot = [*_step(reports[0]), *_twice(reports), *next_commands(reports[0], "summary")]
     around = {

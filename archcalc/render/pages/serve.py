@@ -6,7 +6,7 @@ import shlex
 from dataclasses import replace
 from typing import Any
 
-from archcalc.render.around import as_typed
+from archcalc.render.around import as_typed, source
 from archcalc.render.columns import ratio
 from archcalc.render.document import BYTES, EXACT, LAYER, NAME, SHARE, TEXT, Column, Document, Table
 from archcalc.render.frontier import Frontier, as_picture, as_text
@@ -69,10 +69,11 @@ def _place(serving: Serving) -> str:
 
 
 def _model_line(serving: Serving) -> str:
-    model = serving.model.trace.model
-    settings = "".join(f" · {knob}={value}" for knob, value in model.settings.items())
+    trace = serving.model.trace
+    settings = "".join(f" · {knob}={value}" for knob, value in trace.model.settings.items())
     asked = "asked for" if serving.asked_context else "by default: --context"
-    return f"{model.name} · {model.source}{settings} · {serving.context:,} tokens ({asked}) · batch {serving.batch:,}"
+    context, batch = f"{serving.context:,} tokens ({asked})", f"batch {serving.batch:,}"
+    return f"{trace.model.name} · {source(trace)}{settings} · {context} · {batch}"
 
 
 def _weights_line(serving: Serving) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from archcalc.analyses.bound import CAUSES, FEMTO, KEYS, MEMORY
+from archcalc.analyses.bound import CAUSES, FEMTO, KEYS, MEMORY, MOVED
 from archcalc.render.around import deeper, document, next_commands
 from archcalc.render.columns import LAYER_COLUMN, SHARE_COLUMN, TYPE_COLUMN, ratio
 from archcalc.render.document import NAME, NUMBER, TEXT, Column, Document, Table
@@ -19,7 +19,6 @@ from archcalc.text.durations import duration, rate
 from archcalc.text.units import size
 
 UNFUSED = "eager: every op a kernel of its own · compiled: all but products fused"
-LEFT_OUT = "left out: {}clocks above the data sheet's, the time of Python"
 
 
 def speed(speeds: Speeds, selection: Selection) -> Document:
@@ -38,7 +37,7 @@ def speed(speeds: Speeds, selection: Selection) -> Document:
         Column("fused_time", "compiled", TEXT, gives_way=True),
     ]
     table = Table(columns, shown)
-    foot = [*_ridges(speeds), UNFUSED, _left_out(speeds), *_precision(speeds)]
+    foot = [*_ridges(speeds), UNFUSED, left_out(speeds.devices), *_precision(speeds)]
     foot += next_commands(speeds.report, *deeper("speed" + _on(speeds), selection, table), "flops", "memory")
     made = document("speed", speeds.report, [*_by_batch(speeds), table], foot, {"devices": totals(speeds)})
     envelope = {**made.envelope, "notes": [*made.envelope["notes"], *speeds.notes]}
@@ -110,8 +109,8 @@ def _row(one: OnDevice, row: Mapping[str, Any]) -> dict[str, Any]:
         "memory_share": ratio(causes[MEMORY], row["bound_fs"]),
         "share": ratio(row["bound_fs"], one.report.totals["bound_fs"]),
         "flops": row["product_flops"],
-        "traffic_bytes": row["traffic_bytes"],
-        "flops_per_byte": ratio(row["product_flops"], row["traffic_bytes"]),
+        "traffic_bytes": row[MOVED],
+        "flops_per_byte": ratio(row["product_flops"], row[MOVED]),
     }
 
 
@@ -181,11 +180,12 @@ def _ridges(speeds: Speeds) -> list[str]:
     return lines
 
 
-def _left_out(speeds: Speeds) -> str:
-    """The line that names effects which the bound leaves out."""
-    unknown = [one.typed for one in speeds.devices if one.bounds.hardware.cache is None]
-    whose = f" of {', '.join(unknown)}" if len(unknown) < len(speeds.devices) else ""
-    return LEFT_OUT.format(f"data that stay in a cache{whose}, " if unknown else "")
+def left_out(devices: Sequence[OnDevice]) -> str:
+    """The line that names effects which the bounds on these devices leave out."""
+    unknown = [one.typed for one in devices if one.bounds.hardware.cache is None]
+    whose = f" of {', '.join(unknown)}" if len(unknown) < len(devices) else ""
+    cached = f"data that stay in a cache{whose}, " if unknown else ""
+    return f"left out: {cached}clocks above the data sheet's, the time of Python"
 
 
 def _precision(speeds: Speeds) -> list[str]:

@@ -67,11 +67,11 @@ def embedded(value: Any) -> str:
 
 def _model(report: Report, published: tuple[str, ...], on: OnDevice | None) -> dict[str, Any]:
     """What the page says of one model in words, apart from its figures by layer."""
-    bill = memory.memory(report, Selection())
+    bill = memory.memory(report, Selection(depth=0))  # its table of layers, and what is said of it, are not shown
     return {
         "verdict": visible(_verdict(report)),
         "speed": visible(speed.verdict(on, bool(report.trace.steps))) if on else "",
-        "left_out": [speed.UNFUSED, speed.LEFT_OUT],
+        "left_out": [speed.UNFUSED, speed.left_out([on])] if on else [],
         "about": [visible(line) for line in head(report)],
         "cards": [(words, visible(text), exact) for words, text, exact in _cards(report)],
         "bill": as_html([replace(bill, head=(), tables=bill.tables[:-1], foot=bill.foot[:-1])]),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
+from archcalc.analyses.bound import MOVED
 from archcalc.analyses.explain.lines import kind_of, lines
 from archcalc.analyses.memory import LiveBytes, made_by, storage_owners
 from archcalc.analyses.report import Layer, Report
@@ -77,7 +78,7 @@ def _add_time(made: dict[str, Any], on: OnDevice) -> None:
     made["figures"].append({"key": TIME, "words": f"time at least on {visible(on.typed)}", "kind": "time"})
     made["totals"][TIME] = on.report.totals[TIME]
     made["layers"]["own"][TIME] = [figures[TIME] for figures in own]
-    keys = ("product_flops", "traffic_bytes", TIME)
+    keys = ("product_flops", MOVED, TIME)
     made["roofline"] = {
         "device": visible(on.typed),
         "peak": picture.peak,
@@ -112,8 +113,9 @@ def _layers(report: Report, layers: Sequence[Layer], places: dict[str, int], tex
     }
 
 
-def _shapes(shapes: Iterable[Sequence[int]]) -> str:
-    return shapes_text([list(shape) for shape in shapes])
+def _shapes(shapes: Sequence[Sequence[int]]) -> str:
+    """The shapes of a call; nothing for a module that is never called."""
+    return shapes_text([list(shape) for shape in shapes]) if shapes else ""
 
 
 def _rules(report: Report) -> dict[str, list[str]]:

@@ -19,6 +19,18 @@ function filled(made, attributes, children) {
   return made;
 }
 
+function atWidth(drawing, draw) {
+  // Draw for the width that the page gives, now and whenever it changes, so that letters keep their size and nothing is
+  // cut off; a part that is hidden has no width yet.
+  let width = 0;
+  const renew = () => {
+    const now = Math.round(drawing.clientWidth) || width || 1000;
+    if (now !== width) draw((width = now));
+  };
+  renew();
+  new ResizeObserver(renew).observe(drawing);
+}
+
 function scaled(value, base, units) {
   // Four significant figures in the largest unit that keeps the number below the base; whole numbers stay whole.
   if (Math.abs(value) < base) return `${value} ${units[0]}`.trim();

@@ -70,7 +70,8 @@ class LayerTable {
     const fixed = ["layer", "type", "output"].map((text) => element("th", { scope: "col" }, text));
     const sorts = network.figures.map(({ key, words }) =>
       element("th", { scope: "col", class: "number", "aria-sort": sort === key ? "descending" : "none" },
-        element("button", { type: "button", "data-key": key, title: `sort by ${words}`, click: () => this.sortBy(key) }, `${words}${sort === key ? " ▼" : ""}`)));
+        element("button", { type: "button", "data-key": key, title: `sort by ${words}`, click: () => this.sortBy(key) }, `${words}${sort === key ? " ▼" : ""}`),
+        element("span", { class: "paper", "aria-hidden": "true" }, words))); // browsers do not repeat buttons at the head of a page
     return element("tr", {}, ...fixed, ...sorts);
   }
 
@@ -127,6 +128,7 @@ function about(network, n, into) {
     const inside = own && own !== total ? `, ${PRINT[kind](own)} itself` : "";
     return element("li", {}, `${words}: ${PRINT[kind](total)} (${percent(total, network.total[key][0])})${inside}`);
   });
+  into.classList.toggle("whole", n === 0);
   into.replaceChildren(
     element("h3", {}, network.label(n)),
     element("dl", {},

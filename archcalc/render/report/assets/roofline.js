@@ -1,5 +1,5 @@
 // The roof of a device, and each layer that multiplies as a point under it; both axes are logarithms.
-const ROOF = { w: 1000, h: 340, left: 60, right: 12, top: 14, bottom: 34 };
+const ROOF = { h: 340, left: 60, right: 12, top: 14, bottom: 34 };
 
 class RooflinePlot {
   constructor(root, network, choose) {
@@ -10,12 +10,18 @@ class RooflinePlot {
     const xs = [ridge, ...this.points.map(({ x }) => x)];
     const ys = [this.roof.peak, ...this.points.map(({ y }) => y)];
     this.box = { x0: Math.min(...xs) / 2, x1: Math.max(...xs) * 2, y0: Math.min(...ys) / 2, y1: this.roof.peak * 1.6 };
-    root.querySelector(".drawing").append(this.drawing(ridge));
+    this.chosen = 0;
+    const drawing = root.querySelector(".drawing");
+    atWidth(drawing, (width) => {
+      this.width = width;
+      drawing.replaceChildren(this.drawing(ridge));
+      this.mark(this.chosen);
+    });
   }
 
   across(x) {
     const { x0, x1 } = this.box;
-    return ROOF.left + ((ROOF.w - ROOF.left - ROOF.right) * Math.log(x / x0)) / Math.log(x1 / x0);
+    return ROOF.left + ((this.width - ROOF.left - ROOF.right) * Math.log(x / x0)) / Math.log(x1 / x0);
   }
 
   up(y) {
@@ -28,13 +34,13 @@ class RooflinePlot {
     const { x0, x1, y0, y1 } = this.box;
     const low = Math.max(x0, y0 / bandwidth);
     const svg = drawn("svg", {
-      viewBox: `0 0 ${ROOF.w} ${ROOF.h}`, role: "group", keydown: (event) => this.pressed(event),
+      viewBox: `0 0 ${this.width} ${ROOF.h}`, role: "group", keydown: (event) => this.pressed(event),
       "aria-label": `roofline of ${device}: ${this.points.length} layers, ridge at ${ridge.toPrecision(3)} FLOP a byte`,
     });
     for (const x of decades(x0, x1)) svg.append(...this.tick(this.across(x), ROOF.h - ROOF.bottom + 14, "middle", String(x), [this.across(x), this.across(x), ROOF.top, ROOF.h - ROOF.bottom]));
-    for (const y of decades(y0, y1)) svg.append(...this.tick(ROOF.left - 5, this.up(y) + 4, "end", PRINT.si(y).replace(/\.0+(?= |$)/, ""), [ROOF.left, ROOF.w - ROOF.right, this.up(y), this.up(y)]));
+    for (const y of decades(y0, y1)) svg.append(...this.tick(ROOF.left - 5, this.up(y) + 4, "end", PRINT.si(y).replace(/\.0+(?= |$)/, ""), [ROOF.left, this.width - ROOF.right, this.up(y), this.up(y)]));
     svg.append(
-      drawn("text", { class: "axis", x: ROOF.w - ROOF.right, y: ROOF.h - 5, "text-anchor": "end" }, "FLOP a byte"),
+      drawn("text", { class: "axis", x: this.width - ROOF.right, y: ROOF.h - 5, "text-anchor": "end" }, "FLOP a byte"),
       drawn("text", { class: "axis", x: ROOF.left + 6, y: ROOF.top + 10 }, "FLOP/s at most"),
       drawn("polyline", { class: "roofedge", points: [[low, low * bandwidth], [ridge, peak], [x1, peak]].map(([x, y]) => `${this.across(x)},${this.up(y)}`).join(" ") }),
       drawn("line", { class: "peakline", x1: this.across(ridge), x2: this.across(ridge), y1: this.up(peak), y2: ROOF.h - ROOF.bottom }),
@@ -59,6 +65,7 @@ class RooflinePlot {
   }
 
   mark(n) {
+    this.chosen = n;
     for (const each of this.marks) each.classList.toggle("chosen", n > 0 && Number(each.dataset.layer) === n);
   }
 

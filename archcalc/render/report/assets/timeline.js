@@ -1,5 +1,5 @@
 // Live bytes during each op call, and who holds them at the cursor.
-const TIME = { w: 1000, h: 240, left: 4, right: 4, top: 18, bottom: 20 };
+const TIME = { h: 240, left: 4, right: 4, top: 18, bottom: 20 };
 const SHOWN = 12;
 
 class Timeline {
@@ -15,13 +15,18 @@ class Timeline {
       return;
     }
     this.slider.max = this.live.ops.length - 1;
-    root.querySelector(".drawing").append(this.drawing());
     this.slider.addEventListener("input", () => this.show(Number(this.slider.value)));
-    this.show(Math.max(0, this.live.peak));
+    this.at = Math.max(0, this.live.peak);
+    const drawing = root.querySelector(".drawing");
+    atWidth(drawing, (width) => {
+      this.width = width;
+      drawing.replaceChildren(this.drawing());
+      this.show(this.at);
+    });
   }
 
   across(call) {
-    return TIME.left + ((TIME.w - TIME.left - TIME.right) * call) / this.live.ops.length;
+    return TIME.left + ((this.width - TIME.left - TIME.right) * call) / this.live.ops.length;
   }
 
   up(bytes) {
@@ -33,7 +38,7 @@ class Timeline {
     this.most = bytes.reduce((most, each) => Math.max(most, each), 0);
     const edges = bytes.map((each, call) => `V${this.up(each).toFixed(1)}H${this.across(call + 1).toFixed(1)}`);
     const svg = drawn("svg", {
-      viewBox: `0 0 ${TIME.w} ${TIME.h}`, role: "img",
+      viewBox: `0 0 ${this.width} ${TIME.h}`, role: "img",
       "aria-label": `${bytes.length} op calls; at most ${PRINT.bytes(this.most)}, during op call ${peak + 1}`,
       mousemove: (event) => this.follow(event), click: (event) => this.follow(event),
     });
@@ -47,7 +52,7 @@ class Timeline {
     }
     const top = this.up(this.most);
     svg.append(
-      drawn("line", { class: "peakline", x1: TIME.left, x2: TIME.w - TIME.right, y1: top, y2: top }),
+      drawn("line", { class: "peakline", x1: TIME.left, x2: this.width - TIME.right, y1: top, y2: top }),
       drawn("text", { class: "axis", x: TIME.left + 3, y: top - 5 }, `peak ${PRINT.bytes(this.most)}`),
     );
     this.line = drawn("line", { class: "cursorline", y1: TIME.top, y2: TIME.h - TIME.bottom });
@@ -58,14 +63,15 @@ class Timeline {
 
   follow(event) {
     const box = this.svg.getBoundingClientRect();
-    const x = ((event.clientX - box.left) / box.width) * TIME.w;
-    const call = Math.floor(((x - TIME.left) / (TIME.w - TIME.left - TIME.right)) * this.live.ops.length);
+    const x = ((event.clientX - box.left) / box.width) * this.width;
+    const call = Math.floor(((x - TIME.left) / (this.width - TIME.left - TIME.right)) * this.live.ops.length);
     this.show(Math.min(this.live.ops.length - 1, Math.max(0, call)));
   }
 
   show(call) {
     const { ops, layer, bytes } = this.live;
     const { network } = this;
+    this.at = call;
     const x = this.across(call + 0.5);
     this.line.setAttribute("x1", x);
     this.line.setAttribute("x2", x);

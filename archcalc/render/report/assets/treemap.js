@@ -1,6 +1,4 @@
 // Where a figure goes: rectangles whose areas are the figure, two levels of modules at a time.
-const WIDE = 1000;
-const HIGH = 560;
 const HEAD = 18;
 let maps = 0;
 
@@ -51,12 +49,18 @@ class Treemap {
     for (const { key, words } of network.figures) {
       if (network.total[key][0] > 0) this.select.append(element("option", { value: key }, words));
     }
+    this.area = root.querySelector(".area-is");
     this.select.addEventListener("change", () => this.show(this.at));
     maps += 1;
     this.hatch = `hatch-${maps}`;
     this.types = [...new Set(network.type)];
     this.chosen = 0;
-    this.show(0);
+    this.at = 0;
+    atWidth(this.drawing, (width) => {
+      this.width = width;
+      this.height = Math.round(Math.min(520, Math.max(300, 0.56 * width)));
+      this.show(this.at);
+    });
   }
 
   get figure() {
@@ -75,15 +79,16 @@ class Treemap {
   show(n) {
     this.at = n;
     const svg = drawn("svg", {
-      viewBox: `0 0 ${WIDE} ${HIGH}`,
+      viewBox: `0 0 ${this.width} ${this.height}`,
       role: "group",
       "aria-label": this.figure ? `${this.network.words(this.figure)} inside ${this.network.label(n)}` : "nothing to draw",
       keydown: (event) => this.pressed(event),
     });
     svg.append(drawn("defs", {}, drawn("pattern", { id: this.hatch, width: 7, height: 7, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
       drawn("line", { x1: 0, y1: 0, x2: 0, y2: 7, class: "hatch" }))));
-    for (const place of squarified(this.parts(n), { x: 0, y: 0, w: WIDE, h: HIGH })) this.draw(svg, place);
+    for (const place of squarified(this.parts(n), { x: 0, y: 0, w: this.width, h: this.height })) this.draw(svg, place);
     this.drawing.replaceChildren(svg);
+    this.area.textContent = this.figure ? this.network.words(this.figure) : "nothing";
     this.crumbs.replaceChildren(...this.network.above(n).map((each) => this.crumb(each, each === n)));
     this.tiles = [...svg.querySelectorAll(".tile")];
     if (this.tiles.length) this.tiles[0].setAttribute("tabindex", "0");
