@@ -20,7 +20,7 @@ from archcalc.engine.meta.balanced_routing import BALANCED, balanced
 from archcalc.engine.meta.call_arguments import Op, demand_dense, op_of, tensors_by_use, tensors_in, tensors_of
 from archcalc.engine.meta.joined_values import parts_known
 from archcalc.engine.meta.own_draws import SEED, drawn
-from archcalc.engine.meta.uniform_values import SCALED, Uniform, filled, scaled
+from archcalc.engine.meta.uniform_values import REDUCED, SCALED, Uniform, filled, reduced, scaled
 from archcalc.engine.torch_private import storage_key, version, with_tensors_changed
 from archcalc.engine.watch import Watch, unwatched
 from archcalc.errors import DataLimit
@@ -38,6 +38,8 @@ ATTRIBUTE = "archcalc_values"
 """Where a tensor without data keeps the values that it had when it lost them, and its version then."""
 DRAW = "a draw at random"
 """The origin of values that were drawn."""
+FINITE = "finite values, without overflow or NaN,"
+"""The origin of answers to the question whether unknown values are finite."""
 NOT_ON_CPU = ("not implemented for", "Could not run", "could not run", "attempted to run this operator")
 """What torch says of an op that has no CPU kernel for these tensors."""
 
@@ -152,6 +154,11 @@ class KnownValues:
         self.asked([tensor])
         return values
 
+    def suppose(self, answer: Tensor, value: bool) -> None:
+        """Take the answer to whether unknown values are finite as this one, everywhere."""
+        if self._unknown(answer):
+            self.note(answer, Uniform(torch.tensor(value), answer.shape), {FINITE})
+
     def follow(
         self,
         op: Op,
@@ -189,10 +196,11 @@ class KnownValues:
             self.note(result, value, origins)
 
     def _uniform(self, op: Op, args: Sequence[Any], kwargs: Mapping[str, Any], result: Tensor) -> Uniform | None:
-        """The result of an op that fills a large tensor with one number, or scales such a one; None for others."""
-        if op.name in SCALED and isinstance(args[0], Tensor) and self._knows(args[0]):
+        """The result of an op that fills a large tensor with one number, scales or reduces such a one; or None."""
+        if op.name in SCALED | REDUCED and isinstance(args[0], Tensor) and self._knows(args[0]):
             before = self._known[id(args[0])][1].held
-            return scaled(op, before, args, kwargs) if isinstance(before, Uniform) else None
+            of = reduced if op.name in REDUCED else scaled
+            return of(op, before, args, kwargs) if isinstance(before, Uniform) else None
         return filled(op, args, kwargs, result)
 
     def _followed(self, name: str, draws: bool, results: Sequence[Tensor]) -> bool:

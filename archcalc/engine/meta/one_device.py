@@ -33,6 +33,8 @@ Ask = Callable[[Tensor, str], Tensor]
 """Gives the values of a tensor without data to a function of that name, or raises NeedsValues."""
 Hide = Callable[[Tensor], Tensor]
 """Gives a tensor without data in place of a real one."""
+Suppose = Callable[[Tensor, bool], None]
+"""Takes a tensor of truth values as this one everywhere, where they are unknown."""
 
 
 def no_values(tensor: Tensor, what: str) -> Tensor:
@@ -40,12 +42,18 @@ def no_values(tensor: Tensor, what: str) -> Tensor:
     raise NeedsValues(what)
 
 
+def nothing(answer: Tensor, value: bool) -> None:
+    """What a constructor supposes: nothing."""
+
+
 class OneDevice(TorchFunctionMode):
     """While it is active, tensors of this thread are on one device; `named` are the others that the code names."""
 
-    def __init__(self, made_on: torch.device, ask: Ask = no_values, hide: Hide = emptied) -> None:
+    def __init__(
+        self, made_on: torch.device, ask: Ask = no_values, hide: Hide = emptied, suppose: Suppose = nothing
+    ) -> None:
         super().__init__()
-        self.made_on, self.ask, self.hide = made_on, ask, hide
+        self.made_on, self.ask, self.hide, self.suppose = made_on, ask, hide, suppose
         self.named: set[str] = set()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -187,6 +195,14 @@ def in_python(mode: OneDevice, func: Any, args: Sequence[Any], kwargs: Mapping[s
     elif tensor.is_meta:
         tensor = mode.ask(tensor, f"Tensor.{func.__name__}")
     return func(tensor, *others, **kwargs)
+
+
+@handles(torch.isfinite, Tensor.isfinite, torch.isinf, Tensor.isinf, torch.isnan, Tensor.isnan)
+def whether_finite(mode: OneDevice, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Unknown values are taken to be finite: code asks in order to raise an error, or to clamp what overflowed."""
+    answer = func(*args, **kwargs)
+    mode.suppose(answer, func in (torch.isfinite, Tensor.isfinite))
+    return answer
 
 
 @handles(torch.tensor_split, Tensor.tensor_split)

@@ -15,6 +15,8 @@ LARGE = 1 << 12
 FILLS = frozenset("zeros_like ones_like full_like".split())
 SCALED = frozenset("mul mul_".split())
 """Ops that, with a number, make one number of one number."""
+REDUCED = frozenset("any all".split())
+"""Ops that make one truth value of all elements."""
 
 
 class Uniform:
@@ -51,3 +53,10 @@ def scaled(op: Op, before: Uniform, args: Sequence[Any], kwargs: Mapping[str, An
     if op.name not in SCALED or before.made or kwargs or not all(type(value) in (int, float) for value in args[1:]):
         return None
     return Uniform(op.overload(before.element.clone(), *args[1:]), before.shape)
+
+
+def reduced(op: Op, before: Uniform, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Uniform | None:
+    """Whether any or all elements of a uniform tensor are true; None for other ops, and along single axes."""
+    if op.name not in REDUCED or before.made or len(args) > 1 or kwargs:
+        return None
+    return Uniform(before.element.any(), ())

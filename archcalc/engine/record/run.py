@@ -36,7 +36,7 @@ from archcalc.engine.record.assumed_values import completed
 from archcalc.engine.record.data import known_values
 from archcalc.engine.record.definition import DENSE, bare_trace, demand_all_dense, of_dtype
 from archcalc.engine.record.forward_pass import forward, parameters_of
-from archcalc.engine.record.idle_choices import every_expert_ran
+from archcalc.engine.record.idle_choices import notes_of_experts
 from archcalc.engine.record.lazy_modules import FirstRun, first_run, without_shape
 from archcalc.engine.record.nesting import stack_for
 from archcalc.engine.record.packing import FULL_LENGTH
@@ -109,7 +109,7 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None, watch: Watch = 
     known = known_values(module, inputs, setup, watch)
     recorder, go = _recorder(module, setup, kernels, known)
     recorder.lengths = setup.lengths
-    device = OneDevice(META, known.told, recorder.twin)
+    device = OneDevice(META, known.told, recorder.twin, known.suppose)
     parameters = parameters_of(recorder)
     given = tuple(recorder.tensor(tensor, "input") for tensor in inputs.tensors)
     device.named |= loaded.named
@@ -121,19 +121,19 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None, watch: Watch = 
         raise WrongUse(sentence, "leave --lengths out; lengths that the program or the inputs give are used")
     idle = parts_not_run(parameters, recorder.tensors, recorder.calls) if is_pretrained(module) else {}
     notes = _notes(recorder, device, drew)
-    notes += every_expert_ran(module, inputs.described, parameters, recorder.tensors, recorder.calls)
     if setup.lora:
         notes += idle_adapters(module, {recorder.paths.modules[call.module].path for call in recorder.module_calls})
     assumptions = _assumptions(setup, inputs, kernels, recorder.state_names) | (
         {"did_not_run": tuple(idle)} if idle else {}
     )
-    return replace(
+    trace = replace(
         bare_trace(loaded, recorder, parameters, assumptions),
         inputs=inputs.described,
         input_tensors=given,
         output_tensors=outputs,
-        notes=(*loaded.notes, *inputs.notes, *notes, *([in_words(idle)] if idle else [])),
     )
+    notes = notes_of_experts(module, trace, notes)
+    return replace(trace, notes=(*loaded.notes, *inputs.notes, *notes, *([in_words(idle)] if idle else [])))
 
 
 def _assumptions(setup: Setup, inputs: Inputs, kernels: KernelSelection, state: tuple[str, ...]) -> dict[str, Value]:
@@ -197,7 +197,7 @@ def _shape_lazy(module: nn.Module, inputs: Inputs, setup: Setup, kernels: Kernel
         first_run(module, inputs, recorder)
         return ()
 
-    with OneDevice(META, known.told, recorder.twin):
+    with OneDevice(META, known.told, recorder.twin, known.suppose):
         _run(go, inputs, recorder)
 
 

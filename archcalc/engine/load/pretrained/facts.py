@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from archcalc.engine.load.pretrained.library_defaults import defaults_beside
+from archcalc.engine.load.pretrained.library_defaults import defaults_beside, defaults_lent
 from archcalc.networks.spec import Input
 
 if TYPE_CHECKING:
@@ -130,6 +130,11 @@ class Facts:
             for name, value in defaults_beside(config).items():
                 merged.setdefault(name, value)
         return merged
+
+    @property
+    def lent_processor(self) -> Mapping[str, Any]:
+        """The defaults of the image processor that the library lends this model from another one."""
+        return defaults_lent(self.kind)
 
     def of_module(self, of: Callable[[str, Any], int]) -> int:
         """The first number that a function gives for a module of the model, by its path; 0 if it gives none."""
