@@ -19,7 +19,7 @@ from archcalc.engine.devices import device_named
 from archcalc.engine.devices.kernel_selection import KernelSelection
 from archcalc.engine.load.inputs import Inputs
 from archcalc.engine.load.nested import with_tensors
-from archcalc.engine.load.pretrained.facts import Facts, is_pretrained
+from archcalc.engine.load.pretrained.facts import Facts, is_pretrained, quiet
 from archcalc.engine.load.pretrained.values import assumed, in_words
 from archcalc.engine.meta.call_arguments import tensors_in
 from archcalc.engine.meta.known_values import keep, kept
@@ -221,7 +221,8 @@ def _rows(facts: Facts, features: Any, inputs: Inputs, known: Mapping[str, Tenso
     values = known_values(facts.model, inputs, setup)
     recorder = FirstRun(facts.model, KernelSelection(device_named(""), "auto", ""), values)
     try:
-        with OneDevice(META, values.told, recorder.twin, values.suppose), torch.no_grad(), recorder:
+        device = OneDevice(META, values.told, recorder.twin, values.suppose)
+        with quiet(facts.model), device, torch.no_grad(), recorder:
             made = features(**given)
     except Exception as error:  # the run itself meets the same error, and tells where
         counted = COUNTED.search(str(error))

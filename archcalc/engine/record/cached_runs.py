@@ -21,6 +21,7 @@ from archcalc.engine.load.nested import parts, tensors_with_places
 from archcalc.engine.load.pretrained.facts import is_pretrained
 from archcalc.engine.load.references import BuiltIn
 from archcalc.engine.meta.empty_modules import copy_without_data
+from archcalc.engine.record.assumed_values import OTHERWISE
 from archcalc.engine.record.cache_in_outputs import CACHES, asks_for_cache, encoder_of, returned_cache
 from archcalc.engine.record.idle_choices import CHOSEN
 from archcalc.engine.record.repeated_layers import Repeated, one_of_each_kind
@@ -95,6 +96,8 @@ class _Runs:
         prefills.append(self._prefill(1, 4 * short)[0])
         texts = [given for given in prefills[0].trace.inputs if given.shape == (1, short)]
         notes += ["the source is as long as the context"] if len(texts) > 1 else []
+        of_images = [note for note in prefills[0].trace.notes if note.endswith(OTHERWISE["image"])]
+        notes += [f"{note}; the context is the text beside them" for note in of_images]
         chunked = [self._prefill(1, chunk * times)[0] for times in (1, 2, 3, 4)] if chunk > 1 else []
         return Served(
             weights=_with_ties(self.weights, prefills[0].trace),

@@ -25,7 +25,7 @@ class Repeated(nn.Module):
         super().__init__()
         self.__dict__["first"], self.__dict__["returned"] = first, None
 
-    @property
+    @property  # type: ignore[misc]  # of every object it can be set
     def __class__(self) -> type[Any]:
         """The class of the layer that this one stands for: code that looks for layers of it finds this one, too.
 

@@ -22,7 +22,7 @@ from archcalc.engine.load.adapted import idle_adapters
 from archcalc.engine.load.build import Loaded, load
 from archcalc.engine.load.given_inputs import from_function, from_values
 from archcalc.engine.load.inputs import Inputs, build, from_declared, from_options, needs_input, takes_nothing
-from archcalc.engine.load.pretrained.facts import is_pretrained
+from archcalc.engine.load.pretrained.facts import is_pretrained, quiet
 from archcalc.engine.load.references import BuiltIn, Code, Exported, InLibrary, parse
 from archcalc.engine.load.user_code import shown, value_of
 from archcalc.engine.meta.call_arguments import NotDense
@@ -113,7 +113,7 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None, watch: Watch = 
     parameters = parameters_of(recorder)
     given = tuple(recorder.tensor(tensor, "input") for tensor in inputs.tensors)
     device.named |= loaded.named
-    with kernels.installed(), device:
+    with kernels.installed(), device, quiet(module):
         outputs, drew = _run(go, inputs, recorder)
     kernels.demand_use(loaded.model.name)
     if setup.lengths and not recorder.unknown_lengths:

@@ -63,8 +63,10 @@ def _lent(path: Path) -> Mapping[str, Any]:
     nodes = ast.parse(path.read_text(encoding="utf-8")).body if path.is_file() else []
     found: dict[str, Any] = {}
     for node in (inner for outer in nodes for inner in ast.walk(outer)):
-        named = node.targets[0] if isinstance(node, ast.Assign) else None
-        if isinstance(named, ast.Name) and named.id.endswith(TABLE) and isinstance(node.value, ast.Call):
+        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
+            continue
+        named = node.targets[0]
+        if isinstance(named, ast.Name) and named.id.endswith(TABLE):
             for _, entries in (pair for argument in node.value.args for pair in _literal("", argument)):
                 found |= dict(entries)
     return found
