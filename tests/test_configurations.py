@@ -347,3 +347,67 @@ def test_a_step_is_given_what_the_pass_before_it_left() -> None:
     """4 layers keep 8 numbers of 2 bytes a token; a step at 64 tokens: 8·8 and 2·64·8 a layer, and the head's 50·8."""
     made = archcalc.serve(Speaker(), wanted={"context": 64})
     assert made.kv_bytes_per_token == 4 * WIDTH * 2
+
+
+# ---- hints, and the length that is asked for ----
+
+
+class Tall(Layers):
+    """A text with as many positions as its configuration states."""
+
+    def __init__(self) -> None:
+        super().__init__(Listed, 1)
+        self.config.max_position_embeddings = 4
+        self.places = nn.Embedding(4, WIDTH)
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        return self.table(input_ids) + self.places.weight
+
+
+def test_a_text_that_is_longer_than_the_positions_is_told_how_many_there_are() -> None:
+    with pytest.raises(archcalc.errors.ForwardFailed) as raised:
+        archcalc.trace(Tall(), "int64:1x9")
+    assert "seq_len=4  (its config has no more positions)" in raised.value.hint
+    assert report(Tall(), "int64:1x4").output_shape == (1, 4, WIDTH)
+
+
+class Narrow(Seeing):
+    """Features of an image that are half as wide as the text, counted as transformers does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config.hidden_size = WIDTH
+        self.tower = nn.Conv2d(3, WIDTH // 2, 2, stride=2)
+
+    def forward(self, input_ids: Tensor, pixel_values: Tensor | None = None) -> Tensor:
+        assert pixel_values is not None
+        features = self.get_image_features(pixel_values)
+        if features.shape[-1] != WIDTH:
+            count = features.shape[1]
+            raise ValueError(f"Image features and image tokens do not match, tokens: {count}, features: {count}")
+        return super().forward(input_ids, pixel_values)
+
+
+def test_features_of_another_width_are_told_from_too_few() -> None:
+    with pytest.raises(archcalc.errors.ForwardFailed) as raised:
+        archcalc.trace(Narrow())
+    assert f"as wide as the text, {WIDTH}" in raised.value.hint
+
+
+class Hears(nn.Module):
+    """A text made from a sound."""
+
+    main_input_name = "input_values"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = Config(is_encoder_decoder=True, vocab_size=ROWS)
+        self.table = nn.Embedding(ROWS, WIDTH)
+
+    def forward(self, input_values: Tensor, decoder_input_ids: Tensor) -> Tensor:
+        return self.table(decoder_input_ids) + input_values.mean()
+
+
+def test_the_length_asked_for_is_that_of_the_text_made_from_a_sound() -> None:
+    sound, text = report(Hears(), seq_len=7).trace.inputs
+    assert (sound.shape, sound.origin, text.shape) == ((1, 16_000), "1 s by default", (1, 7))

@@ -85,7 +85,7 @@ def _chosen(module: nn.Module) -> int:
 
 def _even(layer: Layer, experts: int) -> bool:
     """Whether all experts of a layer got as many rows, or are stacked."""
-    return len(layer.macs) == 1 or (len(layer.macs) == experts and len(set(layer.macs.values())) == 1)
+    return set(layer.macs) == {""} or (len(layer.macs) == experts and len(set(layer.macs.values())) == 1)
 
 
 def _by_expert(layer: Layer, experts: int) -> str:

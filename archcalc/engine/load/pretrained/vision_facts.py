@@ -15,8 +15,8 @@ MAP = ("batch", "channels", "height", "width")
 PROCESSOR_FIRST = frozenset(("depth_pro", "mm-grounding-dino"))
 """Models whose configuration states the size of a part of the image, or of what its backbone was trained on."""
 OWN_SIDES = {
-    "rf_detr": 560, "seggpt": 448, "inkling_mm_model": 480, "inkling2": 480, "inkling2_vision": 480,
-    "phi4_multimodal": 448,
+    "rf_detr": 560, "seggpt": 448, "inkling_mm_model": 480, "inkling2": 480, "inkling2_loop": 480,
+    "inkling2_vision": 480, "phi4_multimodal": 448,
 }  # fmt: skip
 """Sizes of models that take only some and state none."""
 
