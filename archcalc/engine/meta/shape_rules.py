@@ -76,9 +76,9 @@ def in_place(x: Tensor, *args: Any, **kwargs: Any) -> Any:
 
 
 @rule(*BINARY)
-def binary(a: Tensor, b: Any, *, alpha: Any = 1) -> Any:
-    """Two tensors of one dtype broadcast together, or a tensor and a number."""
-    if not a.is_floating_point() or not ordered(a):
+def binary(a: Any, b: Any, *, alpha: Any = 1) -> Any:
+    """Two tensors of one dtype broadcast together, or a tensor and a number; a number in front is left to torch."""
+    if not isinstance(a, Tensor) or not a.is_floating_point() or not ordered(a):
         return NotImplemented
     if not isinstance(b, Tensor):
         return new(a, a.shape) if isinstance(b, int | float) else NotImplemented

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
 
@@ -16,16 +17,27 @@ WANTS_INTEGERS = re.compile(
 """What torch says where token numbers are given as floats."""
 MAPS = {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}
 """Layers of maps, and the dimensions of a map."""
+OTHER_WIDTH = re.compile(r"do not match, tokens: (\d+), features: \1$")
+"""What transformers says of features that are as many as their tokens: they are not as wide."""
+POSITIONS = "max_position_embeddings"
+"""The setting that states the longest text."""
 
 
 def advice_for(message: str, inputs: Sequence[Input], module: nn.Module) -> str:
     """Options to try; '' if neither the message nor the model tells anything.
 
     Tokens that are given as floats should be integers; a map without a batch axis should have one, if its first size
-    is a number of channels that a layer takes, and a batch of rows with such a number behind should be one of maps.
+    is a number of channels that a layer takes, and a batch of rows with such a number behind should be one of maps; a
+    text should have no more tokens than the model has positions for; features of an image should be as wide as the
+    text.
     """
     if "more than 1 value per channel when training" in message:
         return "--batch 2"
+    if OTHER_WIDTH.search(message):
+        width = getattr(_of_text(module), "hidden_size", "the text's")
+        return f"features of that medium as wide as the text, {width}: a projection_dim or output size in the config"
+    if most := _too_long(inputs, module):
+        return f"--seq-len {most}  (its config has no more positions)"
     floats = [given for given in inputs if given.dtype.startswith(("float", "bfloat"))]
     if floats and WANTS_INTEGERS.search(message):
         return f"{_option(floats[0], floats[0].shape, 'int64:', len(inputs))}  (token numbers are integers)"
@@ -39,6 +51,22 @@ def advice_for(message: str, inputs: Sequence[Input], module: nn.Module) -> str:
             if len(given.shape) > 2 and given.shape[1] in channels:
                 return f"{_option(given, (*given.shape, given.shape[-1]), '', len(inputs))}  (all sides of a map)"
     return ""
+
+
+def _too_long(inputs: Sequence[Input], module: nn.Module) -> int:
+    """The positions that the configuration of a model of transformers states, where its text is longer; else 0."""
+    most = getattr(_of_text(module), POSITIONS, None)
+    longest = max((given.shape[-1] for given in inputs if given.name.endswith("input_ids") and given.shape), default=0)
+    return most if type(most) is int and 0 < most < longest else 0
+
+
+def _of_text(module: nn.Module) -> Any:
+    """The configuration of the text of a model of transformers; None for other modules."""
+    config: Any = getattr(module, "config", None)
+    try:
+        return config.get_text_config() if hasattr(config, "get_text_config") else config
+    except ValueError:  # it has several
+        return None
 
 
 def _option(given: Input, sizes: Sequence[int], dtype: str, inputs: int) -> str:

@@ -19,7 +19,7 @@ from archcalc.engine.devices import device_named
 from archcalc.engine.devices.kernel_selection import KernelSelection
 from archcalc.engine.load.inputs import Inputs
 from archcalc.engine.load.nested import with_tensors
-from archcalc.engine.load.pretrained.facts import Facts, is_pretrained
+from archcalc.engine.load.pretrained.facts import Facts, is_pretrained, quiet
 from archcalc.engine.load.pretrained.values import assumed, in_words
 from archcalc.engine.meta.call_arguments import tensors_in
 from archcalc.engine.meta.known_values import keep, kept
@@ -175,12 +175,17 @@ def _media(facts: Facts, inputs: Inputs, known: Mapping[str, Tensor], setup: Set
     for place, (medium, (method, sources, names)) in enumerate(MEDIA.items()):
         source = _source(facts, medium, sources, known)
         number = _token(facts, names, place) if source else None
-        makers = (getattr(member, method, None) for member in facts.model.modules())
-        features = next((maker for maker in makers if maker is not None), None)
+        makers = [maker for member in facts.model.modules() if (maker := getattr(member, method, None)) is not None]
+        features = min(makers, key=_hands_on, default=None)
         if number is not None and features is not None:
             yield medium, number, _rows(facts, features, inputs, known, setup)
         elif number is not None and facts.kind in ONE_TOKEN:
             yield medium, number, known[source].shape[0]
+
+
+def _hands_on(maker: Any) -> bool:
+    """Whether a function hands whatever it is given to that of a part, so that its signature tells nothing."""
+    return any(taken.kind is taken.VAR_POSITIONAL for taken in inspect.signature(maker).parameters.values())
 
 
 def _source(facts: Facts, medium: str, sources: tuple[str, ...], known: Mapping[str, Tensor]) -> str:
@@ -223,7 +228,8 @@ def _rows(facts: Facts, features: Any, inputs: Inputs, known: Mapping[str, Tenso
     values = known_values(facts.model, inputs, setup)
     recorder = FirstRun(nn.Module(), KernelSelection(device_named(""), "auto", ""), values)
     try:
-        with OneDevice(META, values.told, recorder.twin), torch.no_grad(), recorder, alike_calls(facts.model, values):
+        device = OneDevice(META, values.told, recorder.twin)
+        with quiet(facts.model), device, torch.no_grad(), recorder, alike_calls(facts.model, values):
             made = features(**given)
     except Exception as error:  # the run itself meets the same error, and tells where
         counted = COUNTED.search(str(error))

@@ -1,13 +1,18 @@
-"""The cache of a decoder in what forward takes and returns: Cache objects, lists, tuples, dataclasses of tensors."""
+"""The cache of a decoder in what forward takes and returns: Cache objects, lists, tuples, dataclasses of tensors.
+
+And what else a step takes from the pass before it: the states of an encoder.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from inspect import Parameter
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from archcalc.engine.load.nested import parts, tensors_with_places
+from archcalc.engine.load.pretrained.facts import is_pretrained
 
 CACHES = (
     "cache", "past_key_values", "cache_params", "kv_cache", "caches", "past", "past_key_value", "mems", "state",
@@ -47,3 +52,16 @@ def in_a_cache(name: str) -> bool:
     (True, True, False)
     """
     return name.partition(".")[0] in CACHES
+
+
+def asks_for_cache(module: Any, parameters: Mapping[str, Parameter]) -> dict[str, bool]:
+    """The argument by which forward is asked for a cache, where it has it; or hands on what it does not know itself."""
+    hands_on = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    known = "use_cache" in parameters or (hands_on and hasattr(getattr(module, "config", None), "use_cache"))
+    return {"use_cache": True} if known else {}
+
+
+def encoder_of(module: Any) -> nn.Module | None:
+    """The encoder of a model of transformers, whose output a step is given in its own form; None without one."""
+    encoder = module.get_encoder() if is_pretrained(module) and hasattr(module, "get_encoder") else None
+    return encoder if isinstance(encoder, nn.Module) and encoder is not module else None

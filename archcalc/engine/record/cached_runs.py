@@ -21,7 +21,8 @@ from archcalc.engine.load.nested import parts, tensors_with_places
 from archcalc.engine.load.pretrained.facts import is_pretrained
 from archcalc.engine.load.references import BuiltIn
 from archcalc.engine.meta.empty_modules import copy_without_data
-from archcalc.engine.record.cache_in_outputs import CACHES, returned_cache
+from archcalc.engine.record.assumed_values import OTHERWISE
+from archcalc.engine.record.cache_in_outputs import CACHES, asks_for_cache, encoder_of, returned_cache
 from archcalc.engine.record.idle_choices import CHOSEN
 from archcalc.engine.record.repeated_layers import Repeated, one_of_each_kind
 from archcalc.engine.record.run import prepared, run_loaded
@@ -95,6 +96,8 @@ class _Runs:
         prefills.append(self._prefill(1, 4 * short)[0])
         texts = [given for given in prefills[0].trace.inputs if given.shape == (1, short)]
         notes += ["the source is as long as the context"] if len(texts) > 1 else []
+        of_images = [note for note in prefills[0].trace.notes if note.endswith(OTHERWISE["image"])]
+        notes += [f"{note}; the context is the text beside them" for note in of_images]
         chunked = [self._prefill(1, chunk * times)[0] for times in (1, 2, 3, 4)] if chunk > 1 else []
         return Served(
             weights=_with_ties(self.weights, prefills[0].trace),
@@ -175,12 +178,12 @@ class _Runs:
         """One token behind a prefill."""
         described = before.trace.inputs
         text = next((i for name in TEXTS for i in described if i.name == name), described[0])
-        shape = (before.batch, 1, *text.shape[2:])
+        shape = (text.shape[0], 1, *text.shape[2:])  # a batch of several codebooks has a row for each
         values = {text.name: torch.ones(shape, dtype=dtype_named(text.dtype))}
         values |= self._beside(described, text, before.tokens)
         given = {self.argument: past.cache}
         if past.encoded is not None and "encoder_outputs" in self.parameters:
-            given["encoder_outputs"] = (past.encoded,)
+            given["encoder_outputs"] = past.encoded
         setup = replace(self.setup, inputs=(), inputs_from="", batch=None, seq_len=None, images=None)
         trace, found = self._run(self.loaded, setup, values, given)
         return CachedRun(trace, before.batch, 1, before.tokens, _kept(trace, found))
@@ -223,9 +226,11 @@ class _Runs:
     def _run(self, loaded: Loaded, setup: Setup, values: Any, more: Mapping[str, Any]) -> tuple[Trace, _Found]:
         module = _copy(loaded.module)
         found = _Found()
-        more = {**({"use_cache": True} if "use_cache" in self.parameters else {}), **more}
+        more = {**asks_for_cache(self.loaded.module, self.parameters), **more}
         module.register_forward_pre_hook(lambda _, args, kwargs: (args, {**kwargs, **more}), with_kwargs=True)
         module.register_forward_hook(lambda _, args, out: self._take(out, found))
+        if (encoder := encoder_of(module)) is not None:
+            encoder.register_forward_hook(lambda _, args, out: setattr(found, "encoded", out))
         trace = run_loaded(replace(loaded, module=module), setup, values)
         return trace, found
 
@@ -235,7 +240,8 @@ class _Runs:
         found.cache = returned_cache(out, self.parameters)
         if found.cache is None:
             raise self._no_cache()
-        found.encoded = named.get("encoder_last_hidden_state")
+        if found.encoded is None and (states := named.get("encoder_last_hidden_state")) is not None:
+            found.encoded = (states,)
         found.kept = tuple(_tensors(found.cache))
         logits = named.get("logits", next(iter(named.values()), None)) if named else out[0]
         return (logits, *(tensor for _, tensor, _ in found.kept))

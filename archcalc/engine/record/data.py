@@ -26,7 +26,7 @@ OF_DATA = "values of --data (others may give other experts, proposals or lengths
 def known_values(module: nn.Module, inputs: Inputs, setup: Setup, watch: Watch = unwatched) -> KnownValues:
     """The values that are known when a run of the module begins; DataLimit where those of --data take too much."""
     known = KnownValues(setup.data, setup.seed, parse_data_limit(setup.data_limit), watch)
-    known.experts = _experts(module)
+    known.experts = numbers_of_experts(module)
     own = [tensor for tensor in registered(module).values() if not is_lazy(tensor)]
     if setup.data:
         _demand_room([*own, *inputs.tensors], known.limit)
@@ -45,7 +45,7 @@ def known_values(module: nn.Module, inputs: Inputs, setup: Setup, watch: Watch =
     return known
 
 
-def _experts(module: nn.Module) -> frozenset[int]:
+def numbers_of_experts(module: nn.Module) -> frozenset[int]:
     """How many experts the configuration of a model of transformers states, with and without those that do nothing."""
     config = getattr(module, "config", None)
     parts = [config, *(value for value in getattr(config, "__dict__", {}).values() if hasattr(value, "to_dict"))]

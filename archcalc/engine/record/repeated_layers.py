@@ -25,6 +25,14 @@ class Repeated(nn.Module):
         super().__init__()
         self.__dict__["first"], self.__dict__["returned"] = first, None
 
+    @property  # type: ignore[misc]  # of every object it can be set
+    def __class__(self) -> type[Any]:
+        """The class of the layer that this one stands for: code that looks for layers of it finds this one, too.
+
+        transformers does so to collect the states behind each layer.
+        """
+        return type(self.__dict__["first"])
+
     def __getattr__(self, name: str) -> Any:
         """What the layer has that this one stands for."""
         return getattr(self.__dict__["first"], name)

@@ -23,7 +23,7 @@ from archcalc.engine.load.adapted import idle_adapters
 from archcalc.engine.load.build import Loaded, load
 from archcalc.engine.load.given_inputs import from_function, from_values
 from archcalc.engine.load.inputs import Inputs, build, from_declared, from_options, needs_input, takes_nothing
-from archcalc.engine.load.pretrained.facts import is_pretrained
+from archcalc.engine.load.pretrained.facts import is_pretrained, quiet
 from archcalc.engine.load.references import BuiltIn, Code, Exported, InLibrary, parse
 from archcalc.engine.load.user_code import shown, value_of
 from archcalc.engine.meta.call_arguments import NotDense
@@ -37,7 +37,7 @@ from archcalc.engine.record.assumed_values import completed
 from archcalc.engine.record.data import known_values
 from archcalc.engine.record.definition import DENSE, bare_trace, demand_all_dense, of_dtype
 from archcalc.engine.record.forward_pass import forward, parameters_of
-from archcalc.engine.record.idle_choices import every_expert_ran
+from archcalc.engine.record.idle_choices import notes_of_experts
 from archcalc.engine.record.lazy_modules import FirstRun, first_run, without_shape
 from archcalc.engine.record.nesting import stack_for
 from archcalc.engine.record.packing import FULL_LENGTH
@@ -114,7 +114,7 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None, watch: Watch = 
     parameters = parameters_of(recorder)
     given = tuple(recorder.tensor(tensor, "input") for tensor in inputs.tensors)
     device.named |= loaded.named
-    with kernels.installed(), device:
+    with kernels.installed(), device, quiet(module):
         outputs, drew = _run(go, inputs, recorder)
     kernels.demand_use(loaded.model.name)
     if setup.lengths and not recorder.unknown_lengths:
@@ -122,19 +122,19 @@ def run_loaded(loaded: Loaded, setup: Setup, values: Any = None, watch: Watch = 
         raise WrongUse(sentence, "leave --lengths out; lengths that the program or the inputs give are used")
     idle = parts_not_run(parameters, recorder.tensors, recorder.calls) if is_pretrained(module) else {}
     notes = _notes(recorder, device, drew)
-    notes += every_expert_ran(module, inputs.described, parameters, recorder.tensors, recorder.calls)
     if setup.lora:
         notes += idle_adapters(module, {recorder.paths.modules[call.module].path for call in recorder.module_calls})
     assumptions = _assumptions(setup, inputs, kernels, recorder.state_names) | (
         {"did_not_run": tuple(idle)} if idle else {}
     )
-    return replace(
+    trace = replace(
         bare_trace(loaded, recorder, parameters, assumptions),
         inputs=inputs.described,
         input_tensors=given,
         output_tensors=outputs,
-        notes=(*loaded.notes, *inputs.notes, *notes, *([in_words(idle)] if idle else [])),
     )
+    notes = notes_of_experts(module, trace, notes)
+    return replace(trace, notes=(*loaded.notes, *inputs.notes, *notes, *([in_words(idle)] if idle else [])))
 
 
 def _assumptions(setup: Setup, inputs: Inputs, kernels: KernelSelection, state: tuple[str, ...]) -> dict[str, Value]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from archcalc.engine.load.pretrained.library_defaults import defaults_beside
+from archcalc.engine.load.pretrained.library_defaults import defaults_beside, defaults_lent
 from archcalc.networks.spec import Input
 
 if TYPE_CHECKING:
@@ -33,6 +35,21 @@ def each(names: str, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def is_pretrained(module: Any) -> bool:
     """Whether a module is a model of transformers, by what such models have."""
     return hasattr(module, "main_input_name") and hasattr(getattr(module, "config", None), "to_dict")
+
+
+@contextlib.contextmanager
+def quiet(module: Any) -> Iterator[None]:
+    """In this block transformers gives a model of its own no advice: it is for those who run it, not for a count."""
+    logging = getattr(sys.modules.get("transformers"), "logging", None) if is_pretrained(module) else None
+    if logging is None:
+        yield
+        return
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 @dataclass(frozen=True)
@@ -130,6 +147,11 @@ class Facts:
             for name, value in defaults_beside(config).items():
                 merged.setdefault(name, value)
         return merged
+
+    @property
+    def lent_processor(self) -> Mapping[str, Any]:
+        """The defaults of the image processor that the library lends this model from another one."""
+        return defaults_lent(self.kind)
 
     def of_module(self, of: Callable[[str, Any], int]) -> int:
         """The first number that a function gives for a module of the model, by its path; 0 if it gives none."""

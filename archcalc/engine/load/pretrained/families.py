@@ -8,7 +8,7 @@ import torch
 
 from archcalc.engine.load.pretrained.facts import CONFIG, Facts, Made, each
 from archcalc.engine.load.pretrained.layouts import BESIDE, all_images
-from archcalc.engine.load.pretrained.own_texts import OWN_TEXTS
+from archcalc.engine.load.pretrained.own_texts import OWN_TEXTS, around_features, marks_of_image
 from archcalc.engine.load.pretrained.series import MAKERS
 from archcalc.engine.load.pretrained.sound import spectrogram, wave
 from archcalc.engine.load.pretrained.text import (
@@ -74,15 +74,6 @@ def per_codebook(facts: Facts, name: str) -> Made:
     """Numbers of sounds of a decoder, the codebooks of an example among its rows."""
     shape = (facts.batch * facts.number("num_codebooks", among=("decoder",), default=4), length_of_text(facts))
     return Made(Input(name, ("batch", "seq_len"), shape, "int64"), origin_of_text(facts), constant(shape, 1))
-
-
-def image_marks(facts: Facts, name: str) -> Made:
-    """Which places of the text hold the features of the image: those behind the first."""
-    shape = (facts.batch, length_of_text(facts))
-    many = facts.number("latent_query_num", default=64)
-    values = torch.zeros(shape, dtype=torch.int64)
-    values[:, 1 : 1 + many] = 1
-    return Made(Input(name, ("batch", "seq_len"), shape, "int64"), origin_of_text(facts), values)
 
 
 def regions(width: str, count: int = 36) -> Maker:
@@ -165,7 +156,7 @@ FAMILIES: dict[str, dict[str, Maker]] = {
     "kyutai_speech_to_text": {"input_ids": codes},
     "instructblip": {"qformer_input_ids": tokens, "input_ids": tokens},
     "instructblipvideo": {"qformer_input_ids": tokens, "input_ids": tokens},
-    "kosmos-2": {"input_ids": tokens, "image_embeds_position_mask": image_marks},
+    "kosmos-2": {"input_ids": around_features, "image_embeds_position_mask": marks_of_image},
     "lxmert": {"visual_feats": floats(36, "visual_feat_dim"), "visual_pos": floats(36, "visual_pos_dim")},
     "visual_bert": {"visual_embeds": floats(36, "visual_embedding_dim")},
     "idefics": {"image_attention_mask": integers(1, "seq_len", 1)},

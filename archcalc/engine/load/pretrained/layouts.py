@@ -201,7 +201,7 @@ LAYOUTS: dict[str, Maker] = {
     **dict.fromkeys("fuyu molmo2".split(), flat_patches),
     "inkling_mm_model": clips_colours_last,
     "neomme": patches_alone,
-    **dict.fromkeys("inkling2 inkling2_vision".split(), colours_last),
+    **dict.fromkeys("inkling2 inkling2_loop inkling2_vision".split(), colours_last),
     **dict.fromkeys("kimi_k25 kimi_k25_vision paddleocr_vl".split(), patches_as_maps),
     **dict.fromkeys("minicpmv4_6 minicpmv4_7 minicpmv4_7_vision minicpm_ocr minicpm_ocr_vision".split(), strips),
 }
@@ -218,7 +218,7 @@ BESIDE: dict[str, dict[str, Maker]] = {
         "minicpmv4_6 minicpmv4_7 minicpmv4_7_vision minicpm_ocr minicpm_ocr_vision",
         {"target_sizes": rows_and_columns},
     ),
-    **each("inkling2 inkling2_vision", {"image_grid_thw": merged_grid}),
+    **each("inkling2 inkling2_loop inkling2_vision", {"image_grid_thw": merged_grid}),
     "molmo2": {"image_token_pooling": pooling, "image_grids": grids_of_crops},
     "granite_docling": {"pixel_attention_mask": all_images},
 }

@@ -13,6 +13,10 @@ from sys import modules
 from typing import Any
 
 FILES = ("image_processing_*.py", "video_processing_*.py", "feature_extraction_*.py")
+TABLE, TABLE_FILE = "IMAGE_PROCESSOR_MAPPING_NAMES", "models/auto/image_processing_auto.py"
+"""The library's table of image processors that stand beside another model, and its file."""
+READS_BACK = "post_process"
+"""How the methods begin by which a processor puts boxes, masks or lines of text back onto the image."""
 
 
 def defaults_beside(config: Any) -> Mapping[str, Any]:
@@ -29,6 +33,49 @@ def _defaults(folder: str) -> Mapping[str, Any]:
             for name, value in _literals(ast.parse(path.read_text(encoding="utf-8"))):
                 found.setdefault(name, value)
     return found
+
+
+@cache
+def defaults_lent(model_type: str) -> Mapping[str, Any]:
+    """The literals of the image processor that the library lends a model type from another model; else none.
+
+    One that only prepares images for classification is left out: its size is that of the models that it was made for.
+    """
+    library = modules.get("transformers")
+    file = getattr(library, "__file__", None)
+    if file is None:
+        return {}
+    root = Path(file).parent
+    lent = _lent(root / TABLE_FILE).get(model_type)
+    names = lent.values() if isinstance(lent, dict) else ()
+    places = {name: getattr(library, "_class_to_module", {}).get(name) for name in names}
+    for name, place in places.items():
+        path = root.joinpath(*place.split(".")).with_suffix(".py") if place else None
+        if path is not None and path.is_file():
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            return dict(_literals(tree)) if _reads_back(tree, name) else {}
+    return {}
+
+
+@cache
+def _lent(path: Path) -> Mapping[str, Any]:
+    """The table: by model type, the names of its processors by what they need."""
+    nodes = ast.parse(path.read_text(encoding="utf-8")).body if path.is_file() else []
+    found: dict[str, Any] = {}
+    for node in (inner for outer in nodes for inner in ast.walk(outer)):
+        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
+            continue
+        named = node.targets[0]
+        if isinstance(named, ast.Name) and named.id.endswith(TABLE):
+            for _, entries in (pair for argument in node.value.args for pair in _literal("", argument)):
+                found |= dict(entries)
+    return found
+
+
+def _reads_back(tree: ast.Module, name: str) -> bool:
+    """Whether a class has methods that put what the model found back onto the image."""
+    kinds = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name]
+    return any(isinstance(n, ast.FunctionDef) and n.name.startswith(READS_BACK) for kind in kinds for n in kind.body)
 
 
 def _literals(tree: ast.Module) -> Iterator[tuple[str, Any]]:

@@ -33,6 +33,17 @@ PP_OCR_STAGES = {
     ),
 }
 """The library's own stages, which halve height and width each; those of its defaults read lines and halve heights."""
+LINE_STAGES = {
+    "backbone_config.model_type": "pp_lcnet_v3",
+    "backbone_config.block_configs": (
+        ((3, 16, 32, 1, False),),
+        ((3, 32, 64, 1, False), (3, 64, 64, 1, False)),
+        ((3, 64, 128, (2, 1), False), (3, 128, 128, 1, False)),
+        ((3, 128, 256, (1, 2), False), *((5, 256, 256, 1, False),) * 4),
+        ((5, 256, 512, (2, 1), True), (5, 512, 512, 1, True), (5, 512, 512, (2, 1), False), (5, 512, 512, 1, False)),
+    ),
+}
+"""The stages of PaddleOCR's reader of lines (PPLCNetV3, NET_CONFIG_rec): they halve heights; the defaults find text."""
 INDEXER = {
     "indexer_n_heads": 16,
     "indexer_kv_heads": 1,
@@ -127,6 +138,7 @@ LACKING: dict[str, dict[str, Any]] = {
     "edgetam_vision_model": REPVIT,
     "uvdoc": {"backbone_config.model_type": "uvdoc_backbone", "backbone_config.out_indices": (1, 2, 3, 4, 5, 6)},
     "lw_detr": {"projector_scale_factors": (1.0,)},
+    "pp_ocrv5_mobile_rec": LINE_STAGES,
     "pp_ocrv6_small_det": {**PP_OCR_STAGES, "layer_list_out_channels": (96, 96, 192, 384)},
     "pp_ocrv6_medium_det": {
         **PP_OCR_STAGES,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from archcalc.engine.load.pretrained.facts import CONFIG, PROCESSOR, Facts
@@ -11,11 +12,11 @@ SIDE = 224
 TOWERS = ("vision", "image", "visual", "vit")
 """Words in the paths of configurations that are of images."""
 MAP = ("batch", "channels", "height", "width")
-PROCESSOR_FIRST = frozenset(("depth_pro",))
-"""Models whose configuration states the size of a part of the image."""
+PROCESSOR_FIRST = frozenset(("depth_pro", "mm-grounding-dino"))
+"""Models whose configuration states the size of a part of the image, or of what its backbone was trained on."""
 OWN_SIDES = {
-    "rf_detr": 560, "seggpt": 448, "inkling_mm_model": 480, "inkling2": 480, "inkling2_vision": 480,
-    "phi4_multimodal": 448,
+    "rf_detr": 560, "seggpt": 448, "inkling_mm_model": 480, "inkling2": 480, "inkling2_loop": 480,
+    "inkling2_vision": 480, "phi4_multimodal": 448,
 }  # fmt: skip
 """Sizes of models that take only some and state none."""
 
@@ -43,13 +44,21 @@ def stated(facts: Facts) -> tuple[tuple[int, int], str]:
                 return size, CONFIG
     if side := facts.of_module(lambda _, module: _of_timm(module)):
         return (side, side), "timm default_cfg"
-    for name in ("crop_size", "pad_size", "size"):
-        if size := pair(facts.processor.get(name)):
-            return size, PROCESSOR
+    first = facts.lent_processor if facts.kind in PROCESSOR_FIRST else {}
+    if size := _prepared(facts.processor) or _prepared(first):
+        return size, PROCESSOR
     for _, config in facts.nested:
         if size := pair(getattr(config, "image_size", None)):
             return size, CONFIG
+    if size := _prepared(facts.lent_processor):
+        return size, PROCESSOR
     return (SIDE, SIDE), f"{SIDE} px by default: --size"
+
+
+def _prepared(processor: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The size of the images that a processor makes; None if it states none."""
+    sizes = (pair(processor.get(name)) for name in ("crop_size", "pad_size", "size"))
+    return next((size for size in sizes if size), None)
 
 
 def _of_timm(module: Any) -> int:
