@@ -5,7 +5,7 @@ They are written as sympy writes them. To import it takes a fifth of the time th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import permutations
@@ -108,27 +108,46 @@ def monomial(number: Fraction, powers: Powers, names: Sequence[str], more: Seque
     >>> monomial(Fraction(-9, 2), (2, -1), ["n", "g"])
     '-9*n**2/(2*g)'
     """
-    above, below = _raised(powers, names, "{}**{}")
-    above += more
-    size = abs(number.numerator)
-    above = [*([str(size)] if size != 1 or not above else []), *above]
-    below = [*([str(number.denominator)] if number.denominator != 1 else []), *below]
-    stroke = f"/{below[0]}" if len(below) == 1 else f"/({'*'.join(below)})" if below else ""
-    return f"{'-' * (number < 0)}{'*'.join(above)}{stroke}"
+    above, below = factors(number, powers, names, _starred, more)
+    return in_one_line(number, above, below, "*")
 
 
 def _tex(number: Fraction, powers: Powers, names: Sequence[str], more: Sequence[str] = ()) -> str:
-    above, below = _raised(powers, names, "{}^{{{}}}")
-    above += more
-    size = abs(number.numerator)
-    above = [*([str(size)] if size != 1 or not above else []), *above]
-    below = [*([str(number.denominator)] if number.denominator != 1 else []), *below]
+    above, below = factors(number, powers, names, _superscript, more)
     text = f"\\frac{{{' '.join(above)}}}{{{' '.join(below)}}}" if below else " ".join(above)
     return f"{'-' * (number < 0)}{text}"
 
 
-def _raised(powers: Powers, names: Sequence[str], form: str) -> tuple[list[str], list[str]]:
-    """The knobs to their powers, in alphabetical order: those that multiply, and those that divide."""
+def _starred(name: str, power: int) -> str:
+    return name if power == 1 else f"{name}**{power}"
+
+
+def _superscript(name: str, power: int) -> str:
+    return name if power == 1 else f"{name}^{{{power}}}"
+
+
+def factors(
+    number: Fraction,
+    powers: Sequence[int],
+    names: Sequence[str],
+    raised: Callable[[str, int], str],
+    more: Sequence[str] = (),
+    digits: str = "",
+) -> tuple[list[str], list[str]]:
+    """The factors of a number, powers of knobs and `more`: those that multiply, and those that divide.
+
+    The knobs come in alphabetical order; `raised` writes a power above 0, and `digits` is the format of whole numbers.
+    """
     each = sorted((name, power) for name, power in zip(names, powers, strict=True) if power)
-    written = [(power, name if abs(power) == 1 else form.format(name, abs(power))) for name, power in each]
-    return [text for power, text in written if power > 0], [text for power, text in written if power < 0]
+    above = [*(raised(name, power) for name, power in each if power > 0), *more]
+    below = [raised(name, -power) for name, power in each if power < 0]
+    size = abs(number.numerator)
+    above = [*([format(size, digits)] if size != 1 or not above else []), *above]
+    below = [*([format(number.denominator, digits)] if number.denominator != 1 else []), *below]
+    return above, below
+
+
+def in_one_line(number: Fraction, above: Sequence[str], below: Sequence[str], times: str) -> str:
+    """The sign of a number, the factors that multiply, and behind a stroke those that divide."""
+    stroke = f"/{below[0]}" if len(below) == 1 else f"/({times.join(below)})" if below else ""
+    return f"{'-' if number < 0 else ''}{times.join(above)}{stroke}"

@@ -7,7 +7,7 @@ from fractions import Fraction
 from math import gcd, lcm
 from typing import Any
 
-from archcalc.render.factored import Factored, as_tex, as_text, factored, monomial
+from archcalc.render.factored import Factored, as_tex, as_text, factored, factors, in_one_line, monomial
 from archcalc.studies.law.polynomials import Formula, expression
 
 LETTERS = {
@@ -104,8 +104,7 @@ def big_o(powers: Sequence[tuple[int, ...]], names: Sequence[str]) -> str:
 def _term(powers: tuple[int, ...], names: Sequence[str]) -> str:
     above = [_power(name, power) for name, power in zip(names, powers, strict=True) if power > 0]
     below = [_power(name, -power) for name, power in zip(names, powers, strict=True) if power < 0]
-    divided = f"/{below[0] if len(below) == 1 else '(' + '·'.join(below) + ')'}" if below else ""
-    return f"{'·'.join(above) or '1'}{divided}"
+    return in_one_line(Fraction(1), above or ["1"], below, "·")
 
 
 def _power(base: str, power: int) -> str:
@@ -128,14 +127,8 @@ def _expanded(formula: Formula, names: Sequence[str]) -> str:
 
 def _multiplied(number: Fraction, powers: Sequence[int], names: Sequence[str], total: str = "") -> str:
     """A product: the number, the knobs, a sum; divisors after a stroke."""
-    each = sorted((name, power) for name, power in zip(names, powers, strict=True) if power)
-    words = [_power(name, power) for name, power in each if power > 0] + ([f"({total})"] if total else [])
-    size = abs(number.numerator)
-    above = [*([f"{size:,}"] if size != 1 or not words else []), *words]
-    below = [f"{number.denominator:,}"] if number.denominator != 1 else []
-    below += [_power(name, -power) for name, power in each if power < 0]
-    stroke = f"/{below[0]}" if len(below) == 1 else f"/({'·'.join(below)})" if below else ""
-    return f"{'-' * (number < 0)}{'·'.join(above)}{stroke}"
+    above, below = factors(number, powers, names, _power, [f"({total})"] if total else [], ",")
+    return in_one_line(number, above, below, "·")
 
 
 def _written(term: Any) -> str:
@@ -157,18 +150,16 @@ def _written(term: Any) -> str:
 
 def _product(term: Any) -> str:
     """A product: the number, the symbols, the sums; divisors after a stroke."""
-    number, factors = term.as_coeff_mul()
-    sign = "-" if number < 0 else ""
-    number = abs(number)
-    above = [factor for factor in factors if not (factor.is_Pow and factor.args[1] < 0)]
-    below = [1 / factor for factor in factors if factor not in above]
+    number, others = term.as_coeff_mul()
+    size = abs(number)
+    above = [factor for factor in others if not (factor.is_Pow and factor.args[1] < 0)]
+    below = [1 / factor for factor in others if factor not in above]
     above.sort(key=lambda factor: (factor.is_Add or (factor.is_Pow and factor.args[0].is_Add), str(factor)))
     words = [f"({_written(factor)})" if factor.is_Add else _written(factor) for factor in above]
-    numbers = [f"{number.p:,}"] if number.p != 1 or not words else []
-    divided = [f"{number.q:,}"] if number.q != 1 else []
+    numbers = [f"{size.p:,}"] if size.p != 1 or not words else []
+    divided = [f"{size.q:,}"] if size.q != 1 else []
     divided += [f"({_written(factor)})" if factor.is_Add else _written(factor) for factor in below]
-    stroke = f"/{divided[0]}" if len(divided) == 1 else f"/({'·'.join(divided)})" if divided else ""
-    return sign + "·".join([*numbers, *words]) + stroke
+    return in_one_line(number, [*numbers, *words], divided, "·")
 
 
 def _order(term: Any) -> tuple[int, str]:
