@@ -91,21 +91,19 @@ class Bound:
             figures[MOVED] += work.bytes
             figures["product_flops"] += work.flops
             causes[cause] += time
-        fused, compiled = 0, compiled_of(works, self.hardware)
-        for kernel in compiled:
-            time, _ = kernel_time(kernel, self.hardware, 0.0)
+        compiled = compiled_of(works, self.hardware)
+        for kernel, time in compiled:
             own[kernel.path]["fused_bound_fs"] += time
-            fused += time
-        return Finding(KEYS, own, notes=_notes(works), record=self._record(works, causes, fused, compiled))
+        return Finding(KEYS, own, notes=_notes(works), record=self._record(works, causes, compiled))
 
-    def _record(self, works: Works, causes: Mapping[str, int], fused: int, compiled: Sequence[Work]) -> Bounds:
+    def _record(self, works: Works, causes: Mapping[str, int], compiled: Sequence[tuple[Work, int]]) -> Bounds:
         return Bounds(
             self.hardware,
             sum(causes.values()) / FEMTO,
-            fused / FEMTO,
+            sum(time for _, time in compiled) / FEMTO,
             {cause: causes[cause] / FEMTO for cause in CAUSES},
             sum(work.bytes for work in works.eager),
-            sum(work.bytes for work in compiled),
+            sum(work.bytes for work, _ in compiled),
             sum(work.flops for work in works.eager),
             len(works.eager),
             len(compiled),
@@ -119,12 +117,13 @@ def _notes(works: Works) -> tuple[str, ...]:
     return (f"bytes not known of {', '.join(works.unknown)}: the bound leaves them out",)
 
 
-def compiled_of(works: Works, hardware: Hardware) -> Sequence[Work]:
-    """The kernels of a compiled pass: the fused ones, or those of the eager pass where these take less time.
+def compiled_of(works: Works, hardware: Hardware) -> Sequence[tuple[Work, int]]:
+    """The kernels of a compiled pass and their femtoseconds: the fused ones, or the eager ones if these take less time.
 
     A compiler need not fuse: a small cache may keep between small kernels what one large kernel pushes out.
     """
-    return min(works.fused, works.eager, key=lambda each: sum(kernel_time(work, hardware, 0.0)[0] for work in each))
+    both = ([(work, kernel_time(work, hardware, 0.0)[0]) for work in each] for each in (works.fused, works.eager))
+    return min(both, key=lambda timed: sum(time for _, time in timed))
 
 
 def least_seconds(trace: Trace, hardware: Hardware) -> float:

@@ -53,7 +53,7 @@ def compared(case: Case) -> Row:
     times = [kernel_time(work, hardware, 0.0) for work in works.eager]
     eager = sum(time for time, _ in times)
     memory = sum(time for time, cause in times if cause == "memory")
-    fused = sum(kernel_time(work, hardware, 0.0)[0] for work in compiled_of(works, hardware))
+    fused = sum(time for _, time in compiled_of(works, hardware))
     products = sum(work.flops / peak_of(work, hardware) for work in works.eager if work.flops)
     in_ms = [round(1e3 * time, 4) for time in (eager / FEMTO, fused / FEMTO, products)]
     return Row(case.table, case.model, case.size, case.batch, case.milliseconds, *in_ms, round(memory / eager, 4))
