@@ -19,6 +19,7 @@ from torch import nn
 from archcalc.engine.load.declaration import Declaration
 from archcalc.engine.load.declared_inputs import inputs_of
 from archcalc.engine.load.pretrained.as_read import named_alike, read_otherwise
+from archcalc.engine.load.pretrained.facts import without_advice
 from archcalc.engine.load.pretrained.sensible_defaults import completed_defaults
 from archcalc.engine.load.references import InLibrary, demand_known
 from archcalc.engine.setup import Setup
@@ -34,12 +35,8 @@ def build(library: ModuleType, reference: InLibrary, setup: Setup) -> tuple[nn.M
 
     Nothing is downloaded but a config.json of the hub, and that only for hf:ORG/NAME without --offline.
     """
-    verbosity = library.logging.get_verbosity()
-    library.logging.set_verbosity_error()
-    try:
+    with without_advice(library):
         return _built(library, reference, setup)
-    finally:
-        library.logging.set_verbosity(verbosity)
 
 
 def _built(library: ModuleType, reference: InLibrary, setup: Setup) -> tuple[nn.Module, Declaration, Sequence[str]]:

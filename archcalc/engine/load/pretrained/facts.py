@@ -37,19 +37,21 @@ def is_pretrained(module: Any) -> bool:
     return hasattr(module, "main_input_name") and hasattr(getattr(module, "config", None), "to_dict")
 
 
+def quiet(module: Any) -> contextlib.AbstractContextManager[None]:
+    """A block in which transformers gives a model of its own no advice."""
+    library = sys.modules.get("transformers") if is_pretrained(module) else None
+    return contextlib.nullcontext() if library is None else without_advice(library)
+
+
 @contextlib.contextmanager
-def quiet(module: Any) -> Iterator[None]:
-    """In this block transformers gives a model of its own no advice: it is for those who run it, not for a count."""
-    logging = getattr(sys.modules.get("transformers"), "logging", None) if is_pretrained(module) else None
-    if logging is None:
-        yield
-        return
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
+def without_advice(library: Any) -> Iterator[None]:
+    """In this block transformers tells errors alone: its advice is for those who run a model, not for a count."""
+    verbosity = library.logging.get_verbosity()
+    library.logging.set_verbosity_error()
     try:
         yield
     finally:
-        logging.set_verbosity(verbosity)
+        library.logging.set_verbosity(verbosity)
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,17 @@ ONE_SECOND = "1 s by default"
 FRAMES, THIRTY_SECONDS = 3000, "3000 frames by default"
 
 
-LENGTH = ("seq_len",)
-"""The size that a sound has where there is no text, whose length it is otherwise."""
-
-
 def beside_text(facts: Facts) -> bool:
     """Whether a model takes a text beside its sound, or makes one: the length asked for is that of the text."""
     makes = getattr(facts.config, "is_encoder_decoder", False) and "decoder_input_ids" in facts.parameters
     return "input_ids" in facts.parameters or makes
+
+
+def _length(facts: Facts, default: int) -> tuple[int, bool]:
+    """The length of a sound, and whether an option decides the batch or that length."""
+    if beside_text(facts):
+        return default, facts.was_asked("batch")
+    return facts.size("seq_len", default), facts.was_asked("batch", "seq_len")
 
 
 def wave(facts: Facts, name: str) -> Made:
@@ -33,9 +36,8 @@ def wave(facts: Facts, name: str) -> Made:
         shape = (facts.batch, facts.config.max_length, facts.config.num_mel_bins)
         return Made(Input(name, ("batch", "frames", "mel"), shape))
     rate = facts.number("sampling_rate", "sample_rate", among=SOUND, default=0)
-    rate = rate or facts.processor.get("sampling_rate", SAMPLES)
-    samples = rate if beside_text(facts) else facts.size("seq_len", rate)
-    origin = "option" if facts.was_asked("batch", *LENGTH[beside_text(facts) :]) else ONE_SECOND
+    samples, asked = _length(facts, rate or facts.processor.get("sampling_rate", SAMPLES))
+    origin = "option" if asked else ONE_SECOND
     if facts.number("audio_channels", among=SOUND) or facts.kind in BY_CHANNEL:
         count = facts.number("audio_channels", among=SOUND, default=1)
         return Made(Input(name, ("batch", "channels", "seq_len"), (facts.batch, count, samples)), origin)
@@ -62,8 +64,7 @@ def spectrogram(facts: Facts, name: str) -> Made:
         return Made(Input(name, ("batch", "mel", "frames"), (facts.batch, mel, FRAMES)), THIRTY_SECONDS)
     features = ("input_feat_per_channel", "feature_projection_input_dim", "input_size", "num_mel_bins", "input_dim")
     width = facts.number(*features, among=SOUND) or facts.processor.get("feature_size", 80)
-    frames = 4 * TOKENS if beside_text(facts) else facts.size("seq_len", 4 * TOKENS)
-    asked = facts.was_asked("batch", *LENGTH[beside_text(facts) :])
+    frames, asked = _length(facts, 4 * TOKENS)
     origin = "option" if asked else f"{4 * TOKENS} frames by default"
     return Made(Input(name, ("batch", "seq_len", "mel"), (facts.batch, frames, width)), origin)
 
