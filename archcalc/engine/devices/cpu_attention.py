@@ -46,7 +46,7 @@ def _backward(args: Sequence[Any], out: Any) -> int:
 
 
 def _products(query: Tensor, queries: int, keys: int) -> int:
-    """What the larger of two products needs: the gradients of keys and values, and that of queries."""
+    """The larger of what two products need: one makes the gradients of keys and values, the other that of queries."""
     if query.dtype is not torch.bfloat16:
         return 0
     width = query.shape[-1]

@@ -19,7 +19,7 @@ def _sum(args: Sequence[Any], out: Tensor) -> int:
     """The numbers in the dtype of the result, or halves and their sums as float32 numbers."""
     x = args[0]
     if x.dtype is not out.dtype:
-        return int(x.numel()) * out.element_size()
+        return _converted(args, out)
     several = x.dtype in HALF and x.numel() > 0 and _groups(x, _dims(args)) >= APART
     return FLOAT * (x.numel() + out.numel()) if several else 0
 

@@ -47,7 +47,7 @@ class Product:
 
 @dataclass(frozen=True)
 class Blocks:
-    """What a thread works on at once: rows, columns, how many blocks of those in turn, and threads for one sum."""
+    """Rows and columns of a thread's block, blocks that it works on in turn, and threads that share a sum."""
 
     rows: int
     columns: int

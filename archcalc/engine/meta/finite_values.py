@@ -19,7 +19,7 @@ FINITE = "numbers taken to be finite"
 """The origin of such values."""
 NOT_FINITE = frozenset("isinf isnan".split())
 COMPARED = {"eq": True, "ne": False}
-"""What a number that is finite says of being equal to itself; of infinity it says the opposite."""
+"""The answer where a finite number is compared with itself. Compared with infinity, it gets the opposite answer."""
 LOGIC = frozenset("mul bitwise_not logical_not bitwise_and bitwise_or logical_and logical_or all any".split())
 """Ops that make one truth value of one, or of two, however often these are repeated."""
 
@@ -37,7 +37,7 @@ def taken_finite(op: Op, args: Sequence[Any], results: Sequence[Tensor]) -> Unif
 
 
 def combined(op: Op, args: Sequence[Any], results: Sequence[Tensor], held: Callable[[Tensor], Any]) -> Uniform | None:
-    """What an op makes of truth values that are the same for all elements; None for other ops and other values.
+    """An op's result, if it combines truth values of which each is the same for all elements; None for anything else.
 
     `held` gives what is known of a tensor. Nothing of the tensor's size is made.
     """

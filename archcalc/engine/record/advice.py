@@ -18,7 +18,7 @@ WANTS_INTEGERS = re.compile(
 MAPS = {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}
 """Layers of maps, and the dimensions of a map."""
 OTHER_WIDTH = re.compile(r"do not match, tokens: (\d+), features: \1$")
-"""What transformers says of features that are as many as their tokens: they are not as wide."""
+"""The error of transformers where the numbers of features and tokens are equal: then their widths differ."""
 POSITIONS = "max_position_embeddings"
 """The setting that states the longest text."""
 

@@ -16,7 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from archcalc.engine.meta.known_values import KnownValues, kept
-from archcalc.engine.torch_private import has_hooks, own_buffers, own_parameters, version, without_function_modes
+from archcalc.engine.torch_private import (
+    has_hooks,
+    own_buffers,
+    own_parameters,
+    version,
+    with_tensors_changed,
+    without_function_modes,
+)
 
 FEWEST = 3
 """Shorter lists run as they are."""
@@ -60,7 +67,7 @@ def _candidates(module: nn.Module) -> list[nn.Module]:
 
 
 class _Calls:
-    """What the calls of layers returned, by the kind of the layer and the form of its arguments."""
+    """Results of calls that ran, under the kind of the layer and the form of its arguments."""
 
     def __init__(self, known: KnownValues) -> None:
         self.known = known
@@ -78,7 +85,7 @@ class _Calls:
             except _Unlike:
                 return forward(*args, **kwargs)
             if key in self.returned:
-                return _again(self.returned[key])
+                return with_tensors_changed(self.returned[key], Tensor.detach)  # tensors of their own
             out = forward(*args, **kwargs)
             if self._lasts(layer, key[0], out):
                 self.returned[key] = out
@@ -96,7 +103,7 @@ class _Calls:
             return False
 
     def _form(self, value: Any) -> Any:
-        """What two values must have in common for a layer to make the same shapes of them."""
+        """A key for a value: a layer makes the same shapes of two values whose keys are equal."""
         if isinstance(value, Tensor):
             if not value.is_meta or self.known.of(value) is not None:
                 self.compared.append(value)
@@ -111,7 +118,7 @@ class _Calls:
         raise _Unlike
 
     def _kind(self, layer: nn.Module) -> Any:
-        """What two layers must have in common to be alike: classes, attributes, shapes, and the values of buffers."""
+        """A key for a layer, by classes, attributes, shapes and values of buffers: alike layers have equal keys."""
         parts = list(layer.named_modules())
         if layer.training or any(has_hooks(part) for _, part in parts[1:]):
             raise _Unlike
@@ -151,12 +158,3 @@ def _held(tensor: Tensor | None) -> Any:
         return id(tensor)
     with without_function_modes():
         return tuple(tensor.shape), tensor.dtype, None if values is None else repr(values.tolist())
-
-
-def _again(value: Any) -> Any:
-    """What a layer returned, as tensors of their own."""
-    if isinstance(value, Tensor):
-        return value.detach()
-    if isinstance(value, list | tuple):
-        return type(value)([_again(item) for item in value])
-    return {key: _again(item) for key, item in value.items()} if isinstance(value, dict) else value
