@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from sys import maxsize
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from archcalc.engine.devices import workspaces
 from archcalc.engine.meta.call_arguments import tensors_in
+from bench.memory_truth.events import recording_of
 
 
 def ours(func: Any, args: tuple[Any, ...]) -> int:
@@ -38,16 +40,4 @@ def measured(run: Callable[[], Any]) -> tuple[int, Any]:
     """The most bytes that are allocated at once while it runs, and its result."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         out = run()
-    tree = profiler.profiler.kineto_results.experimental_event_tree()  # type: ignore[union-attr]
-    live = highest = 0
-    for _, change in sorted(_changes(tree)):
-        live += change
-        highest = max(highest, live)
-    return highest, out
-
-
-def _changes(events: Any) -> Iterator[tuple[int, int]]:
-    for event in events:
-        if event.tag == torch._C._profiler._EventType.Allocation:
-            yield event.start_time_ns, event.extra_fields.alloc_size
-        yield from _changes(event.children)
+    return recording_of(profiler).peak(0, maxsize)[0], out
