@@ -10,6 +10,7 @@ from archcalc.networks.spec import Network
 from tests.helpers import report
 from tests.regenerate import all_networks
 
+pytestmark = pytest.mark.usefixtures("shared_traces")
 NETWORKS = all_networks()
 QUICK = [pytest.param(name, marks=pytest.mark.slow) if name == "resnet-1202" else name for name in NETWORKS]
 """Its 1,202 layers take as long as thirty others."""

@@ -21,6 +21,7 @@ from bench.models import torchvision_ops
 from tests.helpers import report, run
 from tests.regenerate import all_networks
 
+pytestmark = pytest.mark.usefixtures("shared_traces")
 SETUP = Setup()
 NETWORKS = all_networks()
 QUICK = [pytest.param(name, marks=pytest.mark.slow) if name == "resnet-1202" else name for name in NETWORKS]
