@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 import pytest
+import torch
 from torch import nn
 
 from archcalc import engine
 from archcalc.engine import Setup, Training
 from archcalc.engine.collector import old_objects_frozen
+from archcalc.engine.record.recorder import COMPILED
 from archcalc.studies.gc_pauses import gc_paused
 
 
@@ -43,6 +45,44 @@ def test_what_a_program_froze_itself_stays_frozen(block: object) -> None:
     with block():  # type: ignore[operator]
         pass
     assert gc.get_freeze_count()
+
+
+def leftovers(call: Callable[[torch.Tensor], object]) -> int:
+    """How many objects a call on a tensor without data leaves for the collector."""
+    x = torch.empty(2, 3, device="meta")
+    with torch.inference_mode():
+        gc.collect()
+        call(x)
+        return gc.collect()
+
+
+ATEN = torch.ops.aten
+COMPILED_CALLS: dict[str, Callable[[torch.Tensor], object]] = {
+    "view": lambda x: ATEN.view(x, [3, 2]),
+    "_unsafe_view": lambda x: ATEN._unsafe_view(x, [3, 2]),
+    "t": ATEN.t,
+    "transpose": lambda x: ATEN.transpose(x, 0, 1),
+    "permute": lambda x: ATEN.permute(x, [1, 0]),
+    "expand": lambda x: ATEN.expand(x, [4, 2, 3]),
+    "slice": lambda x: ATEN.slice(x, 0, 1),
+    "select": lambda x: ATEN.select(x, 0, 1),
+    "split": lambda x: ATEN.split(x, 1),
+    "unsqueeze": lambda x: ATEN.unsqueeze(x, 0),
+    "squeeze": ATEN.squeeze,
+    "clone": ATEN.clone,
+    "detach": ATEN.detach,
+    "alias": ATEN.alias,
+    "empty": lambda x: ATEN.empty([2, 3], device="meta"),
+    "lift_fresh": ATEN.lift_fresh,
+    "add_": lambda x: ATEN.add_(x, 1),
+}
+
+
+def test_compiled_ops_leave_nothing_for_the_collector() -> None:
+    """The tracer does not collect after them; after an addition out of place, whose kernel is Python, it does."""
+    assert set(COMPILED_CALLS) == COMPILED - {"_local_scalar_dense"}  # whose result is never asked of torch
+    assert {op for op, call in COMPILED_CALLS.items() if leftovers(call)} == set()
+    assert leftovers(lambda x: ATEN.add(x, 1))
 
 
 class Deaths(nn.Linear):

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from archcalc.engine.collector import old_objects_frozen
 
-MANY = 20_000
-"""Op calls after which a collection is worth its time."""
+MANY = 100_000
+"""Op calls after which a collection is worth its time: what they leave is at most some 150 MB."""
 
 
 @contextmanager

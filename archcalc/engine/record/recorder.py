@@ -45,7 +45,7 @@ from archcalc.tracing import Tensor as TraceTensor
 
 COMPILED = frozenset(
     "view _unsafe_view t transpose permute expand slice select split unsqueeze squeeze clone detach alias empty "
-    "lift_fresh _local_scalar_dense".split()
+    "lift_fresh _local_scalar_dense add_".split()
 )
 """Ops whose meta kernels are compiled. Those in Python leave cycles behind, which keep their arguments alive until they
 are collected; real kernels, which compute on tensors with data, leave none."""
