@@ -6,6 +6,8 @@ import pytest
 
 from tests.helpers import report, run
 
+pytestmark = pytest.mark.usefixtures("shared_traces")
+
 BLOCK = ("law", "dense-block", "--set", "bottleneck=false", "--set", "layers=2")
 TEMPORARIES = "live:cat+native_batch_norm"
 

@@ -36,6 +36,8 @@ from archcalc.studies.guard.snapshot import LAYER_FIGURES, LayerRecord, Snapshot
 from tests.helpers import ROOT, run, run_fresh
 from tests.test_cli import SCHEMA
 
+pytestmark = pytest.mark.usefixtures("shared_traces")
+
 WIDTH = 8
 
 

@@ -13,6 +13,8 @@ from archcalc.analyses.explain.layer_kinds import BY_TYPE, KINDS
 from archcalc.networks import catalogue
 from tests.helpers import report, run
 
+pytestmark = pytest.mark.usefixtures("shared_traces")
+
 MEMBERS = [
     *"alexnet-2012 vgg-11 googlenet inception-v3 inception-resnet-v2 xception resnet-18 resnext-50-32x4d".split(),
     *"se-resnet-18 senet-154 densenet-121 shufflenet-v1 shufflenet-v2 gru lstm lstm-ptb-small".split(),

@@ -24,6 +24,8 @@ from archcalc.studies.observer import Observer
 from tests.helpers import ROOT, run, run_fresh, totals
 from tests.test_cli import SCHEMA
 
+pytestmark = pytest.mark.usefixtures("shared_traces")
+
 LINES = st.lists(st.tuples(st.integers(0, 10**9), st.integers(1, 10**6)), min_size=1, max_size=6)
 
 

@@ -17,6 +17,8 @@ from bench.models import torchvision_ops
 from tests.helpers import run, totals
 from tests.regenerate import all_networks
 
+pytestmark = pytest.mark.usefixtures("shared_traces")
+
 NAMES = ["resnet-18", "resnet-20", "shufflenet-v2-0.5x", "se-resnet-50", "densenet-121", "alexnet"]
 MORE = ["inception-v3", "vgg-11", "xception", "resnext-50-32x4d"]
 

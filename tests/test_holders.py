@@ -17,6 +17,8 @@ from archcalc.analyses.memory import live_bytes
 from archcalc.tracing import Trace
 from tests.helpers import report, run
 
+pytestmark = pytest.mark.usefixtures("shared_traces")
+
 STEP = Training("momentum")
 
 

@@ -21,6 +21,8 @@ from archcalc.studies.law.members import at_point
 from archcalc.studies.law.polynomials import Formula, value
 from archcalc.studies.law.stretches import stretches
 
+pytestmark = pytest.mark.usefixtures("shared_traces")
+
 FARTHEST = 100_000
 DEEPEST = 220
 """The same where a knob makes more layers, which have to be built."""

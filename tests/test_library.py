@@ -22,6 +22,8 @@ from archcalc.render.faces import PAGES
 from archcalc.text import faces
 from tests.helpers import ROOT, run, run_fresh
 
+pytestmark = pytest.mark.usefixtures("shared_traces")
+
 NET = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
 FUNCTIONS = (
     "analyze trace law lint sweep largest_batch recompute plan speed verify snapshot diff explain compare report serve"

@@ -28,6 +28,8 @@ from bench.plan_truth.models import Former
 from bench.plan_truth.ranks import CASES, Case
 from tests.helpers import run
 
+pytestmark = pytest.mark.usefixtures("shared_traces")
+
 MIXED = Training("adam", recipe="bf16-fp32-master", rounds=1)
 """2 + 2 + 4 + 8 bytes a parameter: K = 12."""
 

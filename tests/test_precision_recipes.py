@@ -23,6 +23,8 @@ from archcalc.errors import WrongUse
 from archcalc.render.assumed import step_words
 from tests.helpers import check_report, run
 
+pytestmark = pytest.mark.usefixtures("shared_traces")
+
 PARAMS = 64 * 32 + 32 + 32 * 8 + 8
 """Those of `net`, in four tensors: 2,344."""
 

@@ -29,6 +29,8 @@ from archcalc.tracing import Trace
 from tests.helpers import run, run_fresh
 from tests.test_schema import valid
 
+pytestmark = pytest.mark.usefixtures("shared_traces")
+
 
 class Residual(nn.Module):
     """Two convolutions with batch norms and a shortcut."""

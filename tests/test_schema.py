@@ -15,6 +15,8 @@ from archcalc.render.promise import promises, schema
 from tests.helpers import ROOT, run, run_fresh
 from tests.regenerate import SCHEMA
 
+pytestmark = pytest.mark.usefixtures("shared_traces")
+
 COMMANDS = (
     "list", "list 'resnet*'", "devices", "devices 'rtx*'", "show resnet-18", "summary resnet-18", "shapes resnet-18",
     "params resnet-18 gpt2", "flops resnet-18", "flops resnet-18 --backward", "memory resnet-18",

@@ -21,6 +21,8 @@ from archcalc.render.roofline import roofline
 from bench.speed_truth.comparison import agreement, kept
 from tests.helpers import run
 
+pytestmark = pytest.mark.usefixtures("shared_traces")
+
 ANALYSIS = re.compile(r"^class (\w+):$(?=(?:(?!^class ).)*?^    of_steps: ClassVar)", re.MULTILINE | re.DOTALL)
 """A class that says whether it looks at whole training steps."""
 

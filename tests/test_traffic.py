@@ -21,6 +21,8 @@ from archcalc.tracing import Trace
 from bench.traffic_order import TABLE_3, figures, fragmented, right
 from tests.helpers import in_rows
 
+pytestmark = pytest.mark.usefixtures("shared_traces")
+
 FLOAT = 4
 
 

@@ -53,6 +53,6 @@ def forward(module: nn.Module, inputs: Inputs, recorder: Recorder, region: Regio
     recorder.close()
     out, given = None, []
     if any(storage() is not None for storage in results.values()):
-        gc.collect()  # objects of forward that refer to one another
+        gc.collect(1)  # objects of forward that refer to one another; older ones are not looked at, which are many
     recorder.entries.keep(number for number, storage in results.items() if storage() is not None)
     return outputs
