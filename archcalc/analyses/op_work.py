@@ -6,9 +6,10 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from archcalc.analyses.cached import memory_bytes
-from archcalc.analyses.fusion import Kernel, Span, all_but_products, joined, kernels, runnable
+from archcalc.analyses.fusion import Kernel, Span, all_but_products, chained, joined, kernels, runnable
 from archcalc.analyses.weights import COMPLEX
 from archcalc.hardware.catalogue import layers_in_one_kernel
 from archcalc.ops.names import packet
@@ -22,8 +23,7 @@ SIZES = re.compile(r"\d+, \d+")
 """How torch's recurrent layers begin their description; a class of the same name by other hands need not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """The work of one kernel, at the module of its first op.
 
     `flops` are 2 a multiply-add of real numbers, in numbers of type `dtype`; `operations` all others. `convolves` says
@@ -39,7 +39,7 @@ class Work:
 
     def moving(self, number: int) -> Work:
         """The same work with so many bytes."""
-        return Work(self.path, self.flops, self.dtype, self.operations, number, self.convolves)
+        return self._replace(bytes=number)
 
 
 @dataclass(frozen=True)
@@ -71,16 +71,19 @@ def works_of(trace: Trace) -> Works:
     """
     span = range(trace.steps[-1].start, trace.steps[-1].end) if trace.steps else range(len(trace.calls))
     calls = Span(trace, span)
-    alone, chained = kernels(calls, False), kernels(calls, True, all_but_products)
+    alone = kernels(calls)
+    fused = chained(calls, alone, all_but_products)
     layers = list(_recurrent_layers(trace, span))
     if layers:
-        alone, chained = joined(calls, alone, layers), joined(calls, chained, layers)
-    chained = runnable(calls, chained)
-    flops = {number: _flops(trace, trace.calls[number]) for kernel in alone for number in kernel.calls}
+        alone, fused = joined(calls, alone, layers), joined(calls, fused, layers)
+    fused = runnable(calls, fused)
+    flops = {number: _flops(trace, trace.calls[number]) for number in calls.moved}
     operations = {number: operations_of(trace, trace.calls[number]) or 0 for number in flops}
-    eager, fused = (tuple(_work(trace, k, flops, operations) for k in each) for each in (alone, chained))
+    works = {kernel: _work(trace, kernel, flops, operations) for kernel in {*alone, *fused}}
     unknown = tuple(sorted({kernel.unknown for kernel in alone if kernel.unknown}))
-    return Works(eager, fused, unknown, calls, tuple(alone), tuple(chained))
+    return Works(
+        tuple(works[k] for k in alone), tuple(works[k] for k in fused), unknown, calls, tuple(alone), tuple(fused)
+    )
 
 
 def _recurrent_layers(trace: Trace, span: Iterable[int]) -> Iterable[list[int]]:

@@ -18,7 +18,7 @@ from archcalc.errors import CannotImport, one_line
 from archcalc.ops.axes import Field, Seen
 from archcalc.ops.call_view import CallView
 from archcalc.ops.names import ATEN, PRIMS
-from archcalc.ops.traffic import Moved, Operands, Rule, each_once
+from archcalc.ops.traffic import Moved, Operands, Rule, each_once, is_view
 from archcalc.text.entry_points import entry_points
 from archcalc.tracing import Call, Shape, Trace
 
@@ -160,11 +160,10 @@ def operations_of(trace: Trace, call: Call) -> int | None:
 
 def traffic_of(trace: Trace, call: Call) -> Moved | None:
     """Bytes that one op call reads and writes; none for a view, None if its op is not known."""
+    if is_view(trace, call):
+        return Moved()
     op = known(call.op)
-    if op is None:
-        return None
-    operands = Operands(trace, call)
-    return Moved() if operands.is_view else op.traffic(operands)
+    return None if op is None else op.traffic(Operands(trace, call))
 
 
 @cache

@@ -34,8 +34,7 @@ class Operands:
     `storages` are those of its inputs. `written` are the names of the inputs that it writes; in a trace that does not
     record them, the first of an op like `add_`. `read` are the names of those that it reads: all but those that it is
     told to write its results into (`out=`). `read_tensors` are these inputs, `written_tensors` the written ones and its
-    outputs. `is_view` says that it only shows an input in another form: it writes nothing, and its outputs lie in the
-    storages of its inputs.
+    outputs.
     """
 
     def __init__(self, trace: Trace, call: Call) -> None:
@@ -48,15 +47,10 @@ class Operands:
         self._outputs = [tensors[tensor] for tensor in call.outputs]
         given = [tensor for one in self._inputs.values() for tensor in one]
         self.storages = {tensor.storage for tensor in given}
-        self.written = self._names_written(given)
+        self.written = _names_written(trace, call)
         self.read = self._names_read()
         self.read_tensors = self._tensors(self.read) if self.written else given
         self.written_tensors = [*self._tensors(self.written), *self._outputs]
-        self.is_view = (
-            not self.written
-            and bool(self._outputs)
-            and self.storages.issuperset([tensor.storage for tensor in self._outputs])
-        )
 
     @property
     def attributes(self) -> Mapping[str, Value]:
@@ -93,11 +87,6 @@ class Operands:
         """Bytes of the outputs that lie in no input's storage."""
         return _bytes(tensor for tensor in self._outputs if tensor.storage not in self.storages)
 
-    def _names_written(self, given: Iterable[Tensor]) -> tuple[str, ...]:
-        if self._call.writes or any(tensor.strides is not None for tensor in given):
-            return self._call.writes
-        return tuple(self._inputs)[:1] if _named_in_place(self._call) else ()
-
     def _names_read(self) -> list[str]:
         names = list(self._inputs)
         if not self.written or _named_in_place(self._call):
@@ -106,6 +95,21 @@ class Operands:
 
     def _tensors(self, names: Iterable[str]) -> list[Tensor]:
         return [tensor for name in names for tensor in self._inputs.get(name, ())]
+
+
+def is_view(trace: Trace, call: Call) -> bool:
+    """Whether an op call only shows an input in another form: it writes nothing, and its outputs lie in its inputs."""
+    if not call.outputs or _names_written(trace, call):
+        return False
+    given = {trace.tensors[tensor].storage for tensor in call.tensors()}
+    return given.issuperset([trace.tensors[tensor].storage for tensor in call.outputs])
+
+
+def _names_written(trace: Trace, call: Call) -> tuple[str, ...]:
+    if call.writes or not _named_in_place(call):
+        return call.writes
+    recorded = any(trace.tensors[tensor].strides is not None for tensor in call.tensors())
+    return () if recorded else tuple(call.inputs)[:1]
 
 
 def _named_in_place(call: Call) -> bool:
