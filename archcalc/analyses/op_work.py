@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import NamedTuple
 
 from archcalc.analyses.cached import memory_bytes
@@ -107,18 +108,18 @@ def _flops(trace: Trace, call: Call) -> int:
 
 def _dtype(trace: Trace, call: Call) -> str:
     """The type of the first tensor of a call."""
-    tensors = (*call.tensors(), *call.outputs)
-    return trace.tensors[tensors[0]].dtype if tensors else ""
+    first = next(chain(call.tensors(), call.outputs), None)
+    return "" if first is None else trace.tensors[first].dtype
 
 
 def _work(trace: Trace, kernel: Kernel, flops: Mapping[int, int], operations: Mapping[int, int]) -> Work:
     first = trace.calls[kernel.calls[0]]
-    multiplies = next((trace.calls[number] for number in kernel.calls if flops.get(number)), first)
+    products = [number for number in kernel.calls if flops[number]]
     return Work(
         trace.path(first),
-        sum(flops.get(number, 0) for number in kernel.calls),
-        _dtype(trace, multiplies),
-        sum(operations.get(number, 0) for number in kernel.calls),
+        sum([flops[number] for number in products]),
+        _dtype(trace, trace.calls[products[0]] if products else first),
+        sum([operations[number] for number in kernel.calls]),
         kernel.total,
         packet(first.op) in CONVOLUTIONS,
     )

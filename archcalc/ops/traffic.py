@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 
 from archcalc.ops.names import packet
@@ -89,7 +90,7 @@ class Operands:
 
     def _names_read(self) -> list[str]:
         names = list(self._inputs)
-        if not self.written or _named_in_place(self._call):
+        if not self.written or _named_in_place(self._call.op):
             return names
         return [name for name in names if name not in self.written or name == names[0] or name.startswith("running_")]
 
@@ -106,14 +107,15 @@ def is_view(trace: Trace, call: Call) -> bool:
 
 
 def _names_written(trace: Trace, call: Call) -> tuple[str, ...]:
-    if call.writes or not _named_in_place(call):
+    if call.writes or not _named_in_place(call.op):
         return call.writes
     recorded = any(trace.tensors[tensor].strides is not None for tensor in call.tensors())
     return () if recorded else tuple(call.inputs)[:1]
 
 
-def _named_in_place(call: Call) -> bool:
-    name = packet(call.op)
+@cache
+def _named_in_place(op: str) -> bool:
+    name = packet(op)
     return name.endswith("_") and not name.endswith("__")
 
 
