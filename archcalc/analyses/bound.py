@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from archcalc.analyses.op_work import Work, Works, works_of
+from archcalc.analyses.op_work import Pass, Work, Works, works_of
 from archcalc.analyses.report import Finding
 from archcalc.errors import NoBandwidth, NoPeak
 from archcalc.hardware import Hardware
@@ -83,11 +83,10 @@ class Bound:
         if self.hardware.bandwidth is None:
             raise NoBandwidth(self.hardware.name)
         works = (self.works or works_of(trace)).beside(self.hardware.cache)
-        alone, fused = (timed(each, self.hardware) for each in (works.eager, works.fused))
-        compiled = compiled_of(alone, fused)
+        eager, compiled = timed(works.eager, self.hardware), compiled_of(works, self.hardware)
         own: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(KEYS, 0))
         causes: Counter[str] = Counter()
-        for work, time, cause in launched(alone, self.hardware.launch or 0.0):
+        for work, time, cause in started(eager, self.hardware.launch or 0.0):
             figures = own[work.path]
             figures[f"{cause}_fs"] += time
             figures["bound_fs"] += time
@@ -104,12 +103,12 @@ class Bound:
             sum(causes.values()) / FEMTO,
             sum(time for _, time, _ in compiled) / FEMTO,
             {cause: causes[cause] / FEMTO for cause in CAUSES},
-            sum(work.bytes for work in works.eager),
+            sum(work.bytes for work in works.eager.works),
             sum(work.bytes for work, _, _ in compiled),
-            sum(work.flops for work in works.eager),
-            len(works.eager),
+            sum(work.flops for work in works.eager.works),
+            len(works.eager.works),
             len(compiled),
-            max((peak_of(work, self.hardware) for work in works.eager if work.flops), default=0.0),
+            max((peak_of(work, self.hardware) for work in works.eager.works if work.flops), default=0.0),
         )
 
 
@@ -119,20 +118,21 @@ def _notes(works: Works) -> tuple[str, ...]:
     return (f"bytes not known of {', '.join(works.unknown)}: the bound leaves them out",)
 
 
-def timed(works: Iterable[Work], hardware: Hardware) -> list[Timed]:
+def timed(kernels: Pass, hardware: Hardware) -> list[Timed]:
     """Each kernel with its least time on a device."""
-    return [(work, *kernel_time(work, hardware)) for work in works]
+    return [(work, *kernel_time(work, hardware)) for work in kernels.works]
 
 
-def compiled_of(alone: Sequence[Timed], fused: Sequence[Timed]) -> Sequence[Timed]:
-    """The kernels of a compiled pass: the fused ones, or the eager ones if these take less time.
+def compiled_of(works: Works, hardware: Hardware) -> list[Timed]:
+    """The kernels of a compiled pass: the fused ones, or one for each op if these take less time.
 
     A compiler need not fuse: a small cache may keep between small kernels what one large kernel pushes out.
     """
-    return min(fused, alone, key=lambda kernels: sum(time for _, time, _ in kernels))
+    both = (timed(kernels, hardware) for kernels in (works.fused, works.alone))
+    return min(both, key=lambda kernels: sum(time for _, time, _ in kernels))
 
 
-def launched(kernels: Iterable[Timed], launch: float) -> Iterator[Timed]:
+def started(kernels: Iterable[Timed], launch: float) -> Iterator[Timed]:
     """The kernels, of which the next starts `launch` seconds after one at the soonest."""
     least = round(launch * FEMTO)
     for work, time, cause in kernels:

@@ -10,9 +10,12 @@ weights, is read from memory, and results of the run are written to it.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from archcalc.analyses.fusion import Kernel, Sizes, Span
+from archcalc.analyses.launches import Part
 
 
 def memory_bytes(span: Span, kernels: Sequence[Kernel], capacity: int, compiled: bool = False) -> list[int]:
@@ -22,7 +25,7 @@ def memory_bytes(span: Span, kernels: Sequence[Kernel], capacity: int, compiled:
     kernel that uses it.
     """
     used: dict[int, int] = {}  # bytes moved when each storage was used last
-    wrote: dict[int, tuple[int, int, int]] = {}  # the kernel that wrote it last, its bytes, and those moved by then
+    wrote: dict[int, list[_Written]] = defaultdict(list)
     to_read, to_write, moved = [], [], [0]
     for place, kernel in enumerate(kernels):
         reads, writes = _touched(span, kernel)
@@ -31,18 +34,25 @@ def memory_bytes(span: Span, kernels: Sequence[Kernel], capacity: int, compiled:
         to_read.append(max(0, kernel.read - sum(held)))
         to_write.append(kernel.total - kernel.read)
         for key, size in writes.items():
-            if key in wrote:
-                writer, never_written, then = wrote[key]
-                to_write[writer] -= _held(never_written, capacity, before - then)
-            wrote[key] = place, size, after
+            for written in wrote[key]:
+                to_write[written.kernel] -= _held(min(written.size, size), capacity, before - written.then)
+            wrote[key] = [*(w for w in wrote[key] if w.size > size), _Written(place, size, after)]
         used |= dict.fromkeys((*reads, *writes), after)
         moved.append(after)
     starts = [kernel.calls[0] for kernel in kernels]
     for key, death in _mortal(span, wrote):
-        writer, never_written, then = wrote[key]
         end = used[key] if compiled else moved[bisect_left(starts, death)]
-        to_write[writer] -= _held(never_written, capacity, end - then)
+        for written in wrote[key]:
+            to_write[written.kernel] -= _held(written.size, capacity, end - written.then)
     return [read + max(0, written) for read, written in zip(to_read, to_write, strict=True)]
+
+
+class _Written(NamedTuple):
+    """What a kernel wrote to a storage, and the bytes moved by then. A later write of less may leave all of it."""
+
+    kernel: int
+    size: int
+    then: int
 
 
 def _held(size: int, capacity: int, since: int) -> int:
@@ -61,6 +71,8 @@ def _mortal(span: Span, written: Iterable[int]) -> Iterator[tuple[int, int]]:
 
 def _touched(span: Span, kernel: Kernel) -> tuple[Sizes, Sizes]:
     """Bytes of each storage that a kernel reads before it wrote it itself, and of each that it writes for others."""
+    if isinstance(kernel, Part):
+        return kernel.touched
     if len(kernel.calls) == 1:
         return span.touched(kernel.calls[0])
     reads: dict[int, int] = {}

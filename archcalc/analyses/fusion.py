@@ -23,8 +23,11 @@ class Kernel:
 
     `calls` are the numbers of the op calls, in order; `read` the bytes that it reads, `total` those that it reads and
     writes. `unknown` is the op of a kernel whose traffic is not known, `results` are the bytes of each storage that a
-    chain writes for others: nothing else that it makes leaves the chip.
+    chain writes for others: nothing else that it makes leaves the chip. `products` and `operations` are its parts of
+    those of its op calls, as a numerator and a denominator.
     """
+
+    products = operations = (1, 1)
 
     def __init__(self, moved: Mapping[int, Moved], unknown: str = "", results: Sizes | None = None) -> None:
         self.moved, self.unknown, self.results = moved, unknown, results or {}
@@ -61,7 +64,7 @@ class Span:
                 self._add(number, known(call.op), Operands(trace, call))
 
     def _add(self, number: int, op: Op | None, operands: Operands) -> None:
-        moved = op and op.traffic(operands)
+        moved = None if op is None else op.traffic(operands)
         if moved is None or moved.total:
             self.ops[number], self.operands[number], self.moved[number] = op, operands, moved
 
@@ -74,11 +77,11 @@ class Span:
         """Bytes of each storage that an op call reads, and of each that it writes."""
         if number not in self._touched:
             operands = self.operands[number]
-            self._touched[number] = _largest(self.read(number)), _largest(operands.written_tensors)
+            self._touched[number] = largest(self.read(number)), largest(operands.written_tensors)
         return self._touched[number]
 
 
-def _largest(tensors: Iterable[Tensor]) -> Sizes:
+def largest(tensors: Iterable[Tensor]) -> Sizes:
     """Bytes of the largest of the tensors in each storage."""
     sizes: dict[int, int] = {}
     for tensor in tensors:
@@ -215,7 +218,7 @@ def _wait(ops: Mapping[int, _Op], chains: _Sets) -> None:
 
 
 class _Uses:
-    """The readers of each storage: op calls of the span with what they read, and later calls or the caller (`outside`)."""
+    """Readers of each storage: op calls of the span, with what they read, and later calls or the caller (`outside`)."""
 
     def __init__(self, span: Span) -> None:
         trace, numbers = span.trace, span.numbers
@@ -251,7 +254,9 @@ def _fused(span: Span, calls: list[int], uses: _Uses) -> Kernel:
     running, inside = _Running(), frozenset(calls)
     for number in calls:
         moved, reads = span.moved[number] or Moved(), {tensor.place: tensor for tensor in span.read(number)}
-        known = [t.distinct_bytes for place, t in reads.items() if t.storage in running.written or place in running.seen]
+        known = [
+            t.distinct_bytes for place, t in reads.items() if t.storage in running.written or place in running.seen
+        ]
         running.read[number] = max(0, moved.read - sum(known))
         running.seen |= reads.keys()
         for storage, size in span.touched(number)[1].items():

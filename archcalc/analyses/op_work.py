@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from archcalc.analyses.cached import memory_bytes
 from archcalc.analyses.fusion import Kernel, Span, all_but_products, chained, joined, kernels, runnable
+from archcalc.analyses.launches import launched
 from archcalc.analyses.weights import COMPLEX
-from archcalc.hardware.catalogue import layers_in_one_kernel
+from archcalc.hardware.catalogue import layers_in_one_kernel, runs_several_kernels
 from archcalc.ops.names import packet
 from archcalc.ops.registry import macs_of, operations_of
 from archcalc.tracing import Call, Trace
@@ -44,25 +45,38 @@ class Work(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Works:
-    """The kernels of a pass: each op by itself, and compiled; the ops whose bytes are not known."""
+class Pass:
+    """The kernels of a pass in the order in which they run, and the work of each."""
 
-    eager: tuple[Work, ...]
-    fused: tuple[Work, ...]
+    kernels: tuple[Kernel, ...]
+    works: tuple[Work, ...]
+
+    def beside(self, span: Span, cache: int, compiled: bool) -> Pass:
+        """The same with the bytes that they move beyond a cache of so many bytes."""
+        moved = memory_bytes(span, self.kernels, cache, compiled)
+        return Pass(self.kernels, tuple(map(Work.moving, self.works, moved)))
+
+
+@dataclass(frozen=True)
+class Works:
+    """The kernels of a pass: as torch launches them, one for each op, and compiled; the ops whose bytes are not known.
+
+    `eager` is `alone` itself where torch launches one kernel for each op.
+    """
+
+    eager: Pass
+    alone: Pass
+    fused: Pass
     unknown: tuple[str, ...]
     span: Span
-    of_eager: tuple[Kernel, ...]
-    of_fused: tuple[Kernel, ...]
 
     def beside(self, cache: int | None) -> Works:
         """The same kernels with the bytes that they move beyond a cache of so many bytes; None is no cache."""
         if cache is None:
             return self
-        eager = memory_bytes(self.span, self.of_eager, cache)
-        fused = memory_bytes(self.span, self.of_fused, cache, compiled=True)
-        return replace(
-            self, eager=tuple(map(Work.moving, self.eager, eager)), fused=tuple(map(Work.moving, self.fused, fused))
-        )
+        alone = self.alone.beside(self.span, cache, False)
+        eager = alone if self.eager is self.alone else self.eager.beside(self.span, cache, False)
+        return replace(self, eager=eager, alone=alone, fused=self.fused.beside(self.span, cache, True))
 
 
 def works_of(trace: Trace) -> Works:
@@ -77,19 +91,24 @@ def works_of(trace: Trace) -> Works:
     layers = list(_recurrent_layers(trace, span))
     if layers:
         alone, fused = joined(calls, alone, layers), joined(calls, fused, layers)
+    several = runs_several_kernels(_device(trace))
+    eager = launched(calls, alone) if several else alone
     fused = runnable(calls, fused)
     flops = {number: _flops(trace, trace.calls[number]) for number in calls.moved}
     operations = {number: operations_of(trace, trace.calls[number]) or 0 for number in flops}
-    works = {kernel: _work(trace, kernel, flops, operations) for kernel in {*alone, *fused}}
+    works = {kernel: _work(trace, kernel, flops, operations) for kernel in {*eager, *alone, *fused}}
+    first, *others = (Pass(tuple(each), tuple([works[kernel] for kernel in each])) for each in (alone, fused, eager))
     unknown = tuple(sorted({kernel.unknown for kernel in alone if kernel.unknown}))
-    return Works(
-        tuple(works[k] for k in alone), tuple(works[k] for k in fused), unknown, calls, tuple(alone), tuple(fused)
-    )
+    return Works(first if len(eager) == len(alone) else others[1], first, others[0], unknown, calls)
+
+
+def _device(trace: Trace) -> str:
+    return str(trace.assumptions.get("device") or "")
 
 
 def _recurrent_layers(trace: Trace, span: Iterable[int]) -> Iterable[list[int]]:
     """The op calls of each recurrent layer that one kernel of a library computes, forward and backward apart."""
-    types = layers_in_one_kernel(str(trace.assumptions.get("device") or ""))
+    types = layers_in_one_kernel(_device(trace))
     layers = {
         number for number, module in enumerate(trace.modules) if module.type in types and SIZES.match(module.extra)
     }
@@ -117,9 +136,13 @@ def _work(trace: Trace, kernel: Kernel, flops: Mapping[int, int], operations: Ma
     products = [number for number in kernel.calls if flops[number]]
     return Work(
         trace.path(first),
-        sum([flops[number] for number in products]),
+        _part(sum([flops[number] for number in products]), kernel.products),
         _dtype(trace, trace.calls[products[0]] if products else first),
-        sum([operations[number] for number in kernel.calls]),
+        _part(sum([operations[number] for number in kernel.calls]), kernel.operations),
         kernel.total,
         packet(first.op) in CONVOLUTIONS,
     )
+
+
+def _part(number: int, of: tuple[int, int]) -> int:
+    return number * of[0] // of[1]

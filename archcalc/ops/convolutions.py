@@ -8,7 +8,7 @@ from math import prod
 from archcalc.ops.axes import LOST, Axis, Field, Seen
 from archcalc.ops.call_view import CallView, once
 from archcalc.ops.registry import FREE, Op
-from archcalc.ops.traffic import Moved, Operands
+from archcalc.ops.traffic import Launch, Moved, Operands, wanted_of
 from archcalc.ops.windows import window
 from archcalc.tracing import Shape
 
@@ -24,15 +24,22 @@ DEFORMABLE = Op("torchvision.deform_conv2d")
 
 def of_wanted_gradients(operands: Operands) -> Moved:
     """The weight is read for the gradient of the input, the input for that of the weight."""
-    wanted = operands.attributes.get("output_mask")
-    input_, weight = (
-        (bool(wanted[0]), bool(wanted[1])) if isinstance(wanted, tuple) and len(wanted) > 1 else (True, True)
-    )
+    input_, weight, _ = wanted_of(operands)
     read = ["grad_output", *(["weight"] if input_ else []), *(["input"] if weight else [])]
     return Moved(operands.bytes_of(*read), operands.made)
 
 
-BACKWARD = Op("convolution_backward", "convolution_backward_overrideable", work=FREE, traffic=of_wanted_gradients)
+def each_gradient(operands: Operands) -> list[Launch]:
+    """A kernel for the gradient of the input and one for that of the weight, cuDNN's, and torch's sum for the bias."""
+    gradients = (("grad_output", "weight"), 1), (("grad_output", "input"), 1), (("grad_output",), 0)
+    computed = [of for of, wanted in zip(gradients, wanted_of(operands), strict=True) if wanted]
+    return [Launch(read, (place,), products) for place, (read, products) in enumerate(computed)]
+
+
+BACKWARD = Op(
+    "convolution_backward", "convolution_backward_overrideable",
+    work=FREE, traffic=of_wanted_gradients, launches=each_gradient,
+)  # fmt: skip
 
 
 @CONVOLUTION.macs

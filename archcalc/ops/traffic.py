@@ -7,7 +7,7 @@ cost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import prod
@@ -83,6 +83,10 @@ class Operands:
         """Bytes of some arguments; elements that are there twice count once."""
         return _bytes(self._tensors(names))
 
+    def of_launch(self, launch: Launch) -> tuple[list[Tensor], list[Tensor]]:
+        """The tensors that one kernel of the op reads, and those that it writes."""
+        return self._tensors(launch.read), [self._outputs[place] for place in launch.made]
+
     @property
     def made(self) -> int:
         """Bytes of the outputs that lie in no input's storage."""
@@ -125,6 +129,41 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
 
 Rule = Callable[[Operands], Moved]
 Count = Callable[[Operands], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One of the kernels that torch runs for an op: names of the inputs that it reads, places of the outputs it writes.
+
+    `products` is its part of the op's products, beside those of the other kernels. With `copies` it writes no more than
+    that input's bytes.
+    """
+
+    read: tuple[str, ...]
+    made: tuple[int, ...] = ()
+    products: int = 0
+    copies: str = ""
+
+
+Launches = Callable[[Operands], Sequence[Launch]]
+
+
+def wanted_of(operands: Operands) -> tuple[bool, ...]:
+    """Which of its three gradients a backward op computes; all of them where it does not say."""
+    mask = operands.attributes.get("output_mask")
+    return tuple(map(bool, mask)) if isinstance(mask, tuple) else (True, True, True)
+
+
+def by_launch(operands: Operands, launch: Launch) -> Moved:
+    """Bytes that one kernel of an op reads and writes."""
+    read, made = operands.of_launch(launch)
+    return Moved(_bytes(read), operands.bytes_of(launch.copies) if launch.copies else _bytes(made))
+
+
+def filled_first(name: str) -> Launches:
+    """The kernels of an op that fills its output, and then copies the argument `name` into a part of it."""
+    launches = Launch((), (0,)), Launch((name,), (0,), copies=name)
+    return lambda operands: launches
 
 
 def each_once(operands: Operands) -> Moved:

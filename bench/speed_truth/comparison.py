@@ -50,11 +50,11 @@ def compared(case: Case) -> Row:
     hardware = device({table.name: table.device for table in TABLES}[case.table])
     works = works_of(Trace.from_json(gzip.decompress(case.file.read_bytes()).decode(), str(case.file)))
     works = works.beside(hardware.cache)
-    alone, fused_ = (timed(each, hardware) for each in (works.eager, works.fused))
-    eager = sum(time for _, time, _ in alone)
-    memory = sum(time for _, time, cause in alone if cause == "memory")
-    fused = sum(time for _, time, _ in compiled_of(alone, fused_))
-    products = sum(work.flops / peak_of(work, hardware) for work in works.eager if work.flops)
+    kernels = timed(works.eager, hardware)
+    eager = sum(time for _, time, _ in kernels)
+    memory = sum(time for _, time, cause in kernels if cause == "memory")
+    fused = sum(time for _, time, _ in compiled_of(works, hardware))
+    products = sum(work.flops / peak_of(work, hardware) for work in works.eager.works if work.flops)
     in_ms = [round(1e3 * time, 4) for time in (eager / FEMTO, fused / FEMTO, products)]
     return Row(case.table, case.model, case.size, case.batch, case.milliseconds, *in_ms, round(memory / eager, 4))
 
