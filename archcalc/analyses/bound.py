@@ -57,8 +57,8 @@ class Bounds:
 
     @property
     def bound_by(self) -> str:
-        """The cause that binds most of the time."""
-        return max(CAUSES, key=lambda cause: self.by_cause[cause])
+        """The cause that binds most of the time; '' where no time is needed."""
+        return max(CAUSES, key=lambda cause: self.by_cause[cause]) if self.seconds else ""
 
     @property
     def memory_share(self) -> float:
