@@ -219,6 +219,7 @@ def test_padding_fills_and_then_copies() -> None:
     assert bounds(pad, "1x1x2x2", f"{SLOW},cache=1KB", device="cuda").bytes == 80
     assert bounds(pad, "1x1x2x2", SLOW).bytes == 80  # kernels that are not known are one for each op
     assert bounds(pad, "1x1x2x2", SLOW, device="cuda").fused_bytes == 80
+    assert bounds(nn.ZeroPad2d(-1), "1x1x4x4", SLOW, device="cuda").kernels == 1  # cutting copies alone
 
 
 def test_an_input_that_gives_its_shape_alone_is_not_read() -> None:

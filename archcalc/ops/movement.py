@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from archcalc.ops.axes import LOST, Field, Seen
 from archcalc.ops.call_view import CallView, dim_of, integers
 from archcalc.ops.registry import FREE, Op
 from archcalc.ops.traffic import (
+    Launch,
+    Operands,
     adds_up,
     elements_of,
     filled,
@@ -20,7 +24,16 @@ from archcalc.ops.traffic import (
 from archcalc.tracing import Shape
 
 CAT = Op("cat", work=FREE)
-PAD = Op("constant_pad_nd", work=FREE, launches=filled_first("self"))
+
+
+def pads(operands: Operands) -> Sequence[Launch]:
+    """A frame is filled, and the input copied into it; a negative pad cuts the input, in one kernel or two."""
+    sides = operands.attributes.get("pad")
+    whole = isinstance(sides, tuple) and all(isinstance(side, int) and side >= 0 for side in sides)
+    return filled_first("self")(operands) if whole else ()
+
+
+PAD = Op("constant_pad_nd", work=FREE, launches=pads)
 PAD_WITH_ITSELF = Op("reflection_pad1d", "reflection_pad2d", "replication_pad1d", "replication_pad2d", work=FREE)
 ROLL = Op("roll", work=FREE)
 EMBEDDING = Op("embedding", work=FREE, traffic=takes("weight"))
