@@ -126,9 +126,10 @@ def _by_batch(speeds: Speeds) -> list[Table]:
         return []
     columns = [
         Column("batch", "batch", NUMBER), Column("device", "device", NAME), Column("time", "at least", TEXT),
-        Column("sample", "a sample", TEXT), Column("most", "samples/s at most", TEXT),
-        Column("bound_by", "bound by", TEXT), Column("memory", "of it memory", TEXT),
-        Column("flops_per_byte", "FLOP/byte", NUMBER), Column("fused", "compiled", TEXT),
+        Column("sample", "a sample", TEXT, gives_way=True), Column("most", "samples/s at most", TEXT),
+        Column("bound_by", "bound by", TEXT), Column("memory", "of it memory", TEXT, gives_way=True),
+        Column("flops_per_byte", "FLOP/byte", NUMBER, gives_way=True),
+        Column("fused", "compiled", TEXT, gives_way=True),
     ]  # fmt: skip
     rows = [
         {
