@@ -472,6 +472,9 @@ def test_where_a_network_turns_to_arithmetic() -> None:
         ("speed resnet-20 --on h100 --on h100-sxm", "a second time"),
         ("speed resnet-20 --on stm32h743", "no memory bandwidth"),
         ("speed resnet-20 --on rtx409O", "did you mean  rtx4090"),
+        ("speed resnet-20 --on H100,A100", "--on H100 --on A100"),
+        ("speed resnet-20 --on h100 --sweep-batch 8,1,8", "batch 8 a second time"),
+        ("speed resnet-20 --on h100 --sweep-batch 10000000000000000000000", "no list of batches"),
         ("law resnet-20 --over batch --figure time_on:h100", "a time has no law"),
         ("sweep resnet-20 --set batch=1 --figure time_on:h10", "choose one of  h100-sxm"),
     ],
@@ -480,6 +483,28 @@ def test_wrong_use_is_told(line: str, says: str) -> None:
     ran = run(*line.split())
     assert (ran.code, ran.out) == (2, "")
     assert says in ran.err
+
+
+def test_a_model_that_does_nothing_needs_no_time(tmp_path: Path) -> None:
+    """No cause binds it, at no batch, and samples a second have no end."""
+    file = tmp_path / "nothing.py"
+    file.write_text("from torch import nn\n\nnothing = nn.Identity()\n")
+    ran = run("speed", f"{file}:nothing", "-i", "2x3", "--on", "h100", "--sweep-batch", "1,8")
+    assert ran.code == 0, ran.err
+    assert ran.out.splitlines()[0] == "h100: nothing is computed or moved, so that no time is needed"
+    assert "bound by arithmetic" not in ran.out
+    answer = json.loads(run("speed", f"{file}:nothing", "-i", "2x3", "--on", "h100", "--json").out)
+    (device,) = answer["totals"]["devices"]
+    assert (device["bound_by"], device["bound_seconds"], device["samples_per_second_at_most"]) == ("", 0.0, None)
+
+
+def test_a_single_batch_of_a_sweep_is_one_batch() -> None:
+    assert "bound by memory at batch 1\n" in run("speed", "resnet-20", "--on", "h100", "--sweep-batch", "1").out
+
+
+def test_several_networks_share_a_note() -> None:
+    """What is true of the device is said once."""
+    assert run("compare", "resnet-20", "resnet-32", "--on", "h100").out.count("not yet compared with a GPU") == 1
 
 
 def test_on_alone_lists_the_devices() -> None:

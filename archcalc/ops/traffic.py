@@ -168,7 +168,7 @@ def filled_first(name: str) -> Launches:
 
 def each_once(operands: Operands) -> Moved:
     """Every input is read, every output written, what changes in place both: the rule of most ops."""
-    return Moved(operands.bytes_of(*operands.read), operands.made + operands.bytes_of(*operands.written))
+    return Moved(_bytes(operands.read_tensors), operands.made + operands.bytes_of(*operands.written))
 
 
 def nothing(operands: Operands) -> Moved:
