@@ -203,12 +203,14 @@ def test_each_of_two_kernels_takes_its_own_time() -> None:
         # the input for the statistics; then again, with scale and shift
         (nn.GroupNorm(2, 16), "native_group_norm", 3 * 131_072 + 8_192 + 128, 2),
         (nn.LayerNorm(64), "native_layer_norm", 2 * 131_072 + 512 + 4_096, 1),
+        # an RMS norm has neither mean nor shift: as its layer norm, less 2·2,048 B and a gradient of 256 B
+        (nn.RMSNorm(64), "_fused_rms_norm_backward", 5 * 131_072 + 2 * 2_048 + 256 + 256, 2),
     ],
 )
 def test_norms_read_again_what_a_second_kernel_needs(norm: nn.Module, op: str, bytes_: int, kernels: int) -> None:
     """As torch runs them on a GPU: layer_norm_kernel.cu and group_norm_kernel.cu."""
-    first = nn.Linear(64, 64) if isinstance(norm, nn.LayerNorm) else nn.Conv2d(16, 16, 1)
-    inputs = "512x64" if isinstance(norm, nn.LayerNorm) else "512x16x2x2"
+    first = nn.Conv2d(16, 16, 1) if isinstance(norm, nn.GroupNorm) else nn.Linear(64, 64)
+    inputs = "512x16x2x2" if isinstance(norm, nn.GroupNorm) else "512x64"
     assert backward_bytes(nn.Sequential(first, norm, nn.Tanh()), inputs, op) == (bytes_, kernels)
 
 

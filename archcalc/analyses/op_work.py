@@ -97,9 +97,9 @@ def works_of(trace: Trace) -> Works:
     flops = {number: _flops(trace, trace.calls[number]) for number in calls.moved}
     operations = {number: operations_of(trace, trace.calls[number]) or 0 for number in flops}
     works = {kernel: _work(trace, kernel, flops, operations) for kernel in {*eager, *alone, *fused}}
-    first, *others = (Pass(tuple(each), tuple([works[kernel] for kernel in each])) for each in (alone, fused, eager))
+    each, compiled, launches = (Pass(tuple(of), tuple([works[k] for k in of])) for of in (alone, fused, eager))
     unknown = tuple(sorted({kernel.unknown for kernel in alone if kernel.unknown}))
-    return Works(first if len(eager) == len(alone) else others[1], first, others[0], unknown, calls)
+    return Works(each if len(eager) == len(alone) else launches, each, compiled, unknown, calls)
 
 
 def _device(trace: Trace) -> str:

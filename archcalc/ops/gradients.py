@@ -31,7 +31,8 @@ Op(
 
 def rows_and_columns(operands: Operands) -> list[Launch]:
     """Torch's layer norm sums along rows for the gradient of its input, then along columns for those of its weights."""
-    read, (input_, *weights) = ("grad_out", "input", "mean", "rstd"), wanted_of(operands)
+    read = ("grad_out", "input", "mean", "rstd")
+    input_, *weights = wanted_of(operands, 3 if operands.has("mean") else 2)  # RMS norm has neither mean nor shift
     rows = [Launch((*read, "weight"), (0,))] if input_ else []
     columns = tuple(range(len(rows), len(rows) + sum(weights)))
     return [*rows, Launch(read, columns)] if columns else rows

@@ -85,7 +85,7 @@ class Operands:
 
     def of_launch(self, launch: Launch) -> tuple[list[Tensor], list[Tensor]]:
         """The tensors that one kernel of the op reads, and those that it writes."""
-        return self._tensors(launch.read), [self._outputs[place] for place in launch.made]
+        return self._tensors(launch.read), [self._outputs[n] for n in launch.made if n < len(self._outputs)]
 
     @property
     def made(self) -> int:
@@ -148,10 +148,10 @@ class Launch:
 Launches = Callable[[Operands], Sequence[Launch]]
 
 
-def wanted_of(operands: Operands) -> tuple[bool, ...]:
-    """Which of its three gradients a backward op computes; all of them where it does not say."""
+def wanted_of(operands: Operands, results: int = 3) -> tuple[bool, ...]:
+    """Which of its gradients a backward op computes; all of them where it does not say."""
     mask = operands.attributes.get("output_mask")
-    return tuple(map(bool, mask)) if isinstance(mask, tuple) else (True, True, True)
+    return tuple(map(bool, mask)) if isinstance(mask, tuple) and len(mask) == results else (True,) * results
 
 
 def by_launch(operands: Operands, launch: Launch) -> Moved:
