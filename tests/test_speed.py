@@ -178,6 +178,23 @@ def test_each_gradient_of_a_convolution_is_a_kernel() -> None:
     assert backward_bytes(pair, "1x8x32x32", "convolution_backward") == (first + second, 4)
 
 
+@pytest.mark.parametrize(
+    ("conv", "moved", "kernels"),
+    [
+        # 8 maps of 32x32 in float32, 32,768 B: two maps and 8·8 weights; then the result read and written, and 8 biases
+        (nn.Conv2d(8, 8, 1), (2 * 32_768 + 256) + (2 * 32_768 + 32), 2),
+        (nn.Conv2d(8, 8, 1, bias=False), 2 * 32_768 + 256, 1),
+        (nn.Conv2d(8, 8, 1, groups=8), 2 * 32_768 + 32 + 32, 1),  # a depthwise kernel of torch's own adds it at once
+        (nn.ConvTranspose2d(8, 8, 1), (2 * 32_768 + 256) + (2 * 32_768 + 32), 2),
+    ],
+)
+def test_a_bias_is_added_behind_a_convolution(conv: nn.Module, moved: int, kernels: int) -> None:
+    found = bounds(conv, "1x8x32x32", SLOW, device="cuda")
+    assert (found.bytes, found.kernels) == (moved, kernels)
+    assert found.flops == 2 * 8 * 32 * 32 * (1 if conv.groups == 8 else 8)
+    assert (found.fused_kernels, bounds(conv, "1x8x32x32", SLOW).kernels) == (1, 1)
+
+
 def test_each_of_two_kernels_takes_its_own_time() -> None:
     """256 maps of 64x64, 4,194,304 B, at 1 GB/s: each kernel reads or writes two, 8.39 ms, beside half of the products.
 

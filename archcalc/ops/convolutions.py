@@ -12,7 +12,17 @@ from archcalc.ops.traffic import Launch, Moved, Operands, wanted_of
 from archcalc.ops.windows import window
 from archcalc.tracing import Shape
 
-CONVOLUTION = Op("convolution", "_convolution")
+
+def bias_behind(operands: Operands) -> tuple[Launch, ...]:
+    """CuDNN's convolution has no bias; torch adds it to the result. Its own depthwise kernel adds it at once."""
+    input_, groups = operands.shape("input"), operands.attributes.get("groups")
+    channels = input_[1] if len(input_) > 2 else 0
+    if not operands.has("bias") or not channels or (groups == channels and channels > 1):
+        return ()
+    return Launch(("input", "weight"), (0,), 1), Launch(("bias",), (0,), adds=True)
+
+
+CONVOLUTION = Op("convolution", "_convolution", launches=bias_behind)
 OF_ONE_DEVICE = Op(
     "convolution_overrideable", "mkldnn_convolution", "cudnn_convolution", "_conv_depthwise2d", "conv_depthwise3d",
     "_slow_conv2d_forward", "slow_conv3d_forward", "slow_conv_dilated2d", "slow_conv_dilated3d",

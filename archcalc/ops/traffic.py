@@ -85,7 +85,8 @@ class Operands:
 
     def of_launch(self, launch: Launch) -> tuple[list[Tensor], list[Tensor]]:
         """The tensors that one kernel of the op reads, and those that it writes."""
-        return self._tensors(launch.read), [self._outputs[n] for n in launch.made if n < len(self._outputs)]
+        made = [self._outputs[n] for n in launch.made if n < len(self._outputs)]
+        return [*self._tensors(launch.read), *(made if launch.adds else ())], made
 
     @property
     def made(self) -> int:
@@ -136,13 +137,14 @@ class Launch:
     """One of the kernels that torch runs for an op: names of the inputs that it reads, places of the outputs it writes.
 
     `products` is its part of the op's products, beside those of the other kernels. With `copies` it writes no more than
-    that input's bytes.
+    that input's bytes. With `adds` it reads first what it writes.
     """
 
     read: tuple[str, ...]
     made: tuple[int, ...] = ()
     products: int = 0
     copies: str = ""
+    adds: bool = False
 
 
 Launches = Callable[[Operands], Sequence[Launch]]
