@@ -80,13 +80,15 @@ class UnknownDevice(ArchcalcError):
         several = f"'{shortened(name)}' could mean {could} devices." if could > 1 else ""
         choose = "choose one of" if could > 1 else "did you mean"
         lines = [f"{choose}  {'  '.join(near)}{'' if could > 1 else ' ?'}"] if near else []
+        if "," in name:
+            lines.append("several  " + " ".join(f"--on {part.strip()}" for part in name.split(",") if part.strip()))
         super().__init__(
             several or f"there is no device '{shortened(name)}'.", "\n".join([*lines, "devices  archcalc devices"])
         )
 
 
 class NoPeak(ArchcalcError):
-    """A device whose data sheet has no peak for the numbers that a model computes with."""
+    """A device without a known peak for the numbers that a model computes with."""
 
     kind = "no_peak"
 
@@ -95,7 +97,7 @@ class NoPeak(ArchcalcError):
         others = [f"--dtype {names[key]}" for key in known if key in names and names[key] != dtype]
         lines = [f"try  {'  or  '.join(others)}"] if others else []
         super().__init__(
-            f"{device} has no peak for {dtype} in its data sheet, and {layer or 'the model'} multiplies in it.",
+            f"{device} has no peak for {dtype} that archcalc knows, and {layer or 'the model'} multiplies in it.",
             "\n".join([*lines, "other devices  archcalc devices"]),
         )
 

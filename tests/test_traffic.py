@@ -13,7 +13,7 @@ from torch import nn
 
 import archcalc
 from archcalc.analyses import Traffic, analyze
-from archcalc.analyses.fusion import Span, kernels
+from archcalc.analyses.fusion import Span, chained, kernels
 from archcalc.analyses.traffic import Kernels
 from archcalc.engine.setup import Training
 from archcalc.ops.registry import known, traffic_of
@@ -275,7 +275,8 @@ def test_a_chain_does_not_reach_round_another_kernel():
         return a @ module.w + a
 
     trace = archcalc.trace(Of(forward, w=torch.zeros(10, 10)), [(10, 10)])
-    found = kernels(Span(trace, range(len(trace.calls))), fused=True)
+    calls = Span(trace, range(len(trace.calls)))
+    found = chained(calls, kernels(calls))
     assert len(found) == 3
     assert [kernel.total for kernel in found] == [800, 1200, 1200]
 

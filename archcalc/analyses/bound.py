@@ -9,11 +9,11 @@ bound: clocks above those that the data sheet's peaks are of, and such a cache.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from archcalc.analyses.op_work import Work, Works, works_of
+from archcalc.analyses.op_work import Pass, Work, Works, works_of
 from archcalc.analyses.report import Finding
 from archcalc.errors import NoBandwidth, NoPeak
 from archcalc.hardware import Hardware
@@ -24,6 +24,8 @@ FEMTO = 10**15
 ARITHMETIC, MEMORY, LAUNCH = "arithmetic", "memory", "launch"
 CAUSES = (ARITHMETIC, MEMORY, LAUNCH)
 """The reasons for which a kernel waits."""
+Timed = tuple[Work, int, str]
+"""A kernel, its least time in femtoseconds, and what it waits for."""
 MOVED = "memory_traffic_bytes"
 """Bytes between memory and the cache of the device; `traffic_bytes` of Traffic are all that ops read and write."""
 KEYS = (*(f"{cause}_fs" for cause in CAUSES), "bound_fs", "fused_bound_fs", MOVED, "product_flops")
@@ -55,8 +57,8 @@ class Bounds:
 
     @property
     def bound_by(self) -> str:
-        """The cause that binds most of the time."""
-        return max(CAUSES, key=lambda cause: self.by_cause[cause])
+        """The cause that binds most of the time; '' where no time is needed."""
+        return max(CAUSES, key=lambda cause: self.by_cause[cause]) if self.seconds else ""
 
     @property
     def memory_share(self) -> float:
@@ -81,33 +83,32 @@ class Bound:
         if self.hardware.bandwidth is None:
             raise NoBandwidth(self.hardware.name)
         works = (self.works or works_of(trace)).beside(self.hardware.cache)
+        eager, compiled = timed(works.eager, self.hardware), compiled_of(works, self.hardware)
         own: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(KEYS, 0))
         causes: Counter[str] = Counter()
-        for work in works.eager:
-            time, cause = kernel_time(work, self.hardware, self.hardware.launch or 0.0)
+        for work, time, cause in started(eager, self.hardware.launch or 0.0):
             figures = own[work.path]
             figures[f"{cause}_fs"] += time
             figures["bound_fs"] += time
             figures[MOVED] += work.bytes
             figures["product_flops"] += work.flops
             causes[cause] += time
-        compiled = compiled_of(works, self.hardware)
-        for kernel, time in compiled:
-            own[kernel.path]["fused_bound_fs"] += time
+        for work, time, _ in compiled:
+            own[work.path]["fused_bound_fs"] += time
         return Finding(KEYS, own, notes=_notes(works), record=self._record(works, causes, compiled))
 
-    def _record(self, works: Works, causes: Mapping[str, int], compiled: Sequence[tuple[Work, int]]) -> Bounds:
+    def _record(self, works: Works, causes: Mapping[str, int], compiled: Sequence[Timed]) -> Bounds:
         return Bounds(
             self.hardware,
             sum(causes.values()) / FEMTO,
-            sum(time for _, time in compiled) / FEMTO,
+            sum(time for _, time, _ in compiled) / FEMTO,
             {cause: causes[cause] / FEMTO for cause in CAUSES},
-            sum(work.bytes for work in works.eager),
-            sum(work.bytes for work, _ in compiled),
-            sum(work.flops for work in works.eager),
-            len(works.eager),
+            sum(work.bytes for work in works.eager.works),
+            sum(work.bytes for work, _, _ in compiled),
+            sum(work.flops for work in works.eager.works),
+            len(works.eager.works),
             len(compiled),
-            max((peak_of(work, self.hardware) for work in works.eager if work.flops), default=0.0),
+            max((peak_of(work, self.hardware) for work in works.eager.works if work.flops), default=0.0),
         )
 
 
@@ -117,13 +118,25 @@ def _notes(works: Works) -> tuple[str, ...]:
     return (f"bytes not known of {', '.join(works.unknown)}: the bound leaves them out",)
 
 
-def compiled_of(works: Works, hardware: Hardware) -> Sequence[tuple[Work, int]]:
-    """The kernels of a compiled pass and their femtoseconds: the fused ones, or the eager ones if these take less time.
+def timed(kernels: Pass, hardware: Hardware) -> list[Timed]:
+    """Each kernel with its least time on a device."""
+    return [(work, *kernel_time(work, hardware)) for work in kernels.works]
+
+
+def compiled_of(works: Works, hardware: Hardware) -> list[Timed]:
+    """The kernels of a compiled pass: the fused ones, or one for each op if these take less time.
 
     A compiler need not fuse: a small cache may keep between small kernels what one large kernel pushes out.
     """
-    both = ([(work, kernel_time(work, hardware, 0.0)[0]) for work in each] for each in (works.fused, works.eager))
-    return min(both, key=lambda timed: sum(time for _, time in timed))
+    both = (timed(kernels, hardware) for kernels in (works.fused, works.alone))
+    return min(both, key=lambda kernels: sum(time for _, time, _ in kernels))
+
+
+def started(kernels: Iterable[Timed], launch: float) -> Iterator[Timed]:
+    """The kernels, of which the next starts `launch` seconds after one at the soonest."""
+    least = round(launch * FEMTO)
+    for work, time, cause in kernels:
+        yield (work, time, cause) if time >= least else (work, least, LAUNCH)
 
 
 def least_seconds(trace: Trace, hardware: Hardware) -> float:
@@ -133,19 +146,18 @@ def least_seconds(trace: Trace, hardware: Hardware) -> float:
     return record.seconds
 
 
-def kernel_time(work: Work, hardware: Hardware, launch: float) -> tuple[int, str]:
+def kernel_time(work: Work, hardware: Hardware) -> tuple[int, str]:
     """The least time of a kernel in femtoseconds, and what it waits for.
 
     Its products at the peak of their type, the rest of its arithmetic at that of the unit for it, its bytes at the
-    bandwidth; all three run at the same time, so that the longest counts. The next kernel starts `launch` seconds
-    later at the soonest.
+    bandwidth; all three run at the same time, so that the longest counts.
     """
     arithmetic = work.flops / peak_of(work, hardware) if work.flops else 0.0
     if hardware.vector:
         arithmetic = max(arithmetic, work.operations / hardware.vector)
-    times = {ARITHMETIC: arithmetic, MEMORY: work.bytes / (hardware.bandwidth or 1), LAUNCH: launch}
-    cause = max(CAUSES, key=lambda name: times[name])
-    return round(times[cause] * FEMTO), cause
+    memory = work.bytes / (hardware.bandwidth or 1)
+    time, cause = (arithmetic, ARITHMETIC) if arithmetic >= memory else (memory, MEMORY)
+    return round(time * FEMTO), cause
 
 
 def peak_of(work: Work, hardware: Hardware) -> float:

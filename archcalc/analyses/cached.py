@@ -10,10 +10,12 @@ weights, is read from memory, and results of the run are written to it.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from archcalc.analyses.fusion import Kernel, Sizes, Span
+from archcalc.analyses.launches import Part
 
 
 def memory_bytes(span: Span, kernels: Sequence[Kernel], capacity: int, compiled: bool = False) -> list[int]:
@@ -22,76 +24,55 @@ def memory_bytes(span: Span, kernels: Sequence[Kernel], capacity: int, compiled:
     `kernels` stand in the order in which they run. A tensor dies where Python frees it, or, `compiled`, behind the last
     kernel that uses it.
     """
-    uses = [_touched(span, kernel) for kernel in kernels]
-    moved = list(accumulate(kernel.total for kernel in kernels))
-    held = _held(kernels, uses, moved, capacity)
-    deaths = _last_uses(span, uses, moved) if compiled else _deaths(span, kernels, moved)
-    unwritten = _unwritten(kernels, uses, moved, deaths, capacity)
-    left = []
-    for kernel, read_again, never_written in zip(kernels, held, unwritten, strict=True):
-        written = kernel.total - kernel.read
-        left.append(max(0, kernel.read - read_again) + max(0, written - never_written))
-    return left
-
-
-def _held(
-    kernels: Sequence[Kernel], uses: Sequence[tuple[Sizes, Sizes]], moved: Sequence[int], capacity: int
-) -> list[int]:
-    """Bytes that each kernel reads and finds in the cache."""
     used: dict[int, int] = {}  # bytes moved when each storage was used last
-    found = []
-    for kernel, (reads, writes), after in zip(kernels, uses, moved, strict=True):
-        room = capacity - (after - kernel.total)
-        found.append(sum(max(0, min(size, room + used[key])) for key, size in reads.items() if key in used))
+    wrote: dict[int, list[_Written]] = defaultdict(list)
+    to_read, to_write, moved = [], [], [0]
+    for place, kernel in enumerate(kernels):
+        reads, writes = _touched(span, kernel)
+        before, after = moved[-1], moved[-1] + kernel.total
+        held = [_held(size, capacity, before - used[key]) for key, size in reads.items() if key in used]
+        to_read.append(max(0, kernel.read - sum(held)))
+        to_write.append(kernel.total - kernel.read)
+        for key, size in writes.items():
+            for written in wrote[key]:
+                to_write[written.kernel] -= _held(min(written.size, size), capacity, before - written.then)
+            wrote[key] = [*(w for w in wrote[key] if w.size > size), _Written(place, size, after)]
         used |= dict.fromkeys((*reads, *writes), after)
-    return found
-
-
-def _unwritten(
-    kernels: Sequence[Kernel],
-    uses: Sequence[tuple[Sizes, Sizes]],
-    moved: Sequence[int],
-    deaths: Sizes,
-    capacity: int,
-) -> list[int]:
-    """Bytes that each kernel writes and that memory never gets."""
-    ends = dict(deaths)  # of each storage: bytes moved when it dies or is overwritten
-    found = []
-    for kernel, (_, writes), after in zip(reversed(kernels), reversed(uses), reversed(moved), strict=True):
-        room = capacity + after
-        found.append(sum(max(0, min(size, room - ends.get(key, room))) for key, size in writes.items()))
-        ends |= dict.fromkeys(writes, after - kernel.total)
-    return found[::-1]
-
-
-def _deaths(span: Span, kernels: Sequence[Kernel], moved: Sequence[int]) -> Sizes:
-    """Bytes moved when Python frees each storage; none for those that outlive the run."""
+        moved.append(after)
     starts = [kernel.calls[0] for kernel in kernels]
-    deaths = {}
-    for key, death in _mortal(span):
-        position = bisect_left(starts, death)
-        deaths[key] = moved[position - 1] if position else 0
-    return deaths
+    for key, death in _mortal(span, wrote):
+        end = used[key] if compiled else moved[bisect_left(starts, death)]
+        for written in wrote[key]:
+            to_write[written.kernel] -= _held(written.size, capacity, end - written.then)
+    return [read + max(0, written) for read, written in zip(to_read, to_write, strict=True)]
 
 
-def _last_uses(span: Span, uses: Sequence[tuple[Sizes, Sizes]], moved: Sequence[int]) -> Sizes:
-    """Bytes moved behind the last kernel that uses each storage; none for those that outlive the run."""
-    last: dict[int, int] = {}
-    for (reads, writes), after in zip(uses, moved, strict=True):
-        last |= dict.fromkeys((*reads, *writes), after)
-    return {key: last.get(key, 0) for key, _ in _mortal(span)}
+class _Written(NamedTuple):
+    """What a kernel wrote to a storage, and the bytes moved by then. A later write of less may leave all of it."""
+
+    kernel: int
+    size: int
+    then: int
 
 
-def _mortal(span: Span) -> Iterator[tuple[int, int]]:
-    """Storages that die in the run, with the op call before which they are freed."""
+def _held(size: int, capacity: int, since: int) -> int:
+    """Bytes of a tensor that a cache still holds when so many others were moved since it was used."""
+    return max(0, min(size, capacity - since))
+
+
+def _mortal(span: Span, written: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Of the written storages those that die in the run, with the op call before which they are freed."""
     results = {span.trace.tensors[tensor].storage for tensor in span.trace.output_tensors}
-    for key, storage in enumerate(span.trace.storages):
-        if storage.death is not None and storage.death <= span.numbers.stop and key not in results:
-            yield key, storage.death
+    for key in written:
+        death = span.trace.storages[key].death
+        if death is not None and death <= span.numbers.stop and key not in results:
+            yield key, death
 
 
 def _touched(span: Span, kernel: Kernel) -> tuple[Sizes, Sizes]:
     """Bytes of each storage that a kernel reads before it wrote it itself, and of each that it writes for others."""
+    if isinstance(kernel, Part):
+        return kernel.touched
     if len(kernel.calls) == 1:
         return span.touched(kernel.calls[0])
     reads: dict[int, int] = {}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from archcalc.ops.registry import Op, known
-from archcalc.ops.traffic import Moved, Operands
+from archcalc.ops.traffic import Moved, Operands, is_view
 from archcalc.tracing import Tensor, Trace
 
 Sizes = Mapping[int, int]
@@ -23,8 +23,11 @@ class Kernel:
 
     `calls` are the numbers of the op calls, in order; `read` the bytes that it reads, `total` those that it reads and
     writes. `unknown` is the op of a kernel whose traffic is not known, `results` are the bytes of each storage that a
-    chain writes for others: nothing else that it makes leaves the chip.
+    chain writes for others: nothing else that it makes leaves the chip. `products` and `operations` are its parts of
+    those of its op calls, as a numerator and a denominator.
     """
+
+    products = operations = (1, 1)
 
     def __init__(self, moved: Mapping[int, Moved], unknown: str = "", results: Sizes | None = None) -> None:
         self.moved, self.unknown, self.results = moved, unknown, results or {}
@@ -44,27 +47,41 @@ def all_but_products(op: Op) -> bool:
 
 
 class Span:
-    """Some op calls in a row, with what each reads and writes: found once, for kernels of both kinds."""
+    """Some op calls in a row that move anything, with what each reads and writes: found once, for all kernels.
+
+    `ops` are their entries, by their numbers; `moved` is None, and so is the entry, of an op that is not known.
+    """
 
     def __init__(self, trace: Trace, numbers: range) -> None:
         self.trace, self.numbers = trace, numbers
-        self.operands = {number: Operands(trace, trace.calls[number]) for number in numbers}
-        self.moved = {number: self._moved(number) for number in numbers}
+        self.ops: dict[int, Op | None] = {}
+        self.operands: dict[int, Operands] = {}
+        self.moved: dict[int, Moved | None] = {}
         self._touched: dict[int, tuple[Sizes, Sizes]] = {}
+        for number in numbers:
+            call = trace.calls[number]
+            if not is_view(trace, call):
+                self._add(number, known(call.op), Operands(trace, call))
 
-    def _moved(self, number: int) -> Moved | None:
-        op, operands = known(self.trace.calls[number].op), self.operands[number]
-        return None if op is None else Moved() if operands.is_view else op.traffic(operands)
+    def _add(self, number: int, op: Op | None, operands: Operands) -> None:
+        moved = None if op is None else op.traffic(operands)
+        if moved is None or moved.total:
+            self.ops[number], self.operands[number], self.moved[number] = op, operands, moved
+
+    def read(self, number: int) -> Sequence[Tensor]:
+        """The tensors that an op call reads; none if its inputs give it shapes alone."""
+        moved = self.moved[number]
+        return () if moved and not moved.read else self.operands[number].read_tensors
 
     def touched(self, number: int) -> tuple[Sizes, Sizes]:
         """Bytes of each storage that an op call reads, and of each that it writes."""
         if number not in self._touched:
             operands = self.operands[number]
-            self._touched[number] = _largest(operands.read_tensors), _largest(operands.written_tensors)
+            self._touched[number] = largest(self.read(number)), largest(operands.written_tensors)
         return self._touched[number]
 
 
-def _largest(tensors: Iterable[Tensor]) -> Sizes:
+def largest(tensors: Iterable[Tensor]) -> Sizes:
     """Bytes of the largest of the tensors in each storage."""
     sizes: dict[int, int] = {}
     for tensor in tensors:
@@ -72,26 +89,20 @@ def _largest(tensors: Iterable[Tensor]) -> Sizes:
     return sizes
 
 
-def kernels(span: Span, fused: bool, fuses: Callable[[Op], bool] = declared) -> list[Kernel]:
-    """The kernels of some op calls: one for each op, or, `fused`, one for each chain. Views need none.
+def kernels(span: Span) -> list[Kernel]:
+    """One kernel for each op call."""
+    return [
+        Kernel({number: Moved()}, span.trace.calls[number].op) if moved is None else Kernel({number: moved})
+        for number, moved in span.moved.items()
+    ]
 
-    `fuses` says which ops can be in a chain.
-    """
-    alone, chained = [], defaultdict[int, list[int]](list)
-    chains = _chains(span, fuses) if fused else {}
-    for number in span.numbers:
-        if number in chains:
-            chained[chains[number]].append(number)
-            continue
-        moved = span.moved[number]
-        if moved is None:
-            alone.append(Kernel({number: Moved()}, span.trace.calls[number].op))
-        elif moved.total:
-            alone.append(Kernel({number: moved}))
-    if not chained:
-        return alone
-    uses = _Uses(span)
-    return sorted([*alone, *(_fused(span, calls, uses) for calls in chained.values())], key=lambda k: k.calls[0])
+
+def chained(span: Span, alone: Sequence[Kernel], fuses: Callable[[Op], bool] = declared) -> list[Kernel]:
+    """The kernels with those of each chain made one; `fuses` says which ops can be in a chain."""
+    chains: dict[int, list[int]] = defaultdict(list)
+    for number, chain in _chains(span, fuses).items():
+        chains[chain].append(number)
+    return joined(span, alone, chains.values())
 
 
 def joined(span: Span, alone: Sequence[Kernel], groups: Iterable[Sequence[int]]) -> list[Kernel]:
@@ -175,9 +186,7 @@ def _chains(span: Span, can: Callable[[Op], bool]) -> dict[int, int]:
     writers: dict[int, int] = {}
     chains = _Sets()
     for number, operands in span.operands.items():
-        if operands.is_view:
-            continue
-        op = known(span.trace.calls[number].op)
+        op = span.ops[number]
         fuses = op is not None and can(op)
         before = [writers[storage] for storage in sorted(operands.storages) if storage in writers]
         level = max((ops[w].level + (not (fuses and ops[w].fuses)) for w in before), default=0)
@@ -209,28 +218,26 @@ def _wait(ops: Mapping[int, _Op], chains: _Sets) -> None:
 
 
 class _Uses:
-    """The users of each storage: op calls of the span by their numbers, and later calls or the caller (`outside`)."""
+    """Readers of each storage: op calls of the span, with what they read, and later calls or the caller (`outside`)."""
 
     def __init__(self, span: Span) -> None:
-        trace, numbers, self.operands = span.trace, span.numbers, span.operands
-        self.calls: dict[int, list[int]] = defaultdict(list)
-        for number, operands in span.operands.items():
-            if not operands.is_view:
-                for storage in operands.storages:
-                    self.calls[storage].append(number)
+        trace, numbers = span.trace, span.numbers
+        self.readers: dict[int, list[tuple[int, Tensor]]] = defaultdict(list)
+        for number in span.moved:
+            for tensor in span.read(number):
+                self.readers[tensor.storage].append((number, tensor))
         self.outside = {trace.tensors[tensor].storage for tensor in trace.output_tensors}
         self.outside |= {
             number for number, storage in enumerate(trace.storages)
             if storage.birth < numbers.start or storage.death is None or storage.death > numbers.stop
         }  # fmt: skip
 
-    def wanted(self, storage: int, size: int, inside: Sequence[int]) -> int:
+    def wanted(self, storage: int, size: int, inside: frozenset[int]) -> int:
         """Of `size` bytes of a storage that a chain wrote those that others read: of a split tensor perhaps a half."""
         if storage in self.outside:
             return size
-        others = set(self.calls[storage]).difference(inside)
-        read = (tensor for number in others for tensor in self.operands[number].read_tensors)
-        return min(size, sum({each.place: each.distinct_bytes for each in read if each.storage == storage}.values()))
+        read = {each.place: each.distinct_bytes for number, each in self.readers[storage] if number not in inside}
+        return min(size, sum(read.values()))
 
 
 @dataclass
@@ -244,15 +251,17 @@ class _Running:
 
 def _fused(span: Span, calls: list[int], uses: _Uses) -> Kernel:
     """A chain as one kernel: each input from outside is read once, each result that others need is written once."""
-    running = _Running()
+    running, inside = _Running(), frozenset(calls)
     for number in calls:
-        moved, operands = span.moved[number] or Moved(), span.operands[number]
-        inside = [t for t in operands.read_tensors if t.storage in running.written or t.place in running.seen]
-        running.read[number] = max(0, moved.read - sum(t.distinct_bytes for t in {t.place: t for t in inside}.values()))
-        running.seen |= {tensor.place for tensor in operands.read_tensors}
+        moved, reads = span.moved[number] or Moved(), {tensor.place: tensor for tensor in span.read(number)}
+        known = [
+            t.distinct_bytes for place, t in reads.items() if t.storage in running.written or place in running.seen
+        ]
+        running.read[number] = max(0, moved.read - sum(known))
+        running.seen |= reads.keys()
         for storage, size in span.touched(number)[1].items():
             running.written[storage] = number, max(size, running.written.get(storage, (0, 0))[1])
-    results = {storage: uses.wanted(storage, size, calls) for storage, (_, size) in running.written.items()}
+    results = {storage: uses.wanted(storage, size, inside) for storage, (_, size) in running.written.items()}
     written: dict[int, int] = defaultdict(int)
     for storage, (number, _) in running.written.items():
         written[number] += results[storage]

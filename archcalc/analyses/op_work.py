@@ -6,11 +6,14 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
+from typing import NamedTuple
 
 from archcalc.analyses.cached import memory_bytes
-from archcalc.analyses.fusion import Kernel, Span, all_but_products, joined, kernels, runnable
+from archcalc.analyses.fusion import Kernel, Span, all_but_products, chained, joined, kernels, runnable
+from archcalc.analyses.launches import launched
 from archcalc.analyses.weights import COMPLEX
-from archcalc.hardware.catalogue import layers_in_one_kernel
+from archcalc.hardware.catalogue import layers_in_one_kernel, runs_several_kernels
 from archcalc.ops.names import packet
 from archcalc.ops.registry import macs_of, operations_of
 from archcalc.tracing import Call, Trace
@@ -22,8 +25,7 @@ SIZES = re.compile(r"\d+, \d+")
 """How torch's recurrent layers begin their description; a class of the same name by other hands need not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """The work of one kernel, at the module of its first op.
 
     `flops` are 2 a multiply-add of real numbers, in numbers of type `dtype`; `operations` all others. `convolves` says
@@ -39,29 +41,42 @@ class Work:
 
     def moving(self, number: int) -> Work:
         """The same work with so many bytes."""
-        return Work(self.path, self.flops, self.dtype, self.operations, number, self.convolves)
+        return self._replace(bytes=number)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """The kernels of a pass in the order in which they run, and the work of each."""
+
+    kernels: tuple[Kernel, ...]
+    works: tuple[Work, ...]
+
+    def beside(self, span: Span, cache: int, compiled: bool) -> Pass:
+        """The same with the bytes that they move beyond a cache of so many bytes."""
+        moved = memory_bytes(span, self.kernels, cache, compiled)
+        return Pass(self.kernels, tuple(map(Work.moving, self.works, moved)))
 
 
 @dataclass(frozen=True)
 class Works:
-    """The kernels of a pass: each op by itself, and compiled; the ops whose bytes are not known."""
+    """The kernels of a pass: as torch launches them, one for each op, and compiled; the ops whose bytes are not known.
 
-    eager: tuple[Work, ...]
-    fused: tuple[Work, ...]
+    `eager` is `alone` itself where torch launches one kernel for each op.
+    """
+
+    eager: Pass
+    alone: Pass
+    fused: Pass
     unknown: tuple[str, ...]
     span: Span
-    of_eager: tuple[Kernel, ...]
-    of_fused: tuple[Kernel, ...]
 
     def beside(self, cache: int | None) -> Works:
         """The same kernels with the bytes that they move beyond a cache of so many bytes; None is no cache."""
         if cache is None:
             return self
-        eager = memory_bytes(self.span, self.of_eager, cache)
-        fused = memory_bytes(self.span, self.of_fused, cache, compiled=True)
-        return replace(
-            self, eager=tuple(map(Work.moving, self.eager, eager)), fused=tuple(map(Work.moving, self.fused, fused))
-        )
+        alone = self.alone.beside(self.span, cache, False)
+        eager = alone if self.eager is self.alone else self.eager.beside(self.span, cache, False)
+        return replace(self, eager=eager, alone=alone, fused=self.fused.beside(self.span, cache, True))
 
 
 def works_of(trace: Trace) -> Works:
@@ -71,21 +86,29 @@ def works_of(trace: Trace) -> Works:
     """
     span = range(trace.steps[-1].start, trace.steps[-1].end) if trace.steps else range(len(trace.calls))
     calls = Span(trace, span)
-    alone, chained = kernels(calls, False), kernels(calls, True, all_but_products)
+    alone = kernels(calls)
+    fused = chained(calls, alone, all_but_products)
     layers = list(_recurrent_layers(trace, span))
     if layers:
-        alone, chained = joined(calls, alone, layers), joined(calls, chained, layers)
-    chained = runnable(calls, chained)
-    flops = {number: _flops(trace, trace.calls[number]) for kernel in alone for number in kernel.calls}
+        alone, fused = joined(calls, alone, layers), joined(calls, fused, layers)
+    several = runs_several_kernels(_device(trace))
+    eager = launched(calls, alone) if several else alone
+    fused = runnable(calls, fused)
+    flops = {number: _flops(trace, trace.calls[number]) for number in calls.moved}
     operations = {number: operations_of(trace, trace.calls[number]) or 0 for number in flops}
-    eager, fused = (tuple(_work(trace, k, flops, operations) for k in each) for each in (alone, chained))
+    works = {kernel: _work(trace, kernel, flops, operations) for kernel in {*eager, *alone, *fused}}
+    each, compiled, launches = (Pass(tuple(of), tuple([works[k] for k in of])) for of in (alone, fused, eager))
     unknown = tuple(sorted({kernel.unknown for kernel in alone if kernel.unknown}))
-    return Works(eager, fused, unknown, calls, tuple(alone), tuple(chained))
+    return Works(each if len(eager) == len(alone) else launches, each, compiled, unknown, calls)
+
+
+def _device(trace: Trace) -> str:
+    return str(trace.assumptions.get("device") or "")
 
 
 def _recurrent_layers(trace: Trace, span: Iterable[int]) -> Iterable[list[int]]:
     """The op calls of each recurrent layer that one kernel of a library computes, forward and backward apart."""
-    types = layers_in_one_kernel(str(trace.assumptions.get("device") or ""))
+    types = layers_in_one_kernel(_device(trace))
     layers = {
         number for number, module in enumerate(trace.modules) if module.type in types and SIZES.match(module.extra)
     }
@@ -104,18 +127,22 @@ def _flops(trace: Trace, call: Call) -> int:
 
 def _dtype(trace: Trace, call: Call) -> str:
     """The type of the first tensor of a call."""
-    tensors = (*call.tensors(), *call.outputs)
-    return trace.tensors[tensors[0]].dtype if tensors else ""
+    first = next(chain(call.tensors(), call.outputs), None)
+    return "" if first is None else trace.tensors[first].dtype
 
 
 def _work(trace: Trace, kernel: Kernel, flops: Mapping[int, int], operations: Mapping[int, int]) -> Work:
     first = trace.calls[kernel.calls[0]]
-    multiplies = next((trace.calls[number] for number in kernel.calls if flops.get(number)), first)
+    products = [number for number in kernel.calls if flops[number]]
     return Work(
         trace.path(first),
-        sum(flops.get(number, 0) for number in kernel.calls),
-        _dtype(trace, multiplies),
-        sum(operations.get(number, 0) for number in kernel.calls),
+        _part(sum([flops[number] for number in products]), kernel.products),
+        _dtype(trace, trace.calls[products[0]] if products else first),
+        _part(sum([operations[number] for number in kernel.calls]), kernel.operations),
         kernel.total,
         packet(first.op) in CONVOLUTIONS,
     )
+
+
+def _part(number: int, of: tuple[int, int]) -> int:
+    return number * of[0] // of[1]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from archcalc.analyses.fusion import Kernel, Span, kernels
+from archcalc.analyses.fusion import Kernel, Span, chained, kernels
 from archcalc.analyses.recomputation import recomputed
 from archcalc.analyses.report import Finding
 from archcalc.ops.registry import macs_of, operations_of
@@ -47,7 +47,8 @@ class Traffic:
     def __call__(self, trace: Trace) -> Finding:
         """Add up the bytes of each kernel at the modules of its op calls."""
         span = range(trace.steps[-1].start, trace.steps[-1].end) if trace.steps else range(len(trace.calls))
-        found = kernels(Span(trace, span), self.fused)
+        calls = Span(trace, span)
+        found = chained(calls, kernels(calls)) if self.fused else kernels(calls)
         own: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(KEYS, 0))
         by_op: Counter[str] = Counter()
         by_phase: Counter[str] = Counter()

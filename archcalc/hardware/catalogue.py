@@ -76,6 +76,15 @@ def layers_in_one_kernel(kernels: str) -> tuple[str, ...]:
     return tuple(_file()["one_kernel"].get(kernels, ()))
 
 
+def runs_several_kernels(kernels: str) -> bool:
+    """Whether ops run as the several kernels that their entries name; not known, and False, of other kernels.
+
+    >>> runs_several_kernels("cuda"), runs_several_kernels("")
+    (True, False)
+    """
+    return bool(_file()["several_kernels"].get(kernels, False))
+
+
 def device(name: str) -> Hardware:
     """The device of a name or alias, however it is spelled; UnknownDevice lists those that another name could mean.
 

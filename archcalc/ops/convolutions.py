@@ -8,11 +8,21 @@ from math import prod
 from archcalc.ops.axes import LOST, Axis, Field, Seen
 from archcalc.ops.call_view import CallView, once
 from archcalc.ops.registry import FREE, Op
-from archcalc.ops.traffic import Moved, Operands
+from archcalc.ops.traffic import Launch, Moved, Operands, wanted_of
 from archcalc.ops.windows import window
 from archcalc.tracing import Shape
 
-CONVOLUTION = Op("convolution", "_convolution")
+
+def bias_behind(operands: Operands) -> tuple[Launch, ...]:
+    """CuDNN's convolution has no bias; torch adds it to the result. Its own depthwise kernel adds it at once."""
+    input_, groups = operands.shape("input"), operands.attributes.get("groups")
+    channels = input_[1] if len(input_) > 2 else 0
+    if not operands.has("bias") or not channels or (groups == channels and channels > 1):
+        return ()
+    return Launch(("input", "weight"), (0,), 1), Launch(("bias",), (0,), adds=True)
+
+
+CONVOLUTION = Op("convolution", "_convolution", launches=bias_behind)
 OF_ONE_DEVICE = Op(
     "convolution_overrideable", "mkldnn_convolution", "cudnn_convolution", "_conv_depthwise2d", "conv_depthwise3d",
     "_slow_conv2d_forward", "slow_conv3d_forward", "slow_conv_dilated2d", "slow_conv_dilated3d",
@@ -24,15 +34,22 @@ DEFORMABLE = Op("torchvision.deform_conv2d")
 
 def of_wanted_gradients(operands: Operands) -> Moved:
     """The weight is read for the gradient of the input, the input for that of the weight."""
-    wanted = operands.attributes.get("output_mask")
-    input_, weight = (
-        (bool(wanted[0]), bool(wanted[1])) if isinstance(wanted, tuple) and len(wanted) > 1 else (True, True)
-    )
+    input_, weight, _ = wanted_of(operands)
     read = ["grad_output", *(["weight"] if input_ else []), *(["input"] if weight else [])]
     return Moved(operands.bytes_of(*read), operands.made)
 
 
-BACKWARD = Op("convolution_backward", "convolution_backward_overrideable", work=FREE, traffic=of_wanted_gradients)
+def each_gradient(operands: Operands) -> list[Launch]:
+    """A kernel for the gradient of the input and one for that of the weight, cuDNN's, and torch's sum for the bias."""
+    gradients = (("grad_output", "weight"), 1), (("grad_output", "input"), 1), (("grad_output",), 0)
+    computed = [of for of, wanted in zip(gradients, wanted_of(operands), strict=True) if wanted]
+    return [Launch(read, (place,), products) for place, (read, products) in enumerate(computed)]
+
+
+BACKWARD = Op(
+    "convolution_backward", "convolution_backward_overrideable",
+    work=FREE, traffic=of_wanted_gradients, launches=each_gradient,
+)  # fmt: skip
 
 
 @CONVOLUTION.macs

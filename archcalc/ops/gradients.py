@@ -7,7 +7,7 @@ from math import prod
 from archcalc.ops.call_view import CallView
 from archcalc.ops.reductions import EACH_INPUT
 from archcalc.ops.registry import EACH_OUTPUT, FREE, Op, Work, passes
-from archcalc.ops.traffic import overwrites, without
+from archcalc.ops.traffic import Launch, Operands, filled_first, overwrites, wanted_of, without
 
 Op(
     *"""
@@ -21,12 +21,32 @@ Op(
 )
 Op("_log_softmax_backward_data", "_masked_softmax_backward", work=passes(4), fuses=True)
 # an exponential, a sum, a product, a difference
-Op(
-    "native_batch_norm_backward", "cudnn_batch_norm_backward", "batch_norm_backward", "native_layer_norm_backward",
-    "native_group_norm_backward", "_fused_rms_norm_backward", "_weight_norm_interface_backward",
-    work=passes(8), fuses=True,
-)  # fmt: skip
+NORM_BACKWARD = passes(8)
 # deviation and its scale 2, both sums over the statistics' elements 3, the gradient of the input 3
+Op(
+    "native_batch_norm_backward", "cudnn_batch_norm_backward", "batch_norm_backward", "_weight_norm_interface_backward",
+    work=NORM_BACKWARD, fuses=True,
+)  # fmt: skip
+
+
+def rows_and_columns(operands: Operands) -> list[Launch]:
+    """Torch's layer norm sums along rows for the gradient of its input, then along columns for those of its weights."""
+    read = ("grad_out", "input", "mean", "rstd")
+    input_, *weights = wanted_of(operands, 3 if operands.has("mean") else 2)  # RMS norm has neither mean nor shift
+    rows = [Launch((*read, "weight"), (0,))] if input_ else []
+    columns = tuple(range(len(rows), len(rows) + sum(weights)))
+    return [*rows, Launch(read, columns)] if columns else rows
+
+
+def sums_first(operands: Operands) -> list[Launch]:
+    """Torch's group norm sums over each group, and then reads all again for the gradient of its input."""
+    input_, *weights = wanted_of(operands)
+    sums = Launch(("grad_out", "input", "mean", "rstd"), tuple(range(input_, input_ + sum(weights))))
+    return [sums, Launch(("grad_out", "input", "weight"), (0,))] if input_ else [sums]
+
+
+Op("native_layer_norm_backward", "_fused_rms_norm_backward", work=NORM_BACKWARD, launches=rows_and_columns, fuses=True)
+Op("native_group_norm_backward", work=NORM_BACKWARD, launches=sums_first, fuses=True)
 Op("_thnn_fused_lstm_cell_backward_impl", "_thnn_fused_gru_cell_backward", work=passes(4))
 Op("_ctc_loss_backward", "_cdist_backward", "_pdist_backward", work=passes(3))
 
@@ -52,7 +72,8 @@ Op(
     work=EACH_INPUT,
 )
 Op("nll_loss_backward", "nll_loss2d_backward", work=FREE, traffic=without("self"))
-Op("select_backward", "slice_backward", "diagonal_backward", "index_select_backward", work=FREE)
+Op("select_backward", "slice_backward", "diagonal_backward", work=FREE, launches=filled_first("grad_output"))
+Op("index_select_backward", work=FREE)
 Op("value_selecting_reduction_backward", "masked_select_backward", work=FREE)
 
 

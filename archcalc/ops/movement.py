@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from archcalc.ops.axes import LOST, Field, Seen
 from archcalc.ops.call_view import CallView, dim_of, integers
 from archcalc.ops.registry import FREE, Op
-from archcalc.ops.traffic import adds_up, elements_of, filled, fills, indexed, nothing, overwrites, puts, takes
+from archcalc.ops.traffic import (
+    Launch,
+    Operands,
+    adds_up,
+    elements_of,
+    filled,
+    filled_first,
+    fills,
+    indexed,
+    nothing,
+    overwrites,
+    puts,
+    takes,
+)
 from archcalc.tracing import Shape
 
 CAT = Op("cat", work=FREE)
-PAD = Op("constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "replication_pad1d", "replication_pad2d", work=FREE)
+
+
+def pads(operands: Operands) -> Sequence[Launch]:
+    """A frame is filled, and the input copied into it; a negative pad cuts the input, in one kernel or two."""
+    sides = operands.attributes.get("pad")
+    whole = isinstance(sides, tuple) and all(isinstance(side, int) and side >= 0 for side in sides)
+    return filled_first("self")(operands) if whole else ()
+
+
+PAD = Op("constant_pad_nd", work=FREE, launches=pads)
+PAD_WITH_ITSELF = Op("reflection_pad1d", "reflection_pad2d", "replication_pad1d", "replication_pad2d", work=FREE)
 ROLL = Op("roll", work=FREE)
 EMBEDDING = Op("embedding", work=FREE, traffic=takes("weight"))
 Op("_to_copy", "tril", "triu", work=FREE, fuses=True)
@@ -69,6 +94,7 @@ def cat_reason(call: CallView) -> str:
 
 
 @PAD.reason
+@PAD_WITH_ITSELF.reason
 def pad_reason(call: CallView) -> str:
     """Sizes grow by their padding."""
     pads = integers(call.attributes.get("pad") or call.attributes.get("padding"))
@@ -83,6 +109,7 @@ def pad_reason(call: CallView) -> str:
 
 
 @PAD.field
+@PAD_WITH_ITSELF.field
 @ROLL.field
 def kept_field(call: CallView, seen: Seen, shape: Shape) -> Field:
     """Positions are added or taken away; each one sees what it saw."""

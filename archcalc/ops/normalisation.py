@@ -7,7 +7,7 @@ from math import prod
 from archcalc.ops.axes import Field, Seen
 from archcalc.ops.call_view import CallView, integers
 from archcalc.ops.registry import Op, Work, passes
-from archcalc.ops.traffic import Moved, Operands, each_once
+from archcalc.ops.traffic import Launch, Moved, Operands, each_once
 from archcalc.tracing import Shape
 
 
@@ -35,14 +35,23 @@ Op(
     "cudnn_batch_norm", work=_batch_norm(2), traffic=running_statistics, fuses=True,
 )  # fmt: skip
 Op("_batch_norm_with_update", work=_batch_norm(5), fuses=True)
-LAYERS_AND_GROUPS = Op("native_layer_norm", "native_group_norm", work=passes(5), fuses=True)
+
+
+def statistics_first(operands: Operands) -> list[Launch]:
+    """Torch's group norm has a kernel for the statistics of all groups, and one behind it that normalises."""
+    return [Launch(("input",), (1, 2)), Launch(("input", "weight", "bias"), (0,))]
+
+
+LAYERS = Op("native_layer_norm", work=passes(5), fuses=True)
 # mean 1, variance 2, normalise and scale 1, shift 1
+GROUPS = Op("native_group_norm", work=passes(5), launches=statistics_first, fuses=True)
 RMS = Op("_fused_rms_norm", work=passes(4), fuses=True)
 # square and sum 2, normalise 1, scale 1
 Op("renorm", "_weight_norm_interface", work=passes(3), fuses=True)
 
 
-@LAYERS_AND_GROUPS.field
+@LAYERS.field
+@GROUPS.field
 @RMS.field
 def normalised(call: CallView, seen: Seen, shape: Shape) -> Field:
     """Statistics over a spatial axis reach all of it; batch norm's are constants in evaluation."""

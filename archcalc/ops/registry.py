@@ -18,7 +18,7 @@ from archcalc.errors import CannotImport, one_line
 from archcalc.ops.axes import Field, Seen
 from archcalc.ops.call_view import CallView
 from archcalc.ops.names import ATEN, PRIMS
-from archcalc.ops.traffic import Moved, Operands, Rule, each_once
+from archcalc.ops.traffic import Launches, Moved, Operands, Rule, each_once, is_view
 from archcalc.text.entry_points import entry_points
 from archcalc.tracing import Call, Shape, Trace
 
@@ -68,9 +68,10 @@ class Op:
 
     A bare name ("mm") stands for all overloads of the op in ATen, in place or not; "mylib.gate" for an op of another
     library. `work` counts its operations on elements: all it does, or, for a contraction, what it does beside its
-    products; None if that is not known. `traffic` is the rule of the bytes that it moves; `fuses` says
-    that compilers run it in one kernel with the elementwise ops beside it. `rearranges` says that it
-    only changes how the same elements are seen; `step=False` that it is not worth a line of its own in a list of steps.
+    products; None if that is not known. `traffic` is the rule of the bytes that it moves; `launches` are the kernels
+    that torch runs for it, if they are several: what two of them read is read twice. `fuses` says that compilers run it
+    in one kernel with the elementwise ops beside it. `rearranges` says that it only changes how the same elements are
+    seen; `step=False` that it is not worth a line of its own in a list of steps.
     """
 
     def __init__(
@@ -79,12 +80,13 @@ class Op:
         work: Work | None = None,
         causal: Causal | None = None,
         traffic: Rule = each_once,
+        launches: Launches | None = None,
         fuses: bool = False,
         rearranges: bool = False,
         step: bool = True,
     ) -> None:
         self.names = tuple(name if "." in name else f"{ATEN}.{name}" for name in names)
-        self.work, self.causal, self.traffic = work, causal, traffic
+        self.work, self.causal, self.traffic, self.launches = work, causal, traffic, launches
         self.fuses, self.rearranges, self.step = fuses, rearranges, step
         self.formula: Formula | None = None
         self.shape_reason: Reason | None = None
@@ -160,11 +162,10 @@ def operations_of(trace: Trace, call: Call) -> int | None:
 
 def traffic_of(trace: Trace, call: Call) -> Moved | None:
     """Bytes that one op call reads and writes; none for a view, None if its op is not known."""
+    if is_view(trace, call):
+        return Moved()
     op = known(call.op)
-    if op is None:
-        return None
-    operands = Operands(trace, call)
-    return Moved() if operands.is_view else op.traffic(operands)
+    return None if op is None else op.traffic(Operands(trace, call))
 
 
 @cache

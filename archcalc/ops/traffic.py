@@ -7,8 +7,9 @@ cost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 
 from archcalc.ops.names import packet
@@ -34,8 +35,7 @@ class Operands:
     `storages` are those of its inputs. `written` are the names of the inputs that it writes; in a trace that does not
     record them, the first of an op like `add_`. `read` are the names of those that it reads: all but those that it is
     told to write its results into (`out=`). `read_tensors` are these inputs, `written_tensors` the written ones and its
-    outputs. `is_view` says that it only shows an input in another form: it writes nothing, and its outputs lie in the
-    storages of its inputs.
+    outputs.
     """
 
     def __init__(self, trace: Trace, call: Call) -> None:
@@ -48,15 +48,10 @@ class Operands:
         self._outputs = [tensors[tensor] for tensor in call.outputs]
         given = [tensor for one in self._inputs.values() for tensor in one]
         self.storages = {tensor.storage for tensor in given}
-        self.written = self._names_written(given)
+        self.written = _names_written(trace, call)
         self.read = self._names_read()
         self.read_tensors = self._tensors(self.read) if self.written else given
         self.written_tensors = [*self._tensors(self.written), *self._outputs]
-        self.is_view = (
-            not self.written
-            and bool(self._outputs)
-            and self.storages.issuperset([tensor.storage for tensor in self._outputs])
-        )
 
     @property
     def attributes(self) -> Mapping[str, Value]:
@@ -88,19 +83,19 @@ class Operands:
         """Bytes of some arguments; elements that are there twice count once."""
         return _bytes(self._tensors(names))
 
+    def of_launch(self, launch: Launch) -> tuple[list[Tensor], list[Tensor]]:
+        """The tensors that one kernel of the op reads, and those that it writes."""
+        made = [self._outputs[n] for n in launch.made if n < len(self._outputs)]
+        return [*self._tensors(launch.read), *(made if launch.adds else ())], made
+
     @property
     def made(self) -> int:
         """Bytes of the outputs that lie in no input's storage."""
         return _bytes(tensor for tensor in self._outputs if tensor.storage not in self.storages)
 
-    def _names_written(self, given: Iterable[Tensor]) -> tuple[str, ...]:
-        if self._call.writes or any(tensor.strides is not None for tensor in given):
-            return self._call.writes
-        return tuple(self._inputs)[:1] if _named_in_place(self._call) else ()
-
     def _names_read(self) -> list[str]:
         names = list(self._inputs)
-        if not self.written or _named_in_place(self._call):
+        if not self.written or _named_in_place(self._call.op):
             return names
         return [name for name in names if name not in self.written or name == names[0] or name.startswith("running_")]
 
@@ -108,8 +103,24 @@ class Operands:
         return [tensor for name in names for tensor in self._inputs.get(name, ())]
 
 
-def _named_in_place(call: Call) -> bool:
-    name = packet(call.op)
+def is_view(trace: Trace, call: Call) -> bool:
+    """Whether an op call only shows an input in another form: it writes nothing, and its outputs lie in its inputs."""
+    if not call.outputs or _names_written(trace, call):
+        return False
+    given = {trace.tensors[tensor].storage for tensor in call.tensors()}
+    return given.issuperset([trace.tensors[tensor].storage for tensor in call.outputs])
+
+
+def _names_written(trace: Trace, call: Call) -> tuple[str, ...]:
+    if call.writes or not _named_in_place(call.op):
+        return call.writes
+    recorded = any(trace.tensors[tensor].strides is not None for tensor in call.tensors())
+    return () if recorded else tuple(call.inputs)[:1]
+
+
+@cache
+def _named_in_place(op: str) -> bool:
+    name = packet(op)
     return name.endswith("_") and not name.endswith("__")
 
 
@@ -121,9 +132,45 @@ Rule = Callable[[Operands], Moved]
 Count = Callable[[Operands], int]
 
 
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One of the kernels that torch runs for an op: names of the inputs that it reads, places of the outputs it writes.
+
+    `products` is its part of the op's products, beside those of the other kernels. With `copies` it writes no more than
+    that input's bytes. With `adds` it reads first what it writes.
+    """
+
+    read: tuple[str, ...]
+    made: tuple[int, ...] = ()
+    products: int = 0
+    copies: str = ""
+    adds: bool = False
+
+
+Launches = Callable[[Operands], Sequence[Launch]]
+
+
+def wanted_of(operands: Operands, results: int = 3) -> tuple[bool, ...]:
+    """Which of its gradients a backward op computes; all of them where it does not say."""
+    mask = operands.attributes.get("output_mask")
+    return tuple(map(bool, mask)) if isinstance(mask, tuple) and len(mask) == results else (True,) * results
+
+
+def by_launch(operands: Operands, launch: Launch) -> Moved:
+    """Bytes that one kernel of an op reads and writes."""
+    read, made = operands.of_launch(launch)
+    return Moved(_bytes(read), operands.bytes_of(launch.copies) if launch.copies else _bytes(made))
+
+
+def filled_first(name: str) -> Launches:
+    """The kernels of an op that fills its output, and then copies the argument `name` into a part of it."""
+    launches = Launch((), (0,)), Launch((name,), (0,), copies=name)
+    return lambda operands: launches
+
+
 def each_once(operands: Operands) -> Moved:
     """Every input is read, every output written, what changes in place both: the rule of most ops."""
-    return Moved(operands.bytes_of(*operands.read), operands.made + operands.bytes_of(*operands.written))
+    return Moved(_bytes(operands.read_tensors), operands.made + operands.bytes_of(*operands.written))
 
 
 def nothing(operands: Operands) -> Moved:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import floor, log10
 
 from archcalc.text.visible import shortened
 
@@ -13,15 +14,15 @@ UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
 def duration(seconds: float) -> str:
     """A time with three significant figures in the largest unit that it reaches.
 
-    >>> duration(0.00142), duration(0), duration(75), duration(0.0009996), duration(2e-11)
-    ('1.42 ms', '0 s', '75.0 s', '1.00 ms', '0.0200 ns')
+    >>> duration(0.00142), duration(0), duration(75), duration(0.0009996), duration(3.74e-10), duration(2e-11)
+    ('1.42 ms', '0 s', '75.0 s', '1.00 ms', '0.374 ns', '0.0200 ns')
     """
     if not seconds:
         return "0 s"
     rounded = float(f"{seconds:.3g}")
     unit, size = next((pair for pair in UNITS if rounded >= pair[1]), UNITS[-1])
     number = float(f"{seconds / size:.3g}")
-    decimals = max(0, 2 - len(str(int(number))) + 1) if number >= 1 else 4
+    decimals = max(0, 2 - floor(log10(number)))
     return f"{number:,.{decimals}f} {unit}"
 
 

@@ -42,7 +42,8 @@ TABLES = (
         "rtx4090", "infer", 220,
     ),
     PublishedTable(
-        "training", "timm_train_rtx3090_amp.csv", f"{RESULTS}train-amp-*-rtx3090.csv", "rtx3090", "train", 90,
+        "training", "timm_train_rtx3090_amp.csv", f"{RESULTS}train-amp-nchw-pt112-cu113-rtx3090.csv",
+        "rtx3090", "train", 90,
     ),
 )  # fmt: skip
 

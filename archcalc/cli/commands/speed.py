@@ -13,8 +13,11 @@ from archcalc.cli.options import BUILDING, CHOOSING, INPUT, KERNELS, PRINTING, S
 from archcalc.cli.output import watching
 from archcalc.cli.pictures import picture_format
 from archcalc.errors import WrongUse
+from archcalc.text.visible import shortened
 
 FORM = "write  --sweep-batch 1,8,64,512"
+DIGITS = 15
+"""Of the largest batch: all of its bytes are still a number of 64 bits."""
 
 
 @app.command()
@@ -44,7 +47,7 @@ def speed(
       archcalc speed resnet-50 --on h100 --batch 32
       archcalc speed gpt2 --on rtx4090 --on a100-80g --amp bf16
       archcalc speed resnet-50 --on rtx3090 --train --batch 64 --recipe amp-fp16
-      archcalc speed mobilenet-v2 --on cpu
+      archcalc speed shufflenet-v2 --on cpu
       archcalc speed resnet-18 --on rtx4090 --sweep-batch 1,4,16,64,256
       archcalc speed resnet-18 --on h100 -o roofline.svg
     """
@@ -74,6 +77,9 @@ def speed(
 def _batches(text: str) -> list[int]:
     """'1,8,64' as numbers; none for ''. WrongUse shows the form."""
     parts = [part.strip() for part in text.split(",")] if text else []
-    if not all(part.isascii() and part.isdigit() and int(part[:19]) > 0 for part in parts):
-        raise WrongUse(f"'--sweep-batch {text}' is no list of batches.", FORM)
-    return sorted({int(part[:19]) for part in parts})
+    if not all(part.isascii() and part.isdigit() and len(part) <= DIGITS and int(part) > 0 for part in parts):
+        raise WrongUse(f"'--sweep-batch {shortened(text)}' is no list of batches.", FORM)
+    batches = [int(part) for part in parts]
+    if twice := next((batch for batch in batches if batches.count(batch) > 1), None):
+        raise WrongUse(f"--sweep-batch names batch {twice:,} a second time.", "name each batch once")
+    return sorted(batches)

@@ -55,7 +55,7 @@ def compare(compared: SideBySide, relative: bool = False) -> Document:
     title = [_verdict(rows) if len(rows) > 1 else figures_in_short(reports[0])]
     legend = ["★ smallest"] if stars else []
     title += [" · ".join([f"input {inputs[0]}", *legend])] if len(set(inputs)) == 1 else [*legend, *lines]
-    notes = [note for report in reports for note in report.notes]
+    notes = list(dict.fromkeys(note for report in reports for note in report.notes))
     foot = [*_step(reports[0]), *_twice(reports), *next_commands(reports[0], "summary")]
     around = {
         "models": [envelope(report, {})["model"] for report in reports],

@@ -18,7 +18,7 @@ from archcalc.studies.speed.speed import OnDevice, Speeds
 from archcalc.text.durations import duration, rate
 from archcalc.text.units import size
 
-UNFUSED = "eager: every op a kernel of its own · compiled: all but products fused"
+UNFUSED = "eager: every op by itself · compiled: all but products fused"
 
 
 def speed(speeds: Speeds, selection: Selection) -> Document:
@@ -50,18 +50,15 @@ def speed(speeds: Speeds, selection: Selection) -> Document:
 def verdict(one: OnDevice, trains: bool) -> str:
     """'h100: at least 1.42 ms a batch of 32, 78 % of it bound by memory; 22,500 images/s at most'."""
     bounds, what = one.bounds, "step" if trains else "pass"
+    if not bounds.seconds:
+        return f"{one.typed}: nothing is computed or moved, so that no time is needed"
     of = f"a {what}" if one.batch is None else f"a {'step of ' if trains else ''}batch of {one.batch:,}"
     of = f"a step of batch {one.batch:,}" if trains and one.batch else of
-    cause, share = bounds.bound_by, 100 * ratio_of(bounds.by_cause[bounds.bound_by], bounds.seconds)
+    cause, share = bounds.bound_by, 100 * bounds.by_cause[bounds.bound_by] / bounds.seconds
     line = f"{one.typed}: at least {duration(bounds.seconds)} {of}, {share:.0f} % of it bound by {cause}"
     most, fused = one.samples_at_most, one.fused_samples_at_most
     line += f"; {rate(most)} {_samples(one)}/s at most" if most else ""
     return line + f" · compiled at least {duration(bounds.fused_seconds)}" + (f", {rate(fused)}/s" if fused else "")
-
-
-def ratio_of(part: float, whole: float) -> float:
-    """A part of a whole time; a part of nothing is 0."""
-    return part / whole if whole else 0.0
 
 
 def _samples(one: OnDevice) -> str:
@@ -129,9 +126,10 @@ def _by_batch(speeds: Speeds) -> list[Table]:
         return []
     columns = [
         Column("batch", "batch", NUMBER), Column("device", "device", NAME), Column("time", "at least", TEXT),
-        Column("sample", "a sample", TEXT), Column("most", "samples/s at most", TEXT),
-        Column("bound_by", "bound by", TEXT), Column("memory", "of it memory", TEXT),
-        Column("flops_per_byte", "FLOP/byte", NUMBER), Column("fused", "compiled", TEXT),
+        Column("sample", "a sample", TEXT, gives_way=True), Column("most", "samples/s at most", TEXT),
+        Column("bound_by", "bound by", TEXT), Column("memory", "of it memory", TEXT, gives_way=True),
+        Column("flops_per_byte", "FLOP/byte", NUMBER, gives_way=True),
+        Column("fused", "compiled", TEXT, gives_way=True),
     ]  # fmt: skip
     rows = [
         {
@@ -139,7 +137,7 @@ def _by_batch(speeds: Speeds) -> list[Table]:
             **_total(one),
             "time": duration(one.bounds.seconds),
             "sample": duration(one.bounds.seconds / (one.batch or 1)),
-            "most": rate(one.samples_at_most or 0.0),
+            "most": rate(one.samples_at_most) if one.samples_at_most else "",
             "memory": f"{100 * one.bounds.memory_share:.0f} %",
             "flops_per_byte": float(f"{one.bounds.flops / max(one.bounds.bytes, 1):.3g}"),
             "fused": duration(one.bounds.fused_seconds),
@@ -153,7 +151,8 @@ def _turns(speeds: Speeds) -> list[str]:
     """Where each device turns from one cause to another among the batches that were traced."""
     lines = []
     for device in speeds.devices:
-        swept = sorted((one for one in speeds.by_batch if one.typed == device.typed), key=lambda one: one.batch or 0)
+        timed = (one for one in speeds.by_batch if one.typed == device.typed and one.bounds.seconds)
+        swept = sorted(timed, key=lambda one: one.batch or 0)
         if not swept:
             continue
         pairs = [(a, b) for a, b in pairwise(swept) if a.bounds.bound_by != b.bounds.bound_by]
@@ -161,7 +160,9 @@ def _turns(speeds: Speeds) -> list[str]:
             f"from {a.bounds.bound_by} to {b.bounds.bound_by} between batch {a.batch:,} and {b.batch:,}"
             for a, b in pairs
         ]
-        all_ = f"bound by {swept[0].bounds.bound_by} at every batch from {swept[0].batch:,} to {swept[-1].batch:,}"
+        first, last = (f"{one.batch:,}" for one in (swept[0], swept[-1]))
+        where = f"at batch {first}" if len(swept) == 1 else f"at every batch from {first} to {last}"
+        all_ = f"bound by {swept[0].bounds.bound_by} {where}"
         lines.append(f"{device.typed}: {'turns ' + ', '.join(told) if told else all_}")
     return lines
 
@@ -171,7 +172,8 @@ def _ridges(speeds: Speeds) -> list[str]:
     lines = []
     for one in speeds.devices:
         hardware = one.bounds.hardware
-        points = [f"{dtype} {peak / (hardware.bandwidth or 1):.0f}" for dtype, peak in hardware.peaks.items()]
+        ridges = {dtype: peak / (hardware.bandwidth or 1) for dtype, peak in hardware.peaks.items()}
+        points = [f"{dtype} {ridge:.0f}" if ridge >= 10 else f"{dtype} {ridge:.2g}" for dtype, ridge in ridges.items()]
         launch = "" if hardware.launch is None else f" · {duration(hardware.launch)} between kernels"
         cache = "" if hardware.cache is None else f" beyond a cache of {size(hardware.cache)}"
         speeds_ = f"{(hardware.bandwidth or 0) / 1e9:,.0f} GB/s{cache}{launch}"

@@ -45,7 +45,8 @@ class OnDevice:
 
     def __repr__(self) -> str:
         """One line."""
-        return f"<on {self.typed}: at least {self.bounds.seconds:.3g} s, bound by {self.bounds.bound_by}>"
+        cause = f", bound by {self.bounds.bound_by}" if self.bounds.seconds else ""
+        return f"<on {self.typed}: at least {self.bounds.seconds:.3g} s{cause}>"
 
 
 @dataclass(frozen=True, repr=False)

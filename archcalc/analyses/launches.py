@@ -1,0 +1,51 @@
+"""The kernels that torch runs one behind the other for one op: what two of them read is read twice.
+
+A device's cache may hold it in between, like all that was used a moment ago.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from archcalc.analyses.fusion import Kernel, Sizes, Span, largest
+from archcalc.ops.traffic import Launch, Moved, by_launch
+
+
+class Part(Kernel):
+    """One of several kernels of an op call; `touched` are bytes of each storage that it reads, and that it writes."""
+
+    def __init__(self, number: int, moved: Moved, touched: tuple[Sizes, Sizes]) -> None:
+        super().__init__({number: moved})
+        self.touched = touched
+
+
+def launched(span: Span, alone: Sequence[Kernel]) -> list[Kernel]:
+    """The kernels with those of each op that torch runs as several in place of one."""
+    parts: list[Kernel] = []
+    for kernel in alone:
+        parts += _parts(span, kernel)
+    return parts
+
+
+def _parts(span: Span, kernel: Kernel) -> Sequence[Kernel]:
+    """The kernels of an op call; the kernel itself if it is one, or if it has several calls."""
+    number = kernel.calls[0]
+    op = span.ops[number]
+    if op is None or op.launches is None or len(kernel.calls) > 1:
+        return (kernel,)
+    launches = op.launches(span.operands[number])
+    if len(launches) < 2:
+        return (kernel,)
+    parts = [_part(span, number, launch) for launch in launches]
+    products, total = sum(launch.products for launch in launches), sum(part.total for part in parts)
+    for part, launch in zip(parts, launches, strict=True):
+        part.products = launch.products, max(products, 1)
+        part.operations = part.total, total
+    return parts
+
+
+def _part(span: Span, number: int, launch: Launch) -> Part:
+    operands = span.operands[number]
+    read, made = operands.of_launch(launch)
+    moved = by_launch(operands, launch)
+    return Part(number, moved, (largest(read), {key: min(size, moved.written) for key, size in largest(made).items()}))
