@@ -94,6 +94,8 @@ class _Runs:
         prefills.insert(1, two)
         decodes.append(self._decode(two, found))
         prefills.append(self._prefill(1, 4 * short)[0])
+        if _macs(two) != 2 * _macs(prefills[0]):
+            prefills.append(self._prefill(2, 2 * short)[0])
         texts = [given for given in prefills[0].trace.inputs if given.shape == (1, short)]
         notes += ["the source is as long as the context"] if len(texts) > 1 else []
         of_images = [note for note in prefills[0].trace.notes if note.endswith(OTHERWISE["image"])]
@@ -245,6 +247,10 @@ class _Runs:
         found.kept = tuple(_tensors(found.cache))
         logits = named.get("logits", next(iter(named.values()), None)) if named else out[0]
         return (logits, *(tensor for _, tensor, _ in found.kept))
+
+
+def _macs(run: CachedRun) -> int:
+    return sum(macs_of(run.trace, call) or 0 for call in run.trace.calls)
 
 
 def _with_ties(weights: tuple[Weight, ...], trace: Trace) -> tuple[Weight, ...]:
