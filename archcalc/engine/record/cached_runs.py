@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from shlex import quote
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ from archcalc.engine.record.weight_table import latent_of, number_of, stored_by_
 from archcalc.engine.serving import CachedRun, Kept, Served, Weight
 from archcalc.engine.setup import Setup
 from archcalc.engine.torch_private import storage_key
-from archcalc.errors import ArchcalcError, BadInput, NoCache
+from archcalc.errors import ArchcalcError, BadInput, ForwardFailed, NoCache
 from archcalc.ops.registry import macs_of
 from archcalc.tracing import Input, Trace
 
@@ -44,6 +45,10 @@ SMALLEST, MOST = 2, 16
 LONG = (131_072, 16_384, 2_048, 256)
 """Tokens of the long run that windows are looked for in: the first that the model takes."""
 ASSUMED_DTYPE = "bfloat16"
+STEP = (
+    "step    one token behind {} others and their cache: a model that takes none so has no decode step of its own\n"
+    "try     its pass alone  archcalc flops {reference}  or  archcalc memory {reference}"
+)
 
 
 @dataclass
@@ -187,7 +192,11 @@ class _Runs:
         if past.encoded is not None and "encoder_outputs" in self.parameters:
             given["encoder_outputs"] = past.encoded
         setup = replace(self.setup, inputs=(), inputs_from="", batch=None, seq_len=None, images=None)
-        trace, found = self._run(self.loaded, setup, values, given)
+        try:
+            trace, found = self._run(self.loaded, setup, values, given)
+        except ForwardFailed as error:
+            error.hint += f"\n{STEP.format(before.tokens, reference=quote(self.loaded.model.reference))}"
+            raise
         return CachedRun(trace, before.batch, 1, before.tokens, _kept(trace, found))
 
     def _beside(self, described: tuple[Input, ...], text: Input, tokens: int) -> dict[str, Tensor]:
