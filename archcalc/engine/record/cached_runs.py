@@ -27,8 +27,8 @@ from archcalc.engine.record.cache_in_outputs import CACHES, asks_for_cache, enco
 from archcalc.engine.record.idle_choices import CHOSEN
 from archcalc.engine.record.repeated_layers import Repeated, one_of_each_kind
 from archcalc.engine.record.run import prepared, run_loaded
-from archcalc.engine.record.weight_table import latent_of, number_of, stored_by_config, weights_of
-from archcalc.engine.serving import CachedRun, Kept, Served, Weight
+from archcalc.engine.record.weight_table import latent_of, number_of, stored_by_config, weights_of, with_ties
+from archcalc.engine.serving import CachedRun, Kept, Served
 from archcalc.engine.setup import Setup
 from archcalc.engine.torch_private import storage_key
 from archcalc.errors import ArchcalcError, BadInput, ForwardFailed, NoCache
@@ -107,7 +107,7 @@ class _Runs:
         notes += [f"{note}; the context is the text beside them" for note in of_images]
         chunked = [self._prefill(1, chunk * times)[0] for times in (1, 2, 3, 4)] if chunk > 1 else []
         return Served(
-            weights=_with_ties(self.weights, prefills[0].trace),
+            weights=with_ties(self.weights, prefills[0].trace),
             prefills=tuple(prefills),
             decodes=tuple(decodes),
             counts=self.counts,
@@ -260,13 +260,6 @@ class _Runs:
 
 def _macs(run: CachedRun) -> int:
     return sum(macs_of(run.trace, call) or 0 for call in run.trace.calls)
-
-
-def _with_ties(weights: tuple[Weight, ...], trace: Trace) -> tuple[Weight, ...]:
-    """The weights, with embeddings that products read too as tied."""
-    read = {trace.tensors[t].storage for call in trace.calls if macs_of(trace, call) for t in call.tensors()}
-    names = {name for p in trace.parameters if trace.tensors[p.tensor].storage in read for name in p.names}
-    return tuple(replace(w, tied=w.name in names) if w.role == "embedding" else w for w in weights)
 
 
 def _copy(module: nn.Module) -> nn.Module:

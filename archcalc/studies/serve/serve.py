@@ -238,7 +238,8 @@ def _doubts(served: Served, placement: Placement, context: int) -> list[str]:
     if placement.weights.every and not served.chosen:
         notes.append("the experts that a token is sent to are not stated: a step is taken to read all of them")
     if meeting := placement.laws.meeting:
-        notes.append(MEETING.format(", ".join(meeting), f"{sum(meeting.values()):,}"))
+        layers = ", ".join(path or "the model itself" for path in meeting)
+        notes.append(MEETING.format(layers, f"{sum(meeting.values()):,}"))
     uneven = placement.uneven() if placement.devices > 1 else []
     if uneven:
         heads = sorted({cached.heads for cached in uneven})
