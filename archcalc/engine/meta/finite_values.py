@@ -34,8 +34,6 @@ BOUNDED = frozenset(
     """.split()
 )
 """Ops that make finite numbers of the infinities that programs write: of hidden scores, and of padding."""
-ATTRIBUTE = "archcalc_infinities"
-"""Where known values keep whether an infinity is among them, and their version then."""
 
 Held = Callable[[Tensor], "Tensor | Uniform | None"]
 """What is known of a tensor."""
@@ -49,6 +47,7 @@ class WrittenInfinities:
 
     def __init__(self) -> None:
         self._storages: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self._looked_through: dict[int, tuple[weakref.ref[torch.UntypedStorage], int, bool]] = {}
 
     def among(self, tensors: Iterable[Tensor]) -> bool:
         """Whether one of some tensors may hold such an infinity."""
@@ -67,14 +66,47 @@ class WrittenInfinities:
         numbers = [result for result in results if result.is_floating_point() or result.is_complex()]
         if not numbers or op.name.removesuffix("_") in BOUNDED:
             return
-        given = any(type(value) is float and isinf(value) for value in (*args, *kwargs.values()))
-        if given or self.among(tensors) or any(_holds_infinity(held(tensor)) for tensor in tensors):
+        written = _infinite_number(args, kwargs) or self.among(tensors)
+        if written or any(self._holds(held(tensor)) for tensor in tensors):
             for result in numbers:
                 self._note(result.untyped_storage())
+
+    def learn(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], tensors: Sequence[Tensor], value: Tensor, held: Held
+    ) -> None:
+        """Take it that known values hold an infinity where the op that made them was given one number that is one.
+
+        Masks are made so, for each layer anew: they need not be looked through.
+        """
+        one = (tensor for tensor in tensors if tensor.dim() == 0)
+        if value.is_floating_point() and (_infinite_number(args, kwargs) or any(self._holds(held(t)) for t in one)):
+            self._keep(value, holds=True)
+
+    def _holds(self, known: Tensor | Uniform | None) -> bool:
+        """Whether an infinity is among known values; each storage is looked through once."""
+        values = _values(known)
+        if values is None or not values.is_floating_point():
+            return False
+        storage, key = values.untyped_storage(), storage_key(values)
+        _, as_of, holds = self._looked_through.get(key, (None, None, False))
+        if as_of != version(values):
+            every = values.as_strided((storage.nbytes() // values.element_size(),), (1,), 0)
+            holds = bool(every.isinf().any())
+            self._keep(values, holds)
+        return holds
+
+    def _keep(self, values: Tensor, holds: bool) -> None:
+        key = storage_key(values)
+        gone = weakref.ref(values.untyped_storage(), lambda _: self._looked_through.pop(key, None))
+        self._looked_through[key] = gone, version(values), holds
 
     def _note(self, storage: torch.UntypedStorage) -> None:
         key = storage_key(storage)
         self._storages[key] = weakref.ref(storage, lambda _: self._storages.pop(key, None))
+
+
+def _infinite_number(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    return any(type(value) is float and isinf(value) for value in (*args, *kwargs.values()))
 
 
 def taken_finite(op: Op, args: Sequence[Any], results: Sequence[Tensor], held: Held) -> Uniform | None:
@@ -121,18 +153,6 @@ def _infinity(value: Any, held: Held) -> Any:
         return None
     first = values.reshape(-1)[0]
     return first if first.isinf() and bool((values == first).all()) else None
-
-
-def _holds_infinity(known: Tensor | Uniform | None) -> bool:
-    """Whether an infinity is among known values; each are looked through once."""
-    values = _values(known)
-    if values is None or not values.is_floating_point():
-        return False
-    holds, as_of = getattr(values, ATTRIBUTE, (False, None))
-    if as_of != version(values):
-        holds = bool(values.isinf().any())
-        setattr(values, ATTRIBUTE, (holds, version(values)))
-    return bool(holds)
 
 
 def _values(known: Tensor | Uniform | None) -> Tensor | None:

@@ -33,7 +33,7 @@ def parts_known(
     if op.mutable:
         return
     if op.name in JOINS:
-        if results[0].numel() > LARGEST or all(of(piece) is None and _part(piece) is None for piece in args[0]):
+        if results[0].numel() > LARGEST or not any(_tells(piece, of(piece)) for piece in args[0]):
             return
         values, known = _applied(op, args, kwargs, lambda piece: _whole(piece, of(piece)))
     elif op.name in CUTS and (part := _part(args[0])) is not None:
@@ -45,6 +45,11 @@ def parts_known(
             yield result, value
         elif bool(mask.any()):
             setattr(result, ATTRIBUTE, (value, mask, version(result)))
+
+
+def _tells(piece: Tensor, values: Tensor | None) -> bool:
+    """Whether something is known of a piece; a cache begins as one without elements, of which nothing is."""
+    return piece.numel() > 0 and (values is not None or _part(piece) is not None)
 
 
 def _applied(

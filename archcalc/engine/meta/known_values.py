@@ -193,6 +193,7 @@ class KnownValues:
             return
         for result, value in zip(results, tensors_of((computed,)), strict=False):
             self.note(result, value, origins)
+            self._infinities.learn(args, kwargs, tensors, value, self._held)
 
     def _follow_unknown(
         self,
