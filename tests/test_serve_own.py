@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import archcalc
 from archcalc.engine.load.nested import with_tensors
-from archcalc.errors import NoLaw, WrongUse
+from archcalc.errors import ForwardFailed, NoLaw, WrongUse
 from archcalc.studies.serve.curves import Line, line
 
 WIDTH, HEADS, LAYERS, WORDS, MOST = 32, 4, 3, 20, 64
@@ -254,3 +254,19 @@ def test_what_a_batch_does_once_and_where_its_images_meet(meets: bool) -> None:
     run = archcalc.analyze(Sees(meets), torch.ones(2, 30, dtype=torch.int64))
     head = 2 * 29 * WIDTH * WORDS  # a run has it on every position
     assert run.macs == answer.pace.prefill(2, 30).macs + head + (more if meets else 0)
+
+
+class NoStep(Decoder):
+    """It wants its image with every token, as models do whose text part alone makes texts."""
+
+    def forward(self, tokens: Tensor, past: Any = None) -> tuple[Tensor, Any]:
+        if past is not None:
+            raise ValueError("You have to specify the image")
+        return super().forward(tokens, past)
+
+
+def test_a_refused_step_says_that_it_is_one() -> None:
+    with pytest.raises(ForwardFailed, match="specify the image") as caught:
+        archcalc.serve(NoStep(), inputs="int64:1x8", wanted={})
+    assert "one token behind 16 others and their cache" in caught.value.hint
+    assert "its pass alone  archcalc flops" in caught.value.hint
