@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from archcalc.engine.load.nested import tensors_with_places
+from archcalc.engine.torch_private import own_buffers
 from archcalc.text.units import shape
 from archcalc.tracing import Input
 
@@ -61,7 +62,7 @@ def _kept_with_graph(module: nn.Module) -> str:
     """The attributes in which modules keep a tensor with the graph that made it; '' for none."""
     kept: dict[str, None] = {}
     for path, member in module.named_modules():
-        for name, value in {**vars(member), **member._buffers}.items():
+        for name, value in {**vars(member), **own_buffers(member)}.items():
             if name != "_buffers" and any(t.grad_fn is not None for _, t in tensors_with_places(name, value)):
                 kept[f"{path}.{name}" if path else name] = None
     return ", ".join(kept)
