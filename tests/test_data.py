@@ -288,3 +288,19 @@ def test_a_cache_that_begins_empty_tells_nothing_of_what_is_joined_to_it() -> No
     known = {id(empty): torch.empty(0)}
     assert not list(parts_known(op, ([empty, keys], -1), {}, [joined], lambda tensor: known.get(id(tensor))))
     assert not hasattr(joined, ATTRIBUTE)
+
+
+def test_what_was_joined_is_kept_as_it_was_then() -> None:
+    """The mask of two ones is written to behind the join, and 100 joins and cuts follow one another, as really."""
+
+    class Late(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            mask = torch.tensor([1.0, 0.0, 1.0, 0.0], device=x.device)[:, None]
+            y = torch.cat([x, mask], 1)
+            mask.zero_()
+            for _ in range(100):
+                y = torch.cat([y, mask], 1)[:, 1:]
+                y = torch.cat([x[:, :1], y], 1)[:, :9]
+            return x[y[:, 8].bool()]
+
+    assert report(Late(), (4, 8)).output_shape == Late()(torch.randn(4, 8)).shape == (2, 8)
