@@ -350,3 +350,11 @@ def test_the_next_command_keeps_a_type_that_the_configuration_does_not_state(con
     path = config(dtype="bfloat16")
     assert "--dtype float32" in run("flops", f"hf:{path}", "--dtype", "float32").out
     assert "--dtype" not in run("flops", f"hf:{path}").out.partition("next:")[2]
+
+
+@pytest.mark.parametrize("images", ["0", "1", "2"])
+def test_pairs_of_a_text_and_an_image_take_no_number_of_images(images: str) -> None:
+    """CLIP has one image a text: a number that changes nothing is refused."""
+    ran = run("flops", str(CONFIGS / "clip-vit-l-14.json"), "--images", images)
+    assert ran.code == 2
+    assert "--images does not apply" in ran.err
