@@ -245,6 +245,7 @@ def test_each_part_has_its_guard(part: private.Part) -> None:
     assert re.search(rf"^def {name}\(", (ROOT / "tests" / file).read_text(encoding="utf-8"), re.MULTILINE)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_tracing_is_seen() -> None:
     class Asks(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
