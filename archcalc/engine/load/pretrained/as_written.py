@@ -19,8 +19,10 @@ class Unreadable(Exception):
     """A setting that transformers could not read, or would read as something else; the argument says which."""
 
 
-def as_read(settings: Mapping[str, Any]) -> dict[str, Any]:
+def as_read(settings: Mapping[str, Any], within: str = "") -> dict[str, Any]:
     """The settings with types of torch by their full names and architectures in a list; Unreadable for nonsense.
+
+    A type `within` a part is left alone if torch has none of its name: it may be one of another kind.
 
     >>> as_read({"architectures": "BertModel", "torch_dtype": "torch.float16", "part": {"dtype": "bf16"}})
     {'architectures': ['BertModel'], 'torch_dtype': 'float16', 'part': {'dtype': 'bfloat16'}}
@@ -28,20 +30,22 @@ def as_read(settings: Mapping[str, Any]) -> dict[str, Any]:
     read: dict[str, Any] = {}
     for name, value in settings.items():
         if name in DTYPES and isinstance(value, str):
-            if (dtype := _dtype(name, value)) != "auto":  # the library's own way to say nothing
+            if (dtype := _dtype(name, value, within)) != "auto":  # the library's own way to say nothing
                 read[name] = dtype
         elif isinstance(value, Mapping) and name != "quantization_config":
-            read[name] = as_read(value)
+            read[name] = as_read(value, name)
         else:
             _demand_sense(name, value)
             read[name] = [value] if name == "architectures" and isinstance(value, str) else value
     return read
 
 
-def _dtype(name: str, value: str) -> str:
+def _dtype(name: str, value: str, within: str) -> str:
     spelled = value.removeprefix("torch.")
     dtype = SHORT.get(spelled, spelled)
     if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
+        if within:
+            return value
         raise Unreadable(f"its {name} is {value!r}, which is no type of torch")
     return dtype
 
