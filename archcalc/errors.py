@@ -47,11 +47,13 @@ class UnknownNetwork(ArchcalcError):
 
     kind = "unknown_network"
 
-    def __init__(self, name: str, known: Iterable[str]) -> None:
+    def __init__(self, name: str, known: Iterable[str], is_folder: bool = False) -> None:
+        """`is_folder` says that a folder of that name holds a configuration of transformers."""
         names = list(known)
         by_normal = {normal(n): n for n in names}
         close = [by_normal[n] for n in get_close_matches(normal(name), list(by_normal), 4, 0.6)]
-        lines = [f"did you mean  {'  '.join(close)} ?"] if close else []
+        lines = [f"the folder    ./{name}"] if is_folder else []
+        lines += [f"did you mean  {'  '.join(close)} ?"] if close else []
         stem = (close or [name])[0].split("-")[0]
         glob = f"'{stem}*'" if any(n.startswith(stem) for n in names) else ""
         lines.append(f"catalogue     archcalc list {glob}".rstrip())

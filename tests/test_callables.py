@@ -182,3 +182,24 @@ def test_homes() -> None:
     assert of_python_itself(str.maketrans) == "builtins.str.maketrans"
     assert of_python_itself(dict.fromkeys) == "builtins.dict.fromkeys"
     assert of_python_itself(dict.get) == "builtins.dict.get"
+
+
+PROGRAMS = """
+import torch
+from torch import nn
+
+def traced():
+    return torch.jit.trace(nn.Linear(8, 4), torch.zeros(2, 8))
+
+def exported():
+    return torch.export.export(nn.Linear(8, 4), (torch.zeros(2, 8),)).module()
+"""
+
+
+@pytest.mark.parametrize("name", ["traced", "exported"])
+def test_functions_that_trace_or_export_what_they_make(tmp_path: Path, name: str) -> None:
+    """Torch needs the weights for it: the first ended the process where they had lost their elements."""
+    (tmp_path / "programs.py").write_text(PROGRAMS, encoding="utf-8")
+    ran = run_fresh("flops", f"programs.py:{name}", "-i", "2x8", cwd=tmp_path)
+    assert ran.code == 0
+    assert "64 MACs" in ran.out  # 2 * 8 * 4

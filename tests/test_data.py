@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 import archcalc
 from archcalc import Setup
+from archcalc.engine.meta.call_arguments import op_of
+from archcalc.engine.meta.joined_values import ATTRIBUTE, parts_known
 from archcalc.errors import BadInput, DataLimit, ForwardFailed, NeedsData
 from archcalc.networks import catalogue
 from tests.helpers import report, run
@@ -276,3 +278,29 @@ def test_a_list_of_numbers_of_tensors_keeps_its_values_in_an_index() -> None:
             return x[places]
 
     assert report(Hidden(), (4, 4)).output_shape == (14,)
+
+
+def test_a_cache_that_begins_empty_tells_nothing_of_what_is_joined_to_it() -> None:
+    """No values of the joined tensor's size are made: a model of 32 layers does so 64 times."""
+    empty, keys = torch.empty(0, device="meta"), torch.empty(1, 8, device="meta")
+    op = op_of(torch.ops.aten.cat.default)
+    joined = torch.empty(1, 8, device="meta")
+    known = {id(empty): torch.empty(0)}
+    assert not list(parts_known(op, ([empty, keys], -1), {}, [joined], lambda tensor: known.get(id(tensor))))
+    assert not hasattr(joined, ATTRIBUTE)
+
+
+def test_what_was_joined_is_kept_as_it_was_then() -> None:
+    """The mask of two ones is written to behind the join, and 100 joins and cuts follow one another, as really."""
+
+    class Late(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            mask = torch.tensor([1.0, 0.0, 1.0, 0.0], device=x.device)[:, None]
+            y = torch.cat([x, mask], 1)
+            mask.zero_()
+            for _ in range(100):
+                y = torch.cat([y, mask], 1)[:, 1:]
+                y = torch.cat([x[:, :1], y], 1)[:, :9]
+            return x[y[:, 8].bool()]
+
+    assert report(Late(), (4, 8)).output_shape == Late()(torch.randn(4, 8)).shape == (2, 8)

@@ -29,6 +29,11 @@ class Asks(nn.Module):
         return self.linear(x) if self.asks(x) else x
 
 
+def hidden(x: Tensor) -> Tensor:
+    """Scores of which a mask hides the first."""
+    return x.masked_fill(torch.arange(4) == 0, -inf)
+
+
 QUESTIONS: dict[str, tuple[Callable[[Tensor], Any], bool]] = {
     "all finite": (lambda x: torch.isfinite(x).all(), True),
     "method": (lambda x: x.isfinite().all(), True),
@@ -38,6 +43,19 @@ QUESTIONS: dict[str, tuple[Callable[[Tensor], Any], bool]] = {
     "equal to itself": (lambda x: torch.eq(x, x).all(), True),
     "unequal to itself": (lambda x: x.ne(x).any(), False),
     "infinite": (lambda x: (x.abs() == inf).any(), False),
+    "overflowed upwards": (lambda x: x.isposinf().any(), False),
+    "overflowed downwards": (lambda x: torch.isneginf(x).any(), False),
+    "equal to -inf": (lambda x: (x == -inf).any(), False),
+    "unequal to -inf": (lambda x: (x != float("-inf")).all(), True),
+    "a tensor of infinity": (lambda x: (x == torch.tensor(-inf)).any(), False),
+    "that tensor first": (lambda x: (torch.tensor(inf) == x).any(), False),
+    "a row of infinities": (lambda x: (x == torch.full((4,), -inf)).any(), False),
+    "as many infinities": (lambda x: (x < torch.full_like(x, inf)).all(), True),
+    "below": (lambda x: (x.abs() < inf).all(), True),
+    "at least": (lambda x: (x >= inf).any(), False),
+    "whole numbers": (lambda x: (x.long() == inf).any(), False),
+    "of a sum": (lambda x: x.sum().isfinite(), True),
+    "after a softmax of hidden scores": (lambda x: hidden(x).softmax(-1).isnan().any(), False),
     "either": (lambda x: (x.isnan() | x.isinf()).any(), False),
     "neither": (lambda x: (~x.isnan() & ~x.isinf()).all(), True),
     "a row": (lambda x: x.isfinite().all(-1)[0], True),
@@ -84,11 +102,52 @@ def test_no_question_no_note() -> None:
     assert NOTE not in report.notes
 
 
-@pytest.mark.parametrize("asks", [lambda x: (x == 0).any(), lambda x: (x > 0).all(), lambda x: (x == -inf).any()])
+@pytest.mark.parametrize(
+    "asks",
+    [
+        lambda x: (x == 0).any(),
+        lambda x: (x > 0).all(),
+        lambda x: (x == x.nan_to_num()).all(),
+        lambda x: (x == torch.tensor([inf, 0.0, 0.0, 0.0])).any(),
+    ],
+)
 def test_other_questions_need_data(asks: Callable[[Tensor], Any]) -> None:
-    """Whether a number is 0 is not known; -inf is what masks are made of."""
+    """Whether a number is 0, or equal to another unknown one, is not known."""
     with pytest.raises(NeedsData):
         archcalc.trace(Asks(asks), torch.empty(2, 4))
+
+
+WRITTEN: dict[str, Callable[[Tensor], Tensor]] = {
+    "a mask": hidden,
+    "a mask in place": lambda x: x.clone().masked_fill_(torch.arange(4) == 0, -inf),
+    "an assignment": lambda x: _assigned(x.clone()),
+    "a sum with a mask of numbers": lambda x: x + torch.tensor([-inf, 0.0, 0.0, 0.0]),
+    "a logarithm of a mask": lambda x: x + (torch.arange(4) > 0).float().log(),
+    "a choice": lambda x: torch.where(torch.arange(4) == 0, -inf, x),
+    "padding": lambda x: nn.functional.pad(x, (1, 0), value=-inf),
+    "joined": lambda x: torch.cat([x, torch.full((2, 1), -inf)], -1),
+    "passed on": lambda x: (2 * hidden(x).view(4, 2).transpose(0, 1)).neg_().contiguous(),
+    "added up": lambda x: hidden(x).sum(-1),
+    "more numbers than are followed": lambda x: x.sum() + torch.full((LIMIT + 1,), -inf).neg(),
+}
+
+
+def _assigned(x: Tensor) -> Tensor:
+    x[:, 0] = -inf
+    return x
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_infinities_that_a_program_writes_are_not_taken_to_be_finite(name: str) -> None:
+    """A masked score is -inf on purpose: whether one is finite is asked of `--data`, which answers as a real run."""
+
+    def asks(x: Tensor) -> Any:
+        return WRITTEN[name](x).isfinite().all()
+
+    assert not asks(torch.randn(2, 4))
+    with pytest.raises(NeedsData):
+        archcalc.trace(Asks(asks), torch.empty(2, 4))
+    assert archcalc.analyze(Asks(asks), torch.empty(2, 4), data=True).macs == 2 * 4 * 4
 
 
 def test_empty_tensors_are_all_and_not_any() -> None:

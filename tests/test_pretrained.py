@@ -304,6 +304,32 @@ def test_a_configuration_is_a_reference(tmp_path: Path, monkeypatch: pytest.Monk
     assert isinstance(parse("missing.json"), StoredTrace)
 
 
+ADAPTERS = {"peft_type": "LORA", "base_model_name_or_path": "org/net", "r": 16, "lora_alpha": 32}
+
+
+def test_what_stands_beside_a_configuration_defines_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders and files of the hub: what to type for the model itself."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("net", "lora", "pipeline", "empty"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "net" / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    (tmp_path / "net" / "tokenizer.json").write_text(json.dumps({"version": "1.0"}))
+    adapters = {**ADAPTERS, "target_modules": ["q_proj", "v_proj"]}
+    (tmp_path / "lora" / "adapter_config.json").write_text(json.dumps(adapters))
+    (tmp_path / "pipeline" / "model_index.json").write_text("{}")
+    for typed, said in (
+        ("net", "the folder    ./net"),
+        ("net/tokenizer.json", "its config.json, or the folder that holds one"),
+        ("lora/adapter_config.json", "write  hf:org/net --lora r=16,alpha=32,target=q_proj,v_proj"),
+        ("./lora", "what adapts a model is in  ./lora/adapter_config.json"),
+        ("pipeline/", "such as  pipeline/unet"),
+        ("./empty", "the folder holds no config.json"),
+    ):
+        ran = run("params", typed)
+        assert ran.code == 2
+        assert said in ran.err
+
+
 class Quantized(nn.Module):
     """Two layers of 256 x 384 weights with a configuration that keeps one of them as it is."""
 

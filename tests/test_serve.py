@@ -16,7 +16,8 @@ from archcalc.engine.setup import Setup
 from archcalc.errors import ArchcalcError, BadInput, NoCache, WrongUse
 from archcalc.hardware import device_typed
 from archcalc.studies.serve.curves import Line
-from archcalc.studies.serve.laws import Cached, Laws
+from archcalc.studies.serve.laws import Laws
+from archcalc.studies.serve.layers import Cached
 from archcalc.studies.serve.pace import Pace
 from archcalc.studies.serve.placement import Placement
 from archcalc.studies.serve.serve import serve

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import archcalc
 from archcalc.engine.load.nested import with_tensors
-from archcalc.errors import NoLaw, WrongUse
+from archcalc.errors import ForwardFailed, NoLaw, WrongUse
 from archcalc.studies.serve.curves import Line, line
 
 WIDTH, HEADS, LAYERS, WORDS, MOST = 32, 4, 3, 20, 64
@@ -184,3 +184,89 @@ def test_a_line_that_stops_and_one_that_is_none() -> None:
 def test_the_time_of_a_step_op_by_op_is_no_shorter_than_an_engine_s() -> None:
     made = archcalc.serve(Decoder(), inputs="int64:1x8", batch=2, wanted={"context": 500, "on": "h100"})
     assert made.pace.decode_as_run(2, 500).seconds > made.pace.decode(2, 500).seconds
+
+
+# ---- what stands in front of a text, and what a batch does together --------------------------------
+
+FRONT = 5
+LINEAR = WIDTH * WIDTH + 2 * WIDTH * 2 * EACH
+"""MACs of a token in a layer: queries, then keys and values of two heads."""
+
+
+class Prefixed(Decoder):
+    """Five vectors in front of every text, as the tokens of an image are, in a cache that states its window or none."""
+
+    def __init__(self, window: int = 0) -> None:
+        super().__init__("window" if window else "all", 2, window)
+        self.front = nn.Parameter(torch.zeros(FRONT, WIDTH))
+
+    def forward(self, tokens: Tensor, past: Any = None) -> tuple[Tensor, Any]:
+        x = self.words(tokens)
+        if past is None:
+            x = torch.cat([self.front.expand(len(x), -1, -1), x], 1)
+        cache = past or Slots([None] * LAYERS)
+        kept = []
+        for layer, own in zip(self.layers, cache.layers, strict=True):
+            x, new = layer(x, own, 0)
+            kept.append(new)
+        return x @ self.words.weight.T, Slots(kept, 0)
+
+
+@pytest.mark.parametrize("window", [40, pytest.param(0, marks=pytest.mark.slow)])
+def test_what_stands_in_front_of_a_text_has_a_part_of_its_window(window: int) -> None:
+    """The cache holds 5 tokens more than the text, at most the window; a causal mask hides half of all products."""
+    n, batch = 60, 3
+    answer = archcalc.serve(Prefixed(window), inputs="int64:1x8", batch=batch, wanted={"context": n})
+    kept = min(n + FRONT, window or n + FRONT)
+    assert answer.kv_bytes + answer.state_bytes == batch * kept * token(2)
+    all_tokens = n + FRONT  # each sees itself and those before it, at most the window
+    seen = sum(min(number, window or number) for number in range(1, all_tokens + 1))
+    least = LAYERS * (all_tokens * LINEAR + 2 * WIDTH * seen) + WIDTH * WORDS
+    assert answer.laws.prefill_macs_at_least(n) == least
+    assert answer.laws.decode_macs(n) == LAYERS * (LINEAR + 2 * WIDTH * kept) + WIDTH * WORDS
+
+
+class Sees(Decoder):
+    """Four patches a sequence: a product on places that a batch does once, and one in which all its patches meet."""
+
+    def __init__(self, meets: bool) -> None:
+        super().__init__("all", 2)
+        self.meets, self.patches, self.places = meets, nn.Linear(3, WIDTH), nn.Linear(7, WIDTH)
+
+    def forward(self, tokens: Tensor, past: Any = None) -> tuple[Tensor, Any]:
+        if past is None:
+            new_zeros = self.words.weight.new_zeros
+            patches = self.patches(new_zeros(len(tokens) * 4, 3)) + self.places(new_zeros(1, 7))
+            patches @ patches.T if self.meets else patches.view(-1, 4, WIDTH) @ patches.view(-1, 4, WIDTH).mT
+        return super().forward(tokens, past)
+
+
+@pytest.mark.parametrize("meets", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_what_a_batch_does_once_and_where_its_images_meet(meets: bool) -> None:
+    """Three sequences, one by one where they would meet; the product on places is one for all of them."""
+    text = LAYERS * (30 * LINEAR + 2 * WIDTH * 30 * 30) + WIDTH * WORDS
+    answer = archcalc.serve(Sees(meets), inputs="int64:1x8", batch=3, wanted={"context": 30})
+    image = 4 * 3 * WIDTH + 4 * 4 * WIDTH
+    assert answer.pace.prefill(3, 30).macs == 3 * (text + image) + 7 * WIDTH
+    more = 8 * 8 * WIDTH - 2 * 4 * 4 * WIDTH
+    said = f"two in one run meet in the model itself, which takes {more:,} MACs more"
+    assert any(said in note for note in answer.notes) is meets
+    run = archcalc.analyze(Sees(meets), torch.ones(2, 30, dtype=torch.int64))
+    head = 2 * 29 * WIDTH * WORDS  # a run has it on every position
+    assert run.macs == answer.pace.prefill(2, 30).macs + head + (more if meets else 0)
+
+
+class NoStep(Decoder):
+    """It wants its image with every token, as models do whose text part alone makes texts."""
+
+    def forward(self, tokens: Tensor, past: Any = None) -> tuple[Tensor, Any]:
+        if past is not None:
+            raise ValueError("You have to specify the image")
+        return super().forward(tokens, past)
+
+
+def test_a_refused_step_says_that_it_is_one() -> None:
+    with pytest.raises(ForwardFailed, match="specify the image") as caught:
+        archcalc.serve(NoStep(), inputs="int64:1x8", wanted={})
+    assert "one token behind 16 others and their cache" in caught.value.hint
+    assert "its pass alone  archcalc flops" in caught.value.hint

@@ -243,3 +243,16 @@ def test_library() -> None:
 def test_each_part_has_its_guard(part: private.Part) -> None:
     file, _, name = part.test.partition("::")
     assert re.search(rf"^def {name}\(", (ROOT / "tests" / file).read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tracing_is_seen() -> None:
+    class Asks(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(private.is_tracing())
+            return x + 1
+
+    seen: list[bool] = []
+    torch.jit.trace(Asks(), torch.ones(1), check_trace=False)
+    assert seen == [True]
+    assert not private.is_tracing()

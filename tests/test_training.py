@@ -389,3 +389,28 @@ def test_a_kernel_that_can_do_no_call_is_said_to_do_none() -> None:
     setup = archcalc.Setup(device="cpu", attention="flash")
     trace = archcalc.trace(Wide(), shapes, setup=setup)
     assert trace.assumptions["attention"] == "unfused: flash can do none of 1 calls"
+
+
+class Remembers(nn.Module):
+    """A state that the next step begins with, graph and all, as a cache of embeddings in a dict."""
+
+    def __init__(self, detached: bool = False) -> None:
+        super().__init__()
+        self.cell, self.detached = nn.Linear(4, 4), detached
+        self.kept: dict[str, Tensor] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        state: Tensor = self.cell(x + self.kept.get("state", 0)).tanh()
+        self.kept["state"] = state.detach() if self.detached else state
+        return state
+
+
+def test_a_second_step_that_needs_the_graph_of_the_first_says_what_keeps_it() -> None:
+    """As real training, whose second step fails; a state that is detached is no reason."""
+    module = Remembers()
+    module(torch.ones(2, 4)).sum().backward()
+    with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+        module(torch.ones(2, 4)).sum().backward()
+    with pytest.raises(ForwardFailed, match="detach or clear kept between two steps"):
+        archcalc.trace(Remembers(), (2, 4), train=True)
+    assert archcalc.trace(Remembers(detached=True), (2, 4), train=True).calls

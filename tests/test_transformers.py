@@ -235,12 +235,65 @@ def test_weights_as_stored_stand_beside_those_counted(config: Any) -> None:
             "code on the hub, which archcalc does not run",
         ),
         ({"model_type": "mine"}, 2, "transformers has no 'mine'"),
+        ({"model_type": None}, 2, "states no model_type"),
+        ({"model_type": None, "_class_name": "UNet"}, 2, "name its class  diffusers:UNet"),
     ],
 )
 def test_only_models_of_the_library_are_built(config: Any, settings: dict[str, Any], code: int, said: str) -> None:
     ran = run("params", config(**settings))
     assert ran.code == code
     assert said in ran.out + ran.err
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"num_hidden_layers": -1}, "its num_hidden_layers is -1"),
+        ({"torch_dtype": "floaty"}, "its torch_dtype is 'floaty', which is no type of torch"),
+        ({"hidden_act": "nope"}, "transformers knows no hidden_act='nope'"),
+        ({"hidden_size": "24"}, "Field 'hidden_size' expected int"),
+        ({"quantization_config": "fp8"}, "its quantization_config is 'fp8', and no table of settings"),
+        ({"quantization_config": {"quant_method": "gptq", "bits": "four"}}, "quantization_config cannot be read"),
+    ],
+)
+def test_a_setting_that_is_wrong_is_named(config: Any, settings: dict[str, Any], said: str) -> None:
+    """The hint speaks of the file, and not of the library's defaults."""
+    ran = run("params", config(**settings))
+    assert ran.code == 2
+    assert said in ran.err
+    assert "correct it in the file" in ran.err
+
+
+def test_a_run_that_fails_is_not_laid_to_the_defaults(
+    config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file in the folder one is in has no slash in its name."""
+    path = config(max_position_embeddings=4)
+    monkeypatch.chdir(tmp_path)
+    ran = run("flops", Path(path).name, "--seq-len", "8")
+    assert (ran.code, "default configuration" in ran.err) == (3, False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "dtype"),
+    [
+        ({"torch_dtype": "bf16"}, "bfloat16"),
+        ({"torch_dtype": "torch.float16"}, "float16"),
+        ({"dtype": "auto"}, "float32"),
+        ({"architectures": "BertForMaskedLM"}, "float32"),
+        ({"attn_implementation": "flash_attention_2"}, "float32"),
+        ({"_attn_implementation": "flash_attention_3"}, "float32"),
+    ],
+)
+def test_a_configuration_as_people_write_it(config: Any, settings: dict[str, Any], dtype: str) -> None:
+    """The same MACs as with the usual spelling, the head included; with a byte order mark, too."""
+    plain = report(config(architectures=["BertForMaskedLM"]))
+    path = Path(config(**{"architectures": ["BertForMaskedLM"], **settings}).removeprefix("hf:"))
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    made = report(str(path))
+    assert made.macs == plain.macs
+    assert made.trace.assumptions["dtype"] == dtype
+    assert any("flash_attention" in note for note in made.notes) is ("attn" in str(settings))
 
 
 @pytest.mark.parametrize(
@@ -297,3 +350,11 @@ def test_the_next_command_keeps_a_type_that_the_configuration_does_not_state(con
     path = config(dtype="bfloat16")
     assert "--dtype float32" in run("flops", f"hf:{path}", "--dtype", "float32").out
     assert "--dtype" not in run("flops", f"hf:{path}").out.partition("next:")[2]
+
+
+@pytest.mark.parametrize("images", ["0", "1", "2"])
+def test_pairs_of_a_text_and_an_image_take_no_number_of_images(images: str) -> None:
+    """CLIP has one image a text: a number that changes nothing is refused."""
+    ran = run("flops", str(CONFIGS / "clip-vit-l-14.json"), "--images", images)
+    assert ran.code == 2
+    assert "--images does not apply" in ran.err

@@ -71,7 +71,8 @@ class Served:
 
     `counts` are the layers that a path of the traces stands for. `chosen` are the experts that a token is sent to.
     `stored` names a quantization of the configuration and its bytes; `positions` the longest text it is built for.
-    The second of the `prefills` is of two sequences; `chunked` are of whole chunks, where some ops work on chunks of
+    The second of the `prefills` is of two sequences, and so is a last one where these do not take twice the work of
+    one; `chunked` are of whole chunks, where some ops work on chunks of
     `chunk` tokens. `beyond` are prefills and steps of the shortest texts and of a long one, from which windows that
     nothing states are seen.
     """

@@ -135,6 +135,11 @@ def without_function_modes() -> AbstractContextManager[None]:
     return torch._C.DisableTorchFunction()
 
 
+def is_tracing() -> bool:
+    """Whether torch.jit.trace is running."""
+    return torch._C._get_tracing_state() is not None
+
+
 def sequence_number() -> int:
     """The number that the next node of autograd gets."""
     return int(autograd._get_sequence_nr())  # type: ignore[attr-defined]

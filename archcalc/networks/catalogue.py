@@ -124,7 +124,7 @@ def resolve(name: str) -> tuple[Entry, str]:
     for entry in plugins().values():
         if wanted == normal(entry.name):
             return entry, f"{entry.name} comes with the package {entry.family}"
-    raise UnknownNetwork(name, names())
+    raise UnknownNetwork(name, names(), is_folder=Path(name, "config.json").is_file())
 
 
 def matching(glob: str) -> list[FamilyEntry]:

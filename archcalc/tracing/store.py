@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from math import prod
+from shlex import quote
 from typing import Any
 
 from archcalc.errors import NotATrace
@@ -26,6 +27,9 @@ ROLES = (
 )  # fmt: skip
 
 
+OF_A_HUB = "what makes a model of transformers is its config.json, or the folder that holds one"
+
+
 def written(fields: Fields) -> str:
     """The fields of a trace as one JSON document."""
     return json.dumps({"schema_version": SCHEMA_VERSION, "trace": fields}, allow_nan=False)
@@ -40,7 +44,9 @@ def read(text: str, path: str) -> Fields:
     if not isinstance(document, dict) or "trace" not in document:
         if isinstance(document, dict) and not {"model_type", "architectures"}.isdisjoint(document):
             raise NotATrace(path, "it is a configuration of transformers", f"write  hf:{path}")
-        raise NotATrace(path, "it has no 'trace'")
+        if isinstance(document, dict) and "peft_type" in document:
+            raise NotATrace(path, "it describes adapters of PEFT", _with_adapters(document))
+        raise NotATrace(path, "it has no 'trace'", OF_A_HUB if isinstance(document, dict) and document else "")
     if document.get("schema_version") not in READABLE:
         raise NotATrace(path, f"its schema_version is not {' or '.join(map(str, READABLE))}")
     try:
@@ -51,6 +57,15 @@ def read(text: str, path: str) -> Fields:
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise NotATrace(path, f"it is damaged ({error})") from None
     return fields
+
+
+def _with_adapters(document: Fields) -> str:
+    """What to type for the model that a configuration of PEFT adapts."""
+    targets = document.get("target_modules")
+    named = ",".join(map(str, targets)) if isinstance(targets, list) else str(targets or "all-linear")
+    model = str(document.get("base_model_name_or_path") or "path/to/config.json")
+    typed = f"r={document.get('r', 8)},alpha={document.get('lora_alpha', 8)},target={named}"
+    return f"write  {quote(f'hf:{model}')} --lora {quote(typed)}"
 
 
 def check(fields: Fields) -> None:

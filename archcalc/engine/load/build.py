@@ -23,6 +23,7 @@ from archcalc.engine.meta.empty_modules import copy_without_data, settled, witho
 from archcalc.engine.meta.one_device import CPU, OneDevice
 from archcalc.engine.meta.own_draws import own_draws
 from archcalc.engine.setup import Setup
+from archcalc.engine.torch_private import without_function_modes
 from archcalc.errors import ArchcalcError, BadReference, CannotImport, WrongUse, one_line
 from archcalc.networks import catalogue
 from archcalc.text.spelling import setting
@@ -181,7 +182,7 @@ def _code(reference: Code, setup: Setup) -> Loaded:
             with _building(setup):
                 made, new = evaluate(reference, source, knobs)
         except CannotImport:  # it may have needed the values of its weights: once more, with them
-            made, new = evaluate(reference, source, knobs)
+            made, new = _with_weights(reference, source, knobs)
     if not isinstance(made, nn.Module):
         raise BadReference(
             reference.text,
@@ -194,6 +195,19 @@ def _code(reference: Code, setup: Setup) -> Loaded:
     settings = {knob: plain(value) for knob, value in knobs.items()}
     model = Model(reference.text, ".".join(reference.expression.attributes), "python", config, settings)
     return Loaded(module, model, inputs_of(made, setup))
+
+
+def _with_weights(reference: Code, source: ModuleType, knobs: Mapping[str, Any]) -> tuple[Any, bool]:
+    """What an expression gives where its weights have values; if that fails, too, with no mode of ours in its way.
+
+    torch.export makes tensors without data of its own and takes no others for them.
+    """
+    try:
+        return evaluate(reference, source, knobs)
+    except CannotImport as error:
+        with without_function_modes(), contextlib.suppress(CannotImport):
+            return evaluate(reference, source, knobs)
+        raise error
 
 
 def _copied(module: nn.Module, name: str, data: bool) -> nn.Module:

@@ -43,7 +43,8 @@ def config_notes(module: nn.Module, dtype: str, chosen: bool) -> Iterator[str]:
     if not chosen and stated == dtype != "float32":
         yield f"its config says {stated}, and so are its weights here: --dtype float32 for another type"
     elif stated not in (counted, "auto") and not chosen:
-        yield f"its config says {stated}; the weights here are {counted}: add  --dtype {stated}"
+        other = f"add  --dtype {stated}" if stated in FLOATS else "no layer computes in the former"
+        yield f"its config says {stated}; the weights here are {counted}: {other}"
     quantization = getattr(config, "quantization_config", None)
     if quantization:
         yield _stored(module, quantization, counted)

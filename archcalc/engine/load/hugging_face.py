@@ -19,13 +19,16 @@ from torch import nn
 from archcalc.engine.load.declaration import Declaration
 from archcalc.engine.load.declared_inputs import inputs_of
 from archcalc.engine.load.pretrained.as_read import named_alike, read_otherwise
+from archcalc.engine.load.pretrained.as_written import Unreadable, as_read, setting_with
+from archcalc.engine.load.pretrained.attention import without_missing_kernels
 from archcalc.engine.load.pretrained.facts import without_advice
 from archcalc.engine.load.pretrained.sensible_defaults import completed_defaults
 from archcalc.engine.load.references import InLibrary, demand_known
 from archcalc.engine.setup import Setup
-from archcalc.errors import BadReference, CannotImport, UnknownKnob, one_line
+from archcalc.errors import BadReference, CannotImport, UnknownKnob, WrongUse, one_line
 
 HINT = "write  hf:ORG/NAME, hf:path/to/config.json, hf:bert or hf:BertForMaskedLM"
+IN_FILE = "correct it in the file, or here with  --set NAME=VALUE"
 Found = tuple[Any, str, Sequence[str]]
 """A configuration, the model class where the reference names one, and notes."""
 
@@ -51,7 +54,8 @@ def _built(library: ModuleType, reference: InLibrary, setup: Setup) -> tuple[nn.
     if hasattr(config, "use_cache") and "use_cache" not in setup.knobs:
         config.use_cache = False  # a forward pass over the whole text, not a step of generation
     class_, more = _model_class(library, config, kind, reference)
-    with _without_network():
+    more = [*more, *without_missing_kernels(config)]
+    with _without_network(), _named_settings(reference, config.to_dict()):
         module = class_(config)
     _group_experts(module)
     return module, inputs_of(module, setup), (*notes, *more)
@@ -70,6 +74,18 @@ def _without_network() -> Iterator[None]:
         constants.HF_HUB_OFFLINE = before
 
 
+@contextlib.contextmanager
+def _named_settings(reference: InLibrary, settings: dict[str, Any]) -> Iterator[None]:
+    """In this block a value of the settings that a table of the library does not have is refused by its setting."""
+    try:
+        yield
+    except KeyError as error:
+        if not error.args or not (stated := setting_with(settings, error.args[0])):
+            raise
+        sentence = f"{reference.text} cannot be built so: transformers knows no {stated}."
+        raise WrongUse(sentence, IN_FILE) from error
+
+
 def _group_experts(module: nn.Module) -> None:
     """Let experts that can be multiplied in groups be so: the eager ones ask which experts the values choose."""
     for member in module.modules():
@@ -81,8 +97,8 @@ def _group_experts(module: nn.Module) -> None:
 
 def _config(library: ModuleType, reference: InLibrary, setup: Setup) -> Found:
     name = reference.name
-    path = Path(name)
-    if name.endswith((".json", "/")) or (path / "config.json").is_file():
+    path = Path(name).expanduser()
+    if name.endswith((".json", "/")) or name[0] in "./~" or (path / "config.json").is_file():
         return _read(library, reference, path if path.is_file() else path / "config.json", setup)
     if "/" in name:
         return _read(library, reference, _from_hub(reference, setup.offline), setup)
@@ -110,21 +126,34 @@ def _default(kind: Any, name: str, setup: Setup) -> Found:
 
 def _read(library: ModuleType, reference: InLibrary, path: Path, setup: Setup) -> Found:
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"), object_hook=_number)
+        settings = json.loads(path.read_text(encoding="utf-8-sig"), object_hook=_number)
     except OSError as error:
         raise BadReference(reference.text, f"{path} cannot be read ({error.strerror})", HINT) from None
     except (ValueError, RecursionError) as error:
         raise BadReference(reference.text, f"{path} is not JSON ({error})", HINT) from None
     kind = settings.get("model_type") if isinstance(settings, dict) else None
+    if kind is None:
+        raise BadReference(reference.text, f"{path.name} states no model_type", _without_type(settings))
     if kind not in library.CONFIG_MAPPING:
         own = isinstance(settings, dict) and "auto_map" in settings
         reason = "its model is code on the hub, which archcalc does not run" if own else f"transformers has no '{kind}'"
         raise BadReference(reference.text, f"{path.name} has model_type {kind!r}, and {reason}", HINT)
-    settings = _with_own_backbone(settings)
-    with _without_network():
+    try:
+        settings = as_read(_with_own_backbone(settings))
+    except Unreadable as error:
+        raise BadReference(reference.text, str(error), IN_FILE) from None
+    with _without_network(), _named_settings(reference, settings):
         config = library.CONFIG_MAPPING[kind].from_dict(settings)
     stated = {key: value for key, value in settings.items() if key not in setup.knobs}
     return config, "", tuple(read_otherwise(stated, config))
+
+
+def _without_type(settings: Any) -> str:
+    """What to type for a configuration that states no model_type: one of diffusers states its class."""
+    class_ = settings.get("_class_name") if isinstance(settings, dict) else None
+    if class_:
+        return f"it is of diffusers: name its class  diffusers:{class_}"
+    return 'add the type, such as  "model_type": "llama"'
 
 
 def _number(found: dict[str, Any]) -> Any:

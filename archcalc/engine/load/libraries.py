@@ -18,7 +18,7 @@ from torch import nn
 from archcalc.engine.load import hugging_face
 from archcalc.engine.load.declaration import Declaration, image
 from archcalc.engine.load.declared_inputs import inputs_of
-from archcalc.engine.load.references import PACKAGES, InLibrary, demand_known
+from archcalc.engine.load.references import PACKAGES, InLibrary, demand_known, is_default
 from archcalc.engine.meta.empty_modules import without_data
 from archcalc.engine.setup import Setup
 from archcalc.errors import ArchcalcError, MissingExtra, WrongUse, one_line
@@ -26,6 +26,9 @@ from archcalc.networks.spec import Input
 
 Built = tuple[nn.Module, Declaration, Sequence[str]]
 """A module, the inputs that it declares, and notes."""
+
+
+OF_LIBRARY = "the library's own defaults do not build it; try a --set"
 
 
 def build(reference: InLibrary, setup: Setup) -> Built:
@@ -46,7 +49,8 @@ def build(reference: InLibrary, setup: Setup) -> Built:
         cause = first_cause(error)
         if isinstance(error, ImportError) and cause is not error:  # it says only that a module of its own fails
             raise MissingExtra(_culprit(PACKAGES[reference.library], error), reference.text, one_line(cause)) from error
-        hint = "check its --set" if setup.knobs else "the library's own defaults do not build it; try a --set"
+        of_file = reference.library == "hf" and not is_default(reference)
+        hint = "check its --set" if setup.knobs else hugging_face.IN_FILE if of_file else OF_LIBRARY
         if isinstance(cause, ImportError) and (lacking := re.search(r"requires the (\w+) library", str(cause))):
             raise MissingExtra(lacking[1], reference.text, "it is not installed") from error
         if isinstance(cause, ImportError):

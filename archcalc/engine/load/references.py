@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from os.path import isfile
+from os.path import isdir, isfile
 from typing import Any
 
 from archcalc.errors import BadReference, UnknownModel
@@ -145,6 +145,22 @@ def is_configuration(text: str) -> bool:
     return bool(keys) and "schema_version" not in keys
 
 
+def _beside(folder: str) -> list[str]:
+    """A hint for a folder that holds adapters of PEFT or a pipeline of diffusers; none for others."""
+    if isfile(f"{folder}/adapter_config.json"):
+        return [f"what adapts a model is in  {folder}/adapter_config.json"]
+    if isfile(f"{folder}/model_index.json"):
+        return [f"a pipeline of several models: name the folder of one, such as  {folder}/unet"]
+    return []
+
+
+def is_default(reference: InLibrary) -> bool:
+    """Whether a reference to transformers names a default configuration: no file, and nothing of the hub."""
+    name = reference.name
+    a_file = name.endswith(".json") or isfile(f"{name}/config.json")
+    return reference.library == "hf" and "/" not in name and not a_file
+
+
 WEIGHTS = (".pth", ".pt", ".ckpt", ".bin", ".safetensors", ".h5", ".pkl", ".npz", ".msgpack", ".gguf")
 GRAPHS = (".onnx", ".pb", ".tflite", ".torchscript", ".mlmodel", ".xml", ".engine", ".keras")
 
@@ -175,6 +191,8 @@ def _demand_model(text: str) -> None:
     if text.lower().endswith(GRAPHS):
         exported = "\nor what torch.export.save writes: model.pt2"
         raise BadReference(text, "a graph in another format is not read here", f"{definition}{exported}")
+    if "/" in text and isdir(text) and not isfile(f"{text.rstrip('/')}/config.json"):
+        raise BadReference(text, "the folder holds no config.json", *_beside(text.rstrip("/")))
     if re.fullmatch(r"(\w+:)?\d+([xX]\d+)+", text):
         raise BadReference(text, "it is the shape of an input", f"write  -i {text}")
     if re.fullmatch(r"[\w.-]+\(.*=.*\)", text):

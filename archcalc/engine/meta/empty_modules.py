@@ -21,7 +21,7 @@ from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from archcalc.engine.meta.known_values import LIMIT, keep, kept
-from archcalc.engine.torch_private import own_buffers, own_parameters
+from archcalc.engine.torch_private import is_tracing, own_buffers, own_parameters
 
 IN_PLACE = ("uniform_", "normal_", "fill_", "zero_", "erfinv_", "mul_", "add_", "clamp_", "copy_", "bernoulli_")
 INITS = (init.kaiming_uniform_, init.kaiming_normal_, init.uniform_, init.normal_, init.constant_)
@@ -43,6 +43,8 @@ class _Uninitialised(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if is_tracing():  # by the program itself: torch would end the process at a module without its weights
+            raise RuntimeError("torch.jit.trace runs a module on its weights")
         if func is torch.empty:
             return func(*args, **{**kwargs, "device": kwargs.get("device") or "meta"})
         if func in FILLINGS:

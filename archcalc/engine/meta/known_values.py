@@ -18,7 +18,7 @@ from torch import Tensor
 
 from archcalc.engine.meta.balanced_routing import BALANCED, balanced
 from archcalc.engine.meta.call_arguments import Op, demand_dense, op_of, tensors_by_use, tensors_in, tensors_of
-from archcalc.engine.meta.finite_values import FINITE, combined, taken_finite
+from archcalc.engine.meta.finite_values import FINITE, WrittenInfinities, combined, taken_finite
 from archcalc.engine.meta.joined_values import parts_known
 from archcalc.engine.meta.own_draws import SEED, drawn
 from archcalc.engine.meta.uniform_values import SCALED, Uniform, filled, scaled
@@ -85,6 +85,7 @@ class KnownValues:
         self.decided: set[str] = set()
         self.lost: dict[str, None] = {}
         self.held = 0
+        self._infinities = WrittenInfinities()
         self._known: dict[int, tuple[weakref.ref[Tensor], Values]] = {}
         self._sharing: dict[int, set[int]] = {}
         self._storages: dict[int, weakref.ref[torch.UntypedStorage]] = {}
@@ -179,6 +180,7 @@ class KnownValues:
             self.note(results[0], truth, self._origins(tensors))
             return
         if not results or not self._followed(name, draws, results):
+            self._infinities.follow(op, args, kwargs, tensors, results, self._held)
             return
         origins = self._origins(tensors) | ({DRAW} if draws and not self.data else set())
         uniform = None if self.data else self._uniform(op, args, kwargs, results[0])
@@ -191,6 +193,7 @@ class KnownValues:
             return
         for result, value in zip(results, tensors_of((computed,)), strict=False):
             self.note(result, value, origins)
+            self._infinities.learn(args, kwargs, tensors, value, self._held)
 
     def _follow_unknown(
         self,
@@ -204,7 +207,8 @@ class KnownValues:
         self._forget(op, args, kwargs)
         for result, chosen in balanced(op.name, self.experts, tensors, results) if self.experts else ():
             self.note(result, chosen, {BALANCED})
-        finite = taken_finite(op, args, results)
+        self._infinities.follow(op, args, kwargs, tensors, results, self._held)
+        finite = None if self._infinities.among(tensors) else taken_finite(op, args, results, self._held)
         if finite is not None:
             self.note(results[0], finite, {FINITE})
         for result, values in parts_known(op, args, kwargs, results, self.of):

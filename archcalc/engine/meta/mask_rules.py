@@ -39,3 +39,14 @@ def masked_fill(x: Tensor, mask: Tensor, value: Any) -> Any:
     if not simple or not isinstance(value, int | float) or broadcast(x.shape, mask.shape) != tuple(x.shape):
         return NotImplemented
     return new(x, x.shape)
+
+
+@rule(aten.where.self)
+def where(mask: Tensor, x: Tensor, other: Tensor) -> Any:
+    """The shape of the one that the others broadcast to; the numbers have one dtype."""
+    if mask.dtype is not torch.bool or x.dtype != other.dtype or not plain(mask, x, other):
+        return NotImplemented
+    both = broadcast(x.shape, other.shape)
+    shape = None if both is None else broadcast(mask.shape, both)
+    whole = any(shape == tuple(tensor.shape) for tensor in (mask, x, other))
+    return new(x, shape) if shape is not None and whole else NotImplemented

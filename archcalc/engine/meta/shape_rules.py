@@ -69,6 +69,14 @@ def unary(x: Tensor, *args: Any, **kwargs: Any) -> Any:
     return new(x, x.shape) if ordered(x) else NotImplemented
 
 
+@rule(aten.clamp.default, aten.clamp_min.default, aten.clamp_max.default)
+def clamp(x: Tensor, *bounds: Any, **named: Any) -> Any:
+    """The same shape; a number bounds it on one side at least."""
+    given = [bound for bound in (*bounds, *named.values()) if bound is not None]
+    simple = x.is_floating_point() and given and all(isinstance(bound, int | float) for bound in given)
+    return new(x, x.shape) if simple and ordered(x) else NotImplemented
+
+
 @rule(*IN_PLACE)
 def in_place(x: Tensor, *args: Any, **kwargs: Any) -> Any:
     """The same tensor."""

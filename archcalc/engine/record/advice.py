@@ -1,4 +1,4 @@
-"""What to type when a forward's own error tells that its input is of the wrong kind."""
+"""What to type, or to change, when a forward's own error tells that its input is of the wrong kind, or a step's why."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from archcalc.engine.load.nested import tensors_with_places
+from archcalc.engine.torch_private import own_buffers
 from archcalc.text.units import shape
 from archcalc.tracing import Input
 
@@ -29,8 +31,11 @@ def advice_for(message: str, inputs: Sequence[Input], module: nn.Module) -> str:
     Tokens that are given as floats should be integers; a map without a batch axis should have one, if its first size
     is a number of channels that a layer takes, and a batch of rows with such a number behind should be one of maps; a
     text should have no more tokens than the model has positions for; features of an image should be as wide as the
-    text.
+    text. What a forward keeps for the next training step should be detached.
     """
+    if "backward through the graph a second time" in message:
+        kept = _kept_with_graph(module)
+        return f"detach or clear {kept} between two steps: the second step fails in torch, too" if kept else ""
     if "more than 1 value per channel when training" in message:
         return "--batch 2"
     if OTHER_WIDTH.search(message):
@@ -51,6 +56,16 @@ def advice_for(message: str, inputs: Sequence[Input], module: nn.Module) -> str:
             if len(given.shape) > 2 and given.shape[1] in channels:
                 return f"{_option(given, (*given.shape, given.shape[-1]), '', len(inputs))}  (all sides of a map)"
     return ""
+
+
+def _kept_with_graph(module: nn.Module) -> str:
+    """The attributes in which modules keep a tensor with the graph that made it; '' for none."""
+    kept: dict[str, None] = {}
+    for path, member in module.named_modules():
+        for name, value in {**vars(member), **own_buffers(member)}.items():
+            if name != "_buffers" and any(t.grad_fn is not None for _, t in tensors_with_places(name, value)):
+                kept[f"{path}.{name}" if path else name] = None
+    return ", ".join(kept)
 
 
 def _too_long(inputs: Sequence[Input], module: nn.Module) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from shlex import quote
 from typing import Any
 
 import torch
@@ -26,11 +27,11 @@ from archcalc.engine.record.cache_in_outputs import CACHES, asks_for_cache, enco
 from archcalc.engine.record.idle_choices import CHOSEN
 from archcalc.engine.record.repeated_layers import Repeated, one_of_each_kind
 from archcalc.engine.record.run import prepared, run_loaded
-from archcalc.engine.record.weight_table import latent_of, number_of, stored_by_config, weights_of
-from archcalc.engine.serving import CachedRun, Kept, Served, Weight
+from archcalc.engine.record.weight_table import latent_of, number_of, stored_by_config, weights_of, with_ties
+from archcalc.engine.serving import CachedRun, Kept, Served
 from archcalc.engine.setup import Setup
 from archcalc.engine.torch_private import storage_key
-from archcalc.errors import ArchcalcError, BadInput, NoCache
+from archcalc.errors import ArchcalcError, BadInput, ForwardFailed, NoCache
 from archcalc.ops.registry import macs_of
 from archcalc.tracing import Input, Trace
 
@@ -44,6 +45,10 @@ SMALLEST, MOST = 2, 16
 LONG = (131_072, 16_384, 2_048, 256)
 """Tokens of the long run that windows are looked for in: the first that the model takes."""
 ASSUMED_DTYPE = "bfloat16"
+STEP = (
+    "step    one token behind {} others and their cache: a model that takes none so has no decode step of its own\n"
+    "try     its pass alone  archcalc flops {reference}  or  archcalc memory {reference}"
+)
 
 
 @dataclass
@@ -94,13 +99,15 @@ class _Runs:
         prefills.insert(1, two)
         decodes.append(self._decode(two, found))
         prefills.append(self._prefill(1, 4 * short)[0])
+        if _macs(two) != 2 * _macs(prefills[0]):
+            prefills.append(self._prefill(2, 2 * short)[0])
         texts = [given for given in prefills[0].trace.inputs if given.shape == (1, short)]
         notes += ["the source is as long as the context"] if len(texts) > 1 else []
         of_images = [note for note in prefills[0].trace.notes if note.endswith(OTHERWISE["image"])]
         notes += [f"{note}; the context is the text beside them" for note in of_images]
         chunked = [self._prefill(1, chunk * times)[0] for times in (1, 2, 3, 4)] if chunk > 1 else []
         return Served(
-            weights=_with_ties(self.weights, prefills[0].trace),
+            weights=with_ties(self.weights, prefills[0].trace),
             prefills=tuple(prefills),
             decodes=tuple(decodes),
             counts=self.counts,
@@ -185,7 +192,11 @@ class _Runs:
         if past.encoded is not None and "encoder_outputs" in self.parameters:
             given["encoder_outputs"] = past.encoded
         setup = replace(self.setup, inputs=(), inputs_from="", batch=None, seq_len=None, images=None)
-        trace, found = self._run(self.loaded, setup, values, given)
+        try:
+            trace, found = self._run(self.loaded, setup, values, given)
+        except ForwardFailed as error:
+            error.hint += f"\n{STEP.format(before.tokens, reference=quote(self.loaded.model.reference))}"
+            raise
         return CachedRun(trace, before.batch, 1, before.tokens, _kept(trace, found))
 
     def _beside(self, described: tuple[Input, ...], text: Input, tokens: int) -> dict[str, Tensor]:
@@ -247,11 +258,8 @@ class _Runs:
         return (logits, *(tensor for _, tensor, _ in found.kept))
 
 
-def _with_ties(weights: tuple[Weight, ...], trace: Trace) -> tuple[Weight, ...]:
-    """The weights, with embeddings that products read too as tied."""
-    read = {trace.tensors[t].storage for call in trace.calls if macs_of(trace, call) for t in call.tensors()}
-    names = {name for p in trace.parameters if trace.tensors[p.tensor].storage in read for name in p.names}
-    return tuple(replace(w, tied=w.name in names) if w.role == "embedding" else w for w in weights)
+def _macs(run: CachedRun) -> int:
+    return sum(macs_of(run.trace, call) or 0 for call in run.trace.calls)
 
 
 def _copy(module: nn.Module) -> nn.Module:

@@ -24,7 +24,7 @@ from archcalc.engine.load.build import Loaded, load
 from archcalc.engine.load.given_inputs import from_function, from_values
 from archcalc.engine.load.inputs import Inputs, build, from_declared, from_options, needs_input, takes_nothing
 from archcalc.engine.load.pretrained.facts import is_pretrained, quiet
-from archcalc.engine.load.references import BuiltIn, Code, Exported, InLibrary, parse
+from archcalc.engine.load.references import BuiltIn, Code, Exported, InLibrary, is_default, parse
 from archcalc.engine.load.user_code import shown, value_of
 from archcalc.engine.meta.call_arguments import NotDense
 from archcalc.engine.meta.empty_modules import registered
@@ -81,7 +81,7 @@ def run(
         try:
             return run_loaded(loaded, setup, values, watch)
         except ForwardFailed as error:
-            if isinstance(reference, InLibrary) and reference.library == "hf" and "/" not in reference.name:
+            if isinstance(reference, InLibrary) and is_default(reference):
                 error.hint += f"\n{DEFAULTS}"
             raise
 

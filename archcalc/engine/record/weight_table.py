@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -13,6 +14,8 @@ from archcalc.engine.load.pretrained.facts import setting_of
 from archcalc.engine.load.pretrained.stored_weights import stored_bytes
 from archcalc.engine.record.data import EXPERTS
 from archcalc.engine.serving import Latent, Weight
+from archcalc.ops.registry import macs_of
+from archcalc.tracing import Trace
 
 IN_LIST = re.compile(r"(^|\.)experts\.\d+\.")
 
@@ -77,3 +80,10 @@ def _weight(
         return Weight(name, elements, "other", experts=int(of > 0), of_experts=of)
     role = "head" if parameter is head else "linear"
     return Weight(name, elements, role, 1, sizes[0], sizes[1], experts=int(of > 0), of_experts=of)
+
+
+def with_ties(weights: tuple[Weight, ...], trace: Trace) -> tuple[Weight, ...]:
+    """The weights, with embeddings that products read too as tied."""
+    read = {trace.tensors[t].storage for call in trace.calls if macs_of(trace, call) for t in call.tensors()}
+    names = {name for p in trace.parameters if trace.tensors[p.tensor].storage in read for name in p.names}
+    return tuple(replace(w, tied=w.name in names) if w.role == "embedding" else w for w in weights)

@@ -108,7 +108,7 @@ def _cache_lines(serving: Serving) -> list[str]:
 
 def _pass_lines(serving: Serving) -> list[str]:
     pace, batch, context = serving.pace, serving.batch, serving.context
-    full = batch * serving.laws.prefill_macs(context, full_head=True)
+    full = serving.laws.prefill_macs(context, batch, full_head=True)
     head = f"; {units.si(full)} with the head on every position"
     lines = [
         _pass_line("prefill", pace.prefill(batch, context)) + head,

@@ -21,7 +21,7 @@ def totals(serving: Serving) -> dict[str, Any]:
         "weights_bytes": serving.weights.total,
         "embedding_bytes": serving.weights.tables,
         "prefill_macs": prefill.macs,
-        "prefill_full_head_macs": batch * serving.laws.prefill_macs(context, full_head=True),
+        "prefill_full_head_macs": serving.laws.prefill_macs(context, batch, full_head=True),
         "decode_macs": decode.macs,
         "prefill_traffic_bytes": prefill.traffic_bytes,
         "decode_traffic_bytes": decode.traffic_bytes,

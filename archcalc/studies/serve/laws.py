@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from math import ceil, prod
+from dataclasses import dataclass, field, replace
+from math import prod
 
 from archcalc.engine.serving import CachedRun, Kept, Served, layer_of
 from archcalc.errors import NoLaw
 from archcalc.ops.registry import macs_of
 from archcalc.studies.serve.curves import Line, Point, line, square
+from archcalc.studies.serve.layers import Cached, Work
 from archcalc.studies.serve.moved import Moves, moved_by_layer, moves
 from archcalc.tracing import element_size
 
@@ -18,90 +19,12 @@ HEAD = "head"
 
 
 @dataclass(frozen=True)
-class Cached:
-    """One tensor of the cache in one kind of layer: `growing` elements a token and sequence, `fixed` a sequence.
-
-    `layers` are the layers that have one like it, `path` the first of them; `window` the tokens that a sliding window
-    lets it keep. `heads` is the size of the axis that devices can divide. `width` are bytes of an element. `held` are
-    bytes of the storage behind it by tokens, which a library may keep whole behind a slice.
-    """
-
-    place: str
-    path: str
-    layers: int
-    growing: int
-    fixed: int
-    width: int
-    dtype: str
-    heads: int
-    held: Line
-    window: int | None = None
-
-    @property
-    def is_state(self) -> bool:
-        """Whether its size does not depend on the tokens."""
-        return not self.growing
-
-    def tokens(self, context: int, page: int = 1) -> int:
-        """Tokens that are kept of a context: at most the window, in whole pages."""
-        kept = context if self.window is None else min(context, self.window)
-        return page * ceil(kept / page)
-
-    def bytes(self, context: int, width: int = 0, page: int = 1) -> int:
-        """Bytes of one sequence in all layers; `width` replaces the bytes of an element of what grows."""
-        wide = width if width and self.growing else self.width
-        return self.layers * wide * (self.growing * self.tokens(context, page) + self.fixed)
-
-    def held_bytes(self, context: int) -> int:
-        """Bytes of the storages that the library holds for one sequence behind a prefill, in all layers."""
-        return self.layers * self.held(context)
-
-
-@dataclass(frozen=True)
-class Work:
-    """MACs of the layers of one kind: of a prefill of n tokens, and of a decode step that sees n.
-
-    prefill = pairs·n² + a_token·n + `once`, a quadratic in the chunks that n tokens are padded to; decode is `step`, a
-    line in n. `window` are the tokens that a step sees at most, `stated` if a configuration says so. `moved` are the
-    bytes of its ops beside weights. `step_at_least` and `seen_at_least` are of an engine that works in MLA's latent.
-    """
-
-    path: str
-    pairs: int
-    a_token: int
-    once: tuple[int, int, int]
-    step: Line
-    window: int | None
-    step_at_least: int
-    seen_at_least: int
-    moved: Moves | None
-    stated: int | None = None
-
-    def prefill(self, tokens: int, chunk: int) -> int:
-        """MACs as the library multiplies: every token with every other, masked or not, and whole chunks."""
-        return self.pairs * tokens**2 + self.a_token * tokens + self._in_chunks(ceil(tokens / chunk))
-
-    def _in_chunks(self, chunks: int) -> int:
-        square, slope, start = self.once
-        return square * chunks**2 + slope * chunks + start
-
-    def prefill_at_least(self, tokens: int, chunk: int) -> int:
-        """MACs without the products that the causal mask or a window hides, and without a last chunk that is padded."""
-        window = self.kept(tokens)
-        seen = tokens * window - window * (window - 1) // 2
-        chunks = tokens // chunk if any(self.once[:2]) else 0
-        return self.pairs * seen + self.a_token * tokens + max(0, self._in_chunks(chunks))
-
-    def kept(self, context: int) -> int:
-        """Tokens of a context that a layer sees."""
-        return min(context, self.window or context)
-
-
-@dataclass(frozen=True)
 class Laws:
     """The cache and the work of a model by kinds of layer; `head` are MACs of the head for one position.
 
-    `prefill_to` are the tokens up to which the MACs of a prefill hold, None if no run differs from them.
+    `prefill_to` are the tokens up to which the MACs of a prefill hold, None if no run differs from them. `shared` are
+    MACs of a prefill that a batch does once, such as on positions; `meeting` those that a run of two sequences does
+    beyond twice one's, by layer: an encoder that lets the images of a batch see one another.
     """
 
     cache: Sequence[Cached]
@@ -109,15 +32,20 @@ class Laws:
     head: int
     chunk: int
     prefill_to: int | None = None
+    shared: int = 0
+    meeting: Mapping[str, int] = field(default_factory=dict)
 
-    def prefill_macs(self, tokens: int, full_head: bool = False) -> int:
-        """MACs of a prefill of one sequence, with the head on the last position or on all."""
+    def prefill_macs(self, tokens: int, batch: int = 1, full_head: bool = False) -> int:
+        """MACs of a prefill, with the head on the last position or on all; no sequence of a batch sees another."""
         head = self.head * (tokens if full_head else 1)
-        return sum(work.prefill(tokens, self.chunk) for work in self.work) + head
+        return self._of_batch(batch, sum(work.prefill(tokens, self.chunk) for work in self.work) + head)
 
-    def prefill_macs_at_least(self, tokens: int) -> int:
+    def prefill_macs_at_least(self, tokens: int, batch: int = 1) -> int:
         """The same without what masks hide, and without padding."""
-        return sum(work.prefill_at_least(tokens, self.chunk) for work in self.work) + self.head
+        return self._of_batch(batch, sum(work.prefill_at_least(tokens, self.chunk) for work in self.work) + self.head)
+
+    def _of_batch(self, batch: int, one: int) -> int:
+        return batch * one - (batch - 1) * self.shared
 
     def decode_macs(self, context: int) -> int:
         """MACs of a decode step of one sequence that sees a context, its own token included, as the library runs it."""
@@ -128,7 +56,7 @@ class Laws:
 
         Windows that a configuration states cap what a step sees; others are in the law itself.
         """
-        moved = [work.moved(batch, min(context, work.stated or context)) if work.moved else None for work in self.work]
+        moved = [work.moved(batch, work.kept_as_stated(context)) if work.moved else None for work in self.work]
         known = [bytes_ for bytes_ in moved if bytes_ is not None]
         return sum(known) if len(known) == len(moved) else None
 
@@ -147,22 +75,39 @@ class Laws:
 
 def laws_of(served: Served) -> Laws:
     """The laws of a model's runs; NoLaw where a run differs from what the others say."""
-    short, twice, *_ = served.prefills
+    short = served.prefills[0]
     cache = [_cached(served, kept) for kept in short.cache]
     stated = {cached.path: kept.window for cached, kept in zip(cache, short.cache, strict=True) if kept.window}
+    front = {cached.path: cached.in_front for cached in cache if cached.in_front}
     runs = (*served.prefills, *served.chunked, *served.decodes, *served.beyond)
     macs = {id(run): _macs(served, run) for run in runs}
-    for path, figure in macs[id(short)].items():
-        if macs[id(twice)].get(path, 0) != 2 * figure:
-            raise NoLaw(f"the MACs of {path}", "two sequences do not take twice what one takes")
+    beyond = _beyond_twice(served, macs)
     moved = {id(run): moved_by_layer(run, served.layer_at) for run in runs if run.past}
     paths = sorted({path for figures in (*macs.values(), *moved.values()) for path in figures} - {HEAD}, key=_order)
-    work = [_work(served, path, macs, moved, stated.get(path)) for path in paths]
+    work = [_work(served, path, macs, moved, stated.get(path), front.get(path, 0)) for path in paths]
     cache = [_seen(cached, work) for cached in cache]
-    laws = Laws(cache, work, macs[id(served.decodes[0])].get(HEAD, 0), served.chunk)
+    shared = sum(-more for more in beyond.values() if more < 0)
+    meeting = {path: more for path, more in beyond.items() if more > 0}
+    laws = Laws(cache, work, macs[id(served.decodes[0])].get(HEAD, 0), served.chunk, None, shared, meeting)
     whole = [(run, sum(macs[id(run)].values())) for run in served.beyond if not run.past]
     differ = any(laws.prefill_macs(run.tokens, full_head=True) != figure for run, figure in whole)
     return replace(laws, prefill_to=max(run.tokens for run in served.prefills) if differ else None)
+
+
+def _beyond_twice(served: Served, macs: Figures) -> dict[str, int]:
+    """The MACs that a prefill of two sequences does beyond twice those of one, by layer; fewer are below 0.
+
+    NoLaw where they are not the same for two lengths, or in the head.
+    """
+    alone = {run.tokens: macs[id(run)] for run in served.prefills if run.batch == 1}
+    twice = [(alone[run.tokens], macs[id(run)]) for run in served.prefills if run.batch == 2]
+    beyond = {}
+    for path in twice[0][0]:
+        more = {two.get(path, 0) - 2 * one.get(path, 0) for one, two in twice}
+        if more != {0} and (len(more) > 1 or len(twice) == 1 or path == HEAD):
+            raise NoLaw(f"the MACs of {path}", "two sequences do not take twice what one takes")
+        beyond[path] = more.pop()
+    return beyond
 
 
 def _seen(cached: Cached, work: Sequence[Work]) -> Cached:
@@ -206,9 +151,9 @@ def _window(served: Served, kept: Kept, elements: Line) -> int | None:
         return kept.window
     far = max((run for run in served.beyond if run.past), key=lambda run: run.past, default=None)
     if elements.cap is None and far is not None:
-        cap, rest = divmod(prod(_shape(far, kept.place)) - elements.start, elements.slope)
+        cap, rest = divmod(prod(_shape(far, kept.place)), elements.slope)
         return cap if not rest and cap < far.past else None
-    return elements.cap
+    return None if elements.cap is None else elements.cap + elements.start // elements.slope
 
 
 def _shape(run: CachedRun, place: str) -> tuple[int, ...]:
@@ -231,7 +176,7 @@ Figures = Mapping[int, Mapping[str, int]]
 """Figures by run and layer."""
 
 
-def _work(served: Served, path: str, macs: Figures, moved: Figures, window: int | None) -> Work:
+def _work(served: Served, path: str, macs: Figures, moved: Figures, window: int | None, in_front: int) -> Work:
     of, what = path or "the model", "the MACs of a prefill in"
 
     def products(run: CachedRun) -> int:
@@ -247,7 +192,8 @@ def _work(served: Served, path: str, macs: Figures, moved: Figures, window: int 
     decodes = [run for run in served.alone if run.past]
     step = line([(run.past + 1, products(run)) for run in decodes], f"the MACs of a decode step in {of}")
     least = _in_latent(served, path, step.start, step.slope)
-    return Work(path, pairs, a_token, once, step, window or step.cap, *least, _moves(served, path, moved), window)
+    seen = window or (None if step.cap is None else step.cap + in_front)
+    return Work(path, pairs, a_token, once, step, seen, *least, _moves(served, path, moved), window, in_front)
 
 
 def _moves(served: Served, path: str, moved: Figures) -> Moves | None:
@@ -275,17 +221,16 @@ def _in_latent(served: Served, path: str, step: int, seen: int) -> tuple[int, in
 
 
 def _macs(served: Served, run: CachedRun) -> Mapping[str, int]:
-    """MACs by layer, all layers like it included; those of the head apart."""
+    """MACs by layer, all layers like it included; those of the head, which runs behind all layers, apart."""
     trace = run.trace
     rows = trace.tensors[trace.output_tensors[0]].shape[-1]
+    products = [(call, macs) for call in trace.calls if (macs := macs_of(trace, call))]
+    paths = [trace.path(call) for call, _ in products]
+    last = max((place for place, path in enumerate(paths) if layer_of(path) != path), default=-1)
     found: dict[str, int] = defaultdict(int)
-    for call in trace.calls:
-        macs = macs_of(trace, call)
-        if not macs:
-            continue
-        path = trace.path(call)
+    for place, (call, macs) in enumerate(products):
         layer, count = served.layer_at(trace, call)
-        is_head = layer == path and any(trace.tensors[out].shape[-1:] == (rows,) for out in call.outputs)
+        is_head = place > last and any(trace.tensors[out].shape[-1:] == (rows,) for out in call.outputs)
         is_head &= any(trace.storages[trace.tensors[tensor].storage].role == "parameter" for tensor in call.tensors())
         found[HEAD if is_head else layer] += count * macs
     return found

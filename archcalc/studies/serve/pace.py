@@ -69,10 +69,10 @@ class Pace:
         laws, placed = self.placement.laws, self.placement
         read = placed.weights.read(batch * tokens, self.chosen)
         cache = placed.cache(batch, tokens)
-        macs = batch * laws.prefill_macs(tokens)
+        macs = laws.prefill_macs(tokens, batch)
         if self.hardware is None:
             return Pass(macs, read + cache)
-        least = batch * laws.prefill_macs_at_least(tokens)
+        least = laws.prefill_macs_at_least(tokens, batch)
         return Pass(macs, read + cache, (self._part(2 * least, read + cache, self.hardware),))
 
     def decode(self, batch: int, context: int) -> Pass:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from archcalc.studies.bisection import first
-from archcalc.studies.serve.laws import Cached, Laws
+from archcalc.studies.serve.laws import Laws
+from archcalc.studies.serve.layers import Cached
 from archcalc.studies.serve.stored import Stored
 
 MOST = 2**40

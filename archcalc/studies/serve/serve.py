@@ -29,6 +29,7 @@ BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 CONTEXTS = (1024, 4096, 8192, 16384, 32768, 65536, 131072, 262144, 1048576)
 """The table of what fits."""
 CONFIG = "config"
+MEETING = "a prefill is counted sequence by sequence: two in one run meet in {}, which takes {} MACs more"
 PREFILL_TO = "the MACs of a prefill hold up to {} tokens: a longer run does other work"
 
 
@@ -236,6 +237,9 @@ def _doubts(served: Served, placement: Placement, context: int) -> list[str]:
         notes.append(f"a context of {context:,} is beyond the {served.positions:,} positions that it is built for")
     if placement.weights.every and not served.chosen:
         notes.append("the experts that a token is sent to are not stated: a step is taken to read all of them")
+    if meeting := placement.laws.meeting:
+        layers = ", ".join(path or "the model itself" for path in meeting)
+        notes.append(MEETING.format(layers, f"{sum(meeting.values()):,}"))
     uneven = placement.uneven() if placement.devices > 1 else []
     if uneven:
         heads = sorted({cached.heads for cached in uneven})

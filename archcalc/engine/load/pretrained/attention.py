@@ -1,4 +1,4 @@
-"""Attention that torch compiles inside the model, which has no tensors without data: run as another one."""
+"""Attention that does not run on tensors without data, compiled by torch or by another package: run as another one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,20 @@ from archcalc.engine.load.pretrained.facts import is_pretrained
 FLEX = "flex_attention"
 PLAIN = ("sdpa", "eager")
 """Implementations with the same products, the first that the model has."""
+
+
+def without_missing_kernels(config: Any) -> list[str]:
+    """Let the library choose the attention of a configuration that asks for kernels of another package. Returns notes.
+
+    Flash attention, for instance: where its package is missing transformers would build no model.
+    """
+    asked: dict[str, None] = {}
+    for part in (config, *(value for value in vars(config).values() if hasattr(value, "to_dict"))):
+        name = getattr(part, "_attn_implementation", None)
+        if isinstance(name, str) and name not in (*PLAIN, FLEX):
+            part._attn_implementation = None
+            asked[name] = None
+    return [f"its config asks for {name}: its products are those of torch's own attention" for name in asked]
 
 
 def without_flex(module: nn.Module) -> list[str]:

@@ -62,7 +62,7 @@ def _chosen(facts: Facts, main: list[str]) -> Iterator[str]:
     yield from (name for name in facts.required if name not in main)
     sees = bool({"image", "video"} & set(modalities)) or hasattr(facts.model, "get_image_features")
     sees = sees and not _lacks(facts, "vision_config")
-    if sees and "pixel_values" in arguments and facts.images:
+    if sees and "pixel_values" in arguments and (facts.kind in vision.PAIRS or facts.is_shown):
         yield from (name for name in IMAGES if name in arguments and not (name == "image_sizes" and _square(facts)))
     hears = "audio" in modalities or hasattr(facts.model, "get_audio_features")
     hears = hears and not _lacks(facts, "audio_config") and facts.kind not in TEXT_ALONE

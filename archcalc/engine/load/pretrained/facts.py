@@ -102,6 +102,11 @@ class Facts:
         """The images of one example."""
         return self.size("images", 1)
 
+    @property
+    def is_shown(self) -> bool:
+        """Whether the model gets images: --images 0 leaves them out."""
+        return self.asked["images"] != 0 or self.images > 0
+
     @cached_property
     def kind(self) -> str:
         """The model type of the configuration."""

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from archcalc.errors import WrongUse, one_line
+
 Settings = Mapping[str, Any]
 Bytes = Callable[[int, int, Settings], float]
 """Bytes of one matrix of some outputs and inputs."""
@@ -32,13 +34,20 @@ def stored_bytes(module: nn.Module, settings: Settings, dtype: str) -> int | Non
 
 
 def quantized_bytes(module: nn.Module, settings: Settings) -> dict[str, int]:
-    """Bytes of each parameter that is quantized, scales included, by its name; none for an unknown method."""
+    """Bytes of each parameter that is quantized, scales included, by its name; none for an unknown method.
+
+    WrongUse for settings that no method has, such as words where numbers stand.
+    """
     method = _method(settings)
     if method is None:
         return {}
-    matrices = {id(weight): shape for weight, shape in _matrices(module, settings)}
-    named = ((name, matrices[id(p)]) for name, p in module.named_parameters() if id(p) in matrices)
-    return {name: ceil(many * method(outputs, inputs, settings)) for name, (many, outputs, inputs) in named}
+    try:
+        matrices = {id(weight): shape for weight, shape in _matrices(module, settings)}
+        named = ((name, matrices[id(p)]) for name, p in module.named_parameters() if id(p) in matrices)
+        return {name: ceil(many * method(outputs, inputs, settings)) for name, (many, outputs, inputs) in named}
+    except (TypeError, ValueError, IndexError, ArithmeticError) as error:
+        hint = "correct it in the file, or leave quantization_config out"
+        raise WrongUse(f"its config's quantization_config cannot be read: {one_line(error)}.", hint) from None
 
 
 def _method(settings: Settings) -> Bytes | None:
