@@ -20,6 +20,8 @@ FINITE = "numbers taken to be finite"
 NOT_FINITE = frozenset("isinf isnan".split())
 COMPARED = {"eq": True, "ne": False}
 """The answer where a finite number is compared with itself. Compared with infinity, it gets the opposite answer."""
+ASKED = NOT_FINITE | COMPARED.keys()
+"""Ops that ask whether numbers are finite, by some of their arguments."""
 LOGIC = frozenset("mul bitwise_not logical_not bitwise_and bitwise_or logical_and logical_or all any".split())
 """Ops that make one truth value of one, or of two, however often these are repeated."""
 
