@@ -63,6 +63,7 @@ PARTS = (
     Part("torch.nn.Module._parameters, ._buffers, ._modules", "what a module registers itself", f"{HERE}test_modules"),
     Part("torch.nn.Module._forward_hooks, ._forward_pre_hooks", "whether a module has hooks", f"{HERE}test_hooks"),
     Part("torch._C._functorch.get_unwrapped", "the tensor inside vmap's and grad's wrappers", f"{HERE}test_functorch"),
+    Part("torch._C._are_functorch_transforms_active", "whether vmap or grad is at work", f"{HERE}test_functorch"),
     Part("torch.ops.mkldnn._is_mkldnn_bf16_supported", "whether oneDNN has bfloat16 kernels", f"{HERE}test_bfloat16"),
     Part("torch.library.Library.m", "enters a kernel for tensors without data", f"{HERE}test_library"),
     Part("torch.library.Library._destroy", "puts replaced kernels back", f"{HERE}test_library"),
@@ -123,6 +124,11 @@ def unwrapped(tensor: Tensor) -> Tensor:
     while functorch.is_functorch_wrapped_tensor(tensor):
         tensor = functorch.get_unwrapped(tensor)
     return tensor
+
+
+def in_transforms() -> bool:
+    """Whether code runs inside vmap, grad or their kin."""
+    return bool(torch._C._are_functorch_transforms_active())
 
 
 def version(tensor: Tensor) -> int:
