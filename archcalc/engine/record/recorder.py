@@ -31,7 +31,7 @@ from archcalc.engine.meta.call_arguments import (
 from archcalc.engine.meta.empty_modules import emptied
 from archcalc.engine.meta.index_checks import refuse_out_of_bounds
 from archcalc.engine.meta.known_values import LIMIT, KnownValues, NeedsValues
-from archcalc.engine.meta.overlap_checks import GEOMETRY, refuse_overlap
+from archcalc.engine.meta.overlap_checks import refuse_overlap
 from archcalc.engine.meta.own_draws import drawn
 from archcalc.engine.meta.shape_rules import BY_ID
 from archcalc.engine.meta.unknown_kernels import has_none, learned
@@ -40,7 +40,7 @@ from archcalc.engine.record.entries import OPEN, Entries
 from archcalc.engine.record.module_paths import Paths
 from archcalc.engine.record.packing import lengths_for
 from archcalc.engine.torch_private import DispatchMode, storage_key, with_tensors_changed, without_function_modes
-from archcalc.tracing import Call, Kept, ModuleCall, Step, Storage, Value, plain
+from archcalc.tracing import Call, Kept, ModuleCall, Step, Storage
 from archcalc.tracing import Tensor as TraceTensor
 
 COMPILED = frozenset(
@@ -49,9 +49,6 @@ COMPILED = frozenset(
 )
 """Ops whose meta kernels are compiled. Those in Python leave cycles behind, which keep their arguments alive until they
 are collected; real kernels, which compute on tensors with data, leave none."""
-AS_IT_IS = frozenset((int, bool, str, type(None)))
-"""Types of arguments that are trace data as they are."""
-LISTS = (list, tuple)
 BY_NUMBERS = (torch.ops.aten._ctc_loss.default,)
 """Ops that torch says ask for values, and whose shapes are in the numbers that they get beside their tensors."""
 PACKING = ("_pack_padded_sequence",)
@@ -108,12 +105,12 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         if written:
             refuse_overlap(op, written, read)
         refuse_out_of_bounds(op, args, self.known.of)
-        inputs, attributes = self._entered(op, args, kwargs)
+        inputs, attributes = self.entries.arguments(op, args, kwargs)
         out = self.kernels.result(func, args, kwargs, self._result(op, args, kwargs, tensors, empty))
         results = [out] if isinstance(out, Tensor) else tensors_of((out,))
         demand_dense(results, "the result of", func)
         self.known.follow(op, args, kwargs, tensors, results, written)
-        outputs = self._made(op, args, inputs, results)
+        outputs = self.entries.made(op, args, inputs, results)
         self._note_workspace(func)
         scratch = self.kernels.scratch(func, args, kwargs, out)
         writes = tuple([name for name in op.written if name in inputs]) if op.mutable else ()
@@ -201,33 +198,6 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
             self.known.note(second, values)
         self.entries.name(second, number)
         return second
-
-    def _entered(
-        self, op: Op, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> tuple[dict[str, int | tuple[int, ...]], dict[str, Value]]:
-        """An op's arguments as they are before it runs: the ids of tensors, and the values of all others."""
-        inputs: dict[str, int | tuple[int, ...]] = {}
-        attributes: dict[str, Value] = {}
-        tensor = self.entries.tensor
-        for name, value in op.given(args, kwargs):
-            if isinstance(value, Tensor):
-                inputs[name] = tensor(value, "constant")
-            elif type(value) in AS_IT_IS:
-                attributes[name] = value
-            elif isinstance(value, LISTS) and tensors_of(value):
-                inputs[name] = tuple([tensor(v, "constant") for v in value if isinstance(v, Tensor)])
-            else:
-                attributes[name] = plain(value)
-        return inputs, attributes
-
-    def _made(
-        self, op: Op, args: Sequence[Any], inputs: Mapping[str, int | tuple[int, ...]], results: Sequence[Tensor]
-    ) -> tuple[int, ...]:
-        """The ids of an op's results. What it wrote in place is its first argument as that was entered."""
-        if op.mutable and len(results) == 1 and results[0] is args[0] and op.name not in GEOMETRY:
-            entered = inputs[op.names[0]]
-            return entered if isinstance(entered, tuple) else (entered,)
-        return tuple([self.entries.tensor(t, "activation", len(self.calls)) for t in results])
 
     def _note_workspace(self, func: Any) -> None:
         """Record the workspace that a library allocates at its first call in a thread; backward has its own thread."""
