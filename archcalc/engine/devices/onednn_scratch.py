@@ -1,8 +1,9 @@
 """Bytes that oneDNN's convolutions use beside copies of their operands: sums of several threads, padded biases.
 
 Read off the allocator's events with 2 threads. The split of the gradient of a weight among threads follows oneDNN's own
-rule for its AVX-512 kernels (`balance`). In bfloat16, and for the gradient of a strided
-convolution's input, the size is near the truth and not equal to it: docs/accuracy.md has the differences.
+rule for its AVX-512 kernels (`balance`), and so do the pieces of a strided convolution's gradient, for which a thread
+is taken to work on whole rows. Gradients of weights in bfloat16 are in onednn_bfloat16.py. Where the processor has no
+products of bfloat16, or AMX, their size is near the truth and not equal to it: docs/accuracy.md has the differences.
 """
 
 from __future__ import annotations
