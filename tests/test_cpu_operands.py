@@ -115,6 +115,8 @@ ALONE: list[tuple[Any, tuple[Any, ...]]] = [
     ),
     *((aten._unique2.default, (x, True, *asked)) for x in (WHOLE % 7, HALF) for asked in ([False] * 2, [True] * 2)),
     *((aten.scatter_add.default, (x, 0, WHOLE % 64, x)) for x in (MATRIX, HALF)),
+    *((aten.index_add.default, (IMAGE.bfloat16(), d, ROWS[: IMAGE.shape[d]], IMAGE.bfloat16())) for d in range(4)),
+    (aten.index_add.default, (HALF[0], 0, ROWS, HALF[0, :64])),
     (aten.gather.default, (HALF, 1, WHOLE[:, :3] % 100)),
     *((aten.scatter_reduce.two, (x, 0, WHOLE % 64, x, how)) for x in (MATRIX, HALF) for how in ("mean", "amax")),
     *((aten.index_reduce.default, (x, 0, ROWS, x, how)) for x in (MATRIX, HALF) for how in ("mean", "amax")),

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import archcalc
 from archcalc.engine.meta import argument_checks as refusals
 from archcalc.engine.meta import shape_rules as kernels
+from archcalc.engine.meta import training_rules  # noqa: F401, enters its rules
 from archcalc.errors import ForwardFailed, NeedsData, NeedsInput
 from archcalc.tracing import Trace
 from tests.helpers import report
@@ -307,6 +308,33 @@ def test_shape_rules_equal_torch_on_anything(data: st.DataObject) -> None:
     except Exception:
         theirs = "refused"
     assert alike(func, ours, theirs), (func, described(args))
+
+
+@pytest.mark.parametrize("of_parameters", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("wanted", [[True] * 3, [True, False, True]])
+def test_the_rules_of_normalisations_equal_torch_in_bfloat16(of_parameters: torch.dtype, wanted: list[bool]) -> None:
+    """Statistics are float32, also beside parameters of two bytes; gradients of parameters have their dtype."""
+    x = torch.empty(2, 5, 4, dtype=torch.bfloat16, device="meta")
+    channels, features = (torch.empty(n, dtype=of_parameters, device="meta") for n in (5, 4))
+    of_channels, of_rows = (torch.empty(s, device="meta") for s in ((5,), (2, 5, 1)))
+    batch = (x, x, channels, channels, channels, of_channels, of_channels, True, 1e-5, wanted)
+    for func, args in (
+        (torch.ops.aten.native_batch_norm.default, (x, *[channels] * 4, True, 0.1, 1e-5)),
+        (torch.ops.aten.native_batch_norm_backward.default, batch),
+        (torch.ops.aten.native_layer_norm.default, (x, [4], features, features, 1e-5)),
+        (torch.ops.aten.native_layer_norm_backward.default, (x, x, [4], of_rows, of_rows, features, features, wanted)),
+    ):
+        assert described(kernels.RULES[func](*args)) == described(func(*args))
+
+
+def test_the_rule_of_sums_equals_torch_in_any_order() -> None:
+    """The gradient of a bias is a sum over a transposed tensor."""
+    x = torch.empty(6, 5, 4, device="meta").permute(2, 0, 1)
+    rule = kernels.RULES[torch.ops.aten.sum.dim_IntList]
+    for dims, keepdim in (([0, 1], False), ([0, 2], True), ([1, 2], True), ([0, 1, 2], False)):
+        ours = rule(x, dims, keepdim)
+        assert ours is not NotImplemented
+        assert described(ours) == described(x.sum(dims, keepdim))
 
 
 @pytest.mark.parametrize(

@@ -17,13 +17,20 @@ from archcalc.engine import Training
 
 Function = Callable[[nn.Module, Tensor], Tensor]
 ADDS = {
-    "aten::add": "aten.add.Tensor", "aten::add_": "aten.add_.Tensor", "aten::scatter_add": "aten.scatter_add.default",
-    "aten::scatter_add_": "aten.scatter_add_.default", "aten::scatter": "aten.scatter.src",
+    "aten::add": "aten.add.Tensor", "aten::add_": "aten.add_.Tensor", "aten::scatter_add": "aten.scatter_add",
+    "aten::scatter_add_": "aten.scatter_add_", "aten::scatter": "aten.scatter.src",
     "aten::scatter_": "aten.scatter_.src",
+    "aten::index_add": "aten.index_add", "aten::index_add_": "aten.index_add_",
+    "aten::index_put": "aten.index_put", "aten::_index_put_impl_": "aten.index_put_",
+    "aten::index_fill": "aten.index_fill.int_Tensor", "aten::index_fill_": "aten.index_fill_.int_Tensor",
+    "aten::masked_scatter": "aten.masked_scatter", "aten::masked_scatter_": "aten.masked_scatter_",
+    "aten::put": "aten.put", "aten::put_": "aten.put_",
 }  # fmt: skip
 
-COMPOSED = "aten::value_selecting_reduction_backward"
-"""An op that consists of others, which are counted."""
+COMPOSED = tuple(
+    f"aten::{name}_backward" for name in "value_selecting_reduction gather index_select masked_select trace".split()
+)
+"""Ops that consist of others, which are counted."""
 
 
 class Program(nn.Module):
@@ -87,6 +94,10 @@ PROGRAMS: dict[str, Function] = {
     "a hook": hooked,
     "own function": lambda layer, h: Doubled.apply(h) + Doubled.apply(h) + h.tanh(),
     "greatest of each row": lambda layer, h: h.max(1).values + h.gather(1, h.argmax(1, True))[:, 0],
+    "rows by number": lambda layer, h: h[torch.tensor([0, 2, 2])].exp() + h.index_select(0, torch.tensor([1, 1, 3])),
+    "places": lambda layer, h: h.take(torch.tensor([0, 9, 9])).sum() + h[:, torch.tensor([3, 3])].sum() + h.sin(),
+    "rows that users write": lambda layer, h: torch.zeros_like(h).index_add(0, torch.tensor([0, 0, 1, 2]), h * 2),
+    "a mask": lambda layer, h: h.masked_select(torch.ones(4, 8, dtype=torch.bool)).sum() + h[:, :4].trace(),
     "mish": lambda layer, h: nn.functional.mish(h) + nn.functional.mish(h * 2),
     "softmax of shares": lambda layer, h: h.softmax(-1) * h.logsumexp(-1, keepdim=True) + h.norm() + h.std(),
     "products": lambda layer, h: h.prod(1).sum() + h.cumprod(0).sum() + h.var(),
@@ -118,7 +129,7 @@ def _real(module: nn.Module, x: Tensor) -> Counter[str]:
 
 def _outermost(events: Any) -> Iterator[str]:
     for event in events:
-        if event.name.startswith("aten::") and event.name != COMPOSED:
+        if event.name.startswith("aten::") and event.name not in COMPOSED:
             yield event.name
         else:
             yield from _outermost(event.children)

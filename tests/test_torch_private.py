@@ -188,6 +188,9 @@ def test_functorch() -> None:
     torch.vmap(torch.func.grad(look))(x)
     assert seen == [(5, 2)]
     assert private.unwrapped(x) is x
+    inside = torch.vmap(lambda row: row if private.in_transforms() else row.sum())(x)
+    assert inside.shape == x.shape
+    assert not private.in_transforms()
 
 
 def test_dispatcher() -> None:

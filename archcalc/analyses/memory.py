@@ -133,8 +133,7 @@ class Memory:
 
 
 def live_bytes(trace: Trace) -> LiveBytes:
-    """The timeline of a run, its peak, and the holders then."""
-    trace = steady(trace)
+    """The timeline of a steady run, its peak, and the holders then."""
     timeline = _timeline(trace)
     span = (trace.steps[-1].start, trace.steps[-1].end) if trace.steps else (0, len(timeline))
     if not trace.calls:

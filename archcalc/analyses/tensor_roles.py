@@ -31,6 +31,7 @@ class Roles:
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
+        self._storage_of = [tensor.storage for tensor in trace.tensors]
         self.label_at = {module.path: _label(module.type, module.extra) for module in trace.modules}
         """The type of the module at a path, with the setting that decides what it keeps: 'ReLU(inplace=True)'."""
         self.inputs = self._storages(trace.input_tensors)
@@ -71,7 +72,8 @@ class Roles:
         """The calls that write a storage in place."""
         written: dict[int, list[int]] = defaultdict(list)
         for number, call in enumerate(self.trace.calls):
-            if packet(call.op).endswith("_") and not packet(call.op).endswith("__"):
+            name = packet(call.op)
+            if name.endswith("_") and not name.endswith("__"):
                 for storage in self._storages(call.outputs):
                     written[storage].append(number)
         return written
@@ -139,7 +141,7 @@ class Roles:
         return any(run.first <= call < run.last for call in self._written.get(number, ()))
 
     def _storages(self, tensors: Iterable[int]) -> set[int]:
-        return {self.trace.tensors[tensor].storage for tensor in tensors}
+        return {self._storage_of[tensor] for tensor in tensors}
 
 
 def _label(type_: str, extra: str) -> str:

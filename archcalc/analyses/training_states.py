@@ -35,8 +35,10 @@ class States:
 def master_owners(trace: Trace) -> Mapping[int, str]:
     """The storages of master weights, each with the path of the module that registered its parameter."""
     masters = {number for number, storage in enumerate(trace.storages) if storage.role == "master"}
+    if not masters:
+        return {}
     owners = {trace.tensors[p.tensor].storage: p.owner for p in trace.parameters}
-    copies = (call for call in trace.calls if masters and call.phase == "optimizer" and call.op == "aten.copy_")
+    copies = (call for call in trace.calls if call.phase == "optimizer" and call.op == "aten.copy_")
     pairs = ([trace.tensors[tensor].storage for tensor in call.tensors()] for call in copies)
     return {master: owners.get(parameter, "") for parameter, master in pairs if master in masters}
 

@@ -63,7 +63,10 @@ PARTS = (
     Part("torch.nn.Module._parameters, ._buffers, ._modules", "what a module registers itself", f"{HERE}test_modules"),
     Part("torch.nn.Module._forward_hooks, ._forward_pre_hooks", "whether a module has hooks", f"{HERE}test_hooks"),
     Part("torch._C._functorch.get_unwrapped", "the tensor inside vmap's and grad's wrappers", f"{HERE}test_functorch"),
+    Part("torch._C._are_functorch_transforms_active", "whether vmap or grad is at work", f"{HERE}test_functorch"),
     Part("torch.ops.mkldnn._is_mkldnn_bf16_supported", "whether oneDNN has bfloat16 kernels", f"{HERE}test_bfloat16"),
+    Part("torch.cpu._is_avx512_bf16_supported", "which kernels oneDNN takes in bfloat16", f"{HERE}test_bfloat16"),
+    Part("torch.cpu._is_amx_tile_supported", "which kernels oneDNN takes in bfloat16", f"{HERE}test_bfloat16"),
     Part("torch.library.Library.m", "enters a kernel for tensors without data", f"{HERE}test_library"),
     Part("torch.library.Library._destroy", "puts replaced kernels back", f"{HERE}test_library"),
 )
@@ -123,6 +126,11 @@ def unwrapped(tensor: Tensor) -> Tensor:
     while functorch.is_functorch_wrapped_tensor(tensor):
         tensor = functorch.get_unwrapped(tensor)
     return tensor
+
+
+def in_transforms() -> bool:
+    """Whether code runs inside vmap, grad or their kin."""
+    return bool(torch._C._are_functorch_transforms_active())
 
 
 def version(tensor: Tensor) -> int:
@@ -250,6 +258,16 @@ def enter_without_data(library: Any, name: str, kernel: Callable[..., Any]) -> N
 def takes_bfloat16() -> bool:
     """Whether oneDNN computes in bfloat16 on this machine."""
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def has_products() -> bool:
+    """Whether the processor has instructions of AVX-512 that multiply numbers of bfloat16."""
+    return bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def has_tiles() -> bool:
+    """Whether the processor has AMX, which multiplies small matrices."""
+    return bool(torch.cpu._is_amx_tile_supported())
 
 
 def destroy(library: Any) -> None:

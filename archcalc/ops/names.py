@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 ATEN, PRIMS = "aten", "prims"
 
 
+@cache
 def packet(op: str) -> str:
     """The name without library and overload.
 

@@ -12,6 +12,7 @@ from typing import Any
 Shape = tuple[int, ...]
 Value = int | float | bool | str | None | tuple["Value", ...]
 """Types of an op's attribute; floats that JSON cannot write (inf, nan) are kept as text."""
+SIMPLE, LISTS = (int, bool, str, type(None)), (list, tuple)
 
 
 @cache
@@ -218,8 +219,8 @@ def plain(value: Any) -> Value:
     >>> plain([1, float("inf"), None])
     (1, 'inf', None)
     """
-    if isinstance(value, list | tuple):
-        return tuple(plain(item) for item in value)
-    if isinstance(value, float) and not isfinite(value):
-        return str(value)
-    return value if isinstance(value, int | float | bool | str | None) else str(value).removeprefix("torch.")
+    if isinstance(value, float):
+        return value if isfinite(value) else str(value)
+    if isinstance(value, LISTS):
+        return tuple([plain(item) for item in value])
+    return value if isinstance(value, SIMPLE) else str(value).removeprefix("torch.")

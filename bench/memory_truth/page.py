@@ -22,7 +22,7 @@ CLASSES = {
     (
         "convolution",
         "convolution_backward",
-    ): "the layouts are computed by rule; sums of threads and transposed images in bfloat16 are estimated.",
+    ): "layouts are computed by rule, and so is scratch in bfloat16; sums of several threads in float32 are estimated.",
     ("linalg_matrix_exp",): "the powers of the matrix, whose number depends on its values, are not counted.",
     ("between ops",): "numbers of Python that autograd keeps (8 bytes), states of the random generator in checkpoints.",
     ("not in the trace",): "another kernel runs on this machine than the one that is assumed.",

@@ -66,7 +66,9 @@ def backward_scratch(args: Sequence[Tensor], out: Sequence[Tensor | None]) -> in
     if by_onednn(call):
         return _onednn_backward(call, grad, out) - sum(tensor.nbytes for tensor in out if tensor is not None)
     sums = out[2].nbytes if out[2] is not None and call.dilated else 0
-    return _columns(call, grad) + sums + _ordered(call.x, call.w, grad)
+    for_weight = len(call.kernel) < 3 and not call.transposed and not call.dilated
+    columns = 0 if for_weight and out[1] is None else _columns(call, grad)
+    return columns + sums + _ordered(call.x, call.w, grad)
 
 
 def call_of(x: Tensor, w: Tensor, settings: Sequence[object]) -> Call:
@@ -108,8 +110,10 @@ def _ordered(*tensors: Tensor) -> int:
     return sum(tensor.nbytes for tensor in tensors if not tensor.is_contiguous())
 
 
-def _seen(call: Call) -> Convolution:
-    """The convolution that oneDNN computes; of a transposed one, the one whose gradient it is."""
+def _seen(call: Call, y: Tensor) -> Convolution:
+    """The convolution that oneDNN computes; of a transposed one, the one whose gradient it is. `y` is the result."""
+    sizes = (y if call.transposed else call.x).shape[2:]
+    even = all(size % step == 0 for size, step in zip(sizes, call.stride, strict=True))
     outputs, inputs = call.w.shape[0] // call.groups, call.w.shape[1]
     half = call.x.dtype is torch.bfloat16
     return Convolution(
@@ -120,6 +124,7 @@ def _seen(call: Call) -> Convolution:
         call.stride,
         call.padding,
         call.dilated,
+        even,
         processor.lanes(),
         half,
     )
@@ -127,7 +132,7 @@ def _seen(call: Call) -> Convolution:
 
 def _onednn_forward(call: Call, y: Tensor, biased: bool) -> int:
     """The most that oneDNN's forward pass holds at once, its result counted."""
-    c, width = _seen(call), call.x.element_size()
+    c, width = _seen(call, y), call.x.element_size()
     if channels_last(call.x) or channels_last(call.w):
         weight = onednn.on_channels_last(c, "data" if call.transposed else "forward")
         scratch = onednn_scratch.of_small_products(c)
@@ -135,13 +140,16 @@ def _onednn_forward(call: Call, y: Tensor, biased: bool) -> int:
     layouts = onednn.backward_data(c) if call.transposed else onednn.forward(c)
     copies = [*_copied(call.x, layouts.inputs), *_weight_copied(c, layouts.weight, width)]
     made = onednn.image_bytes(y, layouts.outputs)
-    scratch = 0 if call.transposed else onednn_scratch.of_forward(c, layouts, y, biased, processor.threads())
+    if call.transposed:
+        scratch = onednn_scratch.of_transposed(c, layouts, call.x, y, biased, processor.threads())
+    else:
+        scratch = onednn_scratch.of_forward(c, layouts, y, biased, processor.threads())
     return highest((scratch, *copies, made, -sum(copies) - scratch, *_dense(y, layouts.outputs)))
 
 
 def _onednn_backward(call: Call, grad: Tensor, out: Sequence[Tensor | None]) -> int:
     """The most that the two halves of oneDNN's backward pass hold at once, their results counted."""
-    c, width = _seen(call), call.x.element_size()
+    c, width = _seen(call, grad), call.x.element_size()
     of_input, of_weight, of_bias = out
     if channels_last(call.x) or channels_last(call.w):
         return _channels_last_backward(call, c, grad, out)
@@ -150,7 +158,10 @@ def _onednn_backward(call: Call, grad: Tensor, out: Sequence[Tensor | None]) -> 
         layouts = onednn.forward(c) if call.transposed else onednn.backward_data(c)
         copies = [*_copied(grad, layouts.inputs), *_weight_copied(c, layouts.weight, width)]
         made = onednn.image_bytes(of_input, layouts.outputs)
-        scratch = 0 if call.transposed else onednn_scratch.of_data(c, layouts, grad, call.x, processor.threads())
+        if call.transposed:
+            scratch = onednn_scratch.nested(onednn_scratch.of_forward(c, layouts, of_input, False, processor.threads()))
+        else:
+            scratch = onednn_scratch.of_data(c, layouts, grad, call.x, processor.threads())
         dense = _dense(of_input, layouts.outputs)
         changes += [*copies, made, scratch, -sum(copies) - scratch, *dense, of_input.nbytes - made - sum(dense)]
     if of_weight is not None:
@@ -158,7 +169,9 @@ def _onednn_backward(call: Call, grad: Tensor, out: Sequence[Tensor | None]) -> 
         images = (grad, call.x) if call.transposed else (call.x, grad)
         copies = [*_copied(images[0], layouts.inputs), *_copied(images[1], layouts.outputs)]
         bias = [of_bias.nbytes] if of_bias is not None else []
-        scratch = onednn_scratch.of_weights(c, layouts, *images, bool(bias), processor.threads())
+        biased = bool(bias) and not call.transposed  # whose bias is computed apart
+        scratch = onednn_scratch.of_weights(c, layouts, *images, biased, processor.threads())
+        scratch = onednn_scratch.nested(scratch) if call.transposed else scratch
         made = onednn.weight_bytes(c, layouts.weight, width)
         changes += [*copies, made, scratch, *bias, -sum(copies) - scratch, *bias, of_weight.nbytes]
     return highest(changes)

@@ -25,6 +25,11 @@ def _scattered(args: Sequence[Any], out: Tensor) -> int:
     return _of_rows(args[3]) if adds and _by_rows(args, out) else FLOAT * out.numel()
 
 
+def _added_by_index(args: Sequence[Any], out: Tensor) -> int:
+    """As they are scattered, along the first dimension or the last; along others, and in a vector, piece by piece."""
+    return _scattered(args, out) if out.dim() > 1 and args[1] % out.dim() in (0, out.dim() - 1) else 0
+
+
 def _set(args: Sequence[Any], out: Tensor) -> int:
     """Halves as float32 numbers, also where they are not added up."""
     return FLOAT * out.numel() if out.dtype in HALF else 0
@@ -105,7 +110,8 @@ def _median(args: Sequence[Any], out: Any) -> int:
 
 
 BY_OP: dict[str, Callable[[Sequence[Any], Any], int]] = {
-    **dict.fromkeys(("scatter_add", "index_add", "scatter_add_", "index_add_"), _scattered),
+    **dict.fromkeys(("scatter_add", "scatter_add_"), _scattered),
+    **dict.fromkeys(("index_add", "index_add_"), _added_by_index),
     **dict.fromkeys(("scatter", "scatter_"), _set),
     "gather": _gathered,
     "scatter_reduce": _scatter_reduced,

@@ -18,18 +18,19 @@ from archcalc.engine.devices import (
     cpu_composites,
     cpu_indexing,
     cpu_reductions,
+    cpu_resizing,
     cpu_transforms,
     processor,
 )
-from archcalc.engine.devices.convolution_layout import FORMS, channels_last
+from archcalc.engine.devices.convolution_layout import channels_last
 from archcalc.engine.meta.shape_rules import HALF
 from archcalc.engine.torch_private import op_name
 
 FLOAT = 4
 TRANSPOSED = 60
 """Rows and columns of the block by which a matrix is transposed into another."""
-SMALL_IMAGE = 128
-"""Height and width together up to which an image is resized in channels-last order."""
+LARGE_MAP = 1024
+"""Elements of a channel from which a group normalisation in channels-last order adds up in each thread."""
 MEAN = 1
 """The reduction of a loss to its mean."""
 Bytes = Callable[[Sequence[Any], Any], int]
@@ -48,7 +49,9 @@ READ_AS_IMAGES = (
     "_upsample_nearest_exact3d_backward", "max_pool3d_with_indices_backward", "adaptive_max_pool2d_backward",
     "adaptive_max_pool3d_backward", "_adaptive_avg_pool3d_backward", "reflection_pad1d_backward",
     "reflection_pad2d_backward", "reflection_pad3d_backward", "replication_pad1d_backward",
-    "replication_pad2d_backward", "replication_pad3d_backward",
+    "replication_pad2d_backward", "replication_pad3d_backward", "upsample_linear1d_backward",
+    "upsample_nearest1d_backward", "_upsample_nearest_exact1d_backward", "_upsample_bilinear2d_aa_backward",
+    "_upsample_bicubic2d_aa_backward", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle",
 )  # fmt: skip
 """Ops whose first operand is copied unless it is in the usual order or in channels-last order."""
 
@@ -144,10 +147,23 @@ def _layer_norm_backward(args: Sequence[Any], out: Sequence[Tensor | None]) -> i
     return _in_order(grad) + _in_order(x) + sums
 
 
+def _group_norm(args: Sequence[Any], out: Any) -> int:
+    """A factor and a term for each channel of each sample, in channels-last order; of each thread for large maps.
+
+    Large maps also need two sums for each group.
+    """
+    x, samples, channels, elements, groups = args[0], *args[3:7]
+    if x.is_contiguous() or not channels_last(x):
+        return 0
+    if elements < LARGE_MAP:
+        return int(2 * samples * channels * FLOAT)
+    return int(2 * samples * (processor.threads() * channels + groups) * FLOAT)
+
+
 def _group_norm_backward(args: Sequence[Any], out: Any) -> int:
-    """Two sums for each channel of each sample."""
+    """Two sums for each channel of each sample, float32 ones for halves."""
     x = args[1]
-    return int(2 * x.shape[0] * x.shape[1] * x.element_size())
+    return int(2 * x.shape[0] * x.shape[1] * max(FLOAT, x.element_size()))
 
 
 def _batch_norm(args: Sequence[Any], out: Any) -> int:
@@ -162,6 +178,11 @@ def _batch_norm_backward(args: Sequence[Any], out: Any) -> int:
     grad, x = args[:2]
     together = (grad.is_contiguous() and x.is_contiguous()) or (channels_last(grad) and channels_last(x))
     return int(x.nbytes if together else x.shape[1] * FLOAT)
+
+
+def _ctc_backward(args: Sequence[Any], out: Tensor) -> int:
+    """The likelihoods of all ends, as many as forward kept of all beginnings."""
+    return int(args[6].nbytes)
 
 
 def _gelu_backward(args: Sequence[Any], out: Any) -> int:
@@ -191,22 +212,6 @@ def _unfolded(args: Sequence[Any], out: Tensor) -> int:
 def _cat(args: Sequence[Any], out: Tensor) -> int:
     """The largest part of another dtype than the result's."""
     return max((part.nbytes for part in args[0] if part.dtype is not out.dtype), default=0)
-
-
-def _resized(places: int) -> Bytes:
-    """For an image whose elements are each made of so many places along each dimension."""
-
-    def bytes_(args: Sequence[Any], out: Tensor) -> int:
-        """A small image and its result in channels-last order; else a table of the places and of their weights."""
-        x, form = args[0], FORMS.get(out.dim(), torch.contiguous_format)
-        if out.dim() < 4 or x.is_contiguous(memory_format=form):
-            return 0
-        if out.dim() == 4 and sum(out.shape[2:]) <= SMALL_IMAGE:
-            return int(x.nbytes + out.nbytes)
-        tables = places * sum(out.shape[2:]) * (8 + out.element_size())
-        return tables if _is_image(x) else tables + int(x.nbytes)
-
-    return bytes_
 
 
 def reduction_of(args: Sequence[Any]) -> int:
@@ -248,14 +253,19 @@ BY_OP: dict[str, Bytes] = {
     **cpu_attention.BY_OP,
     **cpu_indexing.BY_OP,
     **cpu_transforms.BY_OP,
+    **cpu_resizing.BY_OP,
     "mean": _mean,
     "logsumexp": _logsumexp,
     "native_layer_norm": _layer_norm,
     "native_layer_norm_backward": _layer_norm_backward,
+    "native_group_norm": _group_norm,
     "native_group_norm_backward": _group_norm_backward,
     "native_batch_norm": _batch_norm,
+    "_batch_norm_with_update": _batch_norm,
     "cat": _cat,
     "native_batch_norm_backward": _batch_norm_backward,
+    "batch_norm_backward": _batch_norm_backward,
+    "_ctc_loss_backward": _ctc_backward,
     "gelu_backward": _gelu_backward,
     "isinf": _magnitudes,
     "soft_margin_loss_backward": _soft_margin_backward,
@@ -265,10 +275,6 @@ BY_OP: dict[str, Bytes] = {
     "var": _of_all,
     "std": _of_all,
     "im2col": _unfolded,
-    "upsample_bilinear2d": _resized(2),
-    "upsample_nearest2d": _resized(1),
-    "upsample_trilinear3d": _resized(2),
-    "upsample_nearest3d": _resized(1),
     "mse_loss": _reduced_loss,
     "smooth_l1_loss": _reduced_loss,
     "huber_loss": _reduced_loss,

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.library import Library, get_kernel
 
 from archcalc.engine import choices
+from archcalc.engine.devices import products_without_zeros
 from archcalc.engine.devices.attention import efficient
 from archcalc.engine.devices.autocast import Autocast
 from archcalc.engine.devices.device import Device, Kernel, Wrap
@@ -49,7 +50,8 @@ class KernelSelection:
     @contextmanager
     def installed(self) -> Iterator[None]:
         """The replaced ops, to the end of the block."""
-        wraps: dict[str, list[Wrap]] = {name: [wrap] for name, wrap in self.kernels.replaced.items()}
+        replaced = {**products_without_zeros.NODES, **self.kernels.replaced}
+        wraps: dict[str, list[Wrap]] = {name: [wrap] for name, wrap in replaced.items()}
         if self.attention != "math" or self.asked == "math":
             wraps["scaled_dot_product_attention"] = [self._attend]
         for name, wrap in self.autocast.wrapped() if self.autocast else ():

@@ -30,7 +30,8 @@ Weight = tuple[int, int] | None
 class Convolution:
     """A convolution as oneDNN sees it: a transposed one is the gradient of the one that it transposes.
 
-    `inputs` and `outputs` are the channels of one group. `lanes` are those of the instruction set.
+    `inputs` and `outputs` are the channels of one group. `even` says that the stride divides the size of the image that
+    is read. `lanes` are those of the instruction set.
     """
 
     inputs: int
@@ -40,6 +41,7 @@ class Convolution:
     stride: tuple[int, ...]
     padding: tuple[int, ...]
     dilated: bool
+    even: bool
     lanes: int
     half: bool
 
@@ -50,8 +52,11 @@ class Convolution:
 
     @property
     def points(self) -> bool:
-        """Whether it is computed as a product for each position: its kernel is one element, in 3D at each position."""
-        return prod(self.kernel) == 1 and not (len(self.kernel) == 3 and self.strided)
+        """Whether it is computed as a product for each position: its kernel is one element, in 3D at each position.
+
+        Strided images are made small first, if the stride divides them.
+        """
+        return prod(self.kernel) == 1 and (not self.strided or (self.even and len(self.kernel) < 3))
 
     @property
     def strided(self) -> bool:
@@ -68,6 +73,8 @@ class Layouts:
     outputs: int
 
 
+NARROW = 768
+"""Bytes of all channels of a position below which four registers of them are taken at once."""
 WIDEST = 14
 """The widest kernel for whose gradient oneDNN has a blocked kernel."""
 MATRIX = Layouts(PLAIN, None, PLAIN)
@@ -93,7 +100,7 @@ def backward_data(c: Convolution) -> Layouts:
     if c.groups > 1:
         return _grouped(c)
     if c.strided and not c.dilated:
-        return Layouts(LAST, (1, _columns(c.inputs, c.lanes)), LAST)
+        return Layouts(LAST, (1, strided_columns(c)), LAST)
     return Layouts(c.lanes, (c.lanes, c.lanes), c.lanes)
 
 
@@ -124,9 +131,9 @@ def on_channels_last(c: Convolution, of: str) -> Weight:
     if c.groups > 1:
         return _grouped(c).weight
     if of == "forward":
-        return _columns(c.outputs, c.lanes), 1
+        return columns(c.outputs, c.lanes), 1
     if of == "data":
-        return 1, _columns(c.inputs, c.lanes)
+        return 1, columns(c.inputs, c.lanes)
     return (c.lanes, 1) if not c.points and c.inputs < c.lanes else (c.lanes, c.lanes)
 
 
@@ -140,10 +147,19 @@ def _grouped(c: Convolution) -> Layouts:
     return MATRIX
 
 
-def _columns(channels: int, lanes: int) -> int:
+def columns(channels: int, lanes: int) -> int:
     """The channels that a kernel by small matrix products takes at once: a few registers of them."""
     registers = (1, 2, 4) if lanes == 16 else (1, 2, 3, 4)
     return next((lanes * n for n in registers if channels <= lanes * n), lanes * registers[-1])
+
+
+def strided_columns(c: Convolution) -> int:
+    """The same where the gradient of a strided convolution's input is computed, with AVX-512 by whole registers."""
+    channels = whole(c.inputs, c.lanes)
+    if c.lanes == 8:
+        return columns(c.inputs, c.lanes)
+    narrow = channels * (2 if c.half else 4) < NARROW
+    return 64 if channels % 64 == 0 and narrow else min(channels, 32)
 
 
 def image_bytes(image: Tensor, layout: int) -> int:

@@ -1,8 +1,9 @@
 """Bytes that oneDNN's convolutions use beside copies of their operands: sums of several threads, padded biases.
 
 Read off the allocator's events with 2 threads. The split of the gradient of a weight among threads follows oneDNN's own
-rule for its AVX-512 kernels (`balance`). In bfloat16, and for the gradient of a strided
-convolution's input, the size is near the truth and not equal to it: docs/accuracy.md has the differences.
+rule for its AVX-512 kernels (`balance`), and so do the pieces of a strided convolution's gradient, for which a thread
+is taken to work on whole rows. Gradients of weights in bfloat16 are in onednn_bfloat16.py. Where the processor has no
+products of bfloat16, or AMX, their size is near the truth and not equal to it: docs/accuracy.md has the differences.
 """
 
 from __future__ import annotations
@@ -12,7 +13,15 @@ from math import prod
 
 from torch import Tensor
 
-from archcalc.engine.devices.onednn_convolutions import Convolution, Layouts, image_bytes, weight_bytes, whole
+from archcalc.engine.devices import onednn_bfloat16
+from archcalc.engine.devices.onednn_convolutions import (
+    Convolution,
+    Layouts,
+    image_bytes,
+    strided_columns,
+    weight_bytes,
+    whole,
+)
 
 FLOAT, ALIGNED = 4, 128
 BARRIERS = 8_320
@@ -21,8 +30,8 @@ BIAS = 12_288
 """Bytes in which threads add up the gradient of a bias."""
 BATCHES = 12_336
 """Bytes in which a kernel by small matrix products lists them."""
-ACCUMULATED = 30_720
-"""Bytes in which a thread of the strided kernel adds up small products."""
+PRODUCT, PAGE = 40, 4096
+"""Bytes in which the strided kernel notes a small product, and of a page."""
 WEIGHT_COST = 8
 """What oneDNN's rule takes a weight's element to cost beside one of an image."""
 SPREAD = 14_728
@@ -55,8 +64,45 @@ def of_data(c: Convolution, layouts: Layouts, grad: Tensor, x: Tensor, threads: 
     if c.half and c.points and not c.strided and c.groups == 1:
         return _stored(x, layouts, threads)
     if c.strided and c.groups == 1 and not c.dilated:
-        return threads * (ACCUMULATED + grad.nbytes // grad.shape[0])
+        return _strided(c, grad, x, threads)
     return 0
+
+
+def _strided(c: Convolution, grad: Tensor, x: Tensor, threads: int) -> int:
+    """Bytes of the kernel by small products for the gradient `x` of a strided convolution's input.
+
+    Each thread has a list of products, a padded copy of the gradient that is read, a mask of what it has copied, and
+    for halves a row of sums; a stride that does not divide the rows needs a row of results. Each is in whole pages.
+    """
+    padded = 1
+    for made, read, k, step, before in zip(grad.shape[2:], x.shape[2:], c.kernel, c.stride, c.padding, strict=True):
+        behind = (made - 1) * step + k - read - before
+        padded *= made + max(0, k - 1 - before) // step + max(0, k - 1 - behind) // step
+    row = -(-x.shape[-1] // c.stride[-1])
+    products = whole(prod(c.kernel) * PRODUCT, PAGE)
+    pieces = [
+        whole(products, PRODUCT),
+        whole(padded * c.outputs, PAGE) * grad.element_size(),
+        PAGE,
+    ]
+    if x.shape[-1] % c.stride[-1]:
+        pieces.append(whole(row * c.stride[-1] * c.inputs, PAGE) * x.element_size())
+    if c.half:
+        pieces.append(row * strided_columns(c) * FLOAT)
+    return sum(threads * piece + PAGE for piece in pieces)
+
+
+def of_transposed(c: Convolution, layouts: Layouts, x: Tensor, y: Tensor, biased: bool, threads: int) -> int:
+    """Bytes beside the copies in a transposed convolution; most kernels add a bias to results in float32."""
+    itself = c.strided and c.even and c.groups == 1 and not c.dilated
+    scratch = 0 if c.strided and not itself else nested(of_data(c, layouts, x, y, threads))
+    results = FLOAT * image_bytes(y, layouts.outputs) // y.element_size() + ALIGNED
+    return scratch + (results if biased and not itself else 0)
+
+
+def nested(scratch: int) -> int:
+    """Scratch of a convolution inside that of a transposed one, which is aligned once more."""
+    return scratch + ALIGNED if scratch else 0
 
 
 def of_small_products(c: Convolution) -> int:
@@ -67,9 +113,9 @@ def of_small_products(c: Convolution) -> int:
 def of_weights(c: Convolution, layouts: Layouts, x: Tensor, grad: Tensor, biased: bool, threads: int) -> int:
     """Bytes beside the copies when the gradients of weight and bias are computed; `x` is the image that is read."""
     if layouts.weight is None:
-        sharing = _sharing(grad, threads) if x.shape[0] > 1 or c.groups > 2 else 1
-        sums = 2 + 2 * sharing if c.half else 4 * sharing
-        return sharing * _columns(c, grad) + sums * weight_bytes(c, None, FLOAT) + (7 if c.half else 2) * ALIGNED
+        return _of_products(c, x, grad, biased, threads)
+    if onednn_bfloat16.known(c):
+        return onednn_bfloat16.of_weights(c, x, grad, biased, threads)
     if c.groups > 1:
         return weight_bytes(c, layouts.weight, FLOAT) if c.half and not c.depthwise else 0
     weight = weight_bytes(c, layouts.weight, FLOAT)
@@ -83,7 +129,20 @@ def of_weights(c: Convolution, layouts: Layouts, x: Tensor, grad: Tensor, biased
         sums += (images - 1) * weight + BARRIERS + FLOAT * whole(c.outputs, block) + (BIAS + 64 if biased else 0)
     elif biased and single and block == 16:
         sums += BIAS + 64
-    return sums + (_positions_read(c, grad, threads) if c.points and c.strided else 0)
+    if not (c.points and c.strided):
+        return sums
+    channels = onednn_bfloat16.at_once(-(-c.inputs // c.lanes)) * c.lanes
+    return sums + threads * channels * prod(grad.shape[2:]) * grad.element_size() + ALIGNED
+
+
+def _of_products(c: Convolution, x: Tensor, grad: Tensor, biased: bool, threads: int) -> int:
+    """Columns and sums of the convolution by matrix products; oneDNN asks for a number for each byte of the weight."""
+    sharing = _sharing(grad, threads) if x.shape[0] > 1 or c.groups > 2 else 1
+    sums = weight_bytes(c, None, 2 if c.half else FLOAT) * FLOAT
+    pieces = [sharing * _columns(c, grad), sharing * sums]
+    if c.half:
+        pieces += [sums, FLOAT * c.groups * c.outputs if biased else 0]
+    return sum(size + ALIGNED for size in pieces if size)
 
 
 def of_spread_channels(c: Convolution, x: Tensor, grad: Tensor) -> int:

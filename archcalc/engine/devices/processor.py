@@ -7,10 +7,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 
 import torch
 
-from archcalc.engine.torch_private import takes_bfloat16
+from archcalc.engine.torch_private import has_products, has_tiles, takes_bfloat16
 
 NARROW = ("AVX2", "AVX", "SSE41")
 """The values of ONEDNN_MAX_CPU_ISA below AVX-512."""
@@ -31,6 +32,22 @@ def lanes() -> int:
 def has_bfloat16() -> bool:
     """Whether oneDNN has kernels for bfloat16 here; torch falls back to plain ones without."""
     return lanes() == 16 and takes_bfloat16()
+
+
+@cache
+def multiplies_bfloat16() -> bool:
+    """Whether AVX-512 itself multiplies numbers of bfloat16 here, without AMX, which has other kernels."""
+    return has_bfloat16() and has_products() and not has_tiles()
+
+
+@cache
+def second_cache() -> int:
+    """Bytes of the second cache of a core, as Linux tells them; 1 MiB where it does not."""
+    try:
+        said = Path("/sys/devices/system/cpu/cpu0/cache/index2/size").read_text(encoding="ascii")
+        return int(said.strip().removesuffix("K")) * 1024
+    except (OSError, ValueError):
+        return 1 << 20
 
 
 _before: list[int] = []

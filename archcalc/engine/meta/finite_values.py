@@ -22,6 +22,8 @@ FINITE = "numbers taken to be finite"
 """The origin of such values."""
 QUESTIONS = frozenset("isinf isnan isposinf isneginf".split())
 COMPARISONS = frozenset("eq ne lt le gt ge".split())
+ASKED = QUESTIONS | COMPARISONS
+"""Ops that ask whether numbers are finite, by some of their arguments."""
 LOGIC = frozenset("mul bitwise_not logical_not bitwise_and bitwise_or logical_and logical_or all any".split())
 """Ops that make one truth value of one, or of two, however often these are repeated."""
 BOUNDED = frozenset(

@@ -24,7 +24,9 @@ Bounds = tuple[Tensor, int, int, str]
 
 def refuse_out_of_bounds(op: Op, args: Sequence[Any], values_of: Callable[[Tensor], Tensor | None]) -> None:
     """IndexError for an index whose values are known and lie outside of the tensor."""
-    for index, least, end, where in _bounds(op.name, args) if op.name in WITH_INDEX else ():
+    if op.name not in WITH_INDEX:
+        return
+    for index, least, end, where in _bounds(op.name, args):
         values = values_of(index) if index.is_meta else index
         if values is None or not values.numel() or values.dtype in (torch.bool, torch.uint8):
             continue

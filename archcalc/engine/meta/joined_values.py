@@ -20,6 +20,7 @@ from archcalc.engine.torch_private import version
 JOINS = frozenset(("cat",))
 CUTS = frozenset("slice select split split_with_sizes unbind unsqueeze squeeze transpose permute".split())
 """Ops whose results hold elements of their first argument, whatever these are."""
+IN_PARTS = JOINS | CUTS
 LARGEST = 1 << 22
 """Elements of the largest joined tensor that is followed."""
 ATTRIBUTE = "archcalc_parts"
@@ -55,8 +56,6 @@ def parts_known(
 
     Results that are known in part keep this with them.
     """
-    if op.mutable:
-        return
     if op.name in JOINS:
         if results[0].numel() > LARGEST or not any(_tells(piece, of(piece)) for piece in args[0]):
             return

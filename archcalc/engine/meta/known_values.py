@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from archcalc.engine.meta.balanced_routing import BALANCED, balanced
-from archcalc.engine.meta.call_arguments import Op, demand_dense, op_of, tensors_by_use, tensors_in, tensors_of
-from archcalc.engine.meta.finite_values import FINITE, WrittenInfinities, combined, taken_finite
-from archcalc.engine.meta.joined_values import parts_known
+from archcalc.engine.meta.call_arguments import Op, demand_dense, op_of, tensors_in, tensors_of
+from archcalc.engine.meta.finite_values import ASKED, FINITE, WrittenInfinities, combined, taken_finite
+from archcalc.engine.meta.joined_values import IN_PARTS, parts_known
 from archcalc.engine.meta.own_draws import SEED, drawn
 from archcalc.engine.meta.uniform_values import SCALED, Uniform, filled, scaled
 from archcalc.engine.torch_private import storage_key, version, with_tensors_changed
@@ -164,6 +164,7 @@ class KnownValues:
         kwargs: Mapping[str, Any],
         tensors: Sequence[Tensor],
         results: Sequence[Tensor],
+        written: Sequence[Tensor],
     ) -> None:
         """Note the values of an op's outputs where all of its inputs' are known; forget what it overwrites."""
         name, draws = op.name, op.draws
@@ -173,6 +174,7 @@ class KnownValues:
         if results and not op.mutable and all(map(self._knows, results)):
             return  # `answer` made it
         if name not in FILLED and self._any_unknown(tensors):
+            self._forget(written)
             self._follow_unknown(op, args, kwargs, tensors, results)
             return
         truth = combined(op, args, results, self._held) if results else None
@@ -189,7 +191,7 @@ class KnownValues:
             return
         computed = self._computed(op, args, kwargs)
         if computed is None:
-            self._forget(op, args, kwargs)
+            self._forget(written)
             return
         for result, value in zip(results, tensors_of((computed,)), strict=False):
             self.note(result, value, origins)
@@ -204,14 +206,14 @@ class KnownValues:
         results: Sequence[Tensor],
     ) -> None:
         """Note what is known, or assumed, of an op's outputs where some of its inputs are unknown."""
-        self._forget(op, args, kwargs)
         for result, chosen in balanced(op.name, self.experts, tensors, results) if self.experts else ():
             self.note(result, chosen, {BALANCED})
         self._infinities.follow(op, args, kwargs, tensors, results, self._held)
-        finite = None if self._infinities.among(tensors) else taken_finite(op, args, results, self._held)
+        asked = op.name in ASKED and not self._infinities.among(tensors)
+        finite = taken_finite(op, args, results, self._held) if asked else None
         if finite is not None:
             self.note(results[0], finite, {FINITE})
-        for result, values in parts_known(op, args, kwargs, results, self.of):
+        for result, values in parts_known(op, args, kwargs, results, self.of) if op.name in IN_PARTS else ():
             self.note(result, values, self._origins(tensors))
 
     def _uniform(self, op: Op, args: Sequence[Any], kwargs: Mapping[str, Any], result: Tensor) -> Uniform | None:
@@ -309,12 +311,9 @@ class KnownValues:
         self.held += size
         self._storages[key] = weakref.ref(storage, freed)
 
-    def _forget(self, op: Op, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    def _forget(self, written: Sequence[Tensor]) -> None:
         """Forget the known values of what an op writes, and of all tensors that share its storage."""
-        if not op.mutable or not self._known:
-            return
-        written, _ = tensors_by_use(op, args, kwargs)
-        for tensor in written:
+        for tensor in written if self._sharing else ():
             for key in self._sharing.pop(storage_key(tensor), ()):
                 self._known.pop(key, None)
 

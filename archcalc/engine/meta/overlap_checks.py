@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
-from archcalc.engine.meta.call_arguments import Op, tensors_by_use
+from archcalc.engine.meta.call_arguments import Op
 from archcalc.engine.torch_private import storage_key
 
 FILLING = frozenset("fill_ zero_ masked_fill_ index_put_ _index_put_impl_ index_fill_".split())
@@ -21,11 +20,10 @@ OF_LISTS = ("_foreach_", "_fused_")
 """Ops of optimizers on lists of parameters, which are tensors apart."""
 
 
-def refuse_overlap(op: Op, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+def refuse_overlap(op: Op, written: Sequence[Tensor], read: Sequence[Tensor]) -> None:
     """RuntimeError, in torch's words, if an op writes to one place twice, or reads in part what it writes."""
-    if not op.mutable or op.name in GEOMETRY or op.name.startswith(OF_LISTS):
+    if op.name in GEOMETRY or op.name.startswith(OF_LISTS):
         return
-    written, read = tensors_by_use(op, args, kwargs)
     for target in written:
         if not target.numel():
             continue
@@ -34,7 +32,8 @@ def refuse_overlap(op: Op, args: Sequence[Any], kwargs: Mapping[str, Any]) -> No
                 "unsupported operation: more than one element of the written-to tensor refers to a single memory "
                 "location. Please clone() the tensor before performing the operation."
             )
-        if any(_in_part(target, other) for other in read if other is not target):
+        key = storage_key(target)
+        if any(_in_part(target, other) for other in read if other is not target and storage_key(other) == key):
             raise RuntimeError(
                 "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single "
                 "memory location. Please clone() the tensor before performing the operation."
@@ -49,8 +48,8 @@ def _repeats(tensor: Tensor) -> bool:
 
 
 def _in_part(a: Tensor, b: Tensor) -> bool:
-    """Whether two dense tensors share some bytes, and are not the same elements in the same order."""
-    if storage_key(a) != storage_key(b) or not b.numel() or not (dense(a) and dense(b)):
+    """Whether two dense tensors of one storage share some bytes, and are not the same elements in the same order."""
+    if not b.numel() or not (dense(a) and dense(b)):
         return False
     (start, end), (first, last) = _span(a), _span(b)
     if (start, end) == (first, last):

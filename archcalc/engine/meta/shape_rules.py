@@ -58,7 +58,6 @@ IN_PLACE = (
 BINARY = (
     aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor, aten.maximum.default, aten.minimum.default,
 )  # fmt: skip
-BINARY_IN_PLACE = (aten.add_.Tensor, aten.sub_.Tensor, aten.mul_.Tensor, aten.div_.Tensor)
 
 
 @rule(*UNARY_FLOAT)
@@ -98,14 +97,21 @@ def binary(a: Any, b: Any, *, alpha: Any = 1) -> Any:
     return new(a, shape) if shape in (tuple(a.shape), tuple(b.shape)) else NotImplemented
 
 
-@rule(*BINARY_IN_PLACE)
-def binary_in_place(a: Tensor, b: Any, *, alpha: Any = 1) -> Any:
+@rule(aten.div_.Tensor)
+def divided_in_place(a: Tensor, b: Any, *, alpha: Any = 1) -> Any:
     """The first tensor, when the second fits into it."""
     if not a.is_meta or not a.is_floating_point():
         return NotImplemented
     if isinstance(b, Tensor) and (a.dtype != b.dtype or broadcast(a.shape, b.shape) != tuple(a.shape)):
         return NotImplemented
     return a
+
+
+@rule(aten.add_.Tensor, aten.sub_.Tensor, aten.mul_.Tensor)
+def binary_in_place(a: Tensor, b: Any, *, alpha: Any = 1) -> Any:
+    """The first tensor, when the second fits into it or both are whole numbers, as in the counter of a batch norm."""
+    whole = a.is_meta and a.dtype is torch.int64 and type(b) is type(alpha) is int
+    return a if whole else divided_in_place(a, b, alpha=alpha)
 
 
 def broadcast(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...] | None:
@@ -135,6 +141,18 @@ def each(value: Sequence[int], dims: int) -> Sequence[int]:
 # ---- normalisation, softmax, reductions ----------------------------------------------------------
 
 
+STATISTICS = {torch.float64: torch.float64, torch.float32: torch.float32, **dict.fromkeys(HALF, torch.float32)}
+"""The dtype of means and deviations, by that of what is normalised."""
+
+
+def normalised(x: Tensor, shape: Sequence[int], *parameters: Tensor | None) -> bool:
+    """Whether a tensor is normalised with parameters and statistics of a shape, each in its dtype or theirs."""
+    if x.dtype not in STATISTICS:
+        return False
+    dtypes = x.dtype, STATISTICS[x.dtype]
+    return all(t is None or (tuple(t.shape) == shape and t.dtype in dtypes) for t in parameters)
+
+
 @rule(aten.native_batch_norm.default)
 def native_batch_norm(
     x: Tensor, weight: Any, bias: Any, mean: Any, var: Any, training: bool, momentum: float, eps: float
@@ -143,28 +161,20 @@ def native_batch_norm(
     channels = x.shape[1] if x.dim() > 1 else 0
     if not training and (mean is None or var is None):
         return NotImplemented
-    if not channels or not plain(x, weight, bias, mean, var) or x.dtype not in (torch.float32, torch.float64):
+    if not channels or not plain(x, weight, bias, mean, var) or not normalised(x, (channels,), weight, bias, mean, var):
         return NotImplemented
-    if any(t is not None and (tuple(t.shape) != (channels,) or t.dtype != x.dtype) for t in (weight, bias, mean, var)):
-        return NotImplemented
-    saved = channels if training else 0
-    return new(x, x.shape), new(x, (saved,)), new(x, (saved,))
+    saved, dtype = channels if training else 0, STATISTICS[x.dtype]
+    return new(x, x.shape), new(x, (saved,), dtype), new(x, (saved,), dtype)
 
 
 @rule(aten.native_layer_norm.default)
 def native_layer_norm(x: Tensor, normalized_shape: Sequence[int], weight: Any, bias: Any, eps: float) -> Any:
     """..., D -> the same, with a mean and inverse deviation for each row."""
     dims = tuple(normalized_shape)
-    if (
-        not plain(x, weight, bias)
-        or x.dtype not in (torch.float32, torch.float64)
-        or tuple(x.shape[-len(dims) :]) != dims
-    ):
+    if not plain(x, weight, bias) or tuple(x.shape[-len(dims) :]) != dims or not normalised(x, dims, weight, bias):
         return NotImplemented
-    if any(t is not None and (tuple(t.shape) != dims or t.dtype != x.dtype) for t in (weight, bias)):
-        return NotImplemented
-    rows = (*x.shape[: -len(dims)], *(1 for _ in dims))
-    return new(x, x.shape), new(x, rows), new(x, rows)
+    rows, dtype = (*x.shape[: -len(dims)], *(1 for _ in dims)), STATISTICS[x.dtype]
+    return new(x, x.shape), new(x, rows, dtype), new(x, rows, dtype)
 
 
 @rule(aten._softmax.default, aten._log_softmax.default)
@@ -183,14 +193,15 @@ def safe_softmax(x: Tensor, dim: int, dtype: torch.dtype | None = None) -> Any:
 
 @rule(aten.mean.dim, aten.sum.dim_IntList)
 def reduction(x: Tensor, dim: Any, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
-    """The reduced dimensions become 1 or go."""
-    if not dim or not x.dim() or not (plain(x) or repeated(x)) or not x.is_floating_point() or dtype is not None:
+    """The reduced dimensions become 1 or go. Of a tensor in another order, one long dimension at most is left."""
+    if not dim or not x.dim() or not x.is_meta or not x.is_floating_point() or dtype is not None:
         return NotImplemented
     reduced = {d % x.dim() for d in dim}
     if len(reduced) < len(dim) or not all(-x.dim() <= d < x.dim() for d in dim):
         return NotImplemented
-    sizes = enumerate(x.shape)
-    return new(x, [1 if d in reduced else n for d, n in sizes if keepdim or d not in reduced])
+    sizes = [1 if d in reduced else n for d, n in enumerate(x.shape) if keepdim or d not in reduced]
+    ordered_too = len([n for n in sizes if n > 1]) <= 1 or plain(x) or repeated(x)
+    return new(x, sizes) if ordered_too else NotImplemented
 
 
 # ---- pooling -------------------------------------------------------------------------------------

@@ -9,25 +9,24 @@ import torch
 from torch import Tensor
 
 from archcalc.engine.meta.contraction_rules import convolution
-from archcalc.engine.meta.shape_rules import avg_pool2d, max_pool2d, new, reduction, rule
+from archcalc.engine.meta.shape_rules import avg_pool2d, max_pool2d, new, normalised, reduction, rule
 from archcalc.engine.meta.strides import plain, repeated
 
 aten = torch.ops.aten
-SINGLE = (torch.float32, torch.float64)
-"""Dtypes whose statistics have the dtype itself."""
 
 
 def _alike(*tensors: Tensor) -> bool:
     """Whether all are floating tensors without data of one shape and dtype."""
-    first = tensors[0]
-    return first.is_floating_point() and all(
-        t.is_meta and t.dtype == first.dtype and t.shape == first.shape for t in tensors
-    )
+    first, *others = tensors
+    if not (first.is_meta and first.is_floating_point()):
+        return False
+    dtype, shape = first.dtype, first.shape
+    return all(t.is_meta and t.dtype is dtype and t.shape == shape for t in others)
 
 
-def _wanted(like: Tensor, shapes: Sequence[Sequence[int]], mask: Sequence[bool]) -> tuple[Tensor | None, ...]:
-    """A gradient of each shape that is wanted, None for the others."""
-    return tuple(new(like, shape) if wanted else None for shape, wanted in zip(shapes, mask, strict=True))
+def _wanted(of: Sequence[Tensor], mask: Sequence[bool]) -> tuple[Tensor | None, ...]:
+    """A gradient of each tensor that is wanted, None for the others."""
+    return tuple(new(tensor, tensor.shape) if wanted else None for tensor, wanted in zip(of, mask, strict=True))
 
 
 # ---- optimizers ----------------------------------------------------------------------------------
@@ -141,14 +140,11 @@ def batch_norm_backward(
     """
     channels = x.shape[1] if x.dim() > 1 else 0
     of_channels = (weight, mean, var, save_mean, save_invstd)
-    if not channels or not train or x.dtype not in SINGLE or not _alike(grad, x) or not plain(grad, x, *of_channels):
-        return NotImplemented
-    if any(t is not None and (tuple(t.shape) != (channels,) or t.dtype != x.dtype) for t in of_channels):
+    if not channels or not train or not _alike(grad, x) or not plain(grad, x, *of_channels):
         return NotImplemented
     if weight is None or save_mean is None or save_invstd is None or not output_mask[0]:
         return NotImplemented  # torch's kernel without data makes the first gradient, whether it is wanted or not
-    shapes = (x.shape, (channels,), (channels,))
-    return _wanted(x, shapes, output_mask)
+    return _wanted((x, weight, weight), output_mask) if normalised(x, (channels,), *of_channels) else NotImplemented
 
 
 @rule(aten.native_layer_norm_backward.default)
@@ -164,15 +160,12 @@ def layer_norm_backward(
 ) -> Any:
     """..., D -> the same, and D gradients each of weight and bias."""
     dims = tuple(normalized_shape)
-    simple = dims and x.dtype in SINGLE and _alike(grad, x) and plain(grad, x, mean, rstd, weight, bias)
-    if not simple or tuple(x.shape[-len(dims) :]) != dims or len(dims) == x.dim():
+    simple = dims and _alike(grad, x) and plain(grad, x, mean, rstd, weight, bias)
+    if not simple or tuple(x.shape[-len(dims) :]) != dims or len(dims) == x.dim() or weight is None or bias is None:
         return NotImplemented
     rows = (*x.shape[: -len(dims)], *(1 for _ in dims))
-    if any(tuple(t.shape) != rows or t.dtype != x.dtype for t in (mean, rstd)):
-        return NotImplemented
-    if any(t is None or tuple(t.shape) != dims or t.dtype != x.dtype for t in (weight, bias)):
-        return NotImplemented
-    return _wanted(x, (x.shape, dims, dims), output_mask)
+    fits = normalised(x, rows, mean, rstd) and normalised(x, dims, weight, bias)
+    return _wanted((x, weight, bias), output_mask) if fits else NotImplemented
 
 
 # ---- gradients of convolutions, pooling and embeddings -------------------------------------------
@@ -189,8 +182,8 @@ def convolution_backward(
         return NotImplemented
     if output_mask[2] and (bias_sizes is None or list(bias_sizes) != [weight.shape[0]]):
         return NotImplemented
-    shapes = (x.shape, weight.shape, (weight.shape[0],))
-    return _wanted(x, shapes, output_mask)
+    bias = new(weight, (weight.shape[0],)) if output_mask[2] else None
+    return (*_wanted((x, weight), output_mask[:2]), bias)
 
 
 @rule(aten.max_pool2d_with_indices_backward.default)

@@ -6,7 +6,7 @@ A storage is watched by a weak reference: it dies where its last reference goes,
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -15,12 +15,17 @@ import torch
 from torch import Tensor
 
 from archcalc.engine.devices.device import Device
+from archcalc.engine.meta.call_arguments import Op, tensors_of
+from archcalc.engine.meta.overlap_checks import GEOMETRY
 from archcalc.engine.torch_private import storage_key, unwrapped
-from archcalc.tracing import Call, Storage
+from archcalc.tracing import Call, Storage, Value, plain
 from archcalc.tracing import Tensor as TraceTensor
 
 OPEN = -1
 """The last op of a module call that has not returned yet, and the time of everything that was there before the run."""
+AS_IT_IS = frozenset((int, bool, str, type(None)))
+"""Types of arguments that are trace data as they are."""
+LISTS = (list, tuple)
 
 
 class Entries:
@@ -60,6 +65,33 @@ class Entries:
         self.tensors.append(TraceTensor(shape, dtype, storage, tensor.stride(), offset))
         self._ids[id(tensor)] = (weakref.ref(tensor), number)
         return number
+
+    def arguments(
+        self, op: Op, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[dict[str, int | tuple[int, ...]], dict[str, Value]]:
+        """An op's arguments as they are before it runs: the ids of tensors, and the values of all others."""
+        inputs: dict[str, int | tuple[int, ...]] = {}
+        attributes: dict[str, Value] = {}
+        tensor = self.tensor
+        for name, value in op.given(args, kwargs):
+            if isinstance(value, Tensor):
+                inputs[name] = tensor(value, "constant")
+            elif type(value) in AS_IT_IS:
+                attributes[name] = value
+            elif isinstance(value, LISTS) and tensors_of(value):
+                inputs[name] = tuple([tensor(v, "constant") for v in value if isinstance(v, Tensor)])
+            else:
+                attributes[name] = plain(value)
+        return inputs, attributes
+
+    def made(
+        self, op: Op, args: Sequence[Any], inputs: Mapping[str, int | tuple[int, ...]], results: Sequence[Tensor]
+    ) -> tuple[int, ...]:
+        """The ids of an op's results. What it wrote in place is its first argument as that was entered."""
+        if op.mutable and len(results) == 1 and args and results[0] is args[0] and op.name not in GEOMETRY:
+            entered = inputs[op.names[0]]
+            return entered if isinstance(entered, tuple) else (entered,)
+        return tuple([self.tensor(t, "activation", len(self.calls)) for t in results])
 
     def name(self, second: Tensor, number: int) -> None:
         """Show another tensor of the same storage as a tensor that was entered."""

@@ -18,12 +18,19 @@ from archcalc.engine.torch_private import called_by_autograd, least_references, 
 aten = torch.ops.aten
 ADD = aten.add.Tensor
 IN_PLACE = {
-    ADD: aten.add_.Tensor,
-    aten.scatter.src: aten.scatter_.src,
-    aten.scatter.value: aten.scatter_.value,
-    aten.scatter_add.default: aten.scatter_add_.default,
+    id(ADD): aten.add_.Tensor,
+    id(aten.scatter.src): aten.scatter_.src,
+    id(aten.scatter.value): aten.scatter_.value,
+    id(aten.scatter_add.default): aten.scatter_add_.default,
+    id(aten.index_add.default): aten.index_add_.default,
+    id(aten.index_put.default): aten.index_put_.default,
+    id(aten.index_fill.int_Tensor): aten.index_fill_.int_Tensor,
+    id(aten.masked_scatter.default): aten.masked_scatter_.default,
+    id(aten.put.default): aten.put_.default,
 }
-"""Ops that autograd runs in place on real tensors: its sums, and writes into the zeros that a node made for them."""
+"""Ops that autograd runs in place on real tensors, by their ids: its sums, and writes into the zeros of a node."""
+REFERRED = {id(aten.index_put.default): 1}
+"""References to the first argument that the node itself holds beside those of the call: it gets the zeros by value."""
 
 
 class GradientSums:
@@ -48,11 +55,13 @@ class GradientSums:
         Autograd adds between two nodes. A sum inside a node has a first argument that the node made itself, unless the
         node gives two gradients to one tensor.
         """
-        if func not in IN_PLACE or kwargs or torch.is_grad_enabled() or not called_by_autograd():
+        if id(func) not in IN_PLACE or kwargs or torch.is_grad_enabled() or not called_by_autograd():
             return False
         first, second = args[:2]
         if func is not ADD:
-            return self.entries.tensor(first, "constant") >= self._there and references(first) == self._alone
+            tensors, storages = self._alone
+            alone = tensors + REFERRED.get(id(func), 0), storages
+            return self.entries.tensor(first, "constant") >= self._there and references(first) == alone
         if len(args) != 2:
             return False
         if not isinstance(second, torch.Tensor) or first.shape != second.shape or not dense(first):

@@ -40,7 +40,7 @@ from archcalc.engine.record.entries import OPEN, Entries
 from archcalc.engine.record.module_paths import Paths
 from archcalc.engine.record.packing import lengths_for
 from archcalc.engine.torch_private import DispatchMode, storage_key, with_tensors_changed, without_function_modes
-from archcalc.tracing import Call, Kept, ModuleCall, Step, Storage, Value, plain
+from archcalc.tracing import Call, Kept, ModuleCall, Step, Storage
 from archcalc.tracing import Tensor as TraceTensor
 
 COMPILED = frozenset(
@@ -49,8 +49,6 @@ COMPILED = frozenset(
 )
 """Ops whose meta kernels are compiled. Those in Python leave cycles behind, which keep their arguments alive until they
 are collected; real kernels, which compute on tensors with data, leave none."""
-AS_IT_IS = frozenset((int, bool, str, type(None)))
-"""Types of arguments that are trace data as they are."""
 BY_NUMBERS = (torch.ops.aten._ctc_loss.default,)
 """Ops that torch says ask for values, and whose shapes are in the numbers that they get beside their tensors."""
 PACKING = ("_pack_padded_sequence",)
@@ -103,14 +101,16 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
             args, kwargs = with_tensors_changed((args, kwargs), self._empty)
             tensors = tensors_of((*args, *kwargs.values()))
         refuse(func, args, kwargs)
-        refuse_overlap(op, args, kwargs)
+        written, read = tensors_by_use(op, args, kwargs) if op.mutable else ((), ())
+        if written:
+            refuse_overlap(op, written, read)
         refuse_out_of_bounds(op, args, self.known.of)
-        inputs, attributes = self._entered(op, args, kwargs)
+        inputs, attributes = self.entries.arguments(op, args, kwargs)
         out = self.kernels.result(func, args, kwargs, self._result(op, args, kwargs, tensors, empty))
         results = [out] if isinstance(out, Tensor) else tensors_of((out,))
         demand_dense(results, "the result of", func)
-        self.known.follow(op, args, kwargs, tensors, results)
-        outputs = tuple([self.entries.tensor(t, "activation", len(self.calls)) for t in results])
+        self.known.follow(op, args, kwargs, tensors, results, written)
+        outputs = self.entries.made(op, args, inputs, results)
         self._note_workspace(func)
         scratch = self.kernels.scratch(func, args, kwargs, out)
         writes = tuple([name for name in op.written if name in inputs]) if op.mutable else ()
@@ -198,24 +198,6 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
             self.known.note(second, values)
         self.entries.name(second, number)
         return second
-
-    def _entered(
-        self, op: Op, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> tuple[dict[str, int | tuple[int, ...]], dict[str, Value]]:
-        """An op's arguments as they are before it runs: the ids of tensors, and the values of all others."""
-        inputs: dict[str, int | tuple[int, ...]] = {}
-        attributes: dict[str, Value] = {}
-        tensor = self.entries.tensor
-        for name, value in op.given(args, kwargs):
-            if isinstance(value, Tensor):
-                inputs[name] = tensor(value, "constant")
-            elif type(value) in AS_IT_IS:
-                attributes[name] = value
-            elif isinstance(value, list | tuple) and tensors_of(value):
-                inputs[name] = tuple([tensor(v, "constant") for v in value if isinstance(v, Tensor)])
-            else:
-                attributes[name] = plain(value)
-        return inputs, attributes
 
     def _note_workspace(self, func: Any) -> None:
         """Record the workspace that a library allocates at its first call in a thread; backward has its own thread."""

@@ -73,7 +73,7 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
         with without_function_modes():  # the backward pass runs with those of the model's code
             self._sums.follow()
             if self._sums.in_place(func, args, kwargs or {}):
-                func = IN_PLACE[func]
+                func = IN_PLACE[id(func)]
             return super().__torch_dispatch__(func, types, args, kwargs)
 
     def mark(self, phase: str) -> None:
@@ -97,7 +97,7 @@ class TrainingRecorder(Recorder):  # type: ignore[no-untyped-call]
             if self.held is not None:
                 self.held.keep(own)
             packed = Packed(own, self.calls)
-        packed.version = version(tensor)
+            packed.version = version(tensor)
         self._packed.append((number, self.stack[-1] if self.stack else 0, len(self.calls), packed.times))
         return packed
 
@@ -205,17 +205,18 @@ def train(
         return out
 
     def mark(phase: str) -> None:
-        if phase == "optimizer":
-            _roles(recorder, "gradient", (p.grad for p in trained if p.grad is not None))
-        elif phase == "end":
-            _end(recorder, optimizer)
-        recorder.mark(phase)
-        if kernels.autocast is not None:
-            kernels.autocast.backward = phase == "backward"
-        if phase == "backward":
-            for target in loss.targets:
-                _roles(recorder, "input", [target])
-            recorder.own(_owners(recorder, module, optimizer))
+        with without_function_modes():
+            if phase == "optimizer":
+                _roles(recorder, "gradient", (p.grad for p in trained if p.grad is not None))
+            elif phase == "end":
+                _end(recorder, optimizer)
+            recorder.mark(phase)
+            if kernels.autocast is not None:
+                kernels.autocast.backward = phase == "backward"
+            if phase == "backward":
+                for target in loss.targets:
+                    _roles(recorder, "input", [target])
+                recorder.own(_owners(recorder, module, optimizer))
 
     with recorder, saved_tensors_hooks(recorder.pack, recorder.unpack):
         batches = training.accumulation, training.rounds
