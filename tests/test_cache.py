@@ -177,7 +177,7 @@ Ask = Callable[..., tuple[int, bool, str]]
 @pytest.fixture(scope="module")
 def server() -> Iterator[subprocess.Popen[str]]:
     """The process of SERVER."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": ""}  # it keeps what it compiled
     with subprocess.Popen(
         [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as process:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import torch
 
 import archcalc
 from archcalc.engine.load.callables import is_library, of_python_itself
-from tests.helpers import run, run_fresh
+from tests.helpers import run, run_fresh, totals
 
 MODULE = """
 import builtins, contextlib, functools, logging, operator, os, pathlib, subprocess, sys, types
@@ -203,3 +205,14 @@ def test_functions_that_trace_or_export_what_they_make(tmp_path: Path, name: str
     ran = run_fresh("flops", f"programs.py:{name}", "-i", "2x8", cwd=tmp_path)
     assert ran.code == 0
     assert "64 MACs" in ran.out  # 2 * 8 * 4
+
+
+def test_a_file_is_run_as_it_is_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python takes compiled code for that of a file of the same size and the same second."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    file = tmp_path / "net.py"
+    for width in (3, 5):
+        file.write_text(f"from torch import nn\nNET = nn.Linear(4, {width})\n")
+        os.utime(file, (1_000_000_000, 1_000_000_000))
+        assert totals("params", f"{file}:NET")["params"] == 5 * width
+    assert not (tmp_path / "__pycache__").exists()

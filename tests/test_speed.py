@@ -16,6 +16,7 @@ from archcalc import Setup, Training, analyses, hardware
 from archcalc.analyses import Traffic, analyze
 from archcalc.analyses.bound import Bound, Bounds, timed
 from archcalc.analyses.op_work import works_of
+from archcalc.engine.cache import caching
 from archcalc.engine.this_machine import this_machine
 from archcalc.errors import BadInput, NoPeak, UnknownDevice, WrongUse
 from archcalc.hardware import Hardware, device_typed
@@ -314,7 +315,8 @@ def test_the_analysis_is_short_beside_the_trace() -> None:
     spent, traced = [], []
     for _ in range(3):
         start = time.process_time()
-        trace = archcalc.trace("densenet-121", setup=Setup(device="cuda"))
+        with caching(on=False):
+            trace = archcalc.trace("densenet-121", setup=Setup(device="cuda"))
         traced.append(time.process_time() - start)
         start = time.process_time()
         analyze(trace, [Bound(hardware.device("rtx4090"))])

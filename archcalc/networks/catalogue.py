@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib import import_module
+from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +125,7 @@ def resolve(name: str) -> tuple[Entry, str]:
     for entry in plugins().values():
         if wanted == normal(entry.name):
             return entry, f"{entry.name} comes with the package {entry.family}"
-    raise UnknownNetwork(name, names(), is_folder=Path(name, "config.json").is_file())
+    raise UnknownNetwork(name, names(), is_folder=isfile(f"{name}/config.json"))
 
 
 def matching(glob: str) -> list[FamilyEntry]:

@@ -125,7 +125,7 @@ def unchanged(dependencies: Mapping[str, Mapping[str, str]]) -> bool:
 
 @contextmanager
 def watched() -> Iterator[Watcher]:
-    """A watcher of what this process reads in the block."""
+    """A watcher of what this process reads in the block. Imports leave no compiled code: no event tells whose it is."""
     if not hooked:
         sys.addaudithook(_hear)
         hooked.append(True)
@@ -134,9 +134,11 @@ def watched() -> Iterator[Watcher]:
     plain = environment._data
     environment._data = Recording(plain, watcher, environment.decodekey)
     watching.append(watcher)
+    compiles, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         yield watcher
     finally:
+        sys.dont_write_bytecode = compiles
         watching.pop()
         environment._data = plain
 

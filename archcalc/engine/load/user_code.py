@@ -10,8 +10,9 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from torch import nn
@@ -53,6 +54,14 @@ def import_module(reference: Code) -> ModuleType:
         raise cannot(f"importing {reference.where}", error) from error
 
 
+class AsItIs(SourceFileLoader):
+    """Runs a file as it is now: compiled code of a moment before an edit is not taken for it, and none is left."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """The code of the file's text."""
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def import_file(reference: Code) -> ModuleType:
     """The module of a reference, executed from its file."""
     path = Path(reference.where)
@@ -61,6 +70,8 @@ def import_file(reference: Code) -> ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise BadReference(reference.text, f"{path} is not a Python file")
+    if isinstance(spec.loader, SourceFileLoader):
+        spec.loader = AsItIs(path.stem, str(path))
     source = importlib.util.module_from_spec(spec)
     before = sys.modules.get(path.stem)
     sys.modules[path.stem] = source
