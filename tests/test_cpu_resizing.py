@@ -70,6 +70,13 @@ def test_channels_that_move_and_gradients_of_resized_images(dtype: torch.dtype) 
             assert ours(func, (x, *settings)) == theirs(func, (x, *settings)), (func, x.stride())
 
 
+@pytest.mark.parametrize(("shape", "times"), [((), []), ((), [2]), ((3,), [0]), ((3,), [1, 4]), ((2, 3), [2, 0, 1])])
+def test_repeats_of_any_rank(shape: tuple[int, ...], times: list[int]) -> None:
+    """Nothing is repeated for an empty result."""
+    x = torch.randn(shape)
+    assert ours(aten.repeat.default, (x, times)) == theirs(aten.repeat.default, (x, times))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("size", [6, 31, 32, 40])

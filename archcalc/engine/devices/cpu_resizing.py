@@ -80,8 +80,8 @@ def _windows(reach: int, before: int, after: int, scale: float | None, corners: 
 
 
 def _repeated(args: Sequence[Any], out: Tensor) -> int:
-    """The numbers of the dimensions, those of the repeated ones, and both in the order of the result."""
-    return 4 * PLACE * len(args[1])
+    """The numbers of the dimensions, those of the repeated ones, and both in the order of the result; none if empty."""
+    return max(PLACE, 4 * PLACE * len(args[1])) if out.numel() else 0
 
 
 BY_OP: dict[str, Bytes] = {
