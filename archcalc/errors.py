@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from importlib.util import find_spec
 from shlex import quote
 
 from archcalc.text.spelling import normal, setting
@@ -207,10 +208,18 @@ class MissingExtra(ArchcalcError):
     kind = "missing_extra"
 
     def __init__(self, package: str, purpose: str, reason: str) -> None:
-        super().__init__(
-            f"{purpose} needs {package}, which does not import: {reason}.",
-            f"type  pip install {package}",
-        )
+        super().__init__(f"{purpose} needs {package}, which does not import: {reason}.", _to_install(package))
+
+
+def _to_install(package: str) -> str:
+    """What to type for a package that does not import, whether it is there or not."""
+    try:
+        is_there = find_spec(package) is not None
+    except (ImportError, ValueError):
+        is_there = False
+    if is_there:
+        return f"it is there, perhaps for another torch: type  pip install --force-reinstall {package}  or uninstall it"
+    return f"type  pip install {package}"
 
 
 class NotATrace(ArchcalcError):

@@ -117,6 +117,7 @@ def test_a_library_that_breaks_behind_another_is_named(folder: Path) -> None:
     ran = run_fresh("summary", "timm:resnet18", code=path)
     assert ran.code == 2
     assert "needs torchvision, which does not import: RuntimeError: no operator nms" in ran.err
+    assert "pip install --force-reinstall torchvision  or uninstall it" in ran.err
 
 
 def test_the_first_cause_of_a_failed_build_is_told() -> None:
