@@ -43,9 +43,11 @@ def test_the_order_of_counts_survives(a: int, b: int) -> None:
 
 
 @given(SIZES)
+@example(1_048_064)
 def test_at_most_four_figures(value: int) -> None:
+    """A zero in front of the point is none: 1,023.5 KiB is 0.9995 MiB."""
     number = units.size(value).split()[0]
-    assert len(number.replace(",", "").replace(".", "")) <= 4
+    assert len(number.replace(",", "").replace(".", "").lstrip("0")) <= 4
 
 
 @given(st.lists(st.integers(min_value=0, max_value=10**9), min_size=1))
