@@ -26,7 +26,12 @@ ANSWERS = (
     "law dense-block --over layers,growth_rate=in_channels,size --figure weights", "law --table self-attention",
 )  # fmt: skip
 """Commands whose answers are timed cold."""
-STORED = ("flops resnet-50", "flops hf:vit", "memory resnet-50 --train --no-changes", "law densenet-bc-cifar --over depth")
+STORED = (
+    "flops resnet-50",
+    "flops hf:vit",
+    "memory resnet-50 --train --no-changes",
+    "law densenet-bc-cifar --over depth",
+)
 """Commands that are asked again, so that their traces are stored ones."""
 FAMILY, DEPTHS, MEMBERS = "wrn", "depth=10:28:6", 400
 """The family of the sweep of many processes: four depths, each with as many numbers of classes as it takes."""
