@@ -48,7 +48,10 @@ def memory_bytes(span: Span, kernels: Sequence[Kernel], capacity: int, compiled:
 
 
 class _Written(NamedTuple):
-    """What a kernel wrote to a storage, and the bytes moved by then. A later write of less may leave all of it."""
+    """A kernel's write to a storage: `size` bytes, when all kernels had moved `then` bytes.
+
+    A later write of fewer bytes need not overwrite it.
+    """
 
     kernel: int
     size: int

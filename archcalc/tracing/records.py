@@ -13,6 +13,7 @@ Shape = tuple[int, ...]
 Value = int | float | bool | str | None | tuple["Value", ...]
 """Types of an op's attribute; floats that JSON cannot write (inf, nan) are kept as text."""
 SIMPLE, LISTS = (int, bool, str, type(None)), (list, tuple)
+"""Types of arguments that are trace data as they are, and of those that hold others."""
 
 
 @cache

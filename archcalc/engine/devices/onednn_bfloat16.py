@@ -7,7 +7,7 @@ once for each thread that takes a part of the batch. The sizes are those that on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from archcalc.engine.devices import processor
 from archcalc.engine.devices.onednn_convolutions import Convolution, whole
+from archcalc.engine.devices.onednn_threads import Split, cheapest, shared_by
 
 HALF, FLOAT = 2, 4
 BLOCK = 16
@@ -29,9 +30,7 @@ ON_THE_RIGHT = 28
 LARGE_ROW = 124
 """Positions of a row from which a large first layer is worked on in parts."""
 WEIGHT_COST = 4
-"""What a weight costs beside a number of an image, in the rule for kernels of one element."""
-Split = tuple[int, int, int]
-"""Among how many threads images, blocks of outputs and blocks of inputs are split."""
+"""Numbers of an image that cost as much as one weight, in oneDNN's rule for kernels of one element."""
 
 
 @dataclass(frozen=True)
@@ -245,17 +244,8 @@ def _windows_cost(job: _Job, read_row: int, made_row: int, pad: int) -> tuple[in
 
 
 def _least(job: _Job, of: tuple[int, Callable[[Split], float]], threads: int) -> Split:
-    """The split among threads that costs least; the last of several such."""
+    """The split among threads that costs least."""
     parts, cost = of
     threads //= job.c.groups
-    images, of_outputs, of_inputs = min(
-        reversed([(1, 1, 1), *_splits(parts, job.outputs, job.inputs, threads)]), key=cost
-    )
-    return (min(parts, threads) if threads // 2 < images < threads else images), of_outputs, of_inputs
-
-
-def _splits(parts: int, outputs: int, inputs: int, threads: int) -> Iterator[Split]:
-    for images in range(1, min(threads, parts) + 1):
-        left = threads // images
-        for of_outputs in range(1, min(left, outputs) + 1):
-            yield images, of_outputs, min(left // of_outputs, inputs)
+    images, of_outputs, of_inputs = cheapest(parts, job.outputs, job.inputs, threads, cost)
+    return shared_by(images, parts, threads), of_outputs, of_inputs

@@ -8,7 +8,6 @@ products of bfloat16, or AMX, their size is near the truth and not equal to it: 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import prod
 
 from torch import Tensor
@@ -22,6 +21,7 @@ from archcalc.engine.devices.onednn_convolutions import (
     weight_bytes,
     whole,
 )
+from archcalc.engine.devices.onednn_threads import Split, cheapest, shared_by, splits
 
 FLOAT, ALIGNED = 4, 128
 BARRIERS = 8_320
@@ -33,7 +33,7 @@ BATCHES = 12_336
 PRODUCT, PAGE = 40, 4096
 """Bytes in which the strided kernel notes a small product, and of a page."""
 WEIGHT_COST = 8
-"""What oneDNN's rule takes a weight's element to cost beside one of an image."""
+"""Numbers of an image that cost as much as one weight, in oneDNN's rule."""
 SPREAD = 14_728
 """Bytes around images whose channels are spread."""
 POSITIONS = 512
@@ -192,25 +192,17 @@ def _split(c: Convolution, block: int, x: Tensor, grad: Tensor, threads: int) ->
     inside = prod(x.shape[2:]) / prod(c.stride) * block
     outside, taps = prod(grad.shape[2:]) * block, prod(c.kernel) * block * block
 
-    def memory(split: tuple[int, int, int]) -> float:
+    def memory(split: Split) -> float:
         images, of_outputs, of_inputs = split
         many, few = -(-outputs // of_outputs), -(-inputs // of_inputs)
         return -(-batch // images) * (few * inside + many * outside) + WEIGHT_COST * many * few * taps
 
-    def work(split: tuple[int, int, int]) -> int:
+    def work(split: Split) -> int:
         return -(-batch // split[0]) * -(-outputs // split[1]) * -(-inputs // split[2])
 
-    best = min(reversed([(1, 1, 1), *_splits(batch, outputs, inputs, threads)]), key=memory)
+    best = cheapest(batch, outputs, inputs, threads, memory)
     least, fewest = memory(best), work(best)
-    for split in _splits(batch, outputs, inputs, threads):
+    for split in splits(batch, outputs, inputs, threads):
         if work(split) <= fewest and (memory(split) < 1.1 * least or 4 * work(split) < 3 * fewest):
             best, fewest = split, work(split)
-    images = best[0]
-    return min(batch, threads) if threads // 2 < images < threads else images
-
-
-def _splits(batch: int, outputs: int, inputs: int, threads: int) -> Iterator[tuple[int, int, int]]:
-    for images in range(1, min(threads, batch) + 1):
-        left = threads // images
-        for of_outputs in range(1, min(left, outputs) + 1):
-            yield images, of_outputs, min(left // of_outputs, inputs)
+    return shared_by(best[0], batch, threads)

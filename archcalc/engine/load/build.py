@@ -198,7 +198,7 @@ def _code(reference: Code, setup: Setup) -> Loaded:
 
 
 def _with_weights(reference: Code, source: ModuleType, knobs: Mapping[str, Any]) -> tuple[Any, bool]:
-    """What an expression gives where its weights have values; if that fails, too, with no mode of ours in its way.
+    """Evaluate an expression with weights that have values; if that fails too, once more without our function modes.
 
     torch.export makes tensors without data of its own and takes no others for them.
     """

@@ -149,7 +149,7 @@ def _read(library: ModuleType, reference: InLibrary, path: Path, setup: Setup) -
 
 
 def _without_type(settings: Any) -> str:
-    """What to type for a configuration that states no model_type: one of diffusers states its class."""
+    """What to type where a configuration states no model_type; those of diffusers state a class in its place."""
     class_ = settings.get("_class_name") if isinstance(settings, dict) else None
     if class_:
         return f"it is of diffusers: name its class  diffusers:{class_}"

@@ -38,7 +38,7 @@ BOUNDED = frozenset(
 """Ops that make finite numbers of the infinities that programs write: of hidden scores, and of padding."""
 
 Held = Callable[[Tensor], "Tensor | Uniform | None"]
-"""What is known of a tensor."""
+"""A function that gives the known values of a tensor; None if they are unknown."""
 
 
 class WrittenInfinities:

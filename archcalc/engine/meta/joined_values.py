@@ -31,7 +31,7 @@ DEEPEST = 32
 
 @dataclass(frozen=True)
 class _Part:
-    """What is known of a tensor: its values, computed when asked for, and a mask of those that are known.
+    """The known values of a tensor, computed when they are asked for, and a mask of the elements that are known.
 
     The mask is expanded where it does not change along an axis. No tensor of the run is held.
     """
@@ -111,7 +111,7 @@ def _tells(piece: Tensor, values: Tensor | None) -> bool:
 
 
 def _whole(piece: Tensor, values: Tensor | None) -> _Part:
-    """What is known of a piece: all, its part, or nothing, for which zeros stand."""
+    """A piece of a join as a part: all of it is known, a part is, or nothing; zeros stand for unknown elements."""
     if values is None and (part := _part(piece)) is not None:
         return part
     mask = torch.full((1,) * piece.dim(), values is not None).expand(piece.shape)
@@ -123,6 +123,6 @@ def _whole(piece: Tensor, values: Tensor | None) -> _Part:
 
 
 def _part(tensor: Tensor) -> _Part | None:
-    """What is known of a tensor's part; None if nothing is, or if an op wrote to it since."""
+    """The known part of a tensor; None if nothing is known, or if an op wrote to the tensor since."""
     kept: tuple[_Part, int] | None = getattr(tensor, ATTRIBUTE, None)
     return kept[0] if kept is not None and kept[1] == version(tensor) else None

@@ -20,12 +20,10 @@ from archcalc.engine.meta.overlap_checks import GEOMETRY
 from archcalc.engine.torch_private import storage_key, unwrapped
 from archcalc.tracing import Call, Storage, Value, plain
 from archcalc.tracing import Tensor as TraceTensor
+from archcalc.tracing.records import LISTS, SIMPLE
 
 OPEN = -1
 """The last op of a module call that has not returned yet, and the time of everything that was there before the run."""
-AS_IT_IS = frozenset((int, bool, str, type(None)))
-"""Types of arguments that are trace data as they are."""
-LISTS = (list, tuple)
 
 
 class Entries:
@@ -76,7 +74,7 @@ class Entries:
         for name, value in op.given(args, kwargs):
             if isinstance(value, Tensor):
                 inputs[name] = tensor(value, "constant")
-            elif type(value) in AS_IT_IS:
+            elif type(value) in SIMPLE:
                 attributes[name] = value
             elif isinstance(value, LISTS) and tensors_of(value):
                 inputs[name] = tuple([tensor(v, "constant") for v in value if isinstance(v, Tensor)])
