@@ -212,13 +212,13 @@ class MissingExtra(ArchcalcError):
 
 
 def _to_install(package: str) -> str:
-    """What to type for a package that does not import, whether it is there or not."""
+    """What to type for a package that does not import, whether it is there or not; it may state versions."""
     try:
-        is_there = find_spec(package) is not None
+        is_there = find_spec(package.strip("'").partition("<")[0]) is not None
     except (ImportError, ValueError):
         is_there = False
     if is_there:
-        return f"it is there, perhaps for another torch: type  pip install --force-reinstall {package}  or uninstall it"
+        return f"it is there, but it fails: type  pip install --force-reinstall {package}  or uninstall it"
     return f"type  pip install {package}"
 
 
