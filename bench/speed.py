@@ -43,6 +43,8 @@ CONFIGS = (
 """Configurations of the third table, each with the class that transformers builds of it."""
 STEPS = (("densenet-264", "adamw"), ("densenet-264", "sgd"), ("resnet-50", "adamw"))
 """Training steps of the second table."""
+BOUNDED = ("resnet-50", "densenet-121", "gpt2", "transformer", "lstm", "resnet-50 adamw", "gpt2 adamw")
+"""Networks of the table of bounds; with an optimizer, a training step."""
 
 
 BUSY = 0.5
@@ -109,6 +111,14 @@ def step_row(model: str, optimizer: str, runs: int) -> str:
     return f"| {model} | {optimizer} | {int(calls):,} | {ratio} | {median(times):.2f} |"
 
 
+def bound_row(case: str) -> str:
+    """A line of the table of bounds: CPU milliseconds of the bound of `archcalc speed`, and of the trace."""
+    words = [sys.executable, str(HERE / "bounding.py"), *case.split()]
+    calls, *figures = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+    model, _, optimizer = case.partition(" ")
+    return f"| {model} | {f'step, {optimizer}' if optimizer else 'pass'} | {int(calls):,} | {' | '.join(figures)} |"
+
+
 def config_row(config: str, kind: str, runs: int) -> str:
     """A line of the table of configurations: CPU seconds of an answer, beside those of imports."""
     path = HERE.parent / "tests" / "data" / "configs" / f"{config}.json"
@@ -132,6 +142,7 @@ def tables(models: list[str], runs: int) -> dict[str, Callable[[], list[str]]]:
     return {
         "peers": lambda: peer_rows(models, runs),
         "steps": lambda: [step_row(*step, runs) for step in STEPS],
+        "bounds": lambda: list(map(bound_row, BOUNDED)),
         "configs": lambda: [config_row(*config, runs) for config in CONFIGS],
         "answers": lambda: answer_rows(runs),
         "laws": law_rows,
@@ -194,6 +205,16 @@ without data, many of them in Python; a trace has shape rules for the usual ones
 | model | optimizer | op calls | a call, ÷ bare mode | command, ÷ import torch |
 | :-- | :-- | --: | --: | --: |
 {steps}
+
+## Bounds of time
+
+What `archcalc speed` adds to a trace: CPU milliseconds of the analysis beside those of the trace, in one process behind
+a small network that loads what both need, the quickest of five (`python bench/bounding.py gpt2`). The trace of `lstm`
+is short because steps that are alike run once.
+
+| model | | op calls | bound, ms | trace, ms | bound ÷ trace |
+| :-- | :-- | --: | --: | --: | --: |
+{bounds}
 
 ## Configurations
 

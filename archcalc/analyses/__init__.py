@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from archcalc.analyses.backward import Backward
     from archcalc.analyses.flops import Flops
@@ -42,7 +44,20 @@ def analyze(trace: Trace, analyses: Sequence[Analysis] | None = None) -> Report:
 
     forward = trace.of_forward()
     chosen = __getattr__("ALL") if analyses is None else analyses
-    return assemble(trace, [analysis(trace if analysis.of_steps else forward) for analysis in chosen])
+    with _uncollected():
+        return assemble(trace, [analysis(trace if analysis.of_steps else forward) for analysis in chosen])
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No collection in this block: figures hold no cycles, and the collector would look at all that the program has."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def __getattr__(name: str) -> Any:

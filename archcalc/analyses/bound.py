@@ -83,7 +83,7 @@ class Bound:
         if self.hardware.bandwidth is None:
             raise NoBandwidth(self.hardware.name)
         works = (self.works or works_of(trace)).beside(self.hardware.cache)
-        eager, compiled = timed(works.eager, self.hardware), compiled_of(works, self.hardware)
+        eager, compiled = bounded(works, self.hardware)
         own: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(KEYS, 0))
         causes: Counter[str] = Counter()
         for work, time, cause in started(eager, self.hardware.launch or 0.0):
@@ -123,13 +123,15 @@ def timed(kernels: Pass, hardware: Hardware) -> list[Timed]:
     return [(work, *kernel_time(work, hardware)) for work in kernels.works]
 
 
-def compiled_of(works: Works, hardware: Hardware) -> list[Timed]:
-    """The kernels of a compiled pass: the fused ones, or one for each op if these take less time.
+def bounded(works: Works, hardware: Hardware) -> tuple[list[Timed], list[Timed]]:
+    """The kernels of a pass with their least times: as torch launches them, and compiled.
 
-    A compiler need not fuse: a small cache may keep between small kernels what one large kernel pushes out.
+    Compiled they are the fused ones, or one for each op if these take less time. A compiler need not fuse: a small
+    cache may keep between small kernels what one large kernel pushes out.
     """
-    both = (timed(kernels, hardware) for kernels in (works.fused, works.alone))
-    return min(both, key=lambda kernels: sum(time for _, time, _ in kernels))
+    eager, fused = timed(works.eager, hardware), timed(works.fused, hardware)
+    alone = eager if works.alone is works.eager else timed(works.alone, hardware)
+    return eager, min(fused, alone, key=lambda kernels: sum([time for _, time, _ in kernels]))
 
 
 def started(kernels: Iterable[Timed], launch: float) -> Iterator[Timed]:

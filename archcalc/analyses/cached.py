@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from archcalc.analyses.fusion import Kernel, Sizes, Span
@@ -29,21 +29,24 @@ def memory_bytes(span: Span, kernels: Sequence[Kernel], capacity: int, compiled:
     to_read, to_write, moved = [], [], [0]
     for place, kernel in enumerate(kernels):
         reads, writes = _touched(span, kernel)
-        before, after = moved[-1], moved[-1] + kernel.total
-        held = [_held(size, capacity, before - used[key]) for key, size in reads.items() if key in used]
+        gone, after = moved[-1] - capacity, moved[-1] + kernel.total
+        held = [min(size, used[key] - gone) for key, size in reads.items() if used.get(key, gone) > gone]
         to_read.append(max(0, kernel.read - sum(held)))
         to_write.append(kernel.total - kernel.read)
         for key, size in writes.items():
             for written in wrote[key]:
-                to_write[written.kernel] -= _held(min(written.size, size), capacity, before - written.then)
-            wrote[key] = [*(w for w in wrote[key] if w.size > size), _Written(place, size, after)]
-        used |= dict.fromkeys((*reads, *writes), after)
+                to_write[written.kernel] -= _held(min(written.size, size), written.then - gone)
+            wrote[key] = [written for written in wrote[key] if written.size > size]
+            wrote[key].append(_Written(place, size, after))
+            used[key] = after
+        used |= dict.fromkeys(reads, after)
         moved.append(after)
     starts = [kernel.calls[0] for kernel in kernels]
-    for key, death in _mortal(span, wrote):
-        end = used[key] if compiled else moved[bisect_left(starts, death)]
-        for written in wrote[key]:
-            to_write[written.kernel] -= _held(written.size, capacity, end - written.then)
+    for key, writings in wrote.items():
+        if death := span.death(key):
+            gone = (used[key] if compiled else moved[bisect_left(starts, death)]) - capacity
+            for written in writings:
+                to_write[written.kernel] -= _held(written.size, written.then - gone)
     return [read + max(0, written) for read, written in zip(to_read, to_write, strict=True)]
 
 
@@ -58,18 +61,9 @@ class _Written(NamedTuple):
     then: int
 
 
-def _held(size: int, capacity: int, since: int) -> int:
-    """Bytes of a tensor that a cache still holds when so many others were moved since it was used."""
-    return max(0, min(size, capacity - since))
-
-
-def _mortal(span: Span, written: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Of the written storages those that die in the run, with the op call before which they are freed."""
-    results = {span.trace.tensors[tensor].storage for tensor in span.trace.output_tensors}
-    for key in written:
-        death = span.trace.storages[key].death
-        if death is not None and death <= span.numbers.stop and key not in results:
-            yield key, death
+def _held(size: int, room: int) -> int:
+    """Bytes of a tensor that a cache still holds if others have left it so much room."""
+    return max(0, min(size, room))
 
 
 def _touched(span: Span, kernel: Kernel) -> tuple[Sizes, Sizes]:

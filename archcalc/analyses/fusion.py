@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from archcalc.ops.registry import Op, known
 from archcalc.ops.traffic import Moved, Operands, is_view
@@ -54,6 +55,7 @@ class Span:
 
     def __init__(self, trace: Trace, numbers: range) -> None:
         self.trace, self.numbers = trace, numbers
+        self._results = {trace.tensors[tensor].storage for tensor in trace.output_tensors}
         self.ops: dict[int, Op | None] = {}
         self.operands: dict[int, Operands] = {}
         self.moved: dict[int, Moved | None] = {}
@@ -73,6 +75,11 @@ class Span:
         moved = self.moved[number]
         return () if moved and not moved.read else self.operands[number].read_tensors
 
+    def death(self, storage: int) -> int | None:
+        """The op call before which a storage is freed in the span; None if a later one or the caller still has it."""
+        death = self.trace.storages[storage].death
+        return None if death is None or death > self.numbers.stop or storage in self._results else death
+
     def touched(self, number: int) -> tuple[Sizes, Sizes]:
         """Bytes of each storage that an op call reads, and of each that it writes."""
         if number not in self._touched:
@@ -85,7 +92,9 @@ def largest(tensors: Iterable[Tensor]) -> Sizes:
     """Bytes of the largest of the tensors in each storage."""
     sizes: dict[int, int] = {}
     for tensor in tensors:
-        sizes[tensor.storage] = max(sizes.get(tensor.storage, 0), tensor.distinct_bytes)
+        size = tensor.distinct_bytes
+        if size >= sizes.get(tensor.storage, 0):
+            sizes[tensor.storage] = size
     return sizes
 
 
@@ -148,8 +157,7 @@ def runnable(span: Span, kernels: Sequence[Kernel]) -> list[Kernel]:
     return order
 
 
-@dataclass(frozen=True)
-class _Op:
+class _Op(NamedTuple):
     """An op call: its place in the order of kernels, whether it can be in a chain, and whose results it uses."""
 
     level: int
@@ -188,7 +196,7 @@ def _chains(span: Span, can: Callable[[Op], bool]) -> dict[int, int]:
     for number, operands in span.operands.items():
         op = span.ops[number]
         fuses = op is not None and can(op)
-        before = [writers[storage] for storage in sorted(operands.storages) if storage in writers]
+        before = [writers[storage] for storage in operands.storages if storage in writers]
         level = max((ops[w].level + (not (fuses and ops[w].fuses)) for w in before), default=0)
         ops[number] = _Op(level, fuses, before)
         for writer in before:
@@ -218,23 +226,19 @@ def _wait(ops: Mapping[int, _Op], chains: _Sets) -> None:
 
 
 class _Uses:
-    """Readers of each storage: op calls of the span, with what they read, and later calls or the caller (`outside`)."""
+    """Readers of each storage: op calls of the span, with what they read, and later calls or the caller."""
 
     def __init__(self, span: Span) -> None:
-        trace, numbers = span.trace, span.numbers
+        self._span = span
         self.readers: dict[int, list[tuple[int, Tensor]]] = defaultdict(list)
         for number in span.moved:
             for tensor in span.read(number):
                 self.readers[tensor.storage].append((number, tensor))
-        self.outside = {trace.tensors[tensor].storage for tensor in trace.output_tensors}
-        self.outside |= {
-            number for number, storage in enumerate(trace.storages)
-            if storage.birth < numbers.start or storage.death is None or storage.death > numbers.stop
-        }  # fmt: skip
 
     def wanted(self, storage: int, size: int, inside: frozenset[int]) -> int:
         """Of `size` bytes of a storage that a chain wrote those that others read: of a split tensor perhaps a half."""
-        if storage in self.outside:
+        span = self._span
+        if span.trace.storages[storage].birth < span.numbers.start or span.death(storage) is None:
             return size
         read = {each.place: each.distinct_bytes for number, each in self.readers[storage] if number not in inside}
         return min(size, sum(read.values()))

@@ -41,7 +41,7 @@ class Work(NamedTuple):
 
     def moving(self, number: int) -> Work:
         """The same work with so many bytes."""
-        return self._replace(bytes=number)
+        return Work(self.path, self.flops, self.dtype, self.operations, number, self.convolves)
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,8 @@ def _recurrent_layers(trace: Trace, span: Iterable[int]) -> Iterable[list[int]]:
 
 def _flops(trace: Trace, call: Call) -> int:
     """FLOPs of the products of a call."""
-    return 2 * (macs_of(trace, call) or 0) * (REALS if _dtype(trace, call).startswith(COMPLEX) else 1)
+    macs = macs_of(trace, call)
+    return 2 * macs * (REALS if _dtype(trace, call).startswith(COMPLEX) else 1) if macs else 0
 
 
 def _dtype(trace: Trace, call: Call) -> str:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from archcalc.errors import NoSuchLayer, WrongUse
 from archcalc.text.faces import Shown
 from archcalc.text.former_keys import ALIASES
-from archcalc.tracing import Shape, Trace
+from archcalc.tracing import ModuleCall, Shape, Trace
 
 
 class Figures(dict[str, Any]):
@@ -178,15 +178,17 @@ def assemble(trace: Trace, findings: Sequence[Finding]) -> Report:
                 own[path][key] += value
         totals |= finding.totals
         records |= {} if finding.record is None else {type(finding.record): finding.record}
-    totals |= {key: sum(figures[key] for figures in own.values()) for key in keys}
+    root = _tree(trace, own)
+    totals |= root.total
     notes = tuple(dict.fromkeys((*trace.notes, *(note for finding in findings for note in finding.notes))))
-    return Report(trace, _tree(trace, own), totals, notes, records)
+    return Report(trace, root, totals, notes, records)
 
 
 def _tree(trace: Trace, own: Mapping[str, Figures]) -> Layer:
     """Layers from the leaves up: modules come parents first, so each list of children is complete in reverse."""
     below: list[list[Layer]] = [[] for _ in trace.modules]
-    calls = _calls(trace)
+    runs = trace.of_forward().module_calls
+    times, last = Counter(run.module for run in runs), {run.module: run for run in runs}
     layer = None
     for index in reversed(range(len(trace.modules))):
         module = trace.modules[index]
@@ -196,19 +198,16 @@ def _tree(trace: Trace, own: Mapping[str, Figures]) -> Layer:
         for child in children:
             for key, value in child.total.items():
                 total[key] += value
-        times, inputs, outputs = calls.get(index, (0, (), ()))
-        layer = Layer(module.path, module.type, module.extra, figures, total, children, times, inputs, outputs)
+        inputs, outputs = _shapes(trace, last.get(index))
+        layer = Layer(module.path, module.type, module.extra, figures, total, children, times[index], inputs, outputs)
         if module.parent is not None:
             below[module.parent].append(layer)
     assert layer is not None, "a trace has a root module"
     return layer
 
 
-def _calls(trace: Trace) -> dict[int, tuple[int, tuple[Shape, ...], tuple[Shape, ...]]]:
-    """For each called module: how often, and the shapes of its last call."""
-    by_module: dict[int, tuple[int, tuple[Shape, ...], tuple[Shape, ...]]] = {}
-    for call in trace.of_forward().module_calls:
-        times = by_module[call.module][0] if call.module in by_module else 0
-        inputs = tuple(trace.shape(t) for t in call.inputs)
-        by_module[call.module] = times + 1, inputs, tuple(trace.shape(t) for t in call.outputs)
-    return by_module
+def _shapes(trace: Trace, run: ModuleCall | None) -> tuple[tuple[Shape, ...], tuple[Shape, ...]]:
+    """The shapes of a module's inputs and outputs in one of its calls; none without a call."""
+    if run is None:
+        return (), ()
+    return tuple(map(trace.shape, run.inputs)), tuple(map(trace.shape, run.outputs))

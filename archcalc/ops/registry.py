@@ -7,7 +7,7 @@ Packages add entries for the ops of their own libraries with `contraction` and `
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cache
@@ -146,10 +146,10 @@ def macs_of(trace: Trace, call: Call) -> int | None:
     if op is None or op.formula is None:
         return None
     arguments = CallView(trace, call).arguments
-    wanted = _parameters(op.formula)
-    if any(needed and name not in arguments for name, needed in wanted.items()):  # a stored call may lack its tensors
+    names, needed = _parameters(op.formula)
+    if not needed <= arguments.keys():  # a stored call may lack its tensors
         return None
-    return op.formula(**{name: arguments[name] for name in wanted if name in arguments})
+    return op.formula(**{name: arguments[name] for name in names & arguments.keys()})
 
 
 def operations_of(trace: Trace, call: Call) -> int | None:
@@ -169,10 +169,11 @@ def traffic_of(trace: Trace, call: Call) -> Moved | None:
 
 
 @cache
-def _parameters(formula: Formula) -> Mapping[str, bool]:
-    """The names of a formula's parameters, and whether it needs them."""
-    parameters = inspect.signature(formula).parameters
-    return {name: parameter.default is parameter.empty for name, parameter in parameters.items()}
+def _parameters(formula: Formula) -> tuple[frozenset[str], frozenset[str]]:
+    """The names of a formula's parameters, and of those that it needs."""
+    parameters = inspect.signature(formula).parameters.values()
+    needed = (parameter.name for parameter in parameters if parameter.default is parameter.empty)
+    return frozenset(parameter.name for parameter in parameters), frozenset(needed)
 
 
 def counted_as() -> Iterator[tuple[str, str]]:

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import prod
+from typing import NamedTuple
 
 from archcalc.ops.names import packet
 from archcalc.tracing import Call, Shape, Tensor, Trace, Value, element_size
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
+class Moved(NamedTuple):
     """Bytes that an op call reads, and those that it writes."""
 
     read: int = 0
@@ -33,9 +33,8 @@ class Operands:
     """The tensors of one op call, as bytes: those that it reads, those that it writes in place, and those it makes.
 
     `storages` are those of its inputs. `written` are the names of the inputs that it writes; in a trace that does not
-    record them, the first of an op like `add_`. `read` are the names of those that it reads: all but those that it is
-    told to write its results into (`out=`). `read_tensors` are these inputs, `written_tensors` the written ones and its
-    outputs.
+    record them, the first of an op like `add_`. `read_tensors` are those that it reads, `written_tensors` the written
+    ones and its outputs.
     """
 
     def __init__(self, trace: Trace, call: Call) -> None:
@@ -49,7 +48,6 @@ class Operands:
         given = [tensor for one in self._inputs.values() for tensor in one]
         self.storages = {tensor.storage for tensor in given}
         self.written = _names_written(trace, call)
-        self.read = self._names_read()
         self.read_tensors = self._tensors(self.read) if self.written else given
         self.written_tensors = [*self._tensors(self.written), *self._outputs]
 
@@ -57,6 +55,14 @@ class Operands:
     def attributes(self) -> Mapping[str, Value]:
         """The arguments that are no tensors."""
         return self._call.attributes
+
+    @property
+    def read(self) -> list[str]:
+        """Names of the inputs that it reads: all but those that it is told to write its results into (`out=`)."""
+        names = list(self._inputs)
+        if not self.written or _named_in_place(self._call.op):
+            return names
+        return [name for name in names if name not in self.written or name == names[0] or name.startswith("running_")]
 
     @property
     def others(self) -> list[str]:
@@ -91,13 +97,7 @@ class Operands:
     @property
     def made(self) -> int:
         """Bytes of the outputs that lie in no input's storage."""
-        return _bytes(tensor for tensor in self._outputs if tensor.storage not in self.storages)
-
-    def _names_read(self) -> list[str]:
-        names = list(self._inputs)
-        if not self.written or _named_in_place(self._call.op):
-            return names
-        return [name for name in names if name not in self.written or name == names[0] or name.startswith("running_")]
+        return _bytes([tensor for tensor in self._outputs if tensor.storage not in self.storages])
 
     def _tensors(self, names: Iterable[str]) -> list[Tensor]:
         return [tensor for name in names for tensor in self._inputs.get(name, ())]
@@ -107,8 +107,9 @@ def is_view(trace: Trace, call: Call) -> bool:
     """Whether an op call only shows an input in another form: it writes nothing, and its outputs lie in its inputs."""
     if not call.outputs or _names_written(trace, call):
         return False
-    given = {trace.tensors[tensor].storage for tensor in call.tensors()}
-    return given.issuperset([trace.tensors[tensor].storage for tensor in call.outputs])
+    tensors = trace.tensors
+    given = {tensors[tensor].storage for tensor in call.tensors()}
+    return given.issuperset([tensors[tensor].storage for tensor in call.outputs])
 
 
 def _names_written(trace: Trace, call: Call) -> tuple[str, ...]:
@@ -124,7 +125,9 @@ def _named_in_place(op: str) -> bool:
     return name.endswith("_") and not name.endswith("__")
 
 
-def _bytes(tensors: Iterable[Tensor]) -> int:
+def _bytes(tensors: Sequence[Tensor]) -> int:
+    if len(tensors) == 1:
+        return tensors[0].distinct_bytes
     return sum({tensor.place: tensor.distinct_bytes for tensor in tensors}.values())
 
 

@@ -118,17 +118,17 @@ class Tensor:
         >>> Tensor((9, 4), "float32", 0, (2, 1)).distinct_bytes  # windows of 4 at every second of 20 elements
         80
         """
-        return _distinct_elements(self.shape, self.strides) * element_size(self.dtype)
+        return _distinct_bytes(self.shape, self.dtype, self.strides)
 
 
 @lru_cache(4096)
-def _distinct_elements(shape: Shape, strides: Shape | None) -> int:
+def _distinct_bytes(shape: Shape, dtype: str, strides: Shape | None) -> int:
     elements = prod(shape)
     if elements and strides is not None:
         places = [(size, stride) for size, stride in zip(shape, strides, strict=True) if stride]
         span = 1 + sum((size - 1) * abs(stride) for size, stride in places)
         elements = min(prod(size for size, _ in places), span)
-    return elements
+    return elements * element_size(dtype)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from math import exp, log
 from pathlib import Path
 from statistics import median
 
-from archcalc.analyses.bound import compiled_of, peak_of, timed
+from archcalc.analyses.bound import bounded, peak_of
 from archcalc.analyses.op_work import works_of
 from archcalc.hardware import device
 from archcalc.tracing import Trace
@@ -50,10 +50,10 @@ def compared(case: Case) -> Row:
     hardware = device({table.name: table.device for table in TABLES}[case.table])
     works = works_of(Trace.from_json(gzip.decompress(case.file.read_bytes()).decode(), str(case.file)))
     works = works.beside(hardware.cache)
-    kernels = timed(works.eager, hardware)
+    kernels, compiled = bounded(works, hardware)
     eager = sum(time for _, time, _ in kernels)
     memory = sum(time for _, time, cause in kernels if cause == "memory")
-    fused = sum(time for _, time, _ in compiled_of(works, hardware))
+    fused = sum(time for _, time, _ in compiled)
     products = sum(work.flops / peak_of(work, hardware) for work in works.eager.works if work.flops)
     in_ms = [round(1e3 * time, 4) for time in (eager / FEMTO, fused / FEMTO, products)]
     return Row(case.table, case.model, case.size, case.batch, case.milliseconds, *in_ms, round(memory / eager, 4))
