@@ -2,10 +2,11 @@
 
     pip install -c constraints.txt -e '.[bench,dask]' && pip install --no-deps torchvision
     pip install pillow transformers
-    python bench/speed.py            # writes docs/benchmarks.md, in about a quarter of an hour
+    python bench/speed.py            # writes docs/benchmarks.md, in about half an hour
     python bench/speed.py --runs 1 --models resnet-50 --tables peers answers
     python bench/speed.py --tables sweeps   # by 1 and 2 processes, by as many as pay, by dask's local cluster of two
     python bench/speed.py --tables laws     # every law of docs/laws.md
+    python bench/speed.py --configs-python PATH   # configurations by an environment such as bench/configs.py names
 
 Machines are noisy: every round runs each process once beside `python -c "import torch"`, so that they meet the same
 noise, and what is reported are ratios to it in the same round (the median over rounds). What takes more than a minute a
@@ -30,17 +31,11 @@ sys.path.insert(0, str(HERE))
 import models  # noqa: E402
 import peers  # noqa: E402
 from answers import FAMILY, MEMBERS, SMALL, answer_rows, law_rows, memory_rows, sweep_rows  # noqa: E402
+from configs import config_rows  # noqa: E402
 from processes import Run, macs_of, measured  # noqa: E402
 
 OUT = HERE.parent / "docs" / "benchmarks.md"
 IMPORT, ARCHCALC = "import torch", "archcalc flops"
-CONFIGS = (
-    ("llama3-8b", "LlamaForCausalLM"),
-    ("gpt-oss-20b", "GptOssForCausalLM"),
-    ("deepseek-v3", "DeepseekV3ForCausalLM"),
-    ("mamba-2.8b", "MambaForCausalLM"),
-)
-"""Configurations of the third table, each with the class that transformers builds of it."""
 STEPS = (("densenet-264", "adamw"), ("densenet-264", "sgd"), ("resnet-50", "adamw"))
 """Training steps of the second table."""
 BOUNDED = ("resnet-50", "densenet-121", "gpt2", "transformer", "lstm", "resnet-50 adamw", "gpt2 adamw")
@@ -119,31 +114,13 @@ def bound_row(case: str) -> str:
     return f"| {model} | {f'step, {optimizer}' if optimizer else 'pass'} | {int(calls):,} | {' | '.join(figures)} |"
 
 
-def config_row(config: str, kind: str, runs: int) -> str:
-    """A line of the table of configurations: CPU seconds of an answer, beside those of imports."""
-    path = HERE.parent / "tests" / "data" / "configs" / f"{config}.json"
-    answer = [sys.executable, "-m", "archcalc", "flops", f"hf:{path}", "--offline", "-f", "csv", "--depth", "0"]
-    imports = (f"from transformers import {kind}", "import torch, transformers", "import transformers")
-    found: list[list[float]] = []
-    began = time.perf_counter()
-    while len(found) < runs and (len(found) < 2 or time.perf_counter() - began < LONG):
-        run = measured(answer)
-        found.append([run.cpu / measured([sys.executable, "-c", code]).cpu for code in imports])
-    macs = macs_of(run.out)
-    if macs is None:
-        raise SystemExit(f"{config} is not answered: {' '.join(answer)}")
-    ratios = [median(of) for of in zip(*found, strict=True)]
-    print(f"{config:14} {macs} MACs, ratios {ratios}", file=sys.stderr)
-    return f"| {config} | {macs:,} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |"
-
-
-def tables(models: list[str], runs: int) -> dict[str, Callable[[], list[str]]]:
+def tables(models: list[str], runs: int, python: str = sys.executable) -> dict[str, Callable[[], list[str]]]:
     """What measures the lines of each table, by its name."""
     return {
         "peers": lambda: peer_rows(models, runs),
         "steps": lambda: [step_row(*step, runs) for step in STEPS],
         "bounds": lambda: list(map(bound_row, BOUNDED)),
-        "configs": lambda: [config_row(*config, runs) for config in CONFIGS],
+        "configs": lambda: config_rows(python),
         "answers": lambda: answer_rows(runs),
         "laws": law_rows,
         "sweeps": sweep_rows,
@@ -157,9 +134,10 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--models", nargs="*", default=list(models.MODELS))
     parser.add_argument("--tables", nargs="*", choices=list(tables([], 0)), help="measure and print these alone")
+    parser.add_argument("--configs-python", default=sys.executable, metavar="PATH", help="Python of bench/configs.py")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
-    measures = tables(options.models, options.runs)
+    measures = tables(options.models, options.runs, options.configs_python)
     chosen = options.tables or list(measures)
     if (busy := os.getloadavg()[0]) > BUSY:
         print(f"other work runs here (load {busy:.1f}): sweeps by several processes cannot be judged", file=sys.stderr)
@@ -220,7 +198,9 @@ is short because steps that are alike run once.
 
 `archcalc flops hf:config.json --offline`, the whole command in CPU seconds, beside three imports in the same round: the
 class that the configuration names, which brings torch and all that the model's file needs; torch and transformers;
-and `import transformers` alone, which imports no torch and no model.
+and `import transformers` alone, which since its version 5 imports no torch and no model, so that no trace can be as
+short. Some answers are shorter than the import of the class: archcalc imports it while Python's garbage collector
+rests. One round of each configuration of `tests/data/configs`, without torchvision (`python bench/configs.py`).
 
 | configuration | MACs | ÷ its class | ÷ torch, transformers | ÷ transformers |
 | :-- | --: | --: | --: | --: |
