@@ -1,21 +1,18 @@
-"""Parts of an answer around its tables: the line about the model, the envelope of the JSON, the next commands."""
+"""Parts of an answer around its tables: the line about the model, what its figures lack, the envelope of the JSON."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from archcalc.analyses.report import Report
 from archcalc.analyses.shapes import Walk
 from archcalc.analyses.weights import types_in_words
-from archcalc.engine.load.references import BuiltIn, InLibrary, parse
-from archcalc.errors import BadReference
 from archcalc.render.document import Document, Table, field_text
 from archcalc.render.layers import Selection
 from archcalc.text import units
 from archcalc.text.spelling import setting
-from archcalc.tracing import DEFINITION, Input, Trace
+from archcalc.tracing import DEFINITION, Trace
 
 COMPLETE = "complete"
 """How the footnote begins that says that every op was counted."""
@@ -140,55 +137,3 @@ def _counted(report: Report) -> list[str]:
     if not names:
         return [f"{COMPLETE}: {known}; every op has a rule"]
     return [f"≥: lower bounds: {known}, {calls['unknown']:,} without a rule: {', '.join(names)}"]
-
-
-def next_commands(report: Report, *commands: str) -> list[str]:
-    """The commands to try next, ready to paste, with the settings of this one; none for a module without a name."""
-    model = report.trace.model
-    if model.source == "module":
-        return []
-    typed = as_typed(report.trace)
-    alone = model.source == "builtin" and not report.trace.assumptions.get("lora")
-    own = [command for command in commands if alone or command != "show"]
-    told = (command.partition(" ") for command in own)
-    return [f"next: {' · '.join(f'archcalc {name} {typed} {options}'.rstrip() for name, _, options in told)}"]
-
-
-def deeper(command: str, selection: Selection, table: Table) -> list[str]:
-    """The same command one level deeper, if the table folded layers and no depth was chosen."""
-    folded = any(row.get("modules", 1) > 1 and row["path"][:1] != "[" for row in table.rows)
-    return [f"{command} --depth 2"] if folded and selection.depth is None and not selection.layer else []
-
-
-def as_typed(trace: Trace) -> str:
-    """The model and its settings as they are typed behind a command."""
-    model = trace.model
-    parts = [shlex.quote(model.reference)]
-    inside = _knobs_inside(model.reference)
-    beside = {knob: value for knob, value in model.settings.items() if knob not in inside}
-    parts += [f"--set {shlex.quote(f'{knob}={setting(value)}')}" for knob, value in beside.items()]
-    dtype = str(trace.assumptions["dtype"])
-    parts += [f"-i {shlex.quote(_option(given, dtype))}" for given in trace.inputs if given.origin in GIVEN]
-    origins = sorted({given.origin for given in trace.inputs if given.origin.startswith("--inputs ")})
-    parts += [f"--inputs {shlex.quote(origin.removeprefix('--inputs '))}" for origin in origins]
-    fixed = model.source == "exported"  # its type and its mode cannot be typed
-    chosen = dtype != trace.assumptions.get("config_dtype", "float32") and not fixed
-    parts += [f"--dtype {shlex.quote(dtype)}"] if chosen else []
-    parts += [f"--lora {shlex.quote(str(trace.assumptions['lora']))}"] if trace.assumptions.get("lora") else []
-    parts += ["--data"] if trace.assumptions.get("data") else []
-    return " ".join([*parts, *(["--mode train"] if trace.assumptions["mode"] == "train" and not fixed else [])])
-
-
-def _knobs_inside(reference: str) -> Mapping[str, Any]:
-    """The knobs in the brackets of a reference; none where it is no reference, as a file of a trace may say."""
-    try:
-        parsed = parse(reference) if "[" in reference else None
-    except BadReference:
-        return {}
-    return parsed.knobs if isinstance(parsed, BuiltIn | InLibrary) else {}
-
-
-def _option(given: Input, default: str) -> str:
-    """An input as it is typed."""
-    dtype = "" if given.dtype == default else f"{given.dtype}:"
-    return f"{given.name}={dtype}{units.shape(given.shape)}"

@@ -9,11 +9,12 @@ from archcalc.analyses.counting_words import OURS
 from archcalc.analyses.flops import Contractions
 from archcalc.analyses.report import Report
 from archcalc.analyses.weights import types_in_words
-from archcalc.render.around import envelope, figures_in_short, head, next_commands
+from archcalc.render.around import envelope, figures_in_short, head
 from archcalc.render.assumed import words
 from archcalc.render.columns import MACS_COLUMN, PARAMETERS_COLUMN
 from archcalc.render.document import BYTES, EXACT, NAME, SI, TIME, Column, Document, Table
 from archcalc.render.promise import Promise
+from archcalc.render.typed import next_commands
 from archcalc.studies.compare import SideBySide
 from archcalc.text.spelling import setting
 

@@ -10,9 +10,10 @@ from archcalc.analyses.explain import lines as explain
 from archcalc.analyses.explain.layer_kind import Kind
 from archcalc.analyses.explain.lines import Line
 from archcalc.analyses.report import Layer, Report
-from archcalc.render.around import as_typed, envelope, head, next_commands
+from archcalc.render.around import envelope, head
 from archcalc.render.document import EXACT, GROUP, NAME, NUMBER, SI, TEXT, Column, Document, Table
 from archcalc.render.promise import Promise
+from archcalc.render.typed import as_typed, next_commands
 from archcalc.text import units
 
 CONVENTION = (f"convention: {OURS}",)

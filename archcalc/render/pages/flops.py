@@ -7,16 +7,7 @@ from collections.abc import Sequence
 from archcalc.analyses.backward import KEYS as OF_BACKWARD
 from archcalc.analyses.flops import KEYS, Contractions
 from archcalc.analyses.report import Report
-from archcalc.render.around import (
-    at_least,
-    complete,
-    completeness,
-    deeper,
-    document,
-    macs_and_flops,
-    next_commands,
-    whole,
-)
+from archcalc.render.around import at_least, complete, completeness, document, macs_and_flops, whole
 from archcalc.render.columns import (
     FLOPS_COLUMN,
     LAYER_COLUMN,
@@ -30,6 +21,7 @@ from archcalc.render.document import SI, Column, Document, Table
 from archcalc.render.equal_blocks import times_each
 from archcalc.render.layers import Selection, layer_rows
 from archcalc.render.promise import LAYER, MODEL, Promise
+from archcalc.render.typed import deeper, next_commands
 from archcalc.text import units
 
 
@@ -69,9 +61,11 @@ def flops(report: Report, selection: Selection, published: Sequence[str] = ()) -
     )
     marked = at_least(report) | frozenset(OF_BACKWARD if backward and totals["backward_uncounted"] else ())
     table = Table(columns, with_shares(rows, "macs", total), with_share_of_all(total, "macs", report), marked)
-    foot += next_commands(report, *deeper("flops", selection, table), "memory", "show")
+    convention = report.record(Contractions).convention
+    asked = "flops" if convention.name == "archcalc" else f"flops --convention {convention.name}"
+    foot += next_commands(report, *deeper(asked, selection, table), "memory", "show")
     recurring = [
-        f"convention: {report.record(Contractions).convention.words}",
+        f"convention: {convention.words}",
         "elementwise: bias, normalisation, activation, pooling, softmax, adds; never part of MACs",
         *complete(report),
     ]

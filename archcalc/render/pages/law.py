@@ -9,11 +9,12 @@ from typing import Any
 
 from archcalc.analyses.metrics import metric_named
 from archcalc.render import plots
-from archcalc.render.around import envelope, head, next_commands
+from archcalc.render.around import envelope, head
 from archcalc.render.assumed import step_words
 from archcalc.render.document import EXACT, NAME, TEX, TEXT, Column, Document, Table
 from archcalc.render.formulas import as_latex, as_sympy, as_written, big_o, inequality, letters, numbers
 from archcalc.render.promise import MODEL, Promise
+from archcalc.render.typed import next_commands
 from archcalc.studies.law.crossing import Crossing
 from archcalc.studies.law.interpolation import Law, Piece, passes
 from archcalc.studies.law.law import Laws, Measured

@@ -9,9 +9,10 @@ from typing import Any
 
 from archcalc.analyses import analyze
 from archcalc.analyses.lint.lint import RULES, Linted
-from archcalc.render.around import document, next_commands
+from archcalc.render.around import document
 from archcalc.render.document import LAYER, TEXT, Column, Document, Table
 from archcalc.render.promise import MODEL, Promise
+from archcalc.render.typed import next_commands
 from archcalc.text import units
 
 SOURCE = "source: G1 to G4 are the guidelines of Ma et al. 2018"

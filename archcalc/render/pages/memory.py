@@ -12,7 +12,7 @@ from archcalc.analyses.report import Report
 from archcalc.analyses.steady_pass import kept_results
 from archcalc.analyses.weights import types_in_words
 from archcalc.engine.devices import device_named
-from archcalc.render.around import document, next_commands
+from archcalc.render.around import document
 from archcalc.render.assumed import words
 from archcalc.render.columns import LAYER_COLUMN, OUTPUT_COLUMN, SHARE_COLUMN, ratio
 from archcalc.render.document import BYTES, TEXT, Column, Document, Table
@@ -24,6 +24,7 @@ from archcalc.render.pages.params import stored_line
 from archcalc.render.pages.timeline import phases, timeline, timeline_rows
 from archcalc.render.pages.training_states import states_for_machines, states_line
 from archcalc.render.promise import LAYER, MODEL, Promise
+from archcalc.render.typed import next_commands
 from archcalc.studies.changes import Peak
 from archcalc.studies.largest_batch import Fitted
 from archcalc.text import units

@@ -8,12 +8,13 @@ from dataclasses import asdict, replace
 from archcalc.analyses.params import KEYS, STORED, ByType
 from archcalc.analyses.report import Report
 from archcalc.analyses.weights import real_numbers
-from archcalc.render.around import deeper, document, next_commands, whole
+from archcalc.render.around import document, whole
 from archcalc.render.columns import LAYER_COLUMN, SHARE_COLUMN, TYPE_COLUMN, with_share_of_all, with_shares
 from archcalc.render.document import BYTES, EXACT, TEXT, Column, Document, Table
 from archcalc.render.equal_blocks import times_each
 from archcalc.render.layers import Selection, layer_rows
 from archcalc.render.promise import LAYER, MODEL, Promise
+from archcalc.render.typed import deeper, next_commands
 from archcalc.text import units
 
 WIDTHS = (("float32", 4), ("bfloat16", 2), ("int8", 1))

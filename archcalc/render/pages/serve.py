@@ -6,12 +6,13 @@ import shlex
 from dataclasses import replace
 from typing import Any
 
-from archcalc.render.around import as_typed, source
+from archcalc.render.around import source
 from archcalc.render.columns import ratio
 from archcalc.render.document import BYTES, EXACT, LAYER, NAME, SHARE, TEXT, Column, Document, Table
 from archcalc.render.frontier import Frontier, as_picture, as_text
 from archcalc.render.pages.serve_for_machines import envelope
 from archcalc.render.promise import Promise
+from archcalc.render.typed import as_typed
 from archcalc.studies.serve.pace import Pass
 from archcalc.studies.serve.serve import Serving
 from archcalc.text import units

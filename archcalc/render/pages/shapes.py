@@ -9,12 +9,13 @@ from typing import Any
 from archcalc.analyses.report import Report
 from archcalc.analyses.shapes import ShapeStep, Walk
 from archcalc.errors import NoSuchLayer, WrongUse
-from archcalc.render.around import document, next_commands
+from archcalc.render.around import document
 from archcalc.render.columns import LAYER_COLUMN
 from archcalc.render.document import FIELD, SHAPE, TEXT, Column, Document, Table, shapes_text
 from archcalc.render.equal_blocks import Folding, times_each
 from archcalc.render.layers import Selection
 from archcalc.render.promise import LAYER, MODEL, Promise
+from archcalc.render.typed import next_commands
 from archcalc.text import units
 
 

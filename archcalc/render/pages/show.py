@@ -7,9 +7,10 @@ from typing import Any
 
 from archcalc.analyses.counting_words import OURS
 from archcalc.analyses.report import Report
-from archcalc.render.around import as_typed, envelope, figures_in_short, head
+from archcalc.render.around import envelope, figures_in_short, head
 from archcalc.render.document import EXACT, NAME, NUMBER, TEXT, Column, Document, Drawing, Prose, Table
 from archcalc.render.promise import MODEL, Promise
+from archcalc.render.typed import as_typed
 from archcalc.studies.published import About
 from archcalc.text.spelling import setting
 

@@ -8,12 +8,13 @@ from itertools import pairwise
 from typing import Any
 
 from archcalc.analyses.bound import CAUSES, FEMTO, KEYS, MEMORY, MOVED
-from archcalc.render.around import deeper, document, next_commands
+from archcalc.render.around import document
 from archcalc.render.columns import LAYER_COLUMN, SHARE_COLUMN, TYPE_COLUMN, ratio
 from archcalc.render.document import NAME, NUMBER, TEXT, Column, Document, Table
 from archcalc.render.layers import Selection, layer_rows
 from archcalc.render.promise import Promise
 from archcalc.render.roofline import as_picture, as_text, roofline
+from archcalc.render.typed import deeper, next_commands
 from archcalc.studies.speed.speed import OnDevice, Speeds
 from archcalc.text.durations import duration, rate
 from archcalc.text.units import size
@@ -197,7 +198,8 @@ def _precision(speeds: Speeds) -> list[str]:
 
 
 def _on(speeds: Speeds) -> str:
-    amp = speeds.report.trace.assumptions.get("amp")
+    assumptions = speeds.report.trace.assumptions
+    amp = "" if assumptions.get("recipe") else assumptions.get("amp")
     return "".join(f" --on {one.typed}" for one in speeds.devices) + (f" --amp {amp}" if amp else "")
 
 

@@ -7,22 +7,13 @@ from dataclasses import replace
 
 from archcalc.analyses.counting_words import OURS
 from archcalc.analyses.report import Report
-from archcalc.render.around import (
-    at_least,
-    complete,
-    completeness,
-    deeper,
-    document,
-    figures_in_short,
-    macs_and_flops,
-    next_commands,
-    whole,
-)
+from archcalc.render.around import at_least, complete, completeness, document, figures_in_short, macs_and_flops, whole
 from archcalc.render.columns import LAYER_COLUMN, MACS_COLUMN, OUTPUT_COLUMN, TYPE_COLUMN
 from archcalc.render.document import BYTES, EXACT, Column, Document, Table
 from archcalc.render.equal_blocks import times_each
 from archcalc.render.layers import Selection, layer_rows
 from archcalc.render.promise import LAYER, MODEL, Promise
+from archcalc.render.typed import deeper, next_commands
 from archcalc.text import units
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from archcalc.analyses.report import Report
 from archcalc.analyses.traffic import KEYS, Kernels
-from archcalc.render.around import deeper, document, next_commands
+from archcalc.render.around import document
 from archcalc.render.assumed import optimizer_words
 from archcalc.render.columns import (
     LAYER_COLUMN,
@@ -23,6 +23,7 @@ from archcalc.render.document import BYTES, NUMBER, Column, Document, Table
 from archcalc.render.equal_blocks import times_each
 from archcalc.render.layers import Selection, layer_rows
 from archcalc.render.promise import LAYER, MODEL, Promise
+from archcalc.render.typed import deeper, next_commands
 from archcalc.text import units
 
 FIGURES = {"read_bytes": "read_bytes", "written_bytes": "written_bytes", "traffic_bytes": "traffic_bytes"}
@@ -47,8 +48,8 @@ def traffic(report: Report, selection: Selection, published: Sequence[str] = ())
     body = [_with_intensity(row) for row in with_shares(rows, "traffic_bytes", total)]
     whole = _with_intensity(with_share_of_all(total, "traffic_bytes", report))
     table = Table(columns, body, whole, marked)
-    again = "traffic --fused" if not report.record(Kernels).fused else "traffic"
-    more = () if report.trace.steps else (*deeper("traffic", selection, table), "lint", again)
+    asked, other = ("traffic --fused", "traffic") if report.record(Kernels).fused else ("traffic", "traffic --fused")
+    more = () if report.trace.steps else (*deeper(asked, selection, table), "lint", other)
     foot = [*times_each(rows), *_words(report), *(next_commands(report, *more) if more else [])]
     figures = {key: totals[key] for key in (*KEYS[:3], "macs_per_byte")} | {"macs": totals["traffic_macs"]}
     if report.trace.steps:

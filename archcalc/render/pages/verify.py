@@ -9,9 +9,10 @@ from typing import Any
 from archcalc.analyses.counting_words import OURS
 from archcalc.analyses.metrics import METRICS
 from archcalc.analyses.report import Report
-from archcalc.render.around import envelope, head, next_commands
+from archcalc.render.around import envelope, head
 from archcalc.render.document import EXACT, GROUP, NAME, NUMBER, SI, TEXT, Column, Document, Table
 from archcalc.render.promise import Promise
+from archcalc.render.typed import next_commands
 from archcalc.studies.verify.reasons import Counterpart
 from archcalc.studies.verify.verify import Verification
 from archcalc.text import units

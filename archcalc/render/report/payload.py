@@ -14,9 +14,9 @@ from archcalc.analyses.memory import LiveBytes, made_by, storage_owners
 from archcalc.analyses.report import Layer, Report
 from archcalc.analyses.shapes import Walk
 from archcalc.analyses.steady_pass import steady
-from archcalc.render.around import as_typed
 from archcalc.render.document import shapes_text
 from archcalc.render.roofline import roofline
+from archcalc.render.typed import as_typed
 from archcalc.studies.speed.speed import OnDevice
 from archcalc.text import units
 from archcalc.text.visible import visible
