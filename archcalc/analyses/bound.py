@@ -163,11 +163,13 @@ def kernel_time(work: Work, hardware: Hardware) -> tuple[int, str]:
 def peak_of(work: Work, hardware: Hardware) -> float:
     """Operations a second of products of these numbers; NoPeak if the data sheet has none.
 
-    Convolutions of float32 may use TF32, as torch lets them by default; other products of float32 do not.
+    Products of float32 may use TF32 where torch lets them by default: convolutions and recurrent layers of cuDNN, and
+    attention, which makes each of three. Other products of float32 do not.
     """
     name = PEAKS.get(work.dtype, work.dtype)
-    names = (name, "tf32") if work.convolves and name == "fp32" else (name,)
-    peaks = [hardware.peaks[key] for key in names if key in hardware.peaks]
+    peaks = [hardware.peaks[name]] if name in hardware.peaks else []
+    if work.tf32 and name == "fp32" and "tf32" in hardware.peaks:
+        peaks.append(hardware.peaks["tf32"] / work.tf32)
     if not peaks:
         raise NoPeak(hardware.name, work.dtype, work.path, list(hardware.peaks))
     return max(peaks)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from archcalc.ops.registry import Op, known
 from archcalc.ops.traffic import Moved, Operands, is_view
 from archcalc.tracing import Tensor, Trace
+from archcalc.tracing.places import bytes_by_storage, bytes_of_all
 
 Sizes = Mapping[int, int]
 """Bytes by the number of the storage."""
@@ -77,16 +78,18 @@ class Span:
         """Bytes of each storage that an op call reads, and of each that it writes."""
         if number not in self._touched:
             operands = self.operands[number]
-            self._touched[number] = largest(self.read(number)), largest(operands.written_tensors)
+            self._touched[number] = bytes_by_storage(self.read(number)), bytes_by_storage(operands.written_tensors)
         return self._touched[number]
 
 
-def largest(tensors: Iterable[Tensor]) -> Sizes:
-    """Bytes of the largest of the tensors in each storage."""
-    sizes: dict[int, int] = {}
-    for tensor in tensors:
-        sizes[tensor.storage] = max(sizes.get(tensor.storage, 0), tensor.distinct_bytes)
-    return sizes
+def survivors(span: Span) -> set[int]:
+    """The storages that are there before or after the op calls: inputs, parameters, results."""
+    trace, numbers = span.trace, span.numbers
+    results = {trace.tensors[tensor].storage for tensor in trace.output_tensors}
+    return results | {
+        number for number, storage in enumerate(trace.storages)
+        if storage.birth < numbers.start or storage.death is None or storage.death > numbers.stop
+    }  # fmt: skip
 
 
 def kernels(span: Span) -> list[Kernel]:
@@ -97,10 +100,15 @@ def kernels(span: Span) -> list[Kernel]:
     ]
 
 
-def chained(span: Span, alone: Sequence[Kernel], fuses: Callable[[Op], bool] = declared) -> list[Kernel]:
-    """The kernels with those of each chain made one; `fuses` says which ops can be in a chain."""
+def chained(
+    span: Span, alone: Sequence[Kernel], fuses: Callable[[Op], bool] = declared, side_by_side: bool = False
+) -> list[Kernel]:
+    """The kernels with those of each chain made one; `fuses` says which ops can be in a chain.
+
+    With `side_by_side`, chains that can run at the same time and read the same tensor are one kernel, too.
+    """
     chains: dict[int, list[int]] = defaultdict(list)
-    for number, chain in _chains(span, fuses).items():
+    for number, chain in _chains(span, fuses, side_by_side).items():
         chains[chain].append(number)
     return joined(span, alone, chains.values())
 
@@ -175,7 +183,7 @@ class _Sets:
         self._next[self.of(number)] = self.of(other)
 
 
-def _chains(span: Span, can: Callable[[Op], bool]) -> dict[int, int]:
+def _chains(span: Span, can: Callable[[Op], bool], side_by_side: bool) -> dict[int, int]:
     """The chain of each op call that can be in one, by numbers.
 
     A kernel that is no chain has a higher level than what it reads, and so has what reads its result. Ops of one level
@@ -195,12 +203,17 @@ def _chains(span: Span, can: Callable[[Op], bool]) -> dict[int, int]:
             if fuses and ops[writer].fuses and ops[writer].level == level:
                 chains.join(writer, number)
         writers |= dict.fromkeys((tensor.storage for tensor in operands.written_tensors), number)
-    _wait(ops, chains)
+    level_of = _wait(ops, chains)
+    if side_by_side:
+        _share(span, ops, chains, level_of)
     return {number: chains.of(number) for number, op in ops.items() if op.fuses}
 
 
-def _wait(ops: Mapping[int, _Op], chains: _Sets) -> None:
-    """Raise each chain to the lowest level at which its results are wanted, and join it with the chains there."""
+def _wait(ops: Mapping[int, _Op], chains: _Sets) -> dict[int, int]:
+    """Raise each chain to the lowest level at which its results are wanted, and join it with the chains there.
+
+    Returns the level of each chain.
+    """
     readers: dict[int, list[int]] = defaultdict(list)  # of each chain, the ops outside of it
     for number, op in ops.items():
         for writer in op.before:
@@ -215,51 +228,63 @@ def _wait(ops: Mapping[int, _Op], chains: _Sets) -> None:
             for number in (n for n in wanted if ops[n].fuses and wanted[n] == latest):
                 chains.join(chain, number)
             level[chains.of(chain)] = latest
+    return level
+
+
+def _share(span: Span, ops: Mapping[int, _Op], chains: _Sets, level: Mapping[int, int]) -> None:
+    """Join the chains of one level that read the same storage: none of them needs what another one makes."""
+    level_of = {number: level[chains.of(number)] for number, op in ops.items() if op.fuses}
+    reader: dict[tuple[int, int], int] = {}
+    for number, at in level_of.items():
+        for storage in span.touched(number)[0]:
+            chains.join(number, reader.setdefault((storage, at), number))
 
 
 class _Uses:
     """Readers of each storage: op calls of the span, with what they read, and later calls or the caller (`outside`)."""
 
     def __init__(self, span: Span) -> None:
-        trace, numbers = span.trace, span.numbers
         self.readers: dict[int, list[tuple[int, Tensor]]] = defaultdict(list)
         for number in span.moved:
             for tensor in span.read(number):
                 self.readers[tensor.storage].append((number, tensor))
-        self.outside = {trace.tensors[tensor].storage for tensor in trace.output_tensors}
-        self.outside |= {
-            number for number, storage in enumerate(trace.storages)
-            if storage.birth < numbers.start or storage.death is None or storage.death > numbers.stop
-        }  # fmt: skip
+        self.outside = survivors(span)
 
     def wanted(self, storage: int, size: int, inside: frozenset[int]) -> int:
         """Of `size` bytes of a storage that a chain wrote those that others read: of a split tensor perhaps a half."""
         if storage in self.outside:
             return size
-        read = {each.place: each.distinct_bytes for number, each in self.readers[storage] if number not in inside}
-        return min(size, sum(read.values()))
+        return min(size, bytes_of_all(each for number, each in self.readers[storage] if number not in inside))
 
 
 @dataclass
 class _Running:
-    """A chain so far: bytes by op call, storages that it wrote, and where it wrote them last."""
+    """A chain so far: bytes by op call, storages that it wrote, where it wrote them last, and what it read."""
 
     read: dict[int, int] = field(default_factory=dict)
     written: dict[int, tuple[int, int]] = field(default_factory=dict)
-    seen: set[object] = field(default_factory=set)
+    seen: dict[int, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
+
+    def known(self, reads: Sequence[Tensor], sizes: Sizes) -> int:
+        """Bytes of what an op call reads, `sizes` by storage, that the chain wrote itself or has read before."""
+        seen = [tensor for storage in sizes for tensor in self.seen.get(storage, ())]
+        before = bytes_by_storage(seen)
+        for tensor in reads:
+            self.seen[tensor.storage].append(tensor)
+        after = bytes_by_storage([*seen, *reads]) if seen else sizes
+        return sum(
+            size - (0 if storage in self.written else after[storage] - before.get(storage, 0))
+            for storage, size in sizes.items()
+        )
 
 
 def _fused(span: Span, calls: list[int], uses: _Uses) -> Kernel:
     """A chain as one kernel: each input from outside is read once, each result that others need is written once."""
     running, inside = _Running(), frozenset(calls)
     for number in calls:
-        moved, reads = span.moved[number] or Moved(), {tensor.place: tensor for tensor in span.read(number)}
-        known = [
-            t.distinct_bytes for place, t in reads.items() if t.storage in running.written or place in running.seen
-        ]
-        running.read[number] = max(0, moved.read - sum(known))
-        running.seen |= reads.keys()
-        for storage, size in span.touched(number)[1].items():
+        moved, (reads, writes) = span.moved[number] or Moved(), span.touched(number)
+        running.read[number] = max(0, moved.read - running.known(span.read(number), reads))
+        for storage, size in writes.items():
             running.written[storage] = number, max(size, running.written.get(storage, (0, 0))[1])
     results = {storage: uses.wanted(storage, size, inside) for storage, (_, size) in running.written.items()}
     written: dict[int, int] = defaultdict(int)

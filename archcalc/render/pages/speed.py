@@ -193,7 +193,10 @@ def left_out(devices: Sequence[OnDevice]) -> str:
 def _precision(speeds: Speeds) -> list[str]:
     if not any("tf32" in one.bounds.hardware.peaks for one in speeds.devices):
         return []
-    return ["float32: convolutions may use TF32, other products do not (torch's defaults)"]
+    told = speeds.report.trace.assumptions.get("float32_products")
+    if told:
+        return [f"float32: products may use TF32 (the program sets torch's float32 matmul precision to '{told}')"]
+    return ["float32: convolutions, recurrent layers, attention may use TF32, other products do not (torch's defaults)"]
 
 
 def _on(speeds: Speeds) -> str:
