@@ -32,6 +32,7 @@ KEYS = (*(f"{cause}_fs" for cause in CAUSES), "bound_fs", "fused_bound_fs", MOVE
 PEAKS = {
     "float64": "fp64", "float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "complex64": "fp32",
     "complex128": "fp64", "int8": "int8", "uint8": "int8", "float8_e4m3fn": "fp8", "float8_e5m2": "fp8",
+    "float8_e4m3fnuz": "fp8", "float8_e5m2fnuz": "fp8",
 }  # fmt: skip
 """The peak of numbers of a type."""
 

@@ -6,12 +6,13 @@ from fractions import Fraction
 from math import prod
 
 from archcalc.ops.axes import LOST, Axis, Field, Seen
-from archcalc.ops.call_view import CallView, once
+from archcalc.ops.call_view import CallView, integers, once
 from archcalc.ops.met import by_convolution, passed_over, reads_met
+from archcalc.ops.names import packet
 from archcalc.ops.registry import FREE, Op
 from archcalc.ops.traffic import Launch, Moved, Operands, wanted_of
 from archcalc.ops.windows import window
-from archcalc.tracing import Shape
+from archcalc.tracing import Shape, Trace
 
 
 def bias_behind(operands: Operands) -> tuple[Launch, ...]:
@@ -55,6 +56,16 @@ BACKWARD = Op(
     "convolution_backward", "convolution_backward_overrideable",
     work=FREE, traffic=of_wanted_gradients, launches=each_gradient,
 )  # fmt: skip
+
+
+def could_be_winograds(trace: Trace) -> bool:
+    """Whether a convolution moves a kernel of several places by one: Winograd's method has fewer products for it."""
+    for call in trace.calls:
+        weight = call.inputs.get("weight") if packet(call.op) == "convolution" else None
+        steps = set(integers(call.attributes.get("stride")))
+        if isinstance(weight, int) and max(trace.shape(weight)[2:], default=1) > 1 and steps == {1}:
+            return True
+    return False
 
 
 @CONVOLUTION.macs

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from archcalc.analyses.bound import CAUSES, FEMTO, KEYS, MEMORY, MOVED
+from archcalc.ops.convolutions import could_be_winograds
 from archcalc.render.around import deeper, document, next_commands
 from archcalc.render.columns import LAYER_COLUMN, SHARE_COLUMN, TYPE_COLUMN, ratio
 from archcalc.render.document import NAME, NUMBER, TEXT, Column, Document, Table
@@ -175,7 +176,7 @@ def _ridges(speeds: Speeds) -> list[str]:
         ridges = {dtype: peak / (hardware.bandwidth or 1) for dtype, peak in hardware.peaks.items()}
         points = [f"{dtype} {ridge:.0f}" if ridge >= 10 else f"{dtype} {ridge:.2g}" for dtype, ridge in ridges.items()]
         launch = "" if hardware.launch is None else f" · {duration(hardware.launch)} between kernels"
-        cache = "" if hardware.cache is None else f" beyond a cache of {size(hardware.cache)}"
+        cache = "" if hardware.cache is None else f" beyond a cache of {size(hardware.cache)}, empty at first"
         speeds_ = f"{(hardware.bandwidth or 0) / 1e9:,.0f} GB/s{cache}{launch}"
         named = f"{one.typed} · {hardware.name}" if one.typed != hardware.name else one.typed
         lines.append(f"{named} · {speeds_} · arithmetic-bound above FLOP/byte: {', '.join(points)}")
@@ -187,7 +188,8 @@ def left_out(devices: Sequence[OnDevice]) -> str:
     unknown = [one.typed for one in devices if one.bounds.hardware.cache is None]
     whose = f" of {', '.join(unknown)}" if len(unknown) < len(devices) else ""
     cached = f"data that stay in a cache{whose}, " if unknown else ""
-    return f"left out: {cached}clocks above the data sheet's, the time of Python"
+    fewer = "convolutions with fewer products (Winograd's), " if could_be_winograds(devices[0].report.trace) else ""
+    return f"left out: {cached}{fewer}clocks above the data sheet's, the time of Python"
 
 
 def _precision(speeds: Speeds) -> list[str]:
