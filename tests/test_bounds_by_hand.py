@@ -75,8 +75,7 @@ def test_an_op_reads_each_number_once(function: Callable[..., Any], inputs: list
         (nn.Conv2d(4, 4, 2, stride=4, bias=False), 28 * 28),
         (nn.Conv2d(4, 4, 3, stride=2, padding=1, bias=False), 56 * 56),  # windows that overlap
         (nn.Conv2d(4, 4, 3, stride=2, bias=False), 55 * 55),  # the last row and column are in none
-        (
-        (nn.Conv2d(4, 4, 2, stride=3, dilation=2, bias=False), 36 * 36),  # 18 windows of i and i + 2: 0, 2, 3, 5, ... 53
+        (nn.Conv2d(4, 4, 2, stride=3, dilation=2, bias=False), 36 * 36),  # 18 windows of i, i + 2: 0, 2, 3, 5, ... 53
     ],
 )
 def test_a_convolution_reads_what_its_windows_meet(convolution: nn.Conv2d, read: int) -> None:
