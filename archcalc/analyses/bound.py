@@ -125,12 +125,12 @@ def timed(kernels: Pass, hardware: Hardware) -> list[Timed]:
 
 
 def compiled_of(works: Works, hardware: Hardware) -> list[Timed]:
-    """The kernels of a compiled pass: the fused ones, or one for each op if these take less time.
+    """The kernels of a compiled pass: fused in the way that takes the least time, or one for each op.
 
     A compiler need not fuse: a small cache may keep between small kernels what one large kernel pushes out.
     """
-    both = (timed(kernels, hardware) for kernels in (works.fused, works.alone))
-    return min(both, key=lambda kernels: sum(time for _, time, _ in kernels))
+    ways = (timed(kernels, hardware) for kernels in (*works.fused, works.alone))
+    return min(ways, key=lambda kernels: sum(time for _, time, _ in kernels))
 
 
 def started(kernels: Iterable[Timed], launch: float) -> Iterator[Timed]:

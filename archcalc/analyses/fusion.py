@@ -100,17 +100,16 @@ def kernels(span: Span) -> list[Kernel]:
     ]
 
 
-def chained(
-    span: Span, alone: Sequence[Kernel], fuses: Callable[[Op], bool] = declared, side_by_side: bool = False
-) -> list[Kernel]:
-    """The kernels with those of each chain made one; `fuses` says which ops can be in a chain.
+def chained(span: Span, alone: Sequence[Kernel], fuses: Callable[[Op], bool] = declared) -> list[Kernel]:
+    """The kernels with those of each chain made one; `fuses` says which ops can be in a chain."""
+    return joined(span, alone, _chains(span, fuses)[0])
 
-    With `side_by_side`, chains that can run at the same time and read the same tensor are one kernel, too.
-    """
-    chains: dict[int, list[int]] = defaultdict(list)
-    for number, chain in _chains(span, fuses, side_by_side).items():
-        chains[chain].append(number)
-    return joined(span, alone, chains.values())
+
+def chained_both_ways(span: Span, alone: Sequence[Kernel], fuses: Callable[[Op], bool]) -> list[list[Kernel]]:
+    """The same kernels; and, if chains that can run at the same time read the same tensor, those with such made one."""
+    plain, side_by_side = _chains(span, fuses)
+    ways = (plain, side_by_side) if len(side_by_side) < len(plain) else (plain,)
+    return [joined(span, alone, groups) for groups in ways]
 
 
 def joined(span: Span, alone: Sequence[Kernel], groups: Iterable[Sequence[int]]) -> list[Kernel]:
@@ -183,8 +182,8 @@ class _Sets:
         self._next[self.of(number)] = self.of(other)
 
 
-def _chains(span: Span, can: Callable[[Op], bool], side_by_side: bool) -> dict[int, int]:
-    """The chain of each op call that can be in one, by numbers.
+def _chains(span: Span, can: Callable[[Op], bool]) -> tuple[list[list[int]], list[list[int]]]:
+    """The op calls of each chain; and of each chain together with those that read the same beside it.
 
     A kernel that is no chain has a higher level than what it reads, and so has what reads its result. Ops of one level
     that use each other's results are one chain, for no other kernel can lie between them. A chain whose results are all
@@ -204,9 +203,18 @@ def _chains(span: Span, can: Callable[[Op], bool], side_by_side: bool) -> dict[i
                 chains.join(writer, number)
         writers |= dict.fromkeys((tensor.storage for tensor in operands.written_tensors), number)
     level_of = _wait(ops, chains)
-    if side_by_side:
-        _share(span, ops, chains, level_of)
-    return {number: chains.of(number) for number, op in ops.items() if op.fuses}
+    plain = _members(ops, chains)
+    _share(span, ops, chains, level_of)
+    return plain, _members(ops, chains)
+
+
+def _members(ops: Mapping[int, _Op], chains: _Sets) -> list[list[int]]:
+    """The numbers of the op calls of each chain."""
+    members: dict[int, list[int]] = defaultdict(list)
+    for number, op in ops.items():
+        if op.fuses:
+            members[chains.of(number)].append(number)
+    return list(members.values())
 
 
 def _wait(ops: Mapping[int, _Op], chains: _Sets) -> dict[int, int]:
@@ -233,9 +241,8 @@ def _wait(ops: Mapping[int, _Op], chains: _Sets) -> dict[int, int]:
 
 def _share(span: Span, ops: Mapping[int, _Op], chains: _Sets, level: Mapping[int, int]) -> None:
     """Join the chains of one level that read the same storage: none of them needs what another one makes."""
-    level_of = {number: level[chains.of(number)] for number, op in ops.items() if op.fuses}
     reader: dict[tuple[int, int], int] = {}
-    for number, at in level_of.items():
+    for number, at in [(number, level[chains.of(number)]) for number, op in ops.items() if op.fuses]:
         for storage in span.touched(number)[0]:
             chains.join(number, reader.setdefault((storage, at), number))
 

@@ -10,7 +10,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from archcalc.analyses.cached import memory_bytes
-from archcalc.analyses.fusion import Kernel, Span, all_but_products, chained, joined, kernels, runnable
+from archcalc.analyses.fusion import Kernel, Span, all_but_products, chained_both_ways, joined, kernels, runnable
 from archcalc.analyses.launches import launched
 from archcalc.analyses.wanted import wanted
 from archcalc.analyses.weights import COMPLEX
@@ -68,12 +68,12 @@ class Pass:
 class Works:
     """The kernels of a pass: as torch launches them, one for each op, and compiled; the ops whose bytes are not known.
 
-    `eager` is `alone` itself where torch launches one kernel for each op.
+    `fused` are the ways to compile it. `eager` is `alone` itself where torch launches one kernel for each op.
     """
 
     eager: Pass
     alone: Pass
-    fused: Pass
+    fused: tuple[Pass, ...]
     unknown: tuple[str, ...]
     span: Span
 
@@ -83,7 +83,8 @@ class Works:
             return self
         alone = self.alone.beside(self.span, cache, False)
         eager = alone if self.eager is self.alone else self.eager.beside(self.span, cache, False)
-        return replace(self, eager=eager, alone=alone, fused=self.fused.beside(self.span, cache, True))
+        fused = tuple(way.beside(self.span, cache, True) for way in self.fused)
+        return replace(self, eager=eager, alone=alone, fused=fused)
 
 
 def works_of(trace: Trace) -> Works:
@@ -96,19 +97,21 @@ def works_of(trace: Trace) -> Works:
     calls = Span(trace, span)
     alone = kernels(calls)
     used = wanted(calls)
-    fused = chained(used, [k for k in alone if k.calls[0] in used.moved], all_but_products, side_by_side=True)
+    ways = chained_both_ways(used, [kernel for kernel in alone if kernel.calls[0] in used.moved], all_but_products)
     layers = list(_recurrent_layers(trace, span))
     if layers:
-        alone, fused = joined(calls, alone, layers), joined(used, fused, layers)
+        alone, ways = joined(calls, alone, layers), [joined(used, fused, layers) for fused in ways]
     several = runs_several_kernels(_device(trace))
     eager = launched(calls, alone) if several else alone
-    fused = runnable(calls, fused)
+    ways = [runnable(calls, fused) for fused in ways]
     arithmetic = {number: _arithmetic(trace, trace.calls[number]) for number in calls.moved}
     recurrent = frozenset(chain.from_iterable(layers))
-    works = {kernel: _work(trace, kernel, arithmetic, recurrent) for kernel in {*eager, *alone, *fused}}
-    each, compiled, launches = (Pass(tuple(of), tuple([works[k] for k in of])) for of in (alone, fused, eager))
+    works = {
+        kernel: _work(trace, kernel, arithmetic, recurrent) for kernel in {*eager, *alone, *chain.from_iterable(ways)}
+    }
+    each, launches, *compiled = (Pass(tuple(of), tuple([works[k] for k in of])) for of in (alone, eager, *ways))
     unknown = tuple(sorted({kernel.unknown for kernel in alone if kernel.unknown}))
-    return Works(each if len(eager) == len(alone) else launches, each, compiled, unknown, calls)
+    return Works(each if len(eager) == len(alone) else launches, each, tuple(compiled), unknown, calls)
 
 
 def _device(trace: Trace) -> str:

@@ -46,10 +46,17 @@ def bytes_of_all(tensors: Iterable[Tensor]) -> int:
 
 def bytes_by_storage(tensors: Iterable[Tensor]) -> dict[int, int]:
     """The same bytes for each storage."""
-    by_storage: dict[int, dict[object, Tensor]] = defaultdict(dict)
+    first: dict[int, Tensor] = {}
+    several: dict[int, dict[object, Tensor]] = defaultdict(dict)
     for tensor in tensors:
-        by_storage[tensor.storage][tensor.place] = tensor
-    return {storage: _together(list(of.values())) for storage, of in by_storage.items()}
+        other = first.setdefault(tensor.storage, tensor)
+        if other is not tensor:
+            several[tensor.storage][tensor.place] = tensor
+    sizes = {storage: tensor.distinct_bytes for storage, tensor in first.items()}
+    for storage, others in several.items():
+        others[first[storage].place] = first[storage]
+        sizes[storage] = _together(list(others.values()))
+    return sizes
 
 
 def _together(tensors: Sequence[Tensor]) -> int:
