@@ -18,6 +18,7 @@ from archcalc.analyses.bound import Bounds
 from archcalc.errors import BadInput, NoPeak, WrongUse
 from archcalc.hardware import device, device_typed
 from archcalc.ops.met import positions_met
+from archcalc.studies.speed.target import with_kernels
 from archcalc.tracing import Tensor as Traced
 from archcalc.tracing.places import bytes_of_all
 from tests.helpers import run
@@ -101,6 +102,11 @@ def test_positions_in_windows_are_those_with_a_gradient() -> None:
         assert x.grad is not None
         met = int((x.grad != 0).sum())
         assert positions_met(h, kernel, stride, padding, dilation, y.shape[-1]) == met
+
+
+def test_long_signals_are_not_looked_at_place_by_place() -> None:
+    """50 million windows of 10 in 10^9 places at a stride of 20 meet half of them; at least one place each is counted."""
+    assert positions_met(10**9, 10, 20, 0, 1, 5 * 10**7) == 5 * 10**7
 
 
 def viewed(x: Tensor, draw: random.Random) -> Tensor:
@@ -270,6 +276,13 @@ def test_attention_of_a_device_without_known_kernels_is_one_kernel() -> None:
     assert "assumed is one for each op, attention too" in " ".join(fused.notes)
     unfused = archcalc.speed(Attention(True), inputs, on="mi300x", setup=Setup(attention="math"))
     assert unfused.devices[0].bounds.seconds > 3 * fused.devices[0].bounds.seconds
+
+
+def test_kernels_of_a_run_do_not_depend_on_the_order_of_devices() -> None:
+    """Beside an NVIDIA GPU a device without known kernels takes that GPU's."""
+    orders = (["mi300x", "h100-sxm"], ["h100-sxm", "mi300x"])
+    first, second = (with_kernels(Setup(), [device(name) for name in names]) for names in orders)
+    assert first == second == Setup(device="cuda")
 
 
 # ---- what is typed ------------------------------------------------------------------------------

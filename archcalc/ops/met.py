@@ -16,6 +16,8 @@ from archcalc.tracing import Shape
 
 Met = Callable[[Operands], Fraction]
 """The part of a map that an op reads."""
+MANY = 1 << 20
+"""Places in windows that are looked at one by one; of more, those are counted that one element of the kernel meets."""
 
 
 @lru_cache(4096)
@@ -25,10 +27,17 @@ def positions_met(h: int, kernel: int, stride: int, padding: int, dilation: int,
     >>> positions_met(56, 1, 2, 0, 1, 28), positions_met(56, 3, 2, 1, 1, 28), positions_met(56, 3, 2, 0, 1, 27)
     (28, 56, 55)
     """
-    if dilation == 1 and kernel >= stride:
-        return max(0, min(h, (out - 1) * stride + kernel - padding))
-    places = {i * stride + j * dilation - padding for i in range(out) for j in range(kernel)}
-    return len(places & set(range(h)))
+    reach = (kernel - 1) * dilation + 1
+    if (dilation == 1 and kernel >= stride) or (stride == 1 and out >= dilation):
+        return max(0, min(h, (out - 1) * stride + reach - padding))
+    if out * kernel > MANY:
+        return max(len(_inside(h, stride, padding - tap * dilation, out)) for tap in range(kernel))
+    return len({i * stride + tap * dilation - padding for tap in range(kernel) for i in range(out)} & set(range(h)))
+
+
+def _inside(h: int, stride: int, before: int, out: int) -> range:
+    """The windows i of which the place i · stride - before is one of h."""
+    return range(max(0, -(-before // stride)), min(out, (h - 1 + before) // stride + 1))
 
 
 def by_convolution(operands: Operands) -> Fraction:

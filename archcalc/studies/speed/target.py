@@ -32,6 +32,8 @@ class Target:
         own = self.hardware.kernels
         if not own and not setup.device and setup.attention == "auto":
             return replace(setup, attention=ONE_KERNEL)
+        if own and setup.attention == ONE_KERNEL:
+            setup = replace(setup, attention="auto")
         if not own or setup.device == own:
             return setup
         if setup.device:
