@@ -105,7 +105,7 @@ def test_positions_in_windows_are_those_with_a_gradient() -> None:
 
 
 def test_long_signals_are_not_looked_at_place_by_place() -> None:
-    """50 million windows of 10 in 10^9 places at a stride of 20 meet half of them; at least one place each is counted."""
+    """50 million windows of 10 in 10^9 places at a stride of 20 meet half of them; one place each is counted."""
     assert positions_met(10**9, 10, 20, 0, 1, 5 * 10**7) == 5 * 10**7
 
 
