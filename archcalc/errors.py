@@ -83,8 +83,9 @@ class UnknownDevice(ArchcalcError):
         several = f"'{shortened(name)}' could mean {could} devices." if could > 1 else ""
         choose = "choose one of" if could > 1 else "did you mean"
         lines = [f"{choose}  {'  '.join(near)}{'' if could > 1 else ' ?'}"] if near else []
-        if "," in name:
-            lines.append("several  " + " ".join(f"--on {part.strip()}" for part in name.split(",") if part.strip()))
+        parts = [part.strip() for part in name.split(",") if part.strip()]
+        if len(parts) > 1:
+            lines.append("several  " + " ".join(f"--on {part}" for part in parts))
         super().__init__(
             several or f"there is no device '{shortened(name)}'.", "\n".join([*lines, "devices  archcalc devices"])
         )
@@ -97,7 +98,8 @@ class NoPeak(ArchcalcError):
 
     def __init__(self, device: str, dtype: str, layer: str, known: Sequence[str]) -> None:
         names = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "fp64": "float64"}
-        others = [f"--dtype {names[key]}" for key in known if key in names and names[key] != dtype]
+        floats = "float" in dtype or "complex" in dtype
+        others = [f"--dtype {names[key]}" for key in known if floats and key in names and names[key] != dtype]
         lines = [f"try  {'  or  '.join(others)}"] if others else []
         super().__init__(
             f"{device} has no peak for {dtype} that archcalc knows, and {layer or 'the model'} multiplies in it.",

@@ -373,4 +373,4 @@ def _demand_use_of_step(setup: Setup, figures: Sequence[str]) -> None:
 
 
 def _several(names: str | Sequence[str]) -> list[str]:
-    return [names] if isinstance(names, str) else list(names)
+    return list(names) if isinstance(names, (list, tuple)) else [cast("str", names)]

@@ -32,6 +32,7 @@ KEYS = (*(f"{cause}_fs" for cause in CAUSES), "bound_fs", "fused_bound_fs", MOVE
 PEAKS = {
     "float64": "fp64", "float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "complex64": "fp32",
     "complex128": "fp64", "int8": "int8", "uint8": "int8", "float8_e4m3fn": "fp8", "float8_e5m2": "fp8",
+    "float8_e4m3fnuz": "fp8", "float8_e5m2fnuz": "fp8",
 }  # fmt: skip
 """The peak of numbers of a type."""
 
@@ -126,12 +127,13 @@ def timed(kernels: Pass, hardware: Hardware) -> list[Timed]:
 def bounded(works: Works, hardware: Hardware) -> tuple[list[Timed], list[Timed]]:
     """The kernels of a pass with their least times: as torch launches them, and compiled.
 
-    Compiled they are the fused ones, or one for each op if these take less time. A compiler need not fuse: a small
+    Compiled they are fused in the way that takes the least time, or one for each op. A compiler need not fuse: a small
     cache may keep between small kernels what one large kernel pushes out.
     """
-    eager, fused = timed(works.eager, hardware), timed(works.fused, hardware)
+    eager = timed(works.eager, hardware)
     alone = eager if works.alone is works.eager else timed(works.alone, hardware)
-    return eager, min(fused, alone, key=lambda kernels: sum([time for _, time, _ in kernels]))
+    ways = [*(timed(kernels, hardware) for kernels in works.fused), alone]
+    return eager, min(ways, key=lambda kernels: sum([time for _, time, _ in kernels]))
 
 
 def started(kernels: Iterable[Timed], launch: float) -> Iterator[Timed]:
@@ -165,11 +167,13 @@ def kernel_time(work: Work, hardware: Hardware) -> tuple[int, str]:
 def peak_of(work: Work, hardware: Hardware) -> float:
     """Operations a second of products of these numbers; NoPeak if the data sheet has none.
 
-    Convolutions of float32 may use TF32, as torch lets them by default; other products of float32 do not.
+    Products of float32 may use TF32 where torch lets them by default: convolutions and recurrent layers of cuDNN, and
+    attention, which makes each of three. Other products of float32 do not.
     """
     name = PEAKS.get(work.dtype, work.dtype)
-    names = (name, "tf32") if work.convolves and name == "fp32" else (name,)
-    peaks = [hardware.peaks[key] for key in names if key in hardware.peaks]
+    peaks = [hardware.peaks[name]] if name in hardware.peaks else []
+    if work.tf32 and name == "fp32" and "tf32" in hardware.peaks:
+        peaks.append(hardware.peaks["tf32"] / work.tf32)
     if not peaks:
         raise NoPeak(hardware.name, work.dtype, work.path, list(hardware.peaks))
     return max(peaks)

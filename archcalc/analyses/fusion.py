@@ -14,6 +14,7 @@ from typing import NamedTuple
 from archcalc.ops.registry import Op, known
 from archcalc.ops.traffic import Moved, Operands, is_view
 from archcalc.tracing import Tensor, Trace
+from archcalc.tracing.places import bytes_by_storage, bytes_of_all
 
 Sizes = Mapping[int, int]
 """Bytes by the number of the storage."""
@@ -80,22 +81,16 @@ class Span:
         death = self.trace.storages[storage].death
         return None if death is None or death > self.numbers.stop or storage in self._results else death
 
+    def lasts(self, storage: int) -> bool:
+        """Whether a storage is there before or after the op calls: an input, a parameter, a result."""
+        return self.trace.storages[storage].birth < self.numbers.start or self.death(storage) is None
+
     def touched(self, number: int) -> tuple[Sizes, Sizes]:
         """Bytes of each storage that an op call reads, and of each that it writes."""
         if number not in self._touched:
             operands = self.operands[number]
-            self._touched[number] = largest(self.read(number)), largest(operands.written_tensors)
+            self._touched[number] = bytes_by_storage(self.read(number)), bytes_by_storage(operands.written_tensors)
         return self._touched[number]
-
-
-def largest(tensors: Iterable[Tensor]) -> Sizes:
-    """Bytes of the largest of the tensors in each storage."""
-    sizes: dict[int, int] = {}
-    for tensor in tensors:
-        size = tensor.distinct_bytes
-        if size >= sizes.get(tensor.storage, 0):
-            sizes[tensor.storage] = size
-    return sizes
 
 
 def kernels(span: Span) -> list[Kernel]:
@@ -108,14 +103,23 @@ def kernels(span: Span) -> list[Kernel]:
 
 def chained(span: Span, alone: Sequence[Kernel], fuses: Callable[[Op], bool] = declared) -> list[Kernel]:
     """The kernels with those of each chain made one; `fuses` says which ops can be in a chain."""
-    chains: dict[int, list[int]] = defaultdict(list)
-    for number, chain in _chains(span, fuses).items():
-        chains[chain].append(number)
-    return joined(span, alone, chains.values())
+    return joined(span, alone, _chains(span, fuses)[0])
+
+
+def chained_both_ways(span: Span, alone: Sequence[Kernel], fuses: Callable[[Op], bool]) -> list[list[Kernel]]:
+    """The same kernels; and, if chains that can run at the same time read the same tensor, those with such made one."""
+    plain, side_by_side = _chains(span, fuses)
+    ways = (plain, side_by_side) if len(side_by_side) < len(plain) else (plain,)
+    joint = _Joint(span)
+    return [_joined(alone, groups, joint) for groups in ways]
 
 
 def joined(span: Span, alone: Sequence[Kernel], groups: Iterable[Sequence[int]]) -> list[Kernel]:
     """The kernels with those of each group of op calls made one, as a library has one for several ops."""
+    return _joined(alone, groups, _Joint(span))
+
+
+def _joined(alone: Sequence[Kernel], groups: Iterable[Sequence[int]], joint: _Joint) -> list[Kernel]:
     of_group = {number: place for place, numbers in enumerate(groups) for number in numbers}
     parts: dict[int, list[int]] = defaultdict(list)
     kept = []
@@ -125,10 +129,7 @@ def joined(span: Span, alone: Sequence[Kernel], groups: Iterable[Sequence[int]])
             kept.append(kernel)
         else:
             parts[place] += kernel.calls
-    if not parts:
-        return kept
-    uses = _Uses(span)
-    return sorted([*kept, *(_fused(span, calls, uses) for calls in parts.values())], key=lambda k: k.calls[0])
+    return sorted([*kept, *(joint.kernel(tuple(calls)) for calls in parts.values())], key=lambda k: k.calls[0])
 
 
 def runnable(span: Span, kernels: Sequence[Kernel]) -> list[Kernel]:
@@ -183,8 +184,8 @@ class _Sets:
         self._next[self.of(number)] = self.of(other)
 
 
-def _chains(span: Span, can: Callable[[Op], bool]) -> dict[int, int]:
-    """The chain of each op call that can be in one, by numbers.
+def _chains(span: Span, can: Callable[[Op], bool]) -> tuple[list[list[int]], list[list[int]]]:
+    """The op calls of each chain; and of each chain together with those that read the same beside it.
 
     A kernel that is no chain has a higher level than what it reads, and so has what reads its result. Ops of one level
     that use each other's results are one chain, for no other kernel can lie between them. A chain whose results are all
@@ -203,12 +204,26 @@ def _chains(span: Span, can: Callable[[Op], bool]) -> dict[int, int]:
             if fuses and ops[writer].fuses and ops[writer].level == level:
                 chains.join(writer, number)
         writers |= dict.fromkeys((tensor.storage for tensor in operands.written_tensors), number)
-    _wait(ops, chains)
-    return {number: chains.of(number) for number, op in ops.items() if op.fuses}
+    level_of = _wait(ops, chains)
+    plain = _members(ops, chains)
+    _share(span, ops, chains, level_of)
+    return plain, _members(ops, chains)
 
 
-def _wait(ops: Mapping[int, _Op], chains: _Sets) -> None:
-    """Raise each chain to the lowest level at which its results are wanted, and join it with the chains there."""
+def _members(ops: Mapping[int, _Op], chains: _Sets) -> list[list[int]]:
+    """The numbers of the op calls of each chain."""
+    members: dict[int, list[int]] = defaultdict(list)
+    for number, op in ops.items():
+        if op.fuses:
+            members[chains.of(number)].append(number)
+    return list(members.values())
+
+
+def _wait(ops: Mapping[int, _Op], chains: _Sets) -> dict[int, int]:
+    """Raise each chain to the lowest level at which its results are wanted, and join it with the chains there.
+
+    Returns the level of each chain.
+    """
     readers: dict[int, list[int]] = defaultdict(list)  # of each chain, the ops outside of it
     for number, op in ops.items():
         for writer in op.before:
@@ -223,50 +238,76 @@ def _wait(ops: Mapping[int, _Op], chains: _Sets) -> None:
             for number in (n for n in wanted if ops[n].fuses and wanted[n] == latest):
                 chains.join(chain, number)
             level[chains.of(chain)] = latest
+    return level
 
 
-class _Uses:
-    """Readers of each storage: op calls of the span, with what they read, and later calls or the caller."""
+def _share(span: Span, ops: Mapping[int, _Op], chains: _Sets, level: Mapping[int, int]) -> None:
+    """Join the chains of one level that read the same storage: none of them needs what another one makes."""
+    reader: dict[tuple[int, int], int] = {}
+    for number, at in [(number, level[chains.of(number)]) for number, op in ops.items() if op.fuses]:
+        for storage in span.touched(number)[0]:
+            chains.join(number, reader.setdefault((storage, at), number))
+
+
+class _Joint:
+    """Kernels of several op calls each: a group of calls is made one once, whoever asks for it."""
 
     def __init__(self, span: Span) -> None:
         self._span = span
-        self.readers: dict[int, list[tuple[int, Tensor]]] = defaultdict(list)
-        for number in span.moved:
-            for tensor in span.read(number):
-                self.readers[tensor.storage].append((number, tensor))
+        self._made: dict[tuple[int, ...], Kernel] = {}
+        self._readers: dict[int, list[tuple[int, Tensor]]] = {}  # of each storage, with what they read
 
-    def wanted(self, storage: int, size: int, inside: frozenset[int]) -> int:
+    def kernel(self, calls: tuple[int, ...]) -> Kernel:
+        """The kernel of some op calls: each input from outside is read once, each result for others written once."""
+        if calls not in self._made:
+            self._made[calls] = self._fused(calls)
+        return self._made[calls]
+
+    def _fused(self, calls: tuple[int, ...]) -> Kernel:
+        span, running, inside = self._span, _Running(), frozenset(calls)
+        for number in calls:
+            moved, (reads, writes) = span.moved[number] or Moved(), span.touched(number)
+            running.read[number] = max(0, moved.read - running.known(span.read(number), reads))
+            for storage, size in writes.items():
+                running.written[storage] = number, max(size, running.written.get(storage, (0, 0))[1])
+        results = {storage: self._wanted(storage, size, inside) for storage, (_, size) in running.written.items()}
+        written: dict[int, int] = defaultdict(int)
+        for storage, (number, _) in running.written.items():
+            written[number] += results[storage]
+        return Kernel({number: Moved(read, written[number]) for number, read in running.read.items()}, results=results)
+
+    def _wanted(self, storage: int, size: int, inside: frozenset[int]) -> int:
         """Of `size` bytes of a storage that a chain wrote those that others read: of a split tensor perhaps a half."""
-        span = self._span
-        if span.trace.storages[storage].birth < span.numbers.start or span.death(storage) is None:
+        if self._span.lasts(storage):
             return size
-        read = {each.place: each.distinct_bytes for number, each in self.readers[storage] if number not in inside}
-        return min(size, sum(read.values()))
+        return min(size, bytes_of_all(each for number, each in self._read(storage) if number not in inside))
+
+    def _read(self, storage: int) -> Sequence[tuple[int, Tensor]]:
+        """The op calls that read a storage, each with what it reads."""
+        if not self._readers:
+            for number in self._span.moved:
+                for tensor in self._span.read(number):
+                    self._readers.setdefault(tensor.storage, []).append((number, tensor))
+        return self._readers.get(storage, ())
 
 
 @dataclass
 class _Running:
-    """A chain so far: bytes by op call, storages that it wrote, and where it wrote them last."""
+    """A chain so far: bytes by op call, storages that it wrote, where it wrote them last, and what it read."""
 
     read: dict[int, int] = field(default_factory=dict)
     written: dict[int, tuple[int, int]] = field(default_factory=dict)
-    seen: set[object] = field(default_factory=set)
+    seen: dict[int, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
 
-
-def _fused(span: Span, calls: list[int], uses: _Uses) -> Kernel:
-    """A chain as one kernel: each input from outside is read once, each result that others need is written once."""
-    running, inside = _Running(), frozenset(calls)
-    for number in calls:
-        moved, reads = span.moved[number] or Moved(), {tensor.place: tensor for tensor in span.read(number)}
-        known = [
-            t.distinct_bytes for place, t in reads.items() if t.storage in running.written or place in running.seen
-        ]
-        running.read[number] = max(0, moved.read - sum(known))
-        running.seen |= reads.keys()
-        for storage, size in span.touched(number)[1].items():
-            running.written[storage] = number, max(size, running.written.get(storage, (0, 0))[1])
-    results = {storage: uses.wanted(storage, size, inside) for storage, (_, size) in running.written.items()}
-    written: dict[int, int] = defaultdict(int)
-    for storage, (number, _) in running.written.items():
-        written[number] += results[storage]
-    return Kernel({number: Moved(read, written[number]) for number, read in running.read.items()}, results=results)
+    def known(self, reads: Sequence[Tensor], sizes: Sizes) -> int:
+        """Bytes of what an op call reads, `sizes` by storage, that the chain wrote itself or has read before."""
+        seen = [tensor for storage in sizes for tensor in self.seen.get(storage, ())]
+        for tensor in reads:
+            self.seen[tensor.storage].append(tensor)
+        if not seen:
+            return sum([size for storage, size in sizes.items() if storage in self.written])
+        before, after = bytes_by_storage(seen), bytes_by_storage([*seen, *reads])
+        return sum(
+            size - (0 if storage in self.written else after[storage] - before.get(storage, 0))
+            for storage, size in sizes.items()
+        )

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from archcalc.analyses.fusion import Kernel, Sizes, Span, largest
+from archcalc.analyses.fusion import Kernel, Sizes, Span
 from archcalc.ops.traffic import Launch, Moved, by_launch
+from archcalc.tracing.places import bytes_by_storage
 
 
 class Part(Kernel):
@@ -48,4 +49,5 @@ def _part(span: Span, number: int, launch: Launch) -> Part:
     operands = span.operands[number]
     read, made = operands.of_launch(launch)
     moved = by_launch(operands, launch)
-    return Part(number, moved, (largest(read), {key: min(size, moved.written) for key, size in largest(made).items()}))
+    writes = {key: min(size, moved.written) for key, size in bytes_by_storage(made).items()}
+    return Part(number, moved, (bytes_by_storage(read), writes))

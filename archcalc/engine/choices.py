@@ -17,6 +17,8 @@ DECAY_IN_PLACE = ("adamw", "adafactor", "lion")
 """Optimizers that decay a weight in place; all others add its decay to the gradient, in a tensor of its own."""
 LOSSES = ("sum", "mean", "cross-entropy", "mse")
 ATTENTION = ("auto", "math", "flash", "efficient")
+ONE_KERNEL = "one kernel"
+"""Attention as one kernel wherever it is called, for devices whose kernels are not known; no option names it."""
 AMP = ("", "bf16", "fp16")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -19,6 +20,10 @@ FILE = Path(__file__).with_name("devices.toml")
 TERA, GIGA, MICRO = 10**12, 10**9, 1e-6
 MENTIONED = 8
 """The most devices that an error names."""
+MEANING = 3
+"""The fewest letters within a name by which a device is suggested."""
+VENDORS = ("nvidia", "geforce", "tesla", "amd", "instinct", "google", "apple", "intel")
+"""Words that drivers and people put before the name of a device."""
 
 
 @cache
@@ -94,20 +99,23 @@ def device(name: str) -> Hardware:
     wanted, by_name = _normal(name), _by_name()
     if wanted in by_name:
         return by_name[wanted]
-    could = {found.name: found for known, found in by_name.items() if wanted and wanted in known}
+    could = {found.name: found for known, found in by_name.items() if _part_of(wanted, known)}
     near = could or {found.name: found for found in (by_name[word] for word in _close(wanted, list(by_name)))}
     raise UnknownDevice(name, [found.aliases[0] for found in near.values()][:MENTIONED], len(could))
 
 
 def matching(glob: str) -> list[Hardware]:
     """The devices whose name, alias or kind matches the pattern; else those whose name has it as a part."""
-    wanted = _normal(glob)
-    exact = [found for found in devices() if any(fnmatchcase(_normal(word), wanted) for word in _words(found))]
-    return exact or [found for found in devices() if wanted and any(wanted in _normal(word) for word in _words(found))]
+    wanted = {_normal(glob), _plain(glob)}
+    exact = [found for found in devices() if any(fnmatchcase(word, glob) for word in _words(found) for glob in wanted)]
+    return exact or [
+        found for found in devices() if any(part and part in word for word in _words(found) for part in wanted)
+    ]
 
 
-def _words(hardware: Hardware) -> tuple[str, ...]:
-    return (*_names(hardware), hardware.kind)
+def _words(hardware: Hardware) -> set[str]:
+    """What a device is found by: its names with and without the vendor, and its kind."""
+    return {spelled(word) for word in (*_names(hardware), hardware.kind) for spelled in (_normal, _plain)}
 
 
 def _names(hardware: Hardware) -> tuple[str, ...]:
@@ -124,5 +132,17 @@ def _close(wanted: str, known: list[str]) -> list[str]:
     return get_close_matches(wanted, known, MENTIONED, 0.7)
 
 
+def _part_of(wanted: str, known: str) -> bool:
+    """Whether a name begins with what was typed, or has it within if it is long enough to mean something."""
+    return bool(wanted) and (known.startswith(wanted) or (len(wanted) >= MEANING and wanted in known))
+
+
 def _normal(name: str) -> str:
+    """A name without case, marks and the names of vendors, unless it has no more: 'NVIDIA GeForce RTX 4090', 'amd'."""
+    words = re.split(r"[\s/_-]+", name.lower())
+    return normal("".join([word for word in words if word not in VENDORS] or words))
+
+
+def _plain(name: str) -> str:
+    """A name without case and marks."""
     return normal("".join(name.split()))

@@ -16,13 +16,18 @@ from archcalc.text.visible import shortened
 DTYPES = ("fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "int8", "fp4")
 """The types of numbers that peaks are given for."""
 INLINE = ("tflops", "gbps", "vector", "launch_us", "memory", "cache", *DTYPES)
-SIZES = ("memory", "cache")
 """Figures that can be typed: tflops is the peak of every type of numbers that has none of its own."""
+SIZES = ("memory", "cache")
+HERE = "cpu"
+"""The name of this machine."""
 FORM = "write  --on tflops=312,gbps=2039"
 TABLE = "bandwidth_gb_s = 936  and  peaks_tflops = { fp32 = 35.6, fp16 = 71 }"
+NUMBER = (int, float)
+LEAST, MOST = 1e-12, 1e15
+"""Figures of devices lie between these, in the units of devices.toml."""
 KEYS: dict[str, type | tuple[type, ...]] = {
     "name": str, "aliases": list, "kind": str, "kernels": str, "memory": str, "sold_as": str, "reported": bool,
-    "bandwidth_gb_s": (int, float), "peaks_tflops": dict, "vector_tflops": (int, float), "launch_us": (int, float),
+    "bandwidth_gb_s": NUMBER, "peaks_tflops": dict, "vector_tflops": NUMBER, "launch_us": NUMBER,
     "cache": str, "recalled": list, "source": str,
 }  # fmt: skip
 """The keys of a device's own file, which are those of devices.toml."""
@@ -38,6 +43,11 @@ def device_typed(text: str) -> Hardware:
     """
     if "=" in text:
         return _from_figures(text)
+    if text.strip().lower() == HERE:
+        raise BadInput(
+            "'cpu' is this machine, which is measured anew each time: no figure or budget is of it.",
+            "name a device of  archcalc devices , or give its figures, such as  tflops=0.1,gbps=20",
+        )
     if text.lower().endswith(".toml"):
         return _from_file(text)
     family = member_of_family(text)
@@ -58,7 +68,10 @@ def means_another(text: str, hardware: Hardware) -> str:
 
 
 def _from_figures(text: str) -> Hardware:
-    typed = dict(_pair(part, text) for part in text.split(",") if part.strip())
+    pairs = [_pair(part, text) for part in text.split(",") if part.strip()]
+    typed = dict(pairs)
+    if len(typed) < len(pairs):
+        raise BadInput(f"'--on {shortened(text)}' gives a figure twice.", "give each figure once")
     numbers = {key: _number(key, value, text) for key, value in typed.items() if key not in SIZES}
     known = {dtype: numbers[dtype] for dtype in DTYPES if dtype in numbers}
     peaks = {**(dict.fromkeys(DTYPES, numbers["tflops"]) if "tflops" in numbers else {}), **known}
@@ -86,6 +99,7 @@ def _from_figures(text: str) -> Hardware:
 
 def _pair(part: str, text: str) -> tuple[str, str]:
     key, equals, value = (word.strip() for word in part.partition("="))
+    key = key.lower()
     if key not in INLINE or not equals:
         raise BadInput(
             f"'--on {shortened(text)}' has no figure '{shortened(part.strip())}'.", f"figures  {', '.join(INLINE)}"
@@ -98,16 +112,16 @@ def _number(key: str, value: str, text: str) -> float:
         number = float(value)
     except ValueError:
         number = float("nan")
-    if not 0 < number < float("inf"):
-        raise BadInput(f"'--on {shortened(text)}': {key} is not a number above 0.", FORM)
+    if not LEAST <= number <= MOST:
+        raise BadInput(f"'--on {shortened(text)}': {key} is not a number above 0 that a device could have.", FORM)
     return number
 
 
-def _memory(value: str, text: str) -> int:
+def _memory(value: str, text: str, form: str = FORM) -> int:
     try:
         return parse_size(value)
     except ValueError as error:
-        raise BadInput(f"'--on {shortened(text)}': {error}.", FORM) from None
+        raise BadInput(f"'--on {shortened(text)}': {error}.", form) from None
 
 
 def _from_file(path: str) -> Hardware:
@@ -120,10 +134,12 @@ def _from_file(path: str) -> Hardware:
     except (ValueError, RecursionError) as error:
         raise BadInput(f"--on {path}: it is not TOML ({error}).", f"write  {TABLE}") from None
     found = document.get("device", document)
-    entry = found[0] if isinstance(found, list) and len(found) == 1 else found
-    if not isinstance(entry, dict) or (isinstance(found, list) and len(found) != 1):
-        raise BadInput(f"--on {path}: it holds {len(found)} devices, and one is wanted.", "keep one [[device]] in it")
-    return hardware_from(_whole(entry, path))
+    entries = found if isinstance(found, list) else [found]
+    if len(entries) != 1:
+        raise BadInput(f"--on {path}: it holds {len(entries)} devices, and one is wanted.", "keep one [[device]] in it")
+    if not isinstance(entries[0], dict):
+        raise BadInput(f"--on {path}: device = {entries[0]!r} says nothing of a device.", f"write  {TABLE}")
+    return hardware_from(_whole(entries[0], path))
 
 
 def _whole(entry: Mapping[str, Any], path: str) -> dict[str, Any]:
@@ -132,15 +148,19 @@ def _whole(entry: Mapping[str, Any], path: str) -> dict[str, Any]:
     for key, value in entry.items():
         if key not in KEYS or not isinstance(value, KEYS[key]):
             raise BadInput(f"--on {path}: {key} = {value!r} says nothing of a device.", form)
-    numbers = [entry.get("bandwidth_gb_s"), *dict(entry.get("peaks_tflops") or {"": None}).values()]
-    numbers += [entry[key] for key in ("vector_tflops", "launch_us") if key in entry]
-    if not all(type(number) in (int, float) and 0 < number < float("inf") for number in numbers):
-        raise BadInput(f"--on {path}: bandwidth and peaks must be there and above 0.", form)
+    peaks = entry.get("peaks_tflops")
+    for key, given in (("bandwidth_gb_s", entry.get("bandwidth_gb_s")), ("peaks_tflops", peaks)):
+        if given is None or given == {}:
+            raise BadInput(f"--on {path}: it gives no {key}.", form)
+    numbers = {key: value for key, value in entry.items() if KEYS[key] is NUMBER} | dict(peaks or {})
+    for key, number in numbers.items():
+        if type(number) not in NUMBER or not LEAST <= number <= MOST:
+            raise BadInput(f"--on {path}: {key} = {number!r} is not a number above 0 that a device could have.", form)
     unknown = [dtype for dtype in entry["peaks_tflops"] if dtype not in DTYPES]
     if unknown:
         raise BadInput(f"--on {path}: there is no type of numbers '{unknown[0]}'.", f"types  {', '.join(DTYPES)}")
     for key in SIZES:
         if key in entry:
-            _memory(entry[key], path)
+            _memory(entry[key], path, f'write  {key} = "24GiB"')
     name = str(entry.get("name") or Path(path).stem)
     return {"aliases": [name], "kind": "gpu", "source": path, **entry, "name": name}

@@ -6,11 +6,13 @@ from fractions import Fraction
 from math import prod
 
 from archcalc.ops.axes import LOST, Axis, Field, Seen
-from archcalc.ops.call_view import CallView, once
+from archcalc.ops.call_view import CallView, integers, once
+from archcalc.ops.met import by_convolution, passed_over, reads_met
+from archcalc.ops.names import packet
 from archcalc.ops.registry import FREE, Op
 from archcalc.ops.traffic import Launch, Moved, Operands, wanted_of
 from archcalc.ops.windows import window
-from archcalc.tracing import Shape
+from archcalc.tracing import Shape, Trace
 
 
 def bias_behind(operands: Operands) -> tuple[Launch, ...]:
@@ -19,13 +21,15 @@ def bias_behind(operands: Operands) -> tuple[Launch, ...]:
     channels = input_[1] if len(input_) > 2 else 0
     if not operands.has("bias") or not channels or (groups == channels and channels > 1):
         return ()
-    return Launch(("input", "weight"), (0,), 1), Launch(("bias",), (0,), adds=True)
+    unread = passed_over(operands, by_convolution)
+    return Launch(("input", "weight"), (0,), 1, unread=unread), Launch(("bias",), (0,), adds=True)
 
 
-CONVOLUTION = Op("convolution", "_convolution", launches=bias_behind)
+CONVOLUTION = Op("convolution", "_convolution", traffic=reads_met(by_convolution), launches=bias_behind)
 OF_ONE_DEVICE = Op(
     "convolution_overrideable", "mkldnn_convolution", "cudnn_convolution", "_conv_depthwise2d", "conv_depthwise3d",
     "_slow_conv2d_forward", "slow_conv3d_forward", "slow_conv_dilated2d", "slow_conv_dilated3d",
+    traffic=reads_met(by_convolution),
 )  # fmt: skip
 TRANSPOSED = Op("cudnn_convolution_transpose", "slow_conv_transpose2d", "slow_conv_transpose3d")
 CONV_TBC = Op("conv_tbc")
@@ -36,20 +40,32 @@ def of_wanted_gradients(operands: Operands) -> Moved:
     """The weight is read for the gradient of the input, the input for that of the weight."""
     input_, weight, _ = wanted_of(operands)
     read = ["grad_output", *(["weight"] if input_ else []), *(["input"] if weight else [])]
-    return Moved(operands.bytes_of(*read), operands.made)
+    unread = passed_over(operands, by_convolution) if weight else 0
+    return Moved(operands.bytes_of(*read) - unread, operands.made)
 
 
 def each_gradient(operands: Operands) -> list[Launch]:
     """A kernel for the gradient of the input and one for that of the weight, cuDNN's, and torch's sum for the bias."""
-    gradients = (("grad_output", "weight"), 1), (("grad_output", "input"), 1), (("grad_output",), 0)
+    unread = passed_over(operands, by_convolution)
+    gradients = (("grad_output", "weight"), 1, 0), (("grad_output", "input"), 1, unread), (("grad_output",), 0, 0)
     computed = [of for of, wanted in zip(gradients, wanted_of(operands), strict=True) if wanted]
-    return [Launch(read, (place,), products) for place, (read, products) in enumerate(computed)]
+    return [Launch(read, (place,), products, unread=left) for place, (read, products, left) in enumerate(computed)]
 
 
 BACKWARD = Op(
     "convolution_backward", "convolution_backward_overrideable",
     work=FREE, traffic=of_wanted_gradients, launches=each_gradient,
 )  # fmt: skip
+
+
+def could_be_winograds(trace: Trace) -> bool:
+    """Whether a convolution moves a kernel of several places by one: Winograd's method has fewer products for it."""
+    for call in trace.calls:
+        weight = call.inputs.get("weight") if packet(call.op) == "convolution" else None
+        steps = set(integers(call.attributes.get("stride")))
+        if isinstance(weight, int) and max(trace.shape(weight)[2:], default=1) > 1 and steps == {1}:
+            return True
+    return False
 
 
 @CONVOLUTION.macs

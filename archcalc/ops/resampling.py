@@ -6,20 +6,24 @@ from fractions import Fraction
 
 from archcalc.ops.axes import Axis, Field, Seen
 from archcalc.ops.call_view import CallView, sizes_reason
+from archcalc.ops.met import by_taps, reads_met
 from archcalc.ops.registry import FREE, Op, passes
 from archcalc.tracing import Shape
 
-NEAREST = Op("upsample_nearest2d", work=FREE)
-NEAREST_1D = Op("upsample_nearest1d", work=FREE)
-BILINEAR = Op("upsample_bilinear2d", work=passes(4))  # taps of the interpolation
-LINEAR = Op("upsample_linear1d", work=passes(2))
-BICUBIC = Op("upsample_bicubic2d", work=passes(16))
+ONE, TWO, FOUR = (reads_met(by_taps(taps)) for taps in (1, 2, 4))
+"""What an interpolation reads, by the neighbours that it looks at on each axis."""
+NEAREST = Op("upsample_nearest2d", work=FREE, traffic=ONE)
+NEAREST_1D = Op("upsample_nearest1d", work=FREE, traffic=ONE)
+BILINEAR = Op("upsample_bilinear2d", work=passes(4), traffic=TWO)  # taps of the interpolation
+LINEAR = Op("upsample_linear1d", work=passes(2), traffic=TWO)
+BICUBIC = Op("upsample_bicubic2d", work=passes(16), traffic=FOUR)
 Op(
     "upsample_nearest3d", "_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d",
-    work=FREE,
+    work=FREE, traffic=ONE,
 )  # fmt: skip
 Op("_upsample_bilinear2d_aa", "grid_sampler_2d", work=passes(4))
-Op("upsample_trilinear3d", "grid_sampler_3d", work=passes(8))
+Op("upsample_trilinear3d", work=passes(8), traffic=TWO)
+Op("grid_sampler_3d", work=passes(8))
 Op("_upsample_bicubic2d_aa", work=passes(16))
 SHUFFLE = Op("pixel_shuffle", "pixel_unshuffle", work=FREE)
 for op in (NEAREST, BILINEAR, SHUFFLE):

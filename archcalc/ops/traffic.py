@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from archcalc.ops.names import packet
 from archcalc.tracing import Call, Shape, Tensor, Trace, Value, element_size
+from archcalc.tracing.places import bytes_of_all
 
 
 class Moved(NamedTuple):
@@ -86,8 +87,8 @@ class Operands:
         return element_size(self._tensors([name])[0].dtype)
 
     def bytes_of(self, *names: str) -> int:
-        """Bytes of some arguments; elements that are there twice count once."""
-        return _bytes(self._tensors(names))
+        """Bytes of some arguments; elements that several of them hold count once."""
+        return bytes_of_all(self._tensors(names))
 
     def of_launch(self, launch: Launch) -> tuple[list[Tensor], list[Tensor]]:
         """The tensors that one kernel of the op reads, and those that it writes."""
@@ -95,9 +96,14 @@ class Operands:
         return [*self._tensors(launch.read), *(made if launch.adds else ())], made
 
     @property
+    def output(self) -> Shape:
+        """The shape of the first output; () without one."""
+        return self._outputs[0].shape if self._outputs else ()
+
+    @property
     def made(self) -> int:
         """Bytes of the outputs that lie in no input's storage."""
-        return _bytes([tensor for tensor in self._outputs if tensor.storage not in self.storages])
+        return bytes_of_all([tensor for tensor in self._outputs if tensor.storage not in self.storages])
 
     def _tensors(self, names: Iterable[str]) -> list[Tensor]:
         return [tensor for name in names for tensor in self._inputs.get(name, ())]
@@ -125,12 +131,6 @@ def _named_in_place(op: str) -> bool:
     return name.endswith("_") and not name.endswith("__")
 
 
-def _bytes(tensors: Sequence[Tensor]) -> int:
-    if len(tensors) == 1:
-        return tensors[0].distinct_bytes
-    return sum({tensor.place: tensor.distinct_bytes for tensor in tensors}.values())
-
-
 Rule = Callable[[Operands], Moved]
 Count = Callable[[Operands], int]
 
@@ -140,7 +140,7 @@ class Launch:
     """One of the kernels that torch runs for an op: names of the inputs that it reads, places of the outputs it writes.
 
     `products` is its part of the op's products, beside those of the other kernels. With `copies` it writes no more than
-    that input's bytes. With `adds` it reads first what it writes.
+    that input's bytes. With `adds` it reads first what it writes. `unread` are bytes of its inputs that it passes over.
     """
 
     read: tuple[str, ...]
@@ -148,6 +148,7 @@ class Launch:
     products: int = 0
     copies: str = ""
     adds: bool = False
+    unread: int = 0
 
 
 Launches = Callable[[Operands], Sequence[Launch]]
@@ -162,7 +163,8 @@ def wanted_of(operands: Operands, results: int = 3) -> tuple[bool, ...]:
 def by_launch(operands: Operands, launch: Launch) -> Moved:
     """Bytes that one kernel of an op reads and writes."""
     read, made = operands.of_launch(launch)
-    return Moved(_bytes(read), operands.bytes_of(launch.copies) if launch.copies else _bytes(made))
+    all_read = bytes_of_all(read) - launch.unread
+    return Moved(all_read, operands.bytes_of(launch.copies) if launch.copies else bytes_of_all(made))
 
 
 def filled_first(name: str) -> Launches:
@@ -173,7 +175,7 @@ def filled_first(name: str) -> Launches:
 
 def each_once(operands: Operands) -> Moved:
     """Every input is read, every output written, what changes in place both: the rule of most ops."""
-    return Moved(_bytes(operands.read_tensors), operands.made + operands.bytes_of(*operands.written))
+    return Moved(bytes_of_all(operands.read_tensors), operands.made + operands.bytes_of(*operands.written))
 
 
 def nothing(operands: Operands) -> Moved:

@@ -7,6 +7,7 @@ from math import prod
 
 from archcalc.ops.axes import Field, Seen
 from archcalc.ops.call_view import CallView, integers, once
+from archcalc.ops.met import by_pooling, reads_met
 from archcalc.ops.reductions import EACH_INPUT
 from archcalc.ops.registry import Op, Work
 from archcalc.tracing import Shape
@@ -34,7 +35,7 @@ def _taps(call: CallView) -> int:
 
 POOLING = Op(
     "avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool2d_with_indices", "max_pool3d_with_indices",
-    work=Work("the window an output element", _taps),
+    work=Work("the window an output element", _taps), traffic=reads_met(by_pooling),
 )  # fmt: skip
 ADAPTIVE = Op(
     "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_max_pool2d", "adaptive_max_pool3d", work=EACH_INPUT

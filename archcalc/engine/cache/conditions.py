@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
+from archcalc.engine.float32_products import float32_products
 from archcalc.engine.load.references import BuiltIn, Code, InLibrary, Reference, is_configuration
 from archcalc.engine.setup import Setup
 
@@ -35,7 +36,7 @@ def key_of(kind: str, reference: Reference, text: str, setup: Setup, programs: s
     own = _of_reference(reference)
     if own is None:
         return ""
-    parts = (kind, text, repr(setup), own, programs)
+    parts = (kind, text, repr(setup), own, programs, float32_products())
     return sha256("\0".join(map(str, parts)).encode("utf-8", "surrogateescape")).hexdigest()
 
 

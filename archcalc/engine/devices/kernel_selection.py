@@ -26,7 +26,8 @@ from archcalc.errors import WrongUse
 
 def check(attention: str, amp: str) -> None:
     """WrongUse for a kernel of attention, or a mixed precision, that does not exist."""
-    choices.attention(attention)
+    if attention != choices.ONE_KERNEL:
+        choices.attention(attention)
     choices.amp(amp)
 
 
@@ -37,7 +38,7 @@ class KernelSelection:
         self.device = device
         self.kernels = device.kernels()
         self.asked = attention
-        self.attention = attention if attention != "auto" else self.kernels.attention.default
+        self.attention = {"auto": self.kernels.attention.default, choices.ONE_KERNEL: "flash"}.get(attention, attention)
         self.autocast = Autocast(amp, device.autocast) if amp else None
         self.taken: Counter[str] = Counter()
 
@@ -71,13 +72,13 @@ class KernelSelection:
         """How attention was computed, as the answer states it."""
         fused = {name: count for name, count in self.taken.items() if name != "math"}
         if not fused:
-            could = self.asked in ("auto", "math") or not self.taken
+            could = self.asked in ("auto", "math", choices.ONE_KERNEL) or not self.taken
             return "unfused" if could else f"unfused: {self.asked} can do none of {self.taken.total()} calls"
         return ", ".join(f"{name} in {count} of {self.taken.total()} calls" for name, count in fused.items())
 
     def demand_use(self, model: str) -> None:
         """WrongUse for a kernel of attention that was asked for, if the run did not call attention."""
-        if self.asked != "auto" and not self.taken:
+        if self.asked not in ("auto", choices.ONE_KERNEL) and not self.taken:
             message = f"--attention {self.asked} changes nothing: {model} does not call scaled_dot_product_attention."
             raise WrongUse(message, "leave --attention out; attention that is written out runs as it is written")
 

@@ -19,6 +19,7 @@ from archcalc.engine.alone import alone
 from archcalc.engine.collector import old_objects_frozen
 from archcalc.engine.devices import device_named, kernel_selection
 from archcalc.engine.devices.kernel_selection import KernelSelection
+from archcalc.engine.float32_products import EXACT, float32_products
 from archcalc.engine.load.adapted import idle_adapters
 from archcalc.engine.load.build import Loaded, load
 from archcalc.engine.load.given_inputs import from_function, from_values
@@ -149,6 +150,8 @@ def _assumptions(setup: Setup, inputs: Inputs, kernels: KernelSelection, state: 
     outputs = {"outputs": "output and loss live to the end of the step; gradients are None at its start"}
     if machine := kernels.device.machine():
         run["processor"] = machine
+    if (precision := float32_products()) != EXACT:
+        run["float32_products"] = precision
     of_step = {**outputs, "optimizer_state": state} if setup.training else {}
     return {**run, **assumed(setup), "mode": _mode(setup), "attention": kernels.in_words(), **of_step}
 

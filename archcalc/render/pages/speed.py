@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from archcalc.analyses.bound import CAUSES, FEMTO, KEYS, MEMORY, MOVED
+from archcalc.ops.convolutions import could_be_winograds
 from archcalc.render.around import document
 from archcalc.render.columns import LAYER_COLUMN, SHARE_COLUMN, TYPE_COLUMN, ratio
 from archcalc.render.document import NAME, NUMBER, TEXT, Column, Document, Table
@@ -176,7 +177,7 @@ def _ridges(speeds: Speeds) -> list[str]:
         ridges = {dtype: peak / (hardware.bandwidth or 1) for dtype, peak in hardware.peaks.items()}
         points = [f"{dtype} {ridge:.0f}" if ridge >= 10 else f"{dtype} {ridge:.2g}" for dtype, ridge in ridges.items()]
         launch = "" if hardware.launch is None else f" · {duration(hardware.launch)} between kernels"
-        cache = "" if hardware.cache is None else f" beyond a cache of {size(hardware.cache)}"
+        cache = "" if hardware.cache is None else f" beyond a cache of {size(hardware.cache)}, empty at first"
         speeds_ = f"{(hardware.bandwidth or 0) / 1e9:,.0f} GB/s{cache}{launch}"
         named = f"{one.typed} · {hardware.name}" if one.typed != hardware.name else one.typed
         lines.append(f"{named} · {speeds_} · arithmetic-bound above FLOP/byte: {', '.join(points)}")
@@ -188,13 +189,17 @@ def left_out(devices: Sequence[OnDevice]) -> str:
     unknown = [one.typed for one in devices if one.bounds.hardware.cache is None]
     whose = f" of {', '.join(unknown)}" if len(unknown) < len(devices) else ""
     cached = f"data that stay in a cache{whose}, " if unknown else ""
-    return f"left out: {cached}clocks above the data sheet's, the time of Python"
+    fewer = "convolutions with fewer products (Winograd's), " if could_be_winograds(devices[0].report.trace) else ""
+    return f"left out: {cached}{fewer}clocks above the data sheet's, the time of Python"
 
 
 def _precision(speeds: Speeds) -> list[str]:
     if not any("tf32" in one.bounds.hardware.peaks for one in speeds.devices):
         return []
-    return ["float32: convolutions may use TF32, other products do not (torch's defaults)"]
+    told = speeds.report.trace.assumptions.get("float32_products")
+    if told:
+        return [f"float32: products may use TF32 (the program sets torch's float32 matmul precision to '{told}')"]
+    return ["float32: convolutions, recurrent layers, attention may use TF32, other products do not (torch's defaults)"]
 
 
 def _on(speeds: Speeds) -> str:

@@ -12,7 +12,7 @@ from archcalc.analyses.op_work import Works, works_of
 from archcalc.analyses.report import Report
 from archcalc.engine.setup import Setup
 from archcalc.engine.subject import Subject
-from archcalc.errors import BadInput
+from archcalc.errors import BadInput, WrongUse
 from archcalc.hardware import Hardware
 from archcalc.studies.observer import SILENT, Observer
 from archcalc.studies.speed.target import Target, assumed_kernels, targets
@@ -80,11 +80,26 @@ def speed(
     WrongUse without a device; what `device_typed` and tracing raise; NoPeak and NoBandwidth.
     """
     found = targets(on)
+    _demand_batches(batches)
+    if batches and setup.inputs_from:
+        raise BadInput("--sweep-batch sets the batch, and --inputs makes the inputs itself.", "leave one of them out")
     setups = [target.setup(setup) for target in found]  # a wrong --device is told before anything is traced
     first = _on_each(model, found, setups, observer)
     notes = [note for target in found for note in (target.note, assumed_kernels(target, target.setup(setup))) if note]
     notes += [sentence for one in first for sentence in _doubts(one)]
     return Speeds(first, list(dict.fromkeys(notes)), _at_batches(model, found, setups, batches, observer))
+
+
+def _demand_batches(batches: object) -> None:
+    """WrongUse if they are no whole numbers above 0, or if one is there twice."""
+    form = "write  batches=[1, 8, 64]"
+    if not isinstance(batches, Sequence) or isinstance(batches, str):
+        raise WrongUse(f"batches={batches!r} is no list of batches.", form)
+    for number, batch in enumerate(batches):
+        if type(batch) is not int or batch < 1:
+            raise WrongUse(f"{batch!r} is no batch.", form)
+        if batch in batches[:number]:
+            raise WrongUse(f"batch {batch:,} is named a second time.", "name each batch once")
 
 
 def _at_batches(

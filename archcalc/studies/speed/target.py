@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from archcalc.engine.devices import device_named
+from archcalc.engine.choices import ONE_KERNEL
+from archcalc.engine.devices import DEVICES, device_named
 from archcalc.engine.setup import Setup
-from archcalc.errors import WrongUse
+from archcalc.errors import BadInput, WrongUse
 from archcalc.hardware import Hardware, device_typed, means_another
 
 HERE = "cpu"
@@ -23,8 +24,16 @@ class Target:
     note: str = ""
 
     def setup(self, setup: Setup) -> Setup:
-        """The setup with the kernels of the device, if archcalc has them. WrongUse for another --device."""
+        """The setup with the kernels of the device, if archcalc has them. WrongUse for another --device.
+
+        Of a device without known kernels attention is one kernel: as products and softmax it could take longer than on
+        the device.
+        """
         own = self.hardware.kernels
+        if not own and not setup.device and setup.attention == "auto":
+            return replace(setup, attention=ONE_KERNEL)
+        if own and setup.attention == ONE_KERNEL:
+            setup = replace(setup, attention="auto")
         if not own or setup.device == own:
             return setup
         if setup.device:
@@ -37,6 +46,8 @@ def targets(typed: Sequence[str]) -> list[Target]:
     """The devices that were typed; WrongUse without one and for one that is named twice."""
     if not typed:
         raise WrongUse("a speed is on a device, and none was named.", "add  --on rtx4090\ndevices  archcalc devices")
+    if other := next((text for text in typed if not isinstance(text, str)), None):
+        raise WrongUse(f"{other!r} is not the name of a device.", 'write  on="rtx4090"  or  on=["h100", "a100"]')
     found = [target(text) for text in typed]
     for number, one in enumerate(found):
         if one.hardware.name in [other.hardware.name for other in found[:number]]:
@@ -45,13 +56,19 @@ def targets(typed: Sequence[str]) -> list[Target]:
 
 
 def target(text: str) -> Target:
-    """The device that was typed; 'cpu' is this machine, measured. Raises what `device_typed` raises."""
+    """The device that was typed; 'cpu' is this machine, measured. BadInput for kernels that do not exist.
+
+    Raises what `device_typed` raises.
+    """
     if text.strip().lower() == HERE:
         from archcalc.engine.this_machine import this_machine
 
         hardware = this_machine()
         return Target(HERE, hardware, f"{hardware.name}: {hardware.source}")
     hardware = device_typed(text)
+    if hardware.kernels not in DEVICES:
+        known = "  or  ".join(f'kernels = "{name}"' for name in DEVICES if name)
+        raise BadInput(f"--on {text}: there are no kernels of '{hardware.kernels}' here.", f"write  {known}")
     return Target(text, hardware, means_another(text, hardware))
 
 
@@ -66,5 +83,6 @@ def assumed_kernels(target_: Target, setup: Setup) -> str:
     """The sentence about whose kernels were traced for a device that archcalc has none of; '' for the others."""
     if target_.hardware.kernels:
         return ""
-    traced = f"those of {setup.device}" if device_named(setup.device).name else "none, with attention unfused"
-    return f"{target_.typed}: archcalc has no kernels of it; assumed are {traced}"
+    one = "one for each op" + (", attention too" if setup.attention == ONE_KERNEL else "")
+    traced = f"are those of {setup.device}" if device_named(setup.device).name else f"is {one}"
+    return f"{target_.typed}: archcalc has no kernels of it; assumed {traced}"
