@@ -17,7 +17,7 @@ from archcalc.cli.output import emit_text
 @shared(BUILDING, INPUT, TRAIN, STEP, PRINTING, further=("github", "sarif"))
 def lint(
     model: Models,
-    only: Annotated[list[str] | None, typer.Option("--only", metavar="RULE", help="These rules: G1,G2.")] = None,
+    only: Annotated[list[str] | None, typer.Option("--only", metavar="RULE", help="Only these rules: G1,G2.")] = None,
     threshold: Annotated[
         list[str] | None, typer.Option("--threshold", metavar="RULE=N", help="The most that a rule lets pass.")
     ] = None,

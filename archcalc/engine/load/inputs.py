@@ -179,7 +179,7 @@ def takes_nothing(forward: Any) -> bool:
 
 
 SESSION = "inference_session"
-OF_SESSION = "forward of {} takes an inference session, an object that holds the frames of a video and what was found."
+OF_SESSION = "{} takes an inference session, an object that holds the frames of a video and what was found in them."
 
 
 def needs_input(reference: str, forward: Any) -> NeedsInput | CannotFollow:
