@@ -483,7 +483,7 @@ USAGES = [("list", "[GLOB]"), ("speed", "MODEL..."), ("explain", "MODEL|KIND [LA
 def test_the_usage_line_spells_arguments_as_the_page_of_commands_does(command: str, arguments: str) -> None:
     lines = run(command, "--help").out.splitlines()
     assert lines[0].endswith(f" {command} [OPTIONS] {arguments}")
-    assert lines[lines.index("Arguments:") + 1].startswith(f"  {arguments.split()[0]}  ")
+    assert lines[lines.index("Arguments:") + 1].startswith(f"  {arguments.split(maxsplit=1)[0]}  ")
 
 
 @pytest.mark.parametrize("command", ORDER)
