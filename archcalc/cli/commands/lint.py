@@ -27,7 +27,7 @@ def lint(
     *,
     options: Options,
 ) -> None:
-    """The four guidelines for fast networks as findings with numbers, and faults that a trace proves. Exit 0.
+    """The four guidelines for fast networks as findings with numbers, and faults that a trace proves. Always exit code 0.
 
     \b
     Examples:
