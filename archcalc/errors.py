@@ -129,7 +129,7 @@ class NoCache(ArchcalcError):
         super().__init__(
             f"{model} takes a cache as {taken} and returns none: what its layers keep themselves is not seen."
             if taken
-            else f"{model} keeps no cache: forward must take it as {takes}, and return it behind its first result.",
+            else f"{model} keeps no cache: forward must take it as {takes}, and return it after its first result.",
             f"{known}\nits pass alone  archcalc flops {quote(reference)}  or  archcalc memory {quote(reference)}",
         )
 
