@@ -54,7 +54,7 @@ def law(
     *,
     options: Options,
 ) -> None:
-    """Figures as exact formulas in the knobs, with their big O; each is checked on members apart before it is printed.
+    """Figures as exact formulas in the knobs, with big O, each checked on networks that were not used to find it.
 
     \b
     Examples:
