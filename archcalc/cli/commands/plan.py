@@ -27,7 +27,7 @@ def plan(  # noqa: PLR0913, PLR0917 # each is an option of the command
             "--gpus",
             min=1,
             metavar="N",
-            help="Devices in all; of --tp, --pp, --dp and --zero what is not given is searched.",
+            help="Devices in all; layouts are searched unless --tp, --pp and --dp are all given.",
         ),
     ],
     on: Annotated[
@@ -53,7 +53,8 @@ def plan(  # noqa: PLR0913, PLR0917 # each is an option of the command
             min=0,
             max=3,
             metavar="0..3",
-            help="Divide among --dp: 0 nothing (DDP), 1 optimizer state, 2 also gradients, 3 also parameters (FSDP2).",
+            help="Divide among --dp: 0 nothing (DDP), 1 optimizer state, 2 also gradients, 3 also parameters (FSDP2);"
+            " default: searched, or 0 for one layout.",
         ),
     ] = None,
     sp: Annotated[
