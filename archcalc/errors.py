@@ -127,11 +127,11 @@ class NoCache(ArchcalcError):
     def __init__(self, model: str, reference: str, arguments: Sequence[str], taken: str = "") -> None:
         """`reference` is what a user types for it; `taken` the argument of a cache of which forward returns none."""
         known = f"its arguments are  {', '.join(arguments)}" if arguments else "it has no arguments"
-        takes = "past_key_values, cache, kv_cache, past or state"
+        takes = "past_key_values, cache, kv_cache, past, state or hidden"
         super().__init__(
             f"{model} takes a cache as {taken} and returns none: what its layers keep themselves is not seen."
             if taken
-            else f"{model} keeps no cache: forward must take it as {takes}, and return it behind its first result.",
+            else f"{model} keeps no cache: forward must take it as {takes}, and return it after its first result.",
             f"{known}\nits pass alone  archcalc flops {quote(reference)}  or  archcalc memory {quote(reference)}",
         )
 

@@ -15,6 +15,8 @@ OTHERS = {"fit": "memory"}
 """Options that are no settings, and the argument that a caller has in their place."""
 COMMAND = re.compile(r"archcalc \S+ \S+((?: -i \S+)+)")
 KNOBS = re.compile(r"--set \w+=[^\s,]+(?: --set \w+=[^\s,]+)*")
+WITH_VALUE = re.compile(r"(?<=  )(--[a-z][a-z-]*|-i) ([^\s-]\S*?)(?=,?(?:  |$))", re.MULTILINE)
+"""An option and its value as hints set them apart, by two spaces in front and behind."""
 OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z-]*|-i)(?![\w-])( (?=\d|[A-Z*]{2}))?")
 
 
@@ -33,12 +35,13 @@ def python_words(text: str) -> str:
     """A message with keywords in place of options.
 
     >>> python_words("--seq-len does not apply"), python_words("write  --size 288  or  --size 224x320")
-    ('seq_len does not apply', 'write  size=288  or  size=224x320')
+    ('seq_len does not apply', "write  size=288  or  size='224x320'")
     >>> python_words("try  archcalc summary Net -i x=1x3 -i tokens=int64:2"), python_words("write  --set a=6 --set b=B")
     ("try  inputs={'x': '1x3', 'tokens': 'int64:2'}", "write  knobs={'a': 6, 'b': 'B'}")
     """
     text = COMMAND.sub(lambda match: f"inputs={_inputs(match[1])}", text)
     text = KNOBS.sub(lambda match: f"knobs={_knobs(match[0])}", text)
+    text = WITH_VALUE.sub(lambda match: f"{_keyword(match[1])}={parse_value(match[2])!r}", text)
     return OPTION.sub(lambda match: _keyword(match[1]) + ("=" if match[2] else ""), text)
 
 

@@ -162,8 +162,8 @@ PAGE = """\
 # Benchmarks
 
 Counting the multiply-adds of a model, each tool as one process from start to printed answer. Time is the ratio to
-`python -c "import torch"`, memory the peak of the process. Medians of {runs} interleaved rounds, two where they take
-minutes; {machine}. Repeat it with `python bench/speed.py`; what it needs stands at its top.
+`python -c "import torch"`, memory the peak of the process. Medians of {runs} interleaved rounds, of two
+where a round takes minutes; {machine}. Repeat it with `python bench/speed.py`; what it needs stands at its top.
 
 | model | tool | time, ÷ import torch | peak MiB | MACs (difference from ours) |
 | :-- | :-- | --: | --: | --: |

@@ -476,6 +476,16 @@ def test_help_lists_options_in_groups() -> None:
     assert sections[-2:] == ["Output", "Options"]
 
 
+USAGES = [("list", "[GLOB]"), ("speed", "MODEL..."), ("explain", "MODEL|KIND [LAYER]"), ("cache", "[info|clear]")]
+
+
+@pytest.mark.parametrize(("command", "arguments"), USAGES)
+def test_the_usage_line_spells_arguments_as_the_page_of_commands_does(command: str, arguments: str) -> None:
+    lines = run(command, "--help").out.splitlines()
+    assert lines[0].endswith(f" {command} [OPTIONS] {arguments}")
+    assert lines[lines.index("Arguments:") + 1].startswith(f"  {arguments.split(maxsplit=1)[0]}  ")
+
+
 @pytest.mark.parametrize("command", ORDER)
 def test_an_option_that_is_no_list_cannot_be_given_twice(command: str) -> None:
     """Of two values the last would silently win; flags are no exception, and short names count as the long ones."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
 import torch
 from torch import nn
 
+import archcalc
 from archcalc import engine
 from archcalc.engine import Setup, Training
 from archcalc.engine.collector import old_objects_frozen
@@ -143,3 +147,28 @@ def test_what_forward_leaves_in_cycles_is_not_taken_for_kept(monkeypatch: pytest
     assert "constant" not in {storage.role for storage in trace.storages}
     assert 1 in generations
     assert 2 not in generations
+
+
+class ImportsLate(nn.Module):
+    """Two wide maps one after the other; the code that makes them imports a module that calls torch.fx.wrap."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.means(x) + self.means(x)
+
+    def means(self, x: torch.Tensor) -> torch.Tensor:
+        wide = torch.cat([x] * 100, 1)
+        import_module("calls_wrap")
+        return nn.functional.adaptive_avg_pool2d(wide, 1)
+
+
+def test_an_import_within_a_run_keeps_no_tensor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first run, which imports, has the peak of the second: the input, one wide map, two results of 800 means."""
+    (tmp_path / "calls_wrap.py").write_text("import torch.fx\n\ntorch.fx.wrap('len')\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        peaks = [archcalc.analyze(ImportsLate(), (1, 8, 64, 64)).peak_bytes for _ in range(2)]
+    finally:
+        del sys.modules["calls_wrap"]
+        torch.fx._symbolic_trace._wrapped_fns_to_patch.popitem()
+    # 4·(8·64² + 800·64² + 2·800)
+    assert peaks == [13_244_672, 13_244_672]

@@ -287,7 +287,7 @@ def test_a_diff_with_a_training_step_compares_its_peaks():
             "seq_len does not apply",
             "knobs={'src_len': 64, 'tgt_len': 64}",
         ),
-        (lambda: archcalc.largest_batch("resnet-20", "24"), "'memory=24' has no unit.", "write  memory=24GiB"),
+        (lambda: archcalc.largest_batch("resnet-20", "24"), "'memory=24' has no unit.", "write  memory='24GiB'"),
         (
             lambda: archcalc.largest_batch("resnet-20", "rtx4090", device="cpu"),
             "device cpu and memory rtx4090 do not go together",

@@ -35,6 +35,10 @@ class Steps(nn.Module):
             x = self.linear(x)
         return x
 
+class Named(nn.Module):
+    def forward(self, batch: dict[str, torch.Tensor]):
+        return batch["image"] + 1
+
 class Sound(nn.Module):
     def __init__(self):
         super().__init__()
@@ -77,6 +81,8 @@ SENTENCES = [
     ("params model.safetensors", "path/to/file.py:Net", 2),
     ("summary net.py:Steps", "forward(x, steps: int, tokens, quiet: bool=False)", 2),
     ("summary net.py:Steps", '"steps": 1, "tokens": torch.zeros(1, 128, dtype=torch.int64)', 2),
+    ("summary net.py:Named", "forward(batch: dict)", 2),
+    ("summary net.py:Named", '{"batch": {"KEY": torch.zeros(1, 3, 224, 224)}}', 2),
     ("sumary resnet-18", "did you mean  archcalc summary ?", 2),
     ("flop resnet-18", "did you mean  archcalc flops ?", 2),
     ("resnet-5", "did you mean  archcalc summary resnet-", 2),

@@ -268,5 +268,5 @@ class NoStep(Decoder):
 def test_a_refused_step_says_that_it_is_one() -> None:
     with pytest.raises(ForwardFailed, match="specify the image") as caught:
         archcalc.serve(NoStep(), inputs="int64:1x8", wanted={})
-    assert "one token behind 16 others and their cache" in caught.value.hint
+    assert "one token after 16 others and their cache" in caught.value.hint
     assert "its pass alone  archcalc flops" in caught.value.hint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,17 @@ with Mode():
 sys.exit('torch._dynamo' in sys.modules)
 """
     assert run_fresh(code=code).code == 0
+
+
+def test_wrapped() -> None:
+    """A call of torch.fx.wrap is noted, and leaves frames to the garbage collector."""
+    before = len(private.WRAPPED)
+    gc.collect()
+    names: dict[str, Any] = {"__name__": "a_module"}
+    exec(compile("import torch.fx\ntorch.fx.wrap('len')", "a_module.py", "exec"), names)
+    assert len(private.WRAPPED) == before + 1
+    assert gc.collect()
+    torch.fx._symbolic_trace._wrapped_fns_to_patch.popitem()
 
 
 def test_no_functions() -> None:

@@ -31,7 +31,7 @@ Examples:
 
 A MODEL is a NAME of the catalogue, NAME[knob=value], package.module:EXPR, path/to/file.py:EXPR, torchvision:NAME,
 timm:NAME, hf:ORG/NAME, hf:path/to/config.json, hf:bert or a stored trace.json; EXPR is a module, a class or a function,
-called or not with plain values: mynet:make(width=2).
+called or not with plain values: mynet:make(width=2). archcalc MODEL alone prints its summary.
 """
 
 

@@ -92,6 +92,11 @@ class GroupedCommand(TyperCommand):
             _demand_once(self.make_parser(ctx).parse_args(list(args))[2])
         return super().parse_args(ctx, args)
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """The words of the usage line behind the command: each argument as its metavar spells it."""
+        arguments = [str(each.metavar) for each in self.get_params(ctx) if each.param_type_name == "argument"]
+        return [self.options_metavar or "", *arguments]
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the sections in the order in which their first options stand."""
         sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], OWN: []}
@@ -99,6 +104,7 @@ class GroupedCommand(TyperCommand):
             record = parameter.get_help_record(ctx)
             if record is not None:
                 argument = parameter.param_type_name == "argument"
+                record = (str(parameter.metavar), record[1]) if argument else record
                 group = "Arguments" if argument else getattr(parameter, "rich_help_panel", None) or OWN
                 sections.setdefault(group, []).append(record)
         if len(sections[OWN]) == 1:  # --help alone comes last

@@ -51,7 +51,11 @@ class Options:
         bool, COMPLETE, typer.Option("--strict", help="An op without a rule is an error (exit 3), not a note.")
     ] = False
     depth: Annotated[
-        int | None, CHOOSING, typer.Option("--depth", min=0, metavar="N", help="Fold below this depth.")
+        int | None,
+        CHOOSING,
+        typer.Option(
+            "--depth", min=0, metavar="N", help="Show layers down to this depth; default: chosen for the model."
+        ),
     ] = None
     layer: Annotated[str, CHOOSING, typer.Option("--layer", metavar="GLOB", help="Only layers whose path matches.")] = (
         ""
@@ -59,7 +63,9 @@ class Options:
     top: Annotated[int | None, CHOOSING, typer.Option("--top", min=1, metavar="N", help="Only the N largest rows.")] = (
         None
     )
-    sort: Annotated[str, CHOOSING, typer.Option("--sort", metavar="KEY", help="Order by a key of the JSON rows.")] = ""
+    sort: Annotated[
+        str, CHOOSING, typer.Option("--sort", metavar="KEY", help="Order by a key of the JSON rows, such as params.")
+    ] = ""
     unfold: Annotated[
         bool, CHOOSING, typer.Option("--unfold", help="Each of equal blocks by itself, not one row for all.")
     ] = False
@@ -67,12 +73,14 @@ class Options:
     format_: Annotated[
         str,
         PRINTING,
-        typer.Option("-f", "--format", metavar="FORMAT", help="table, plain, json, csv, md or latex."),
+        typer.Option("-f", "--format", metavar="FORMAT", help="table, plain, json, csv, md or latex; default: table."),
     ] = ""
     output: Annotated[
         str,
         PRINTING,
-        typer.Option("-o", "--output", metavar="FILE", help="Write to a file, in the format of its ending."),
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="Write to a file; its ending names the format, such as .json or .md."
+        ),
     ] = ""
     quiet: Annotated[bool, PRINTING, typer.Option("-q", "--quiet", help="No notes on stderr.")] = False
     verbose: Annotated[

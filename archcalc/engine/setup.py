@@ -123,38 +123,68 @@ class Setup:
     knobs: Annotated[
         Mapping[str, Any],
         Setting(
-            "Set a knob; repeatable.", BUILDING, "KNOB=VALUE", "set", kinds=(str, dict), many=True, read=parse_settings
+            "Set a knob, or a key of an hf: configuration; repeatable.",
+            BUILDING,
+            "KNOB=VALUE",
+            "set",
+            kinds=(str, dict),
+            many=True,
+            read=parse_settings,
         ),
     ] = field(default_factory=dict)
     inputs: Annotated[
         tuple[str, ...],
         Setting(
-            "An input of forward; repeatable.", INPUT, "[NAME=][DTYPE:]SHAPE", "input", "-i", many=True, read=several
+            "An input of forward, batch included: 2x3x224x224 or int64:2x77; repeatable.",
+            INPUT,
+            "[NAME=][DTYPE:]SHAPE",
+            "input",
+            "-i",
+            many=True,
+            read=several,
         ),
     ] = ()
     inputs_from: Annotated[
-        str, Setting("A function that makes what forward receives.", INPUT, "PKG:FUNCTION", "inputs")
+        str,
+        Setting(
+            "A function that returns what forward receives, such as mynet.py:batch.", INPUT, "PKG:FUNCTION", "inputs"
+        ),
     ] = ""
     offline: Annotated[bool, Setting("hf:ORG/NAME from the local cache, without the hub.", BUILDING, kinds=(bool,))] = (
         False
     )
-    batch: Annotated[int | None, Setting("Batch size.", INPUT, "N", kinds=(int,), least=1)] = None
+    batch: Annotated[
+        int | None, Setting("Batch size; default: that of the inputs.", INPUT, "N", kinds=(int,), least=1)
+    ] = None
     size: Annotated[
         tuple[int, int] | None,
-        Setting("Height and width of the image.", INPUT, "N|HxW", kinds=(str, int), read=parse_image_size),
+        Setting(
+            "Height and width of the image in pixels; default: those of the inputs.",
+            INPUT,
+            "N|HxW",
+            kinds=(str, int),
+            read=parse_image_size,
+        ),
     ] = None
-    seq_len: Annotated[int | None, Setting("Length of the sequence.", INPUT, "N", kinds=(int,), least=1)] = None
-    images: Annotated[int | None, Setting("Images beside a text, 0 for none.", INPUT, "N", kinds=(int,), least=0)] = (
-        None
-    )
+    seq_len: Annotated[
+        int | None, Setting("Length of the sequence; default: that of the inputs.", INPUT, "N", kinds=(int,), least=1)
+    ] = None
+    images: Annotated[
+        int | None, Setting("Images beside a text, 0 for none; default: 1.", INPUT, "N", kinds=(int,), least=0)
+    ] = None
     dtype: Annotated[
         str,
-        Setting("Type of weights and inputs: float32, or a config's.", BUILDING, "DTYPE", read=choices.dtype),
+        Setting(
+            "Type of weights and inputs, such as bfloat16; default: float32, or the configuration's.",
+            BUILDING,
+            "DTYPE",
+            read=choices.dtype,
+        ),
     ] = ""
     lora: Annotated[
         str,
         Setting(
-            "Low-rank adapters as PEFT's; all else is frozen.",
+            "Low-rank adapters as PEFT makes them; all other parameters are frozen.",
             BUILDING,
             "r=N,target=NAME,...",
             kinds=(str, dict),
@@ -165,7 +195,8 @@ class Setup:
         str, Setting("train: dropout acts, auxiliary heads run.", INPUT, "eval|train", read=choices.mode)
     ] = "eval"
     lengths: Annotated[
-        tuple[int, ...] | None, Setting("Lengths of a packed batch.", INPUT, "N,N,...", read=parse_lengths)
+        tuple[int, ...] | None,
+        Setting("Lengths of a packed batch; default: all are full.", INPUT, "N,N,...", read=parse_lengths),
     ] = None
     data: Annotated[
         bool, Setting("Compute on random values beside the run, for models that ask for them.", INPUT, kinds=(bool,))
@@ -176,10 +207,21 @@ class Setup:
     ] = "8GiB"
     training: Training | None = None
     device: Annotated[
-        str, Setting("Device whose kernels and allocator are assumed, such as cuda.", KERNELS, "NAME")
+        str,
+        Setting(
+            "Kernels and allocator to assume, cpu or cuda; an NVIDIA device of --fit or --on implies cuda.",
+            KERNELS,
+            "NAME",
+        ),
     ] = ""
     attention: Annotated[
-        str, Setting("The kernel: auto, math, flash or efficient.", KERNELS, "NAME", read=choices.attention)
+        str,
+        Setting(
+            "Kernel of scaled_dot_product_attention: auto, math, flash or efficient.",
+            KERNELS,
+            "NAME",
+            read=choices.attention,
+        ),
     ] = "auto"
     amp: Annotated[str, Setting("Autocast: forward in mixed precision.", KERNELS, "bf16|fp16", read=choices.amp)] = ""
 

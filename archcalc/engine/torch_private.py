@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, autograd, nn
 from torch._C import _functorch as functorch
 from torch.autograd import graph
+from torch.fx import _symbolic_trace
 from torch.optim import Optimizer
 from torch.utils import checkpoint
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -38,9 +39,8 @@ PARTS = (
     Part("torch._export.serde", "reads the graph of an exported program", "test_exported.py::test_figures"),
     Part("torch.utils._pytree.treespec_loads", "gives a program its inputs", "test_exported.py::test_nested_inputs"),
     Part("TorchDispatchMode._should_skip_dynamo", "keeps torch._dynamo from being imported", f"{HERE}test_no_dynamo"),
-    Part(
-        "torch._C.DisableTorchFunction", "reads tensors without asking modes of functions", f"{HERE}test_no_functions"
-    ),
+    Part("torch._C.DisableTorchFunction", "reads tensors without modes of functions", f"{HERE}test_no_functions"),
+    Part("torch.fx._symbolic_trace._wrapped_fns_to_patch", "whether torch.fx.wrap ran", f"{HERE}test_wrapped"),
     Part("torch.optim.Optimizer.step.__wrapped__", "updates without torch._dynamo", f"{HERE}test_optimizers"),
     Part("torch.utils._pytree.tree_map_only", "changes the tensors in nested arguments", f"{HERE}test_tree_map"),
     Part("torch.UntypedStorage._cdata", "the identity of a storage", f"{HERE}test_storage_key"),
@@ -72,6 +72,8 @@ PARTS = (
 )
 
 
+WRAPPED: Mapping[Any, Any] = _symbolic_trace._wrapped_fns_to_patch
+"""What torch.fx.wrap was called for. A call leaves its frame and all frames above, with their tensors, in a cycle."""
 NO_CONTAINERS = frozenset((int, float, bool, str, type(None), torch.dtype, torch.device))
 """Types of arguments that hold nothing else."""
 

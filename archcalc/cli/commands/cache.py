@@ -15,7 +15,7 @@ from archcalc.errors import WrongUse
 @app.command()
 @shared(PRINTING)
 def cache(
-    action: Annotated[str, typer.Argument(metavar="info|clear", help="Show the folder, or empty it.")] = "info",
+    action: Annotated[str, typer.Argument(metavar="[info|clear]", help="Show the folder, or empty it.")] = "info",
     *,
     options: Options,
 ) -> None:

@@ -26,8 +26,13 @@ FOR_CI = ("github", "junit", "sarif")
 @app.command()
 @shared("no_cache", PRINTING, further=FOR_CI, own_endings=True)
 def check(
-    file: Annotated[str, typer.Argument(metavar="[FILE]", help="archcalc.toml or pyproject.toml of this folder.")] = "",
-    only: Annotated[list[str] | None, typer.Option("--only", metavar="NAME", help="This check; repeatable.")] = None,
+    file: Annotated[
+        str,
+        typer.Argument(metavar="[FILE]", help="The file; default: archcalc.toml, else pyproject.toml, of this folder."),
+    ] = "",
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="NAME", help="Only this check; repeatable.")
+    ] = None,
     update: Annotated[
         bool, typer.Option("--update-baseline", help="Write today's figures to the checks' baselines.")
     ] = False,

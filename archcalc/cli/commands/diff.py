@@ -16,8 +16,10 @@ from archcalc.cli.options import BUILDING, INPUT, PRINTING, Options, shared
 @shared(BUILDING, INPUT, PRINTING)
 def diff(
     old: Annotated[str, typer.Argument(metavar="OLD", help="A model, a snapshot or a stored trace.")],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="Another one.")],
-    all_: Annotated[bool, typer.Option("--all", help="Every changed layer, those that only moved, too.")] = False,
+    new: Annotated[
+        str, typer.Argument(metavar="NEW", help="A model, a snapshot or a stored trace to compare with it.")
+    ],
+    all_: Annotated[bool, typer.Option("--all", help="Also layers that only moved or run on another size.")] = False,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 1 where something changed.")] = False,
     *,
     options: Options,

@@ -32,9 +32,12 @@ def law(
     model: Annotated[
         str, typer.Argument(metavar="[MODEL]", help="A model reference.", autocompletion=complete_model)
     ] = "",
-    over: Annotated[str, typer.Option("--over", metavar="KNOB[,KNOB]", help="What grows; KNOB=KNOB ties two.")] = "",
+    over: Annotated[
+        str, typer.Option("--over", metavar="KNOB[,KNOB]", help="Knobs that grow; KNOB=KNOB: two that grow together.")
+    ] = "",
     figure: Annotated[
-        list[str] | None, typer.Option("--figure", metavar="NAME", help="Only this figure; repeatable.")
+        list[str] | None,
+        typer.Option("--figure", metavar="NAME", help="Only this figure, such as macs or peak_bytes; repeatable."),
     ] = None,
     measure: Annotated[
         str,
@@ -45,11 +48,13 @@ def law(
     ] = "",
     latex: Annotated[bool, typer.Option("--latex", help="Formulas in LaTeX.")] = False,
     plot: Annotated[bool, typer.Option("--plot", help="Draw the first figure; -o law.svg or .png writes it.")] = False,
-    table: Annotated[str, typer.Option("--table", metavar="NAME", help="A classic comparison: self-attention.")] = "",
+    table: Annotated[
+        str, typer.Option("--table", metavar="NAME", help="A comparison of layers, without a MODEL: self-attention.")
+    ] = "",
     *,
     options: Options,
 ) -> None:
-    """Figures as exact formulas in the knobs, with their big O; each is checked on members apart before it is printed.
+    """Figures as exact formulas in the knobs, with big O, each checked on networks that were not used to find it.
 
     \b
     Examples:

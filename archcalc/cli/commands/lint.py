@@ -17,7 +17,7 @@ from archcalc.cli.output import emit_text
 @shared(BUILDING, INPUT, TRAIN, STEP, PRINTING, further=("github", "sarif"))
 def lint(
     model: Models,
-    only: Annotated[list[str] | None, typer.Option("--only", metavar="RULE", help="These rules: G1,G2.")] = None,
+    only: Annotated[list[str] | None, typer.Option("--only", metavar="RULE", help="Only these rules: G1,G2.")] = None,
     threshold: Annotated[
         list[str] | None, typer.Option("--threshold", metavar="RULE=N", help="The most that a rule lets pass.")
     ] = None,
@@ -27,7 +27,7 @@ def lint(
     *,
     options: Options,
 ) -> None:
-    """The four guidelines for fast networks as findings with numbers, and faults that a trace proves. Exit 0.
+    """The four guidelines for fast networks as findings with numbers, and faults that a trace proves.
 
     \b
     Examples:
@@ -35,7 +35,7 @@ def lint(
       archcalc lint resnet-50 --only G1,G3 --threshold G1=1.5
       archcalc lint mynet.py:Net --train --ignore 'C1:head*'
 
-    Further formats: github (annotations), sarif.
+    Further formats: github (annotations), sarif. Findings do not fail: the exit code is 0.
     """
     from archcalc.analyses.lint.lint import lint as findings
     from archcalc.analyses.lint.lint import strictness_of

@@ -11,10 +11,10 @@ from archcalc.cli.app import app
 from archcalc.cli.options import PRINTING, Options, shared
 
 
-@app.command(name="list", epilog="Example: archcalc list 'resnet*'")
+@app.command(name="list")
 @shared(PRINTING)
 def list_(
-    glob: Annotated[str, typer.Argument(metavar="[GLOB]", help="Only names or families that match.")] = "*",
+    glob: Annotated[str, typer.Argument(metavar="[GLOB]", help="Only networks or families whose name matches.")] = "*",
     *,
     options: Options,
 ) -> None:

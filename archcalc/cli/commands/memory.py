@@ -34,15 +34,27 @@ AUTO = "auto"
 def memory(
     model: Models,
     fit: Annotated[
-        str | None, typer.Option("--fit", metavar="SIZE|DEVICE", help="The largest batch in 24GiB, or on an rtx4090.")
+        str | None,
+        typer.Option(
+            "--fit",
+            metavar="SIZE|DEVICE",
+            help="The largest batch that fits 24GiB or an rtx4090; with --batch, whether it fits.",
+        ),
     ] = None,
     reserve: Annotated[
-        str | None, typer.Option("--reserve", metavar="SIZE|PERCENT", help="Of it, what is set aside (with --fit).")
+        str | None,
+        typer.Option(
+            "--reserve",
+            metavar="SIZE|PERCENT",
+            help="Memory of --fit to set aside; default: 1 GiB and 5 % of NVIDIA's, nothing of a size.",
+        ),
     ] = None,
     no_changes: Annotated[
-        bool, typer.Option("--no-changes", help="Without the table of changes, a trace each.")
+        bool, typer.Option("--no-changes", help="Leave out the table of changes that free memory; each is traced.")
     ] = False,
-    per_sample: Annotated[bool, typer.Option("--per-sample", help="Also what each further sample costs.")] = False,
+    per_sample: Annotated[
+        bool, typer.Option("--per-sample", help="Also what one sample more adds to each line.")
+    ] = False,
     timeline: Annotated[
         bool, typer.Option("--timeline", help="Live bytes over the run (csv: instead of layers).")
     ] = False,

@@ -21,35 +21,78 @@ DEGREE = {"min": 1, "metavar": "N"}
 @shared(BUILDING, INPUT, STEP, KERNELS, PRINTING)
 def plan(  # noqa: PLR0913, PLR0917 # each is an option of the command
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model reference.", autocompletion=complete_model)],
-    gpus: Annotated[int, typer.Option("--gpus", min=1, metavar="N", help="Devices in all.")],
-    on: Annotated[str, typer.Option("--on", metavar="DEVICE", help="The device: h100-sxm, a100-80g, ...")] = "",
-    tp: Annotated[int | None, typer.Option("--tp", help="Ranks that divide the layers.", **DEGREE)] = None,
-    pp: Annotated[int | None, typer.Option("--pp", help="Stages of the pipeline.", **DEGREE)] = None,
-    dp: Annotated[int | None, typer.Option("--dp", help="Ranks with batches of their own.", **DEGREE)] = None,
-    ep: Annotated[int | None, typer.Option("--ep", help="Of these, ranks that divide the experts.", **DEGREE)] = None,
+    gpus: Annotated[
+        int,
+        typer.Option(
+            "--gpus",
+            min=1,
+            metavar="N",
+            help="Devices in all; layouts are searched unless --tp, --pp and --dp are all given.",
+        ),
+    ],
+    on: Annotated[
+        str,
+        typer.Option(
+            "--on", metavar="DEVICE", help="The device, for its memory and the least time: h100-sxm, a100-80g, ..."
+        ),
+    ] = "",
+    tp: Annotated[
+        int | None, typer.Option("--tp", help="Tensor parallel: ranks that divide each layer.", **DEGREE)
+    ] = None,
+    pp: Annotated[int | None, typer.Option("--pp", help="Pipeline parallel: stages of the pipeline.", **DEGREE)] = None,
+    dp: Annotated[
+        int | None, typer.Option("--dp", help="Data parallel: ranks with batches of their own.", **DEGREE)
+    ] = None,
+    ep: Annotated[
+        int | None, typer.Option("--ep", help="Expert parallel: of --dp, the ranks that divide the experts.", **DEGREE)
+    ] = None,
     zero: Annotated[
         int | None,
-        typer.Option("--zero", min=0, max=3, metavar="0..3", help="0 DDP, 1 and 2 ZeRO, 3 FSDP2 units."),
+        typer.Option(
+            "--zero",
+            min=0,
+            max=3,
+            metavar="0..3",
+            help="Divide among --dp: 0 nothing (DDP), 1 optimizer state, 2 also gradients, 3 also parameters (FSDP2);"
+            " default: searched, or 0 for one layout.",
+        ),
     ] = None,
-    sp: Annotated[bool, typer.Option("--sp", help="Divide positions among the ranks of --tp, too.")] = False,
-    interleave: Annotated[int, typer.Option("--interleave", min=1, metavar="N", help="Chunks a pipeline rank.")] = 1,
-    schedule: Annotated[str, typer.Option("--schedule", metavar="NAME", help="1f1b or gpipe.")] = "1f1b",
+    sp: Annotated[
+        bool, typer.Option("--sp", help="Sequence parallel: divide positions among the ranks of --tp, too.")
+    ] = False,
+    interleave: Annotated[
+        int, typer.Option("--interleave", min=1, metavar="N", help="Chunks of the model on each pipeline rank.")
+    ] = 1,
+    schedule: Annotated[
+        str, typer.Option("--schedule", metavar="NAME", help="Order of a pipeline's microbatches: 1f1b or gpipe.")
+    ] = "1f1b",
     global_batch: Annotated[
-        int | None, typer.Option("--global-batch", min=1, metavar="N", help="Samples a step; one batch a device.")
+        int | None,
+        typer.Option("--global-batch", min=1, metavar="N", help="Samples of a step; default: one --batch a device."),
     ] = None,
     node: Annotated[int, typer.Option("--node", min=1, metavar="N", help="Devices in a machine.")] = 8,
     link: Annotated[
-        str, typer.Option("--link", metavar="NAME", help="Link inside a machine: nvlink4, pcie5, ...")
+        str,
+        typer.Option(
+            "--link", metavar="NAME", help="Link inside a machine: nvlink4, pcie5, ...; default: the device's own."
+        ),
     ] = "",
     network: Annotated[
-        str, typer.Option("--network", metavar="NAME", help="Link between machines: ib-ndr by default.")
+        str, typer.Option("--network", metavar="NAME", help="Link between machines; default: ib-ndr.")
     ] = "",
     reserve: Annotated[
-        str | None, typer.Option("--reserve", metavar="SIZE|PERCENT", help="Of memory, what is set aside (with --on).")
+        str | None,
+        typer.Option(
+            "--reserve", metavar="SIZE|PERCENT", help="Memory of --on to set aside; default: 1 GiB and 5 % of NVIDIA's."
+        ),
     ] = None,
     tp_plan: Annotated[
         list[str] | None,
-        typer.Option("--tp-plan", metavar="GLOB=STYLE", help="colwise, rowwise or replicate; repeatable."),
+        typer.Option(
+            "--tp-plan",
+            metavar="GLOB=STYLE",
+            help="How --tp divides layers: colwise, rowwise or replicate; repeatable.",
+        ),
     ] = None,
     *,
     options: Options,

@@ -30,7 +30,7 @@ def report(
     *,
     options: Options,
 ) -> None:
-    """One HTML page that needs no network: treemap, timeline of live bytes, layer table; of two models what changed.
+    """One HTML page that works offline: treemap, timeline of live bytes, layer table; of two models what changed.
 
     \b
     Examples:

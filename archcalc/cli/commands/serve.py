@@ -23,26 +23,48 @@ def serve(  # noqa: PLR0913, PLR0917, each option is a parameter
     model: Models,
     context: Annotated[
         str | None,
-        typer.Option("--context", metavar="TOKENS", help="Tokens of each sequence: 32k (k is 1,024) or 8192."),
+        typer.Option(
+            "--context",
+            metavar="TOKENS",
+            help="Tokens of each sequence: 32k (k is 1,024) or 8192; default: 8192, at most the model's.",
+        ),
     ] = None,
     on: Annotated[
         str,
-        on_option("Times on h100, rtx4090, ..."),
+        on_option("Also the least times on h100, rtx4090, ..."),
     ] = "",
     weights: Annotated[
-        str, typer.Option("--weights", metavar="FORM", help="bf16, fp16, fp8[:128], int8[:N], int4:N, mxfp4 or config.")
+        str,
+        typer.Option(
+            "--weights",
+            metavar="FORM",
+            help="Weights as stored: bf16, fp16, fp32, fp8[:128], int8[:N], int4:N, mxfp4; default: the model's.",
+        ),
     ] = "",
-    kv: Annotated[str, typer.Option("--kv", metavar="TYPE", help="Elements of the cache: bf16, fp16, fp8, int8.")] = "",
+    kv: Annotated[
+        str,
+        typer.Option(
+            "--kv", metavar="TYPE", help="Elements of the cache: bf16, fp16, fp8, int8; default: the model's type."
+        ),
+    ] = "",
     fit: Annotated[
-        str | None, typer.Option("--fit", metavar="SIZE|DEVICE", help="What fits 80GiB, or an h100.")
+        str | None, typer.Option("--fit", metavar="SIZE|DEVICE", help="What fits into 80GiB, or on an h100.")
     ] = None,
-    gpus: Annotated[int, typer.Option("--gpus", min=1, metavar="N", help="As many of them.")] = 1,
+    gpus: Annotated[int, typer.Option("--gpus", min=1, metavar="N", help="Devices of --fit or --on.")] = 1,
     reserve: Annotated[
-        str | None, typer.Option("--reserve", metavar="SIZE|PERCENT", help="Of each, what is set aside (with --fit).")
+        str | None,
+        typer.Option(
+            "--reserve",
+            metavar="SIZE|PERCENT",
+            help="Memory of each to set aside (with --fit); default: 1 GiB and 5 % of NVIDIA's.",
+        ),
     ] = None,
     page: Annotated[int, typer.Option("--page", min=1, metavar="TOKENS", help="Tokens of a page of the cache.")] = 1,
     generate: Annotated[
-        int | None, typer.Option("--generate", min=1, metavar="TOKENS", help="The time of so many behind the prompt.")
+        int | None,
+        typer.Option(
+            "--generate", min=1, metavar="TOKENS", help="Also the time of a prefill and of this many tokens after it."
+        ),
     ] = None,
     plot: Annotated[bool, typer.Option("--plot", help="Draw what fits; -o frontier.svg or .png writes it.")] = False,
     *,

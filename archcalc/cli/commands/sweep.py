@@ -21,7 +21,12 @@ from archcalc.errors import WrongUse
 def sweep(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model reference.", autocompletion=complete_model)],
     figure: Annotated[
-        list[str] | None, typer.Option("--figure", metavar="NAME", help="params, macs, peak_bytes, ...; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--figure",
+            metavar="NAME",
+            help="A figure: params, macs, peak_bytes, ...; repeatable; default: params and macs.",
+        ),
     ] = None,
     where: Annotated[
         list[str] | None,
@@ -32,9 +37,12 @@ def sweep(
         str, typer.Option("--pareto", metavar="A,B", help="Mark the front of two figures: macs,params:max.")
     ] = "",
     jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, metavar="N", help="Processes; by default as many as pay.")
+        int | None,
+        typer.Option("--jobs", min=1, metavar="N", help="Processes; default: more than one if that saves time."),
     ] = None,
-    executor: Annotated[str, typer.Option("--executor", metavar="dask://HOST:PORT", help="A cluster of dask's.")] = "",
+    executor: Annotated[
+        str, typer.Option("--executor", metavar="dask://HOST:PORT", help="Measure the members on a cluster of dask.")
+    ] = "",
     *,
     options: Options,
 ) -> None:

@@ -20,7 +20,7 @@ def verify(
     model: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MODEL...]", help="Model references; none: the catalogue.", autocompletion=complete_model
+            metavar="[MODEL...]", help="Model references; default: the catalogue.", autocompletion=complete_model
         ),
     ] = None,
     *,

@@ -180,7 +180,7 @@ def takes_nothing(forward: Any) -> bool:
 
 
 SESSION = "inference_session"
-OF_SESSION = "forward of {} takes an inference session, an object that holds the frames of a video and what was found."
+OF_SESSION = "{} takes an inference session, an object that holds the frames of a video and what was found in them."
 
 
 def needs_input(reference: str, forward: Any) -> NeedsInput | CannotFollow:
@@ -193,8 +193,7 @@ def needs_input(reference: str, forward: Any) -> NeedsInput | CannotFollow:
         return CannotFollow(OF_SESSION.format(reference), "name the model of one image, without _video")
     required = [n for n, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
     signature = f"({', '.join(map(_as_written, parameters.values()))})"
-    plain = [name for name in required if parameters[name].annotation in PLAIN]
-    if plain:
+    if any(_kind(parameters[name].annotation) for name in required):
         given = ", ".join(f'"{name}": {_value(parameters[name].annotation, name)}' for name in required)
         example = f"--inputs inputs.py:inputs  with  def inputs(): return {{{given}}}"
         return NeedsInput(reference, signature, example)
@@ -203,24 +202,37 @@ def needs_input(reference: str, forward: Any) -> NeedsInput | CannotFollow:
     return NeedsInput(reference, signature, example)
 
 
-PLAIN: dict[Any, str] = {int: "1", float: "1.0", bool: "False", str: '"text"'}
-PLAIN |= {kind.__name__: value for kind, value in PLAIN.items()}
-"""Arguments that are no tensors, by their annotation or its text, each with a value for the sake of example."""
+PLAIN = {"int": "1", "float": "1.0", "bool": "False", "str": '"text"'}
+"""Types of arguments that are no tensors, each with a value for the sake of example."""
+
+
+def _kind(annotation: Any) -> str:
+    """The type of an argument that is no tensor: one of PLAIN, or a dict; '' for all others.
+
+    >>> _kind(dict[str, int]), _kind("Mapping[str, Tensor]"), _kind(int), _kind("torch.Tensor")
+    ('dict', 'dict', 'int', '')
+    """
+    text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    if text in PLAIN:
+        return text
+    return "dict" if re.match(r"(\w+\.)*(Dict|dict|Mapping|MutableMapping)\b", text) else ""
 
 
 def _as_written(parameter: inspect.Parameter) -> str:
     """An argument as forward's signature has it; an annotation only where it is no tensor."""
-    kind = parameter.annotation
-    name = f"{parameter.name}: {getattr(kind, '__name__', kind)}" if kind in PLAIN else parameter.name
+    kind = _kind(parameter.annotation)
+    name = f"{parameter.name}: {kind}" if kind else parameter.name
     return name if parameter.default is parameter.empty else f"{name}={parameter.default!r}"
 
 
 def _value(annotation: Any, name: str) -> str:
-    if annotation in PLAIN:
-        return PLAIN[annotation]
+    kind = _kind(annotation)
+    if kind in PLAIN:
+        return PLAIN[kind]
     dtype, _, sizes = _guess(name).rpartition(":")
     options = f", dtype=torch.{dtype}" if dtype else ""
-    return f"torch.zeros({', '.join(sizes.split('x'))}{options})"
+    zeros = f"torch.zeros({', '.join(sizes.split('x'))}{options})"
+    return f'{{"KEY": {zeros}}}' if kind else zeros
 
 
 TOKENS, MASKS = ("token", "word", "ids", "text", "indices"), ("mask",)

@@ -46,7 +46,7 @@ LONG = (131_072, 16_384, 2_048, 256)
 """Tokens of the long run that windows are looked for in: the first that the model takes."""
 ASSUMED_DTYPE = "bfloat16"
 STEP = (
-    "step    one token behind {} others and their cache: a model that takes none so has no decode step of its own\n"
+    "step    one token after {} others and their cache: a model that takes none so has no decode step of its own\n"
     "try     its pass alone  archcalc flops {reference}  or  archcalc memory {reference}"
 )
 

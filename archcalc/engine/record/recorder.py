@@ -39,7 +39,13 @@ from archcalc.engine.meta.value_checks import in_check
 from archcalc.engine.record.entries import OPEN, Entries
 from archcalc.engine.record.module_paths import Paths
 from archcalc.engine.record.packing import lengths_for
-from archcalc.engine.torch_private import DispatchMode, storage_key, with_tensors_changed, without_function_modes
+from archcalc.engine.torch_private import (
+    WRAPPED,
+    DispatchMode,
+    storage_key,
+    with_tensors_changed,
+    without_function_modes,
+)
 from archcalc.tracing import Call, Kept, ModuleCall, Step, Storage
 from archcalc.tracing import Tensor as TraceTensor
 
@@ -78,6 +84,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         self.state_names: tuple[str, ...] = ()
         self.keeps: tuple[Kept, ...] = ()  # what autograd kept in training steps
         self._multiplied, self._unseen = set[bool](), False
+        self._wrapped = len(WRAPPED)
         self._overwritten: dict[int, torch.UntypedStorage] = {}
         self._hooks: list[RemovableHandle] = []
 
@@ -90,6 +97,9 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         op = op_of(func)
         if self._unseen or op.marks:
             return func(*args, **kwargs)
+        if len(WRAPPED) != self._wrapped:  # code of the run imported a module that calls torch.fx.wrap: torch._dynamo
+            self._wrapped = len(WRAPPED)
+            gc.collect(0)
         tensors = tensors_of((*args, *kwargs.values()) if kwargs else args)
         demand_dense(tensors, "an argument of", func)
         bare = [t.is_meta for t in tensors]

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import nullcontext
 from fnmatch import fnmatchcase
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -172,8 +171,6 @@ def prepare(module: nn.Module, training: Training, region: Region = nullcontext)
             raise WrongUse(f"--frozen {pattern} freezes nothing: {layers[0][0]} has no parameters.", hint)
         for _, layer in layers:
             layer.requires_grad_(False)
-    if training.checkpoint:  # checkpoint imports it, and tensors live longer than they should while that happens
-        import_module("torch._dynamo")
     named: dict[str, list[str]] = {}
     called: set[str] = set()
     for pattern in training.checkpoint:

@@ -89,13 +89,13 @@ def options(result: Recomputed) -> str:
 def _lines(result: Recomputed) -> list[str]:
     """The options to type, the code to add, and what the choice rests on."""
     lowest = f"the lowest peak of all choices at this batch: {units.size(result.lowest_bytes)}"
-    lines = ["", "in your code, behind the making of `model`:", "", *_code(result), ""] if result.chosen else []
+    lines = ["", "in your code, after `model` is made:", "", *_code(result), ""] if result.chosen else []
     if result.chosen:
         lines.insert(0, f"in place of auto: {options(result)}")
         lines.append("extra work: what backward computes again, 2 x MACs + elementwise; the choice has the least of it")
     peak = result.fitted.report.peak_bytes
     met = "equal to its trace" if peak == result.predicted_bytes else f"its trace has {units.exact(peak)}"
-    lines.append(f"foretold from the plain step: {units.exact(result.predicted_bytes)} bytes, {met}; {lowest}")
+    lines.append(f"predicted from the plain step: {units.exact(result.predicted_bytes)} bytes, {met}; {lowest}")
     if any(_is_batch_norm(result, path) for path in result.paths):
         lines.append("batch norm that is computed again updates its running statistics twice a step")
     if not result.best:

@@ -103,7 +103,7 @@ def _cache_lines(serving: Serving) -> list[str]:
     held = serving.kv_held_bytes
     if held != serving.kv_bytes + serving.state_bytes:
         why = "in its own type, with the whole storages behind slices"
-        lines.append(f"held by the library behind a prefill: {units.size(held)} ({why})")
+        lines.append(f"held by the library after a prefill: {units.size(held)} ({why})")
     return lines
 
 
@@ -122,7 +122,7 @@ def _pass_lines(serving: Serving) -> list[str]:
     if generate:
         seconds = pace.generation_seconds(batch, context, generate) or 0.0
         tokens = f"{rate(batch * generate / seconds)} tokens/s at most"
-        lines.append(f"{generate:,} tokens behind the prompt: at least {duration(seconds)}, {tokens}")
+        lines.append(f"{generate:,} tokens after the prompt: at least {duration(seconds)}, {tokens}")
     crossing = pace.crossing()
     if pace.hardware is not None:
         lines.append(
