@@ -13,7 +13,8 @@ from torch import nn
 
 import archcalc
 from archcalc.analyses import Traffic, analyze
-from archcalc.analyses.fusion import Span, chained, kernels
+from archcalc.analyses.fusion import chained
+from archcalc.analyses.kernels import Span, kernels
 from archcalc.analyses.traffic import Kernels
 from archcalc.engine.setup import Training
 from archcalc.ops.registry import known, traffic_of

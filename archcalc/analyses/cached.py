@@ -10,12 +10,10 @@ weights, is read from memory, and results of the run are written to it.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from archcalc.analyses.fusion import Kernel, Sizes, Span
-from archcalc.analyses.launches import Part
+from archcalc.analyses.kernels import Kernel, Span
 
 
 def memory_bytes(span: Span, kernels: Sequence[Kernel], capacity: int, compiled: bool = False) -> list[int]:
@@ -25,19 +23,19 @@ def memory_bytes(span: Span, kernels: Sequence[Kernel], capacity: int, compiled:
     kernel that uses it.
     """
     used: dict[int, int] = {}  # bytes moved when each storage was used last
-    wrote: dict[int, list[_Written]] = defaultdict(list)
+    wrote: dict[int, list[_Written]] = {}
     to_read, to_write, moved = [], [], [0]
     for place, kernel in enumerate(kernels):
-        reads, writes = _touched(span, kernel)
+        reads, writes = kernel.touched(span)
         gone, after = moved[-1] - capacity, moved[-1] + kernel.total
         held = [min(size, used[key] - gone) for key, size in reads.items() if used.get(key, gone) > gone]
         to_read.append(max(0, kernel.read - sum(held)))
         to_write.append(kernel.total - kernel.read)
         for key, size in writes.items():
-            for written in wrote[key]:
+            now, earlier = _Written(place, size, after), wrote.get(key, ())
+            for written in earlier:
                 to_write[written.kernel] -= _held(min(written.size, size), written.then - gone)
-            wrote[key] = [written for written in wrote[key] if written.size > size]
-            wrote[key].append(_Written(place, size, after))
+            wrote[key] = [*(written for written in earlier if written.size > size), now] if earlier else [now]
             used[key] = after
         used |= dict.fromkeys(reads, after)
         moved.append(after)
@@ -64,20 +62,3 @@ class _Written(NamedTuple):
 def _held(size: int, room: int) -> int:
     """Bytes of a tensor that a cache still holds if others have left it so much room."""
     return max(0, min(size, room))
-
-
-def _touched(span: Span, kernel: Kernel) -> tuple[Sizes, Sizes]:
-    """Bytes of each storage that a kernel reads before it wrote it itself, and of each that it writes for others."""
-    if isinstance(kernel, Part):
-        return kernel.touched
-    if len(kernel.calls) == 1:
-        return span.touched(kernel.calls[0])
-    reads: dict[int, int] = {}
-    written: set[int] = set()
-    for number in kernel.calls:
-        read, writes = span.touched(number)
-        for storage, size in read.items():
-            if storage not in written:
-                reads[storage] = max(reads.get(storage, 0), size)
-        written |= writes.keys()
-    return reads, {storage: size for storage, size in kernel.results.items() if size}

@@ -11,31 +11,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from archcalc.ops.registry import Op, known
-from archcalc.ops.traffic import Moved, Operands, is_view
-from archcalc.tracing import Tensor, Trace
+from archcalc.analyses.kernels import Kernel, Sizes, Span
+from archcalc.ops.registry import Op
+from archcalc.ops.traffic import Moved
+from archcalc.tracing import Tensor
 from archcalc.tracing.places import bytes_by_storage, bytes_of_all
-
-Sizes = Mapping[int, int]
-"""Bytes by the number of the storage."""
-
-
-class Kernel:
-    """Op calls that run as one kernel, by their numbers, and the bytes that it moves, at the call that moves them.
-
-    `calls` are the numbers of the op calls, in order; `read` the bytes that it reads, `total` those that it reads and
-    writes. `unknown` is the op of a kernel whose traffic is not known, `results` are the bytes of each storage that a
-    chain writes for others: nothing else that it makes leaves the chip. `products` and `operations` are its parts of
-    those of its op calls, as a numerator and a denominator.
-    """
-
-    products = operations = (1, 1)
-
-    def __init__(self, moved: Mapping[int, Moved], unknown: str = "", results: Sizes | None = None) -> None:
-        self.moved, self.unknown, self.results = moved, unknown, results or {}
-        self.calls = tuple(moved)
-        self.read = sum([each.read for each in moved.values()])
-        self.total = self.read + sum([each.written for each in moved.values()])
 
 
 def declared(op: Op) -> bool:
@@ -46,59 +26,6 @@ def declared(op: Op) -> bool:
 def all_but_products(op: Op) -> bool:
     """Whether a compiler could fuse the op: pooling, reductions, padding and joining too, all but products."""
     return op.formula is None
-
-
-class Span:
-    """Some op calls in a row that move anything, with what each reads and writes: found once, for all kernels.
-
-    `ops` are their entries, by their numbers; `moved` is None, and so is the entry, of an op that is not known.
-    """
-
-    def __init__(self, trace: Trace, numbers: range) -> None:
-        self.trace, self.numbers = trace, numbers
-        self._results = {trace.tensors[tensor].storage for tensor in trace.output_tensors}
-        self.ops: dict[int, Op | None] = {}
-        self.operands: dict[int, Operands] = {}
-        self.moved: dict[int, Moved | None] = {}
-        self._touched: dict[int, tuple[Sizes, Sizes]] = {}
-        for number in numbers:
-            call = trace.calls[number]
-            if not is_view(trace, call):
-                self._add(number, known(call.op), Operands(trace, call))
-
-    def _add(self, number: int, op: Op | None, operands: Operands) -> None:
-        moved = None if op is None else op.traffic(operands)
-        if moved is None or moved.total:
-            self.ops[number], self.operands[number], self.moved[number] = op, operands, moved
-
-    def read(self, number: int) -> Sequence[Tensor]:
-        """The tensors that an op call reads; none if its inputs give it shapes alone."""
-        moved = self.moved[number]
-        return () if moved and not moved.read else self.operands[number].read_tensors
-
-    def death(self, storage: int) -> int | None:
-        """The op call before which a storage is freed in the span; None if a later one or the caller still has it."""
-        death = self.trace.storages[storage].death
-        return None if death is None or death > self.numbers.stop or storage in self._results else death
-
-    def lasts(self, storage: int) -> bool:
-        """Whether a storage is there before or after the op calls: an input, a parameter, a result."""
-        return self.trace.storages[storage].birth < self.numbers.start or self.death(storage) is None
-
-    def touched(self, number: int) -> tuple[Sizes, Sizes]:
-        """Bytes of each storage that an op call reads, and of each that it writes."""
-        if number not in self._touched:
-            operands = self.operands[number]
-            self._touched[number] = bytes_by_storage(self.read(number)), bytes_by_storage(operands.written_tensors)
-        return self._touched[number]
-
-
-def kernels(span: Span) -> list[Kernel]:
-    """One kernel for each op call."""
-    return [
-        Kernel({number: Moved()}, span.trace.calls[number].op) if moved is None else Kernel({number: moved})
-        for number, moved in span.moved.items()
-    ]
 
 
 def chained(span: Span, alone: Sequence[Kernel], fuses: Callable[[Op], bool] = declared) -> list[Kernel]:
@@ -143,7 +70,8 @@ def runnable(span: Span, kernels: Sequence[Kernel]) -> list[Kernel]:
     for number in sorted(place):
         operands = span.operands[number]
         needs[place[number]] |= {writer[storage] for storage in operands.storages if storage in writer}
-        writer |= {tensor.storage: place[number] for tensor in operands.written_tensors}
+        for tensor in operands.written_tensors:
+            writer[tensor.storage] = place[number]
     order: list[Kernel] = []
     seen: set[int] = set()
     waiting = [(n, False) for n in reversed(range(len(kernels)))]
@@ -198,12 +126,13 @@ def _chains(span: Span, can: Callable[[Op], bool]) -> tuple[list[list[int]], lis
         op = span.ops[number]
         fuses = op is not None and can(op)
         before = [writers[storage] for storage in operands.storages if storage in writers]
-        level = max((ops[w].level + (not (fuses and ops[w].fuses)) for w in before), default=0)
+        level = max([ops[w].level + (not (fuses and ops[w].fuses)) for w in before], default=0)
         ops[number] = _Op(level, fuses, before)
         for writer in before:
             if fuses and ops[writer].fuses and ops[writer].level == level:
                 chains.join(writer, number)
-        writers |= dict.fromkeys((tensor.storage for tensor in operands.written_tensors), number)
+        for tensor in operands.written_tensors:
+            writers[tensor.storage] = number
     level_of = _wait(ops, chains)
     plain = _members(ops, chains)
     _share(span, ops, chains, level_of)
@@ -268,19 +197,23 @@ class _Joint:
         for number in calls:
             moved, (reads, writes) = span.moved[number] or Moved(), span.touched(number)
             running.read[number] = max(0, moved.read - running.known(span.read(number), reads))
+            for storage, size in reads.items():
+                if storage not in running.written:
+                    running.reads[storage] = max(size, running.reads.get(storage, 0))
             for storage, size in writes.items():
                 running.written[storage] = number, max(size, running.written.get(storage, (0, 0))[1])
         results = {storage: self._wanted(storage, size, inside) for storage, (_, size) in running.written.items()}
         written: dict[int, int] = defaultdict(int)
         for storage, (number, _) in running.written.items():
             written[number] += results[storage]
-        return Kernel({number: Moved(read, written[number]) for number, read in running.read.items()}, results=results)
+        moved_by = {number: Moved(read, written[number]) for number, read in running.read.items()}
+        return Kernel(moved_by, touched=(running.reads, {key: size for key, size in results.items() if size}))
 
     def _wanted(self, storage: int, size: int, inside: frozenset[int]) -> int:
         """Of `size` bytes of a storage that a chain wrote those that others read: of a split tensor perhaps a half."""
         if self._span.lasts(storage):
             return size
-        return min(size, bytes_of_all(each for number, each in self._read(storage) if number not in inside))
+        return min(size, bytes_of_all([each for number, each in self._read(storage) if number not in inside]))
 
     def _read(self, storage: int) -> Sequence[tuple[int, Tensor]]:
         """The op calls that read a storage, each with what it reads."""
@@ -293,9 +226,10 @@ class _Joint:
 
 @dataclass
 class _Running:
-    """A chain so far: bytes by op call, storages that it wrote, where it wrote them last, and what it read."""
+    """A chain so far: bytes by op call and by storage, storages that it wrote, where last, and what it read."""
 
     read: dict[int, int] = field(default_factory=dict)
+    reads: dict[int, int] = field(default_factory=dict)
     written: dict[int, tuple[int, int]] = field(default_factory=dict)
     seen: dict[int, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
 

@@ -7,17 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from archcalc.analyses.fusion import Kernel, Sizes, Span
-from archcalc.ops.traffic import Launch, Moved, by_launch
+from archcalc.analyses.kernels import Kernel, Span
+from archcalc.ops.traffic import Launch, by_launch
 from archcalc.tracing.places import bytes_by_storage
-
-
-class Part(Kernel):
-    """One of several kernels of an op call; `touched` are bytes of each storage that it reads, and that it writes."""
-
-    def __init__(self, number: int, moved: Moved, touched: tuple[Sizes, Sizes]) -> None:
-        super().__init__({number: moved})
-        self.touched = touched
 
 
 def launched(span: Span, alone: Sequence[Kernel]) -> list[Kernel]:
@@ -45,9 +37,9 @@ def _parts(span: Span, kernel: Kernel) -> Sequence[Kernel]:
     return parts
 
 
-def _part(span: Span, number: int, launch: Launch) -> Part:
+def _part(span: Span, number: int, launch: Launch) -> Kernel:
     operands = span.operands[number]
     read, made = operands.of_launch(launch)
     moved = by_launch(operands, launch)
     writes = {key: min(size, moved.written) for key, size in bytes_by_storage(made).items()}
-    return Part(number, moved, (bytes_by_storage(read), writes))
+    return Kernel({number: moved}, touched=(bytes_by_storage(read), writes))

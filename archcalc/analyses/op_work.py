@@ -10,14 +10,15 @@ from itertools import chain
 from typing import NamedTuple
 
 from archcalc.analyses.cached import memory_bytes
-from archcalc.analyses.fusion import Kernel, Span, all_but_products, chained_both_ways, joined, kernels, runnable
+from archcalc.analyses.fusion import all_but_products, chained_both_ways, joined, runnable
+from archcalc.analyses.kernels import Kernel, Span, kernels
 from archcalc.analyses.launches import launched
 from archcalc.analyses.wanted import wanted
 from archcalc.analyses.weights import COMPLEX
 from archcalc.hardware.catalogue import layers_in_one_kernel, runs_several_kernels
 from archcalc.ops.bands import pairs_below
 from archcalc.ops.names import packet
-from archcalc.ops.registry import macs_of, operations_of
+from archcalc.ops.registry import counts_of
 from archcalc.tracing import Call, Trace
 
 CONVOLUTIONS = ("convolution", "_convolution", "cudnn_convolution", "convolution_overrideable", "convolution_backward")
@@ -134,9 +135,8 @@ def _recurrent_layers(trace: Trace, span: Iterable[int]) -> Iterable[list[int]]:
 
 def _arithmetic(trace: Trace, call: Call) -> tuple[int, int]:
     """FLOPs of the products of a call, and its other operations; of causal attention those of the visible scores."""
-    flops, operations = 2 * (macs_of(trace, call) or 0), operations_of(trace, call) or 0
-    if flops and _dtype(trace, call).startswith(COMPLEX):
-        flops *= REALS
+    macs, operations = (number or 0 for number in counts_of(trace, call))
+    flops = 2 * macs * (REALS if macs and _dtype(trace, call).startswith(COMPLEX) else 1)
     if call.attributes.get("is_causal") is not True or not _in_one_kernel(call):
         return flops, operations
     n, m = (trace.shape(call.inputs[word])[-2] for word in ("query", "key"))  # type: ignore[arg-type]

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from archcalc.analyses.fusion import Kernel, Span, chained, kernels
+from archcalc.analyses.fusion import chained
+from archcalc.analyses.kernels import Kernel, Span, kernels
 from archcalc.analyses.recomputation import recomputed
 from archcalc.analyses.report import Finding
 from archcalc.ops.registry import macs_of, operations_of

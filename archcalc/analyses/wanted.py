@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from copy import copy
 
-from archcalc.analyses.fusion import Span
+from archcalc.analyses.kernels import Span
 
 
 def wanted(span: Span) -> Span:

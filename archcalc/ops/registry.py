@@ -143,21 +143,32 @@ def known(op: str) -> Op | None:
 def macs_of(trace: Trace, call: Call) -> int | None:
     """MACs of one op call; None where it is no contraction, or one whose count shapes do not tell."""
     op = known(call.op)
-    if op is None or op.formula is None:
-        return None
-    arguments = CallView(trace, call).arguments
-    names, needed = _parameters(op.formula)
-    if not needed <= arguments.keys():  # a stored call may lack its tensors
-        return None
-    return op.formula(**{name: arguments[name] for name in names & arguments.keys()})
+    return None if op is None or op.formula is None else _macs(op.formula, CallView(trace, call))
 
 
 def operations_of(trace: Trace, call: Call) -> int | None:
     """Elementwise operations of one call, of a contraction those beside its products; None if its op has no rule."""
+    return counts_of(trace, call)[1]
+
+
+def counts_of(trace: Trace, call: Call) -> tuple[int | None, int | None]:
+    """Both: MACs, and elementwise operations."""
     op = known(call.op)
-    if op is None or op.work is None or (op.formula is not None and macs_of(trace, call) is None):
+    if op is None:
+        return None, None
+    view = CallView(trace, call)
+    macs = None if op.formula is None else _macs(op.formula, view)
+    if op.work is None or (op.formula is not None and macs is None):
+        return macs, None
+    return macs, op.work.of(view)
+
+
+def _macs(formula: Formula, view: CallView) -> int | None:
+    arguments = view.arguments
+    names, needed = _parameters(formula)
+    if not needed <= arguments.keys():  # a stored call may lack its tensors
         return None
-    return op.work.of(CallView(trace, call))
+    return formula(**{name: arguments[name] for name in names & arguments.keys()})
 
 
 def traffic_of(trace: Trace, call: Call) -> Moved | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise, product
 from math import prod
@@ -25,7 +25,7 @@ Box = tuple[tuple[int, int], ...]
 """The first and the last but one place on each axis of a grid."""
 
 
-def bytes_of_all(tensors: Iterable[Tensor]) -> int:
+def bytes_of_all(tensors: Sequence[Tensor]) -> int:
     """Bytes of the elements of some tensors, those that several of them hold once.
 
     Of tensors whose common elements cannot be told, such as windows that overlap, those of the largest count.
@@ -38,25 +38,20 @@ def bytes_of_all(tensors: Iterable[Tensor]) -> int:
     >>> bytes_of_all([half, other]), bytes_of_all([half, half])
     (160, 80)
     """
-    given = list(tensors)
-    if len({tensor.storage for tensor in given}) == len(given):
-        return sum([tensor.distinct_bytes for tensor in given])
-    return sum(bytes_by_storage(given).values())
+    if len(tensors) == 1:
+        return tensors[0].distinct_bytes
+    return sum(bytes_by_storage(tensors).values())
 
 
-def bytes_by_storage(tensors: Iterable[Tensor]) -> dict[int, int]:
+def bytes_by_storage(tensors: Sequence[Tensor]) -> dict[int, int]:
     """The same bytes for each storage."""
-    first: dict[int, Tensor] = {}
-    several: dict[int, dict[object, Tensor]] = defaultdict(dict)
+    sizes = {tensor.storage: tensor.distinct_bytes for tensor in tensors}
+    if len(sizes) == len(tensors):
+        return sizes
+    places: dict[int, dict[object, Tensor]] = defaultdict(dict)
     for tensor in tensors:
-        other = first.setdefault(tensor.storage, tensor)
-        if other is not tensor:
-            several[tensor.storage][tensor.place] = tensor
-    sizes = {storage: tensor.distinct_bytes for storage, tensor in first.items()}
-    for storage, others in several.items():
-        others[first[storage].place] = first[storage]
-        sizes[storage] = _together(list(others.values()))
-    return sizes
+        places[tensor.storage][tensor.place] = tensor
+    return {storage: _together(list(different.values())) for storage, different in places.items()}
 
 
 def _together(tensors: Sequence[Tensor]) -> int:
