@@ -88,6 +88,24 @@ def encoder(dropout: float) -> nn.Module:
     return nn.TransformerEncoder(layer, 3, enable_nested_tensor=False)
 
 
+def mlp() -> nn.Module:
+    """Two linear layers."""
+    return nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 8))
+
+
+class InAutocast(nn.Module):
+    """A network whose forward enters autocast by itself, in bfloat16."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The network's result."""
+        with torch.autocast(x.device.type, torch.bfloat16):
+            return self.network(x)
+
+
 MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[Shape, ...]]] = {
     "nn.LSTM": (lambda: nn.LSTM(96, 128), ((35, 8, 96),)),
     "nn.LSTM, 2 layers, both directions": (
@@ -114,7 +132,9 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[Shape, ...]]] = {
         lambda: nn.Sequential(nn.Conv3d(3, 32, 3, padding=1), nn.ReLU(), nn.Conv3d(32, 48, 3, stride=2), nn.ReLU()),
         ((2, 3, 12, 24, 24),),
     ),
-    "MLP": (lambda: nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 8)), ((32, 64),)),
+    "MLP": (mlp, ((32, 64),)),
+    "MLP in its own autocast": (lambda: InAutocast(mlp()), ((32, 64),)),
+    "nn.TransformerEncoder in its own autocast": (lambda: InAutocast(encoder(0.1)), ((4, 100, 128),)),
 }
 """By name: how to make it, and the shapes of its inputs; token numbers for the GPTs."""
 

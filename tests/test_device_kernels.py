@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import archcalc
 from archcalc import engine
 from archcalc.analyses import analyze
 from archcalc.analyses.report import Report
@@ -154,6 +155,8 @@ EXACT = (
     Case("MLP", 0, amp="bf16"),
     Case("nn.LSTMCell", 0, amp="bf16"),
     Case("nn.GRU", 0, amp="bf16"),
+    Case("MLP in its own autocast", 0),
+    Case("nn.TransformerEncoder in its own autocast", 0),
 )
 
 
@@ -339,21 +342,114 @@ def test_what_a_model_recomputes_is_autocast_again() -> None:
     assert all(made.trace.tensors[call.outputs[0]].dtype == "bfloat16" for call in again)
 
 
-class Autocasting(nn.Module):
+class Own(nn.Module):
     """A model that enters autocast by itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, *region: Any) -> None:
         super().__init__()
-        self.fc = nn.Linear(8, 8)
+        self.network, self.region = Mixed(), region
 
-    def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
-            return self.fc(x)
+    def forward(self, x: Tensor) -> Any:
+        with torch.autocast(*self.region):
+            return self.network(x)
 
 
-def test_a_models_own_autocast_is_told() -> None:
-    assert any("own autocast" in note for note in trained(Autocasting(), (4, 8)).notes)
-    assert not trained(Attention(), SHAPE).notes
+class OwnDecorated(Own):
+    """The same by a decorator."""
+
+    def forward(self, x: Tensor) -> Any:
+        return torch.autocast(*self.region)(self.network.forward)(x)
+
+
+class OwnRecomputed(Own):
+    """The same around a part that is recomputed."""
+
+    def forward(self, x: Tensor) -> Any:
+        with torch.autocast(*self.region):
+            return torch.utils.checkpoint.checkpoint(self.network, x, use_reentrant=False)[2]
+
+
+def _run(trace: Any, span: slice = slice(None)) -> list[Any]:
+    """The ops of a run, each with the types of its results."""
+    return [(call.op, *(trace.tensors[t].dtype for t in call.outputs)) for call in trace.calls[span]]
+
+
+@pytest.mark.parametrize("kind", [Own, OwnDecorated])
+@pytest.mark.parametrize(
+    ("device", "region", "asked"),
+    [
+        ("cuda", ("cuda", torch.bfloat16), "bf16"),
+        ("cuda", ("cuda",), "fp16"),  # torch's default
+        ("cuda", ("cpu",), "fp16"),  # as x.device.type says
+        ("", ("cuda", torch.float16), "fp16"),
+        ("cpu", ("cpu", torch.float16), "fp16"),
+        ("cpu", ("cpu",), "bf16"),
+        ("cuda", ("cuda", torch.bfloat16, False), ""),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_a_models_own_autocast_casts_as_the_one_that_is_asked_for(
+    kind: type[Own], device: str, region: Any, asked: str
+) -> None:
+    """The same ops on the same types; torch is not left in it."""
+    trace = engine.trace(kind(*region), Setup(device=device), (2, 3, 8, 8))
+    assert _run(trace) == _run(engine.trace(Mixed(), Setup(device=device, amp=asked), (2, 3, 8, 8)))
+    assert any("its own autocast" in note for note in trace.notes) is bool(asked)
+    assert not torch.is_autocast_enabled("cpu")
+    assert not torch.is_autocast_enabled("cuda")
+
+
+def test_a_models_own_autocast_on_a_cpu_is_torchs_own() -> None:
+    net, x = Own("cpu", torch.bfloat16), torch.zeros(2, 3, 8, 8)
+    trace = engine.trace(net, Setup(device="cpu"), (2, 3, 8, 8))
+    assert [str(t.dtype) for t in net(x)] == [f"torch.{trace.tensors[t].dtype}" for t in trace.output_tensors]
+
+
+@pytest.mark.filterwarnings("ignore:CUDA is not available")
+def test_a_region_of_cuda_does_nothing_on_a_cpu() -> None:
+    trace = engine.trace(Own("cuda", torch.bfloat16), Setup(device="cpu"), (2, 3, 8, 8))
+    assert {trace.tensors[t].dtype for t in trace.output_tensors} == {"float32"}
+
+
+DECORATED = """
+import torch
+from torch import nn
+
+class Net(nn.Linear):
+    @torch.autocast("cuda", dtype=torch.float16)
+    def forward(self, x):
+        return super().forward(x)
+"""
+
+
+def test_a_decorator_for_cuda_is_on_where_there_is_no_cuda(tmp_path: Path) -> None:
+    """Torch turns it off, with a warning, when the class is defined."""
+    (tmp_path / "decorated.py").write_text(DECORATED, encoding="utf-8")
+    trace = archcalc.trace(f"{tmp_path / 'decorated.py'}:Net(8, 4)", "2x8")
+    assert trace.tensors[trace.output_tensors[0]].dtype == "float16"
+
+
+def test_a_run_inside_of_the_callers_autocast_is_in_it() -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        trace = engine.trace(Mixed(), Setup(device="cpu"), (2, 3, 8, 8))
+        assert torch.is_autocast_enabled("cpu")
+    assert _run(trace) == _run(engine.trace(Mixed(), Setup(device="cpu", amp="bf16"), (2, 3, 8, 8)))
+
+
+def test_a_models_own_autocast_is_there_where_backward_computes_again() -> None:
+    trace = trained(OwnRecomputed("cuda", torch.bfloat16), (2, 3, 8, 8)).trace
+    step = trace.steps[-1]
+    spans = slice(step.forward, step.loss), slice(step.backward, step.optimizer)
+    forward, again = ([t for t in _run(trace, span) if t[0] == "aten.convolution"] for span in spans)
+    assert forward == again == [("aten.convolution", "bfloat16")]
+
+
+def test_a_region_of_another_type_inside_of_the_one_that_is_asked_for() -> None:
+    """Of the model's own the innermost counts; literal names of a device do not matter."""
+    trace = engine.trace(Own("cuda", torch.float16), Setup(amp="bf16"), (2, 3, 8, 8))
+    assert [trace.tensors[t].dtype for t in trace.output_tensors][:4] == ["float16", "float16", "float16", "float32"]
+    off = engine.trace(Own("cuda", torch.float16, False), Setup(amp="bf16"), (2, 3, 8, 8))
+    assert {off.tensors[t].dtype for t in off.output_tensors} == {"float32"}
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,13 @@
 Operations of the first list compute in the lower precision, those of the second in float32, those of the third in the
 widest type of their arguments. A weight is cast once for a forward pass. Which ops autocast knows is read from torch's
 dispatcher; those that no list here names are the ones that compute in float32. Code of a model that asks torch is told
-that autocast is on, and a part of a model that turns it off for the device of its input is left in its own types.
+whether autocast is on, and a part of a model that turns it off is left in its own types.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -47,15 +47,19 @@ TOLD = ("cpu", "cuda")
 
 
 class Autocast:
-    """The regions in which autocast acts, and what each listed op does there."""
+    """The regions in which autocast acts, and what each listed op does there.
 
-    def __init__(self, amp: str, lists: str) -> None:
-        self.lower = AMP[amp]
-        self.lists = lists
+    `amp` is the precision that was asked for, '' for none; `lists` the device whose lists are used. `own` are the types
+    of the regions that the model entered by itself.
+    """
+
+    def __init__(self, lists: str, amp: str = "") -> None:
+        self.lists, self.asked = lists, AMP.get(amp)
+        self.own = set[torch.dtype]()
         self.backward = False
         self._depth = 0
         self._inside = False
-        self._cast: dict[int, tuple[Tensor, Tensor]] = {}
+        self._cast: dict[tuple[int, torch.dtype], tuple[Tensor, Tensor]] = {}
 
     @contextmanager
     def region(self) -> Iterator[None]:
@@ -69,16 +73,29 @@ class Autocast:
                 self._cast.clear()
 
     @contextmanager
-    def told(self) -> Iterator[None]:
-        """Torch says that autocast is on, to the end of the block; it casts tensors with data, known values, itself."""
-        before = [(torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)) for device in TOLD]
-        try:
-            for device in TOLD:
-                _tell(device, True, self.lower)
+    def own_region(self, enabled: bool, dtype: torch.dtype) -> Iterator[None]:
+        """A region that the model entered, or, not `enabled`, a part that it keeps out of autocast."""
+        with _telling(enabled, dtype), self.region() if enabled else nullcontext():
+            if enabled and dtype is not self.asked:
+                self.own.add(dtype)
             yield
-        finally:
-            for device, (enabled, dtype) in zip(TOLD, before, strict=True):
-                _tell(device, enabled, dtype)
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Torch says whether autocast is on in this block; it casts tensors with data, known values, itself."""
+        with _telling(self.asked is not None, self.asked or torch.get_autocast_dtype(self.lists)):
+            yield
+
+    @property
+    def of_caller(self) -> torch.dtype | None:
+        """The type of a region that the caller of the run is in, where no precision is asked for; None for none."""
+        types = [torch.get_autocast_dtype(device) for device in TOLD if torch.is_autocast_enabled(device)]
+        return types[0] if types and self.asked is None else None
+
+    @property
+    def lower(self) -> torch.dtype:
+        """The lower precision of the innermost region."""
+        return torch.get_autocast_dtype(TOLD[0])
 
     @property
     def _acts(self) -> bool:
@@ -86,8 +103,8 @@ class Autocast:
 
         Not where the model turned autocast off.
         """
-        inside = bool(self._depth) or (self.backward and torch.is_grad_enabled())
-        return inside and torch.is_autocast_enabled(TOLD[0])
+        again = self.asked is not None and self.backward and torch.is_grad_enabled()
+        return (bool(self._depth) or again) and torch.is_autocast_enabled(TOLD[0])
 
     def wrapped(self) -> Iterator[tuple[str, Callable[[Kernel], Kernel]]]:
         """The listed ops, each with what it makes of the kernel that would run."""
@@ -139,15 +156,23 @@ class Autocast:
             return tensor
         if not (self._depth and tensor.dtype is torch.float32 and tensor.requires_grad and tensor.is_leaf):
             return tensor.to(self.lower)
-        if id(tensor) not in self._cast:
-            self._cast[id(tensor)] = (tensor, tensor.to(self.lower))
-        return self._cast[id(tensor)][1]
+        key = id(tensor), self.lower
+        if key not in self._cast:
+            self._cast[key] = (tensor, tensor.to(self.lower))
+        return self._cast[key][1]
 
 
-def of_the_model(asked: Autocast | None) -> bool:
-    """Whether the model is in an autocast of its own: another than the one that was asked for."""
-    types = [torch.get_autocast_dtype(device) for device in TOLD if torch.is_autocast_enabled(device)]
-    return any(asked is None or dtype is not asked.lower for dtype in types)
+@contextmanager
+def _telling(enabled: bool, dtype: torch.dtype) -> Iterator[None]:
+    """Torch says so of every device that a model may ask about, to the end of the block."""
+    before = [(torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)) for device in TOLD]
+    try:
+        for device in TOLD:
+            _tell(device, enabled, dtype)
+        yield
+    finally:
+        for device, (was_enabled, was) in zip(TOLD, before, strict=True):
+            _tell(device, was_enabled, was)
 
 
 def _tell(device: str, enabled: bool, dtype: torch.dtype) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from archcalc.engine.devices import products_without_zeros
 from archcalc.engine.devices.attention import efficient
 from archcalc.engine.devices.autocast import Autocast
 from archcalc.engine.devices.device import Device, Kernel, Wrap
+from archcalc.engine.devices.own_autocast import own_regions
 from archcalc.engine.torch_private import destroy, enter_without_data
 from archcalc.errors import WrongUse
 
@@ -39,23 +40,43 @@ class KernelSelection:
         self.kernels = device.kernels()
         self.asked = attention
         self.attention = {"auto": self.kernels.attention.default, choices.ONE_KERNEL: "flash"}.get(attention, attention)
-        self.autocast = Autocast(amp, device.autocast) if amp else None
+        self.autocast = Autocast(device.autocast, amp)
         self.taken: Counter[str] = Counter()
 
     @contextmanager
     def region(self) -> Iterator[None]:
         """Forward and loss of a step: where autocast acts."""
-        with self.autocast.region() if self.autocast else ExitStack():
+        with self.autocast.region() if self.autocast.asked else nullcontext():
             yield
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """The replaced ops, to the end of the block."""
+        """The replaced ops, to the end of the block; those of autocast once it is asked for, or the model enters it."""
+        library, casts = self._entered(self.autocast.asked is not None), self.autocast.asked is not None
+
+        def cast() -> None:
+            nonlocal library, casts
+            if not casts:
+                destroy(library)
+                library, casts = self._entered(casts=True), True
+
+        outer = self.autocast.of_caller
+        try:
+            if outer:
+                cast()
+            around = self.autocast.own_region(True, outer) if outer else nullcontext()
+            with self.autocast.told(), own_regions(self.autocast, cast), around:
+                yield
+        finally:
+            destroy(library)
+
+    def _entered(self, casts: bool) -> Any:
+        """The library of the replaced ops, with those that autocast changes if it `casts`."""
         replaced = {**products_without_zeros.NODES, **self.kernels.replaced}
         wraps: dict[str, list[Wrap]] = {name: [wrap] for name, wrap in replaced.items()}
         if self.attention != "math" or self.asked == "math":
             wraps["scaled_dot_product_attention"] = [self._attend]
-        for name, wrap in self.autocast.wrapped() if self.autocast else ():
+        for name, wrap in self.autocast.wrapped() if casts else ():
             wraps.setdefault(name, []).append(wrap)
         library: Any = Library("aten", "IMPL")  # type: ignore[no-untyped-call]
         try:
@@ -63,10 +84,10 @@ class KernelSelection:
                 _replace(library, name, around)
             for name, kernel in self.kernels.own.items():
                 enter_without_data(library, name, kernel)
-            with self.autocast.told() if self.autocast else ExitStack():
-                yield
-        finally:
+        except BaseException:
             destroy(library)
+            raise
+        return library
 
     def in_words(self) -> str:
         """How attention was computed, as the answer states it."""

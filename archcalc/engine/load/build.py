@@ -19,6 +19,7 @@ from archcalc.engine.load.declared_inputs import UNKNOWN, Declaration, inputs_of
 from archcalc.engine.load.pretrained.attention import without_flex
 from archcalc.engine.load.references import BuiltIn, Code, Exported, InLibrary
 from archcalc.engine.load.user_code import CALLS, cannot, evaluate, here_first, import_file, import_module
+from archcalc.engine.meta.cuda_regions import regions_of_cuda
 from archcalc.engine.meta.empty_modules import copy_without_data, settled, without_data
 from archcalc.engine.meta.one_device import CPU, OneDevice
 from archcalc.engine.meta.own_draws import own_draws
@@ -54,7 +55,7 @@ class Loaded:
 def load(reference: BuiltIn | Code | InLibrary | Exported | nn.Module | type[nn.Module], setup: Setup) -> Loaded:
     """Build the model of a reference. Errors: exit code 2 for wrong names and knobs, 3 for code that raises."""
     device = OneDevice(CPU)
-    with own_draws(setup.seed), device:
+    with own_draws(setup.seed), regions_of_cuda(), device:
         loaded = _loaded(reference, setup)
     stated = config_notes(loaded.module, loaded.typed(setup).dtype, bool(setup.dtype))
     notes = (*loaded.notes, *stated, *without_flex(loaded.module))

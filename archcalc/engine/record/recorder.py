@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from archcalc.engine.devices.autocast import of_the_model
 from archcalc.engine.devices.kernel_selection import KernelSelection
 from archcalc.engine.meta import contraction_rules, mask_rules, training_rules  # noqa: F401, enter their rules
 from archcalc.engine.meta.argument_checks import refuse
@@ -80,7 +79,6 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         self.module_calls: list[ModuleCall] = []
         self.stack: list[int] = []
         self.failed: tuple[int, str] | None = None
-        self.own_autocast = False
         self.state_names: tuple[str, ...] = ()
         self.keeps: tuple[Kept, ...] = ()  # what autograd kept in training steps
         self._multiplied, self._unseen = set[bool](), False
@@ -260,7 +258,6 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]
         """Record that a module's forward begins; ops of a copy that forward made belong to its caller."""
         if module not in self.paths:
             return
-        self.own_autocast |= of_the_model(self.autocast)
         index = self.paths.index(module, self.stack[-1] if self.stack else None)
         parent = self.stack[-1] if self.stack else None
         inputs = self._seen((args, kwargs))

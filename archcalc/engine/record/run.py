@@ -63,9 +63,7 @@ DEFAULTS = "hint    this is the library's default configuration; one of a traine
 DECIDED = "{} decided what ran"
 NO_FORWARD = "{} has no forward of its own: other code calls its parts."
 DREW = "a draw at random may have decided what ran: it is seeded, and another draw may give other figures"
-OWN_AUTOCAST = (
-    "the model's own autocast does not act on tensors without data: its layers are counted in their own dtype"
-)
+OWN_AUTOCAST = "parts of the model are in its own autocast, in {}: ops are cast as torch does it on {}"
 HOMES = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
 """Folders whose stack frames are skipped when we look for the failing line of user code."""
 
@@ -208,7 +206,8 @@ def _shape_lazy(module: nn.Module, inputs: Inputs, setup: Setup, kernels: Kernel
 def _notes(recorder: recording.Recorder, device: OneDevice, drew: bool) -> list[str]:
     """What the run had to assume."""
     notes = [recorder.device.warning] if recorder.device.warning else []
-    notes += [OWN_AUTOCAST] if recorder.own_autocast else []
+    own = sorted(str(dtype).removeprefix("torch.") for dtype in recorder.autocast.own)
+    notes += [OWN_AUTOCAST.format(" and ".join(own), recorder.autocast.lists)] if own else []
     notes += [CODE_NAMES.format(kind) for kind in sorted(device.named)]
     notes += [FULL_LENGTH] if recorder.unknown_lengths and not recorder.lengths else []
     decided = recorder.known.decided

@@ -211,8 +211,7 @@ def train(
             elif phase == "end":
                 _end(recorder, optimizer)
             recorder.mark(phase)
-            if kernels.autocast is not None:
-                kernels.autocast.backward = phase == "backward"
+            kernels.autocast.backward = phase == "backward"
             if phase == "backward":
                 for target in loss.targets:
                     _roles(recorder, "input", [target])
