@@ -193,6 +193,15 @@ def setting_of(config: Any, name: str) -> Any:
         return None
 
 
+def stated_type(config: Any) -> str:
+    """The type of floats that a configuration, or else the part of it that makes the text, states; '' for none."""
+    parts = [config, *(getattr(config, name, None) for name in ("text_config", "llm_config", "thinker_config"))]
+    values = (  # the library warns of its former name wherever that is read
+        value for part in parts if part for value in (getattr(part, "dtype", None), vars(part).get("torch_dtype"))
+    )
+    return next((str(value).removeprefix("torch.") for value in values if value is not None), "")
+
+
 def _numbers(settings: Mapping[str, Any]) -> Iterator[int]:
     for name, value in settings.items():
         if not name.endswith(("_token_id", "_token_index", "_token", "_token_ids", "_idx")):
