@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from archcalc.engine.load.nested import tensors_with_places
@@ -43,6 +44,13 @@ def module_of(value: Any, name: str, calls: str = "") -> nn.Module:
         )
         raise CannotFollow(sentence, "give the model as it is before it is quantized")
     return module
+
+
+def is_graph(module: nn.Module) -> bool:
+    """Whether a module, or one in it, is a program of torch.export or a script: graphs, whose layers are none."""
+    export = sys.modules.get("torch.export")
+    kinds = (torch.jit.ScriptModule, *([export.UnflattenedModule] if export is not None else []))
+    return any(isinstance(member, kinds) for member in module.modules())
 
 
 def why_none(value: Any) -> tuple[str, str]:
