@@ -21,7 +21,7 @@ from archcalc.engine.load.declared_inputs import inputs_of
 from archcalc.engine.load.pretrained.as_read import named_alike, read_otherwise
 from archcalc.engine.load.pretrained.as_written import Unreadable, as_read, setting_with
 from archcalc.engine.load.pretrained.attention import without_missing_kernels
-from archcalc.engine.load.pretrained.facts import without_advice
+from archcalc.engine.load.pretrained.facts import with_cache, without_advice
 from archcalc.engine.load.pretrained.sensible_defaults import completed_defaults
 from archcalc.engine.load.references import InLibrary, demand_known
 from archcalc.engine.setup import Setup
@@ -51,8 +51,8 @@ def _built(library: ModuleType, reference: InLibrary, setup: Setup) -> tuple[nn.
         raise
     for knob, value in _plain(config, setup.knobs, reference).items():
         setattr(config, knob, value)
-    if hasattr(config, "use_cache") and "use_cache" not in setup.knobs:
-        config.use_cache = False  # a forward pass over the whole text, not a step of generation
+    for part in with_cache(config):  # a forward pass over the whole text, not a step of generation
+        part.use_cache = setup.knobs.get("use_cache", False)
     class_, more = _model_class(library, config, kind, reference)
     more = [*more, *without_missing_kernels(config)]
     with _without_network(), _named_settings(reference, config.to_dict()):
@@ -214,7 +214,7 @@ def _silence_of_hub(name: str) -> Exception | None:
 
 
 def _plain(config: Any, knobs: Any, reference: InLibrary) -> dict[str, Any]:
-    names = sorted(set(config.to_dict()) | {"use_cache"})
+    names = sorted({*config.to_dict(), *(["use_cache"] if any(with_cache(config)) else [])})
     for knob in knobs:
         if knob not in names:
             raise UnknownKnob(knob, reference.text, names)

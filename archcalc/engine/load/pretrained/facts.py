@@ -193,6 +193,15 @@ def setting_of(config: Any, name: str) -> Any:
         return None
 
 
+def with_cache(config: Any) -> Iterator[Any]:
+    """The configuration and the parts in it, however deep, that say whether a decoder keeps a cache."""
+    if "use_cache" in getattr(config, "__dict__", {}):
+        yield config
+    for part in getattr(config, "__dict__", {}).values():
+        if hasattr(part, "to_dict"):
+            yield from with_cache(part)
+
+
 def stated_type(config: Any) -> str:
     """The type of floats that a configuration, or else the part of it that makes the text, states; '' for none."""
     parts = [config, *(getattr(config, name, None) for name in ("text_config", "llm_config", "thinker_config"))]
