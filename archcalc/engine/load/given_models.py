@@ -22,6 +22,8 @@ FIXED = "other sizes are fixed: export it with dynamic_shapes, or give the model
 ALONE = "return the model alone"
 MOST = 3
 """How deep we look for a module in what is none."""
+WIDE = 100
+"""How many parts of each container we look at."""
 
 
 def module_of(value: Any, name: str, calls: str = "") -> nn.Module:
@@ -89,7 +91,7 @@ def _modules(value: Any, place: str = "", depth: int = 0) -> Iterator[tuple[str,
         inside = [(f"item {number}", entry) for number, entry in enumerate(value)]
     elif isinstance(getattr(value, "__dict__", None), dict) and not isinstance(value, type):
         inside = [(f".{key}", entry) for key, entry in vars(value).items()]
-    for name, entry in inside:
+    for name, entry in inside[:WIDE]:
         if isinstance(entry, nn.Module):
             yield f"{place}{name}", entry
         elif depth < MOST:
