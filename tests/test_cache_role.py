@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import archcalc
+from archcalc.errors import UnknownKnob
 from tests.helpers import run
 
 WIDTH, LAYERS, MOST, WORDS = 16, 3, 32, 11
@@ -160,3 +161,27 @@ def test_a_cache_object_of_transformers() -> None:
         past = model(texts(2, 7), use_cache=True).past_key_values
     step = archcalc.analyze(model, {"input_ids": texts(2, 1), "past_key_values": past, "use_cache": True})
     assert cache_at_the_end(step) == 2 * 2 * 2 * 8 * 32 * FLOAT
+
+
+LLAVA = {
+    "model_type": "llava", "architectures": ["LlavaForConditionalGeneration"], "image_token_index": 99,
+    "vision_config": {"model_type": "clip_vision_model", "hidden_size": 32, "intermediate_size": 64, "image_size": 28,
+                      "num_hidden_layers": 2, "num_attention_heads": 2, "patch_size": 14},
+    "text_config": {"model_type": "llama", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+                    "num_attention_heads": 2, "vocab_size": 100},
+}  # fmt: skip
+
+
+def test_a_part_of_a_configuration_makes_no_cache_either(tmp_path: Path) -> None:
+    """The text of LLaVA says by itself that it keeps one; a plain forward pass does not, and --set turns it on."""
+    pytest.importorskip("transformers")
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(LLAVA))
+    without, kept = (archcalc.trace(str(path), knobs=knobs) for knobs in ({}, {"use_cache": True}))
+    assert "cache" not in {storage.role for storage in without.storages}
+    tokens = next(given.shape[1] for given in kept.inputs if given.name == "input_ids")
+    cached = [storage.bytes for storage in kept.storages if storage.role == "cache"]
+    assert sum(cached) == 2 * 2 * tokens * 32 * 4  # two layers, keys and values, float32
+    path.write_text(json.dumps({"model_type": "vit"}))
+    with pytest.raises(UnknownKnob):
+        archcalc.params(str(path), knobs={"use_cache": True})

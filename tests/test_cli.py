@@ -492,3 +492,11 @@ def test_an_option_that_is_no_list_cannot_be_given_twice(command: str) -> None:
     ran = run(command, "-q", "--quiet")
     assert (ran.code, ran.out) == (2, "")
     assert "--quiet is given twice." in ran.err
+
+
+@pytest.mark.parametrize("typed", [("--amp", ""), ("--lora=",), ("-i", ""), ("--layer", "")])
+def test_an_empty_value_is_an_error(typed: tuple[str, ...]) -> None:
+    """It is that of a variable of the shell that is not set; before, most options took it for none."""
+    ran = run("flops", "resnet-20", *typed)
+    assert (ran.code, ran.out) == (2, "")
+    assert f"{typed[0].removesuffix('=')} is followed by an empty text." in ran.err

@@ -121,6 +121,10 @@ def test_the_model_at_hand_stays_as_it_is() -> None:
         ("r=4,target=attention", "a ScaledDotProductAttention, which gets no adapters"),
         ("r=4,target=*zzz", "names no layer"),
         ("r=0,target=linear1", "r=0 is not a rank"),
+        ("r=99999999999999999999,target=linear1", "from 1 to 1,048,576"),
+        ("r=4,target=linear1,linear1", "names the target linear1 twice"),
+        ("r=4,use_dora=true,target=linear1", "name a function that makes PEFT's module"),
+        ("", "--lora is followed by an empty text"),
         ("r=2.5,target=linear1", "r=2.5 is not a rank"),
         ("r=4,alpha=inf,target=linear1", "alpha=inf is not a number"),
         ("r=4,dropout=1,target=linear1", "dropout=1 is not a probability"),
@@ -135,6 +139,16 @@ def test_wrong_adapters_are_refused(typed: str, message: str) -> None:
     ran = run("params", "gpt2", "--lora", typed)
     assert (ran.code, ran.out) == (2, "")
     assert message in ran.err
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_graphs_have_no_layers_that_can_be_replaced() -> None:
+    """A scripted module, alone or as a part, and an exported program; what torch.compile wraps has layers."""
+    script, program = torch.jit.script(Two()), torch.export.export(Two(), (torch.ones(2, 32),))
+    for graph in (script, nn.Sequential(script, Two()), program):
+        with pytest.raises(WrongUse, match="exported or scripted program"):
+            archcalc.params(graph, lora="r=4,target=up")
+    assert archcalc.params(torch.compile(Two()), lora="r=4,target=up").totals["trainable_params"] == 4 * (32 + 64)
 
 
 def test_ranks_that_convolutions_cannot_have() -> None:

@@ -499,3 +499,74 @@ def test_experts_that_run_without_being_chosen_are_said(chosen: int, idle: str) 
     assert made.macs == 3 * 4 * 64 == 768
     said = [note for note in made.notes if note.startswith("all 4 experts")]
     assert [note.split(": ")[-1] for note in said] == ([f"{idle} MACs are of the others"] if idle else [])
+
+
+PIX2STRUCT = {
+    "model_type": "pix2struct",
+    "text_config": {"vocab_size": 100, "hidden_size": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4},
+    "vision_config": {"hidden_size": 32, "d_kv": 8, "d_ff": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+                      "patch_embed_hidden_size": 32},
+}  # fmt: skip
+TROCR = {
+    "model_type": "vision-encoder-decoder", "architectures": ["VisionEncoderDecoderModel"],
+    "encoder": {"model_type": "vit", "image_size": 96, "hidden_size": 32, "num_hidden_layers": 2,
+                "num_attention_heads": 4, "intermediate_size": 64},
+    "decoder": {"model_type": "trocr", "d_model": 32, "decoder_layers": 2, "decoder_attention_heads": 4,
+                "decoder_ffn_dim": 64, "vocab_size": 100, "cross_attention_hidden_size": 32},
+}  # fmt: skip
+SPEECH = {
+    "model_type": "speecht5", "hidden_size": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 64,
+    "decoder_ffn_dim": 64, "encoder_attention_heads": 4, "decoder_attention_heads": 4, "vocab_size": 40,
+    "num_mel_bins": 20, "speech_decoder_prenet_units": 16, "speech_decoder_postnet_units": 16,
+    "speaker_embedding_dim": 8,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "inputs"),
+    [
+        (PIX2STRUCT, {"flattened_patches": (1, 2048, 2 + 32), "decoder_input_ids": (1, 128)}),
+        (TROCR, {"pixel_values": (1, 3, 96, 96), "decoder_input_ids": (1, 128)}),
+        (
+            {**SPEECH, "architectures": ["SpeechT5ForTextToSpeech"]},
+            {"input_ids": (1, 128), "decoder_input_values": (1, 128, 20)},
+        ),
+        (
+            {**SPEECH, "architectures": ["SpeechT5ForSpeechToText"]},
+            {"input_values": (1, 16000), "decoder_input_ids": (1, 128)},
+        ),
+    ],
+)
+def test_inputs_of_models_with_two_sides(settings: Any, inputs: dict[str, tuple[int, ...]], tmp_path: Path) -> None:
+    """The image that the encoder is built for; patches with their places; sounds and spectrograms of the heads."""
+    pytest.importorskip("transformers")
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(settings))
+    made = report(str(path))
+    assert {given.name: given.shape for given in made.trace.inputs} == inputs
+    assert made.macs > 0
+
+
+def test_a_type_of_the_hub_with_an_architecture_of_the_library(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    path = tmp_path / "config.json"
+    for name, hint in (("DeepseekV3ForCausalLM", '"model_type": "deepseek_v3"'), ("OwnModel", "write  hf:ORG/NAME")):
+        path.write_text(json.dumps({"model_type": "kimi_k2", "auto_map": {"a": "b"}, "architectures": [name]}))
+        ran = run("params", str(path))
+        assert (ran.code, ran.out) == (2, "")
+        assert hint in ran.err
+
+
+def test_a_head_of_its_own_that_only_the_text_states(tmp_path: Path) -> None:
+    """The library goes by the whole of Mistral 3, whose default ties it; the note says how to untie it."""
+    pytest.importorskip("transformers")
+    text = {"model_type": "mistral", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "head_dim": 8}
+    text |= {"num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 100, "tie_word_embeddings": False}
+    sight = {"model_type": "pixtral", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
+    sight |= {"num_attention_heads": 4, "head_dim": 8, "image_size": 56, "patch_size": 14}
+    whole = {"architectures": ["Mistral3ForConditionalGeneration"], "text_config": text, "vision_config": sight}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"model_type": "mistral3", **whole}))
+    tied, apart = (archcalc.params(str(path), knobs=knobs) for knobs in ({}, {"tie_word_embeddings": False}))
+    assert apart.params == tied.params + 100 * 32
+    assert ["text_config.tie_word_embeddings=false" in "".join(made.notes) for made in (tied, apart)] == [True, False]

@@ -43,10 +43,11 @@ def main(args: list[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     from archcalc.cli.app import app, command_name, with_commands
-    from archcalc.cli.bare_model import with_command, with_empty_values
+    from archcalc.cli.bare_model import demand_values, with_command, with_empty_values
     from archcalc.cli.commands import register
 
     arguments = with_command(arguments)
+    demand_values(arguments)
     register(arguments[0] if arguments else "")  # that command alone, where one is named
     run = with_commands(tuple(map(command_name, app.registered_commands)))
     code = run(with_empty_values(arguments), standalone_mode=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from archcalc.cli.typer_errors import commands
+from archcalc.errors import WrongUse
 from archcalc.text.spelling import normal
 
 
@@ -31,6 +32,14 @@ def with_empty_values(arguments: Sequence[str]) -> list[str]:
     return [
         part for this, after in followed for part in ([this, ""] if this == "--on" and after[:1] == "-" else [this])
     ]
+
+
+def demand_values(arguments: Sequence[str]) -> None:
+    """WrongUse for an option with an empty value, such as that of a shell's variable that is not set."""
+    for option, after in zip(arguments, [*arguments[1:], "--"], strict=False):
+        name, equals, value = option.partition("=")
+        if option.startswith("-") and not value and (equals or after == ""):
+            raise WrongUse(f"{name} is followed by an empty text.", f"write its value, or leave {name} out")
 
 
 def _is_model(text: str) -> bool:

@@ -126,12 +126,23 @@ def _checked(model: Any, setup: Setup, given: bool) -> Any:
             "trace the model again with the new settings",
         )
     if not isinstance(model, str) and not hasattr(model, "forward"):
-        raise BadReference(repr(model)[:80], "it is neither text nor a torch.nn.Module")
+        demand_module(model)
     demand_known(model)  # a misspelt name need not wait for torch
     if not setup.data and (setup.seed, setup.data_limit) != (Setup.seed, Setup.data_limit):
         option = "--seed" if setup.seed != Setup.seed else "--data-limit"
         raise WrongUse(f"{option} is of the values of --data.", "add  --data")
     return reference
+
+
+def demand_module(model: Any) -> None:
+    """BadReference for an object that is neither a module nor a program of torch.export, with what to pass."""
+    if type(model).__name__ == "ExportedProgram":
+        return
+    from archcalc.engine.load.given_models import why_none
+
+    name = type(model).__name__
+    reason, hint = why_none(model)
+    raise BadReference(name, reason, hint)
 
 
 def demand_known(*models: Any) -> None:

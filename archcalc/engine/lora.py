@@ -10,8 +10,13 @@ from archcalc.errors import WrongUse
 
 ALL_LINEAR = "all-linear"
 FORM = "write  --lora r=16,target=q_proj,v_proj  (also alpha=32,dropout=0.05; target=all-linear, or patterns)"
+OTHERS = "other settings of PEFT (DoRA, biases): name a function that makes PEFT's module:  path/to/file.py:make"
 NAMES = {"lora_alpha": "alpha", "lora_dropout": "dropout", "target_modules": "target"}
 """PEFT's names of the parts, by the shorter ones."""
+
+
+MOST = 2**20
+"""The largest rank: no layer has as many inputs and outputs."""
 
 
 @dataclass(frozen=True)
@@ -43,20 +48,22 @@ def parse_lora(typed: str | Mapping[str, Any]) -> Lora:
     for name, value in _pairs(typed):
         known = NAMES.get(name, name)
         if known not in ("r", "alpha", "dropout", "target"):
-            raise WrongUse(f"--lora has no '{name}'.", f"its parts are  r, alpha, dropout, target\n{FORM}")
+            raise WrongUse(f"--lora has no '{name}'.", f"its parts are  r, alpha, dropout, target\n{OTHERS}\n{FORM}")
         if known in parts:
             raise WrongUse(f"--lora gives {known} twice.", FORM)
         parts[known] = value
-    targets = tuple(dict.fromkeys(filter(None, (name.strip() for name in parts.get("target", "").split(",")))))
+    targets = tuple(filter(None, (name.strip() for name in parts.get("target", "").split(","))))
     if not targets:
         raise WrongUse("--lora names no target: which layers get adapters.", FORM)
+    if twice := [target for target in targets if targets.count(target) > 1]:
+        raise WrongUse(f"--lora names the target {twice[0]} twice.", "name it once")
     if ALL_LINEAR in map(str.lower, targets):
         if len(targets) > 1:
             raise WrongUse("--lora target=all-linear is every linear layer: no other target adds to it.", FORM)
         targets = (ALL_LINEAR,)
     r = _number(parts, "r", 8)
-    if r < 1 or r != int(r):
-        raise WrongUse(f"--lora r={parts['r']} is not a rank.", "a rank is a whole number from 1")
+    if not 1 <= r <= MOST or r != int(r):
+        raise WrongUse(f"--lora r={parts['r']} is not a rank.", f"a rank is a whole number from 1 to {MOST:,}")
     dropout = _number(parts, "dropout", 0)
     if not 0 <= dropout < 1:
         raise WrongUse(f"--lora dropout={parts['dropout']} is not a probability.", "write one from 0 to below 1")

@@ -40,7 +40,8 @@ class Weight:
     """A parameter as a matrix may be quantized: `matrices` of `outputs` x `inputs`; no matrix has outputs 0.
 
     `role` is linear, head, embedding or other. `tied` says that an embedding is the head too. `experts` are the
-    experts that it holds weights of (0 for none), of `of_experts` that its layer chooses among.
+    experts that it holds weights of (0 for none), of `of_experts` that its layer chooses among. `stored` are its bytes
+    as a quantization of the configuration stores it, None where it stays as it is.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Weight:
     tied: bool = False
     experts: int = 0
     of_experts: int = 0
+    stored: int | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ class Served:
     """A model as it is served: its weights, its runs, and what its configuration states.
 
     `counts` are the layers that a path of the traces stands for. `chosen` are the experts that a token is sent to.
-    `stored` names a quantization of the configuration and its bytes; `positions` the longest text it is built for.
+    `stored` is the quantization that the configuration states: its name, and the form of its products ('' where it is
+    not known how it stores weights); `positions` the longest text it is built for.
     The second of the `prefills` is of two sequences, and so is a last one where these do not take twice the work of
     one; `chunked` are of whole chunks, where some ops work on chunks of
     `chunk` tokens. `beyond` are prefills and steps of the shortest texts and of a long one, from which windows that
@@ -83,7 +86,7 @@ class Served:
     counts: Mapping[str, int]
     dtype: str
     chosen: int = 0
-    stored: tuple[str, int] | None = None
+    stored: tuple[str, str] | None = None
     positions: int | None = None
     chunk: int = 1
     chunked: tuple[CachedRun, ...] = ()

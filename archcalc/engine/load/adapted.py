@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from archcalc.engine.load.given_models import is_graph
 from archcalc.engine.load.lora_layers import LoraEmbedding, LoraLayer, convolution, linear
 from archcalc.engine.load.pretrained.facts import is_pretrained
 from archcalc.engine.lora import ALL_LINEAR, Lora, parse_lora
@@ -32,6 +33,9 @@ def with_adapters(module: nn.Module, typed: str, data: bool) -> tuple[nn.Module,
     With `data` the adapters have values beside them, as they begin a training.
     """
     lora = parse_lora(typed)
+    if is_graph(module):
+        sentence = "--lora does not apply: the layers of an exported or scripted program cannot be replaced."
+        raise WrongUse(sentence, "name the model itself")
     module.requires_grad_(False)
     paths = _targets(module, lora.targets)
     for path in paths:
@@ -108,7 +112,7 @@ def _targets(module: nn.Module, targets: Sequence[str]) -> list[str]:
         head = getattr(module, "get_output_embeddings", lambda: None)() if is_pretrained(module) else None
         found = [p for p, m in members.items() if (isinstance(m, nn.Linear) or _is_conv1d(m)) and m is not head]
         if not found:
-            raise WrongUse("--lora target=all-linear names nothing: the model has no linear layer.", _names(members))
+            raise WrongUse("--lora target=all-linear names nothing: no linear layer is in the model.", _names(members))
         return found
     chosen: set[str] = set()
     for target in targets:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
+import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from torch import nn
 from archcalc.engine.load.adapted import with_adapters
 from archcalc.engine.load.config_notes import config_notes, stated_dtype, weights_as_stored
 from archcalc.engine.load.declared_inputs import UNKNOWN, Declaration, inputs_of
+from archcalc.engine.load.given_models import module_of
 from archcalc.engine.load.pretrained.attention import without_flex
 from archcalc.engine.load.references import BuiltIn, Code, Exported, InLibrary
 from archcalc.engine.load.user_code import CALLS, cannot, evaluate, here_first, import_file, import_module
@@ -94,6 +96,7 @@ def _at_hand(module: nn.Module | type[nn.Module], setup: Setup) -> Loaded:
     settings = {knob: plain(value) for knob, value in setup.knobs.items()}
     if not isinstance(module, type):
         name = type(module).__name__
+        module = module_of(module, name)
         if settings:
             hint = f"pass the class {name}, or a module that is built with them"
             raise WrongUse(f"a module at hand takes no knobs, and {next(iter(settings))} is one.", hint)
@@ -184,12 +187,7 @@ def _code(reference: Code, setup: Setup) -> Loaded:
                 made, new = evaluate(reference, source, knobs)
         except CannotImport:  # it may have needed the values of its weights: once more, with them
             made, new = _with_weights(reference, source, knobs)
-    if not isinstance(made, nn.Module):
-        raise BadReference(
-            reference.text,
-            f"it gives a {type(made).__name__} and not a torch.nn.Module",
-            CALLS,
-        )
+    made = module_of(made, reference.text, CALLS)
     fresh = new and not setup.data and all(p.is_meta for p in made.parameters())
     module = settled(made) if fresh else _copied(made, reference.text, setup.data)
     config = {k: plain(v) for k, v in {**_defaults(reference, source), **reference.expression.kwargs, **knobs}.items()}
@@ -213,7 +211,9 @@ def _with_weights(reference: Code, source: ModuleType, knobs: Mapping[str, Any])
 
 def _copied(module: nn.Module, name: str, data: bool) -> nn.Module:
     try:
-        return copy_without_data(module, data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch's own, of its exported programs
+            return copy_without_data(module, data)
     except Exception as error:
         hint = "name a function that makes the model, so that it can be built afresh: package.module:make"
         raise CannotImport(f"{name} cannot be copied: {one_line(error)}.", hint) from error

@@ -21,7 +21,7 @@ from archcalc.engine.load.declared_inputs import inputs_of
 from archcalc.engine.load.pretrained.as_read import named_alike, read_otherwise
 from archcalc.engine.load.pretrained.as_written import Unreadable, as_read, setting_with
 from archcalc.engine.load.pretrained.attention import without_missing_kernels
-from archcalc.engine.load.pretrained.facts import without_advice
+from archcalc.engine.load.pretrained.facts import with_cache, without_advice
 from archcalc.engine.load.pretrained.sensible_defaults import completed_defaults
 from archcalc.engine.load.references import InLibrary, demand_known
 from archcalc.engine.setup import Setup
@@ -51,8 +51,8 @@ def _built(library: ModuleType, reference: InLibrary, setup: Setup) -> tuple[nn.
         raise
     for knob, value in _plain(config, setup.knobs, reference).items():
         setattr(config, knob, value)
-    if hasattr(config, "use_cache") and "use_cache" not in setup.knobs:
-        config.use_cache = False  # a forward pass over the whole text, not a step of generation
+    for part in with_cache(config):  # a forward pass over the whole text, not a step of generation
+        part.use_cache = setup.knobs.get("use_cache", False)
     class_, more = _model_class(library, config, kind, reference)
     more = [*more, *without_missing_kernels(config)]
     with _without_network(), _named_settings(reference, config.to_dict()):
@@ -137,15 +137,26 @@ def _read(library: ModuleType, reference: InLibrary, path: Path, setup: Setup) -
     if kind not in library.CONFIG_MAPPING:
         own = isinstance(settings, dict) and "auto_map" in settings
         reason = "its model is code on the hub, which archcalc does not run" if own else f"transformers has no '{kind}'"
-        raise BadReference(reference.text, f"{path.name} has model_type {kind!r}, and {reason}", HINT)
+        hint = _of_architecture(library, settings) or HINT
+        raise BadReference(reference.text, f"{path.name} has model_type {kind!r}, and {reason}", hint)
     try:
         settings = as_read(_with_own_backbone(settings))
     except Unreadable as error:
         raise BadReference(reference.text, str(error), IN_FILE) from None
     with _without_network(), _named_settings(reference, settings):
         config = library.CONFIG_MAPPING[kind].from_dict(settings)
-    stated = {key: value for key, value in settings.items() if key not in setup.knobs}
+    stated = {**settings, **{knob: vars(config).get(knob) for knob in setup.knobs}}
     return config, "", tuple(read_otherwise(stated, config))
+
+
+def _of_architecture(library: ModuleType, settings: dict[str, Any]) -> str:
+    """What to type where the library has the architecture of a file and not its type, as of Kimi K2; '' if neither."""
+    named = settings.get("architectures")
+    name = named[0] if isinstance(named, list) and named else named
+    class_ = getattr(library, name, None) if isinstance(name, str) and name in dir(library) else None
+    kind = getattr(getattr(class_, "config_class", None), "model_type", "")
+    hint = f'transformers has its {name}: if the code is that, write  "model_type": "{kind}"  in a copy of the file'
+    return hint if kind in library.CONFIG_MAPPING else ""
 
 
 def _without_type(settings: Any) -> str:
@@ -214,7 +225,7 @@ def _silence_of_hub(name: str) -> Exception | None:
 
 
 def _plain(config: Any, knobs: Any, reference: InLibrary) -> dict[str, Any]:
-    names = sorted(set(config.to_dict()) | {"use_cache"})
+    names = sorted({*config.to_dict(), *(["use_cache"] if any(with_cache(config)) else [])})
     for knob in knobs:
         if knob not in names:
             raise UnknownKnob(knob, reference.text, names)
@@ -223,7 +234,7 @@ def _plain(config: Any, knobs: Any, reference: InLibrary) -> dict[str, Any]:
 
 CLASSES = {
     name: f"{stem}ForConditionalGeneration"
-    for name, stem in (("musicgen", "Musicgen"), ("musicgen_melody", "MusicgenMelody"))
+    for name, stem in (("musicgen", "Musicgen"), ("musicgen_melody", "MusicgenMelody"), ("pix2struct", "Pix2Struct"))
 }
 """By model type: the class of a bare model, where the library's own mapping names one of a part."""
 

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from archcalc.engine.load.nested import parts, tensors_with_places
-from archcalc.engine.load.pretrained.facts import is_pretrained
+from archcalc.engine.load.pretrained.facts import is_pretrained, with_cache
 
 CACHES = (
     "cache", "past_key_values", "cache_params", "kv_cache", "caches", "past", "past_key_value", "mems", "state",
@@ -57,7 +57,7 @@ def in_a_cache(name: str) -> bool:
 def asks_for_cache(module: Any, parameters: Mapping[str, Parameter]) -> dict[str, bool]:
     """The argument by which forward is asked for a cache, where it has it; or hands on what it does not know itself."""
     hands_on = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    known = "use_cache" in parameters or (hands_on and hasattr(getattr(module, "config", None), "use_cache"))
+    known = "use_cache" in parameters or (hands_on and any(with_cache(getattr(module, "config", None))))
     return {"use_cache": True} if known else {}
 
 

@@ -82,7 +82,7 @@ class _Runs:
         self.argument = next((name for name in self.parameters if name in CACHES), "")
         if not self.argument:
             raise self._no_cache()
-        self.weights = weights_of(loaded.module)
+        self.weights, self.stored = weights_of(loaded.module), stored_by_config(loaded.module)
         self.counts = one_of_each_kind(loaded.module)
         self.given = self._given()
 
@@ -113,7 +113,7 @@ class _Runs:
             counts=self.counts,
             dtype=self.setup.floats,
             chosen=number_of(module, CHOSEN),
-            stored=stored_by_config(module, self.setup.floats),
+            stored=self.stored,
             positions=self._positions(),
             notes=tuple(notes),
             chunk=chunk,

@@ -37,6 +37,7 @@ from archcalc.engine.record.advice import advice_for
 from archcalc.engine.record.assumed_values import completed
 from archcalc.engine.record.data import known_values
 from archcalc.engine.record.definition import DENSE, bare_trace, demand_all_dense, of_dtype
+from archcalc.engine.record.eager import without_compiling
 from archcalc.engine.record.forward_pass import forward, parameters_of
 from archcalc.engine.record.idle_choices import notes_of_experts
 from archcalc.engine.record.lazy_modules import FirstRun, first_run, without_shape
@@ -249,7 +250,7 @@ def _recorder(
 def _run(go: Go, inputs: Inputs, recorder: recording.Recorder) -> tuple[tuple[int, ...], bool]:
     """The ids of the outputs, and whether the code drew from the generators of Python or NumPy."""
     try:
-        with seeded() as draws, _no_collection(), stack_for(recorder.paths.depth):
+        with seeded() as draws, _no_collection(), without_compiling(), stack_for(recorder.paths.depth):
             outputs = go(inputs)
         return outputs, draws.used
     except (ArchcalcError, KeyboardInterrupt):

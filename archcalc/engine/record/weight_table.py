@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from archcalc.engine.load.pretrained.facts import setting_of
-from archcalc.engine.load.pretrained.stored_weights import stored_bytes
+from archcalc.engine.load.pretrained.stored_weights import form_of, is_known, name_of, quantization_of, quantized_bytes
 from archcalc.engine.record.data import EXPERTS
 from archcalc.engine.serving import Latent, Weight
 from archcalc.ops.registry import macs_of
@@ -41,15 +41,16 @@ def latent_of(module: Any) -> Latent | None:
     return Latent(*sizes) if all(sizes) else None
 
 
-def stored_by_config(module: Any, dtype: str) -> tuple[str, int] | None:
-    """The quantization that the configuration states, and the bytes of the weights by it; None without a known one."""
-    quantization = getattr(getattr(module, "config", None), "quantization_config", None)
-    if not quantization:
+def stored_by_config(module: Any) -> tuple[str, str] | None:
+    """The name of the quantization that the configuration states, and the form of its products.
+
+    None without one, and for one of none of these weights; the form is '' if it is not known how it stores weights.
+    """
+    settings = quantization_of(module)
+    known = bool(settings) and is_known(settings)
+    if not settings or (known and not quantized_bytes(module, settings)):
         return None
-    settings = dict(quantization) if isinstance(quantization, dict) else dict(vars(quantization))
-    method = getattr(settings.get("quant_method"), "value", settings.get("quant_method"))
-    bytes_ = stored_bytes(module, settings, dtype)
-    return None if bytes_ is None else (str(method or "quantized"), bytes_)
+    return name_of(settings) or "quantized", form_of(settings) if known else ""
 
 
 def weights_of(module: nn.Module) -> tuple[Weight, ...]:
@@ -59,8 +60,9 @@ def weights_of(module: nn.Module) -> tuple[Weight, ...]:
     head_weight = getattr(head, "weight", None)
     owners = {id(p): member for _, member in module.named_modules() for p in member.parameters(recurse=False)}
     tables = [m for m in module.modules() if isinstance(m, nn.Embedding)]
+    stored = quantized_bytes(module, settings) if (settings := quantization_of(module)) else {}
     return tuple(
-        _weight(name, parameter, owners[id(parameter)], head_weight, tables, experts)
+        replace(_weight(name, parameter, owners[id(parameter)], head_weight, tables, experts), stored=stored.get(name))
         for name, parameter in module.named_parameters()
     )
 

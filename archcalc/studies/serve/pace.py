@@ -17,7 +17,14 @@ from archcalc.studies.bisection import first
 from archcalc.studies.serve.placement import MOST, Placement
 from archcalc.studies.serve.stored import Form
 
-NARROW = {"fp8": ("fp8",), "int8": ("int8",), "mxfp4": ("fp4", "fp8"), "int4": ()}
+NARROW = {
+    "fp8": ("fp8",),
+    "int8": ("int8",),
+    "mxfp4": ("fp4", "fp8"),
+    "int4": (),
+    "nvfp4": ("fp4",),
+    "w4afp8": ("fp8",),
+}
 """Peaks that products with weights of a form may reach beside those of the type that the model computes in."""
 
 

@@ -215,19 +215,21 @@ def _device(wanted: Wanted, budget: Budget | None) -> tuple[Hardware | None, lis
 
 def _stored(served: Served, form: Form | None, wanted: Wanted) -> tuple[Form, Stored, list[str]]:
     """How weights are stored: as asked for, else as the configuration says, else in the model's own type."""
-    if wanted.weights == CONFIG and served.stored is None:
-        raise WrongUse("--weights config: its configuration states no quantization.", "write  --weights int4:128")
-    plain = plain_form(served.dtype)
-    if form is None and served.stored is not None:
-        method, bytes_ = served.stored
-        own = stored(served.weights, plain, served.dtype)
-        share = bytes_ / own.total
-        config = Stored(bytes_, own.tables, round(own.experts * share), own.every)
-        name = method if method in ("fp8", "mxfp4") else "int4"
+    method, computes_in = served.stored or ("", "")
+    if wanted.weights == CONFIG and not computes_in:
+        reason = (
+            f"it is not known how {method} stores weights"
+            if method
+            else "its configuration states no quantization of them"
+        )
+        raise WrongUse(f"--weights config: {reason}.", "write  --weights int4:128")
+    if form is None and computes_in:
         note = f"weights as its config's quantization ({method}) stores them: --weights bf16 for another form"
-        return Form(name, 8 if name == "fp8" else 4, 128), config, [note]
-    chosen = form or plain
-    return chosen, stored(served.weights, chosen, served.dtype), []
+        return Form(computes_in, 0), stored(served.weights, None, served.dtype), [note]
+    chosen = form or plain_form(served.dtype)
+    doubt = f"weights counted as {chosen.typed}: it is not known how its config's quantization ({method}) stores them"
+    notes = [f"{doubt}; --weights int4:128 for another form"] if method and not form and not computes_in else []
+    return chosen, stored(served.weights, chosen, served.dtype), notes
 
 
 def _doubts(served: Served, placement: Placement, context: int) -> list[str]:

@@ -117,13 +117,16 @@ def share_reached(tokens: int, chosen: int, experts: int) -> float:
     return 1.0 - (1.0 - chosen / experts) ** tokens
 
 
-def stored(weights: Iterable[Weight], form: Form, dtype: str) -> Stored:
-    """The bytes of weights in a form; what is no matrix, and embeddings, in the model's own type."""
+def stored(weights: Iterable[Weight], form: Form | None, dtype: str) -> Stored:
+    """The bytes of weights in a form, or as the configuration says for None; the rest in the model's own type.
+
+    The rest is what is no matrix, and embeddings; by a configuration what it does not quantize.
+    """
     width = element_size(dtype)
     total = tables = experts = every = 0
     for weight in weights:
-        quantized = weight.role in ("linear", "head")
-        bytes_ = weight.matrices * form.matrix(weight.outputs, weight.inputs) if quantized else weight.elements * width
+        bytes_ = _bytes(weight, form)
+        bytes_ = weight.elements * width if bytes_ is None else bytes_
         total += bytes_
         if weight.role == "embedding" and not weight.tied:
             tables += bytes_
@@ -131,3 +134,11 @@ def stored(weights: Iterable[Weight], form: Form, dtype: str) -> Stored:
             experts += bytes_
             every = max(every, weight.of_experts)
     return Stored(total, tables, experts, every)
+
+
+def _bytes(weight: Weight, form: Form | None) -> int | None:
+    """The bytes of a weight that is quantized; None for one that is not."""
+    if form is None:
+        return weight.stored
+    matrix = weight.role in ("linear", "head")
+    return weight.matrices * form.matrix(weight.outputs, weight.inputs) if matrix else None

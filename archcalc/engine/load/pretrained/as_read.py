@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+TIED = "tie_word_embeddings"
+
 
 def read_otherwise(settings: Mapping[str, Any], config: Any, within: str = "") -> Iterator[str]:
     """A note for each switch or number of a config.json that the configuration made from it has another value for.
@@ -18,6 +20,17 @@ def read_otherwise(settings: Mapping[str, Any], config: Any, within: str = "") -
             yield from read_otherwise(stated, read, f"{within}{key}.")
         elif type(stated) in (bool, int, float) and type(read) in (bool, int, float) and read != stated:
             yield f"its config says {within}{key}={json.dumps(stated)}; transformers reads it as {json.dumps(read)}"
+    if not within:
+        yield from _tied_by_the_whole(settings, config)
+
+
+def _tied_by_the_whole(settings: Mapping[str, Any], config: Any) -> Iterator[str]:
+    """A note where the text's part ties no embeddings and the library goes by the whole, which says nothing."""
+    part = settings.get("text_config")
+    apart = isinstance(part, Mapping) and part.get(TIED) is False and TIED not in settings
+    if apart and vars(config).get(TIED) is True:
+        read = "transformers goes by the whole, which ties them unless it says so"
+        yield f"its config says text_config.{TIED}=false; {read}: --set {TIED}=false for a head of its own"
 
 
 def named_alike(model_type: str, name: str) -> str:

@@ -193,6 +193,24 @@ def setting_of(config: Any, name: str) -> Any:
         return None
 
 
+def with_cache(config: Any) -> Iterator[Any]:
+    """The configuration and the parts in it, however deep, that say whether a decoder keeps a cache."""
+    if "use_cache" in getattr(config, "__dict__", {}):
+        yield config
+    for part in getattr(config, "__dict__", {}).values():
+        if hasattr(part, "to_dict"):
+            yield from with_cache(part)
+
+
+def stated_type(config: Any) -> str:
+    """The type of floats that a configuration, or else the part of it that makes the text, states; '' for none."""
+    parts = [config, *(getattr(config, name, None) for name in ("text_config", "llm_config", "thinker_config"))]
+    values = (  # the library warns of its former name wherever that is read
+        value for part in parts if part for value in (getattr(part, "dtype", None), vars(part).get("torch_dtype"))
+    )
+    return next((str(value).removeprefix("torch.") for value in values if value is not None), "")
+
+
 def _numbers(settings: Mapping[str, Any]) -> Iterator[int]:
     for name, value in settings.items():
         if not name.endswith(("_token_id", "_token_index", "_token", "_token_ids", "_idx")):

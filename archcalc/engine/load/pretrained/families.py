@@ -8,7 +8,12 @@ import torch
 
 from archcalc.engine.load.pretrained.facts import CONFIG, Facts, Made, each
 from archcalc.engine.load.pretrained.layouts import BESIDE, all_images
-from archcalc.engine.load.pretrained.own_texts import OWN_TEXTS, around_features, marks_of_image
+from archcalc.engine.load.pretrained.own_texts import (
+    OWN_TEXTS,
+    around_features,
+    marks_of_image,
+    patches_with_places,
+)
 from archcalc.engine.load.pretrained.series import MAKERS
 from archcalc.engine.load.pretrained.sound import spectrogram, wave
 from archcalc.engine.load.pretrained.text import (
@@ -79,6 +84,13 @@ def per_codebook(facts: Facts, name: str) -> Made:
 def regions(width: str, count: int = 36) -> Maker:
     """Features or boxes of regions of an image."""
     return floats(count, width)
+
+
+def behind_prenet(facts: Facts, name: str) -> Made:
+    """What SpeechT5 takes: a wave, or frames of a spectrogram to go on from; the bare model what its prenets make."""
+    if not hasattr(facts.model, "speecht5"):
+        return floats("seq_len", "hidden_size")(facts, name)
+    return wave(facts, name) if name == "input_values" else floats("seq_len", "num_mel_bins")(facts, name)
 
 
 def prompt_image(facts: Facts, name: str) -> Made:
@@ -175,10 +187,8 @@ FAMILIES: dict[str, dict[str, Maker]] = {
     },
     "vibevoice_acoustic_tokenizer_encoder": {"hidden_states": floats(1, 24000)},
     "vibevoice_acoustic_tokenizer_decoder": {"hidden_states": floats("hidden_size", 8)},
-    "speecht5": {
-        "input_values": floats("seq_len", "hidden_size"),
-        "decoder_input_values": floats("seq_len", "hidden_size"),
-    },
+    "speecht5": {"input_values": behind_prenet, "decoder_input_values": behind_prenet},
+    "pix2struct": {"flattened_patches": patches_with_places},
     "clvp": {"input_features": floats(80, 200)},
     **each("xcodec2 neucodec", {"input_features": floats(50, 160)}),
     "tvp": {"input_ids": tokens, "attention_mask": ones_beside_text},

@@ -6,19 +6,61 @@ output, nor what the configuration leaves out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from math import ceil
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from archcalc.engine.load.pretrained import compressed_tensors, stored_methods
+from archcalc.engine.load.pretrained.facts import stated_type
 from archcalc.errors import WrongUse, one_line
 
 Settings = Mapping[str, Any]
-Bytes = Callable[[int, int, Settings], float]
-"""Bytes of one matrix of some outputs and inputs."""
+LEFT_OUT = ("modules_to_not_convert", "llm_int8_skip_modules", "skip_modules", "ignore", "ignored_layers")
+TEXT = ("text_config", "llm_config", "thinker_config")
+"""The parts of a configuration that may state a quantization in its place."""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A weight of matrices that are quantized one by one, and the names that checkpoints may have for its layer."""
+
+    weight: Tensor
+    many: int
+    outputs: int
+    inputs: int
+    names: Sequence[str]
+    layer: nn.Module | None = None
+    """None for experts in a stack."""
+
+
+def quantization_of(module: Any) -> dict[str, Any]:
+    """The settings of a quantization that a model's configuration, or the part of it that makes the text, states.
+
+    None stated: no settings.
+    """
+    config = getattr(module, "config", None)
+    for part in (config, *(getattr(config, name, None) for name in TEXT)):
+        stated = getattr(part, "quantization_config", None)
+        if stated:
+            return dict(stated) if isinstance(stated, Mapping) else dict(vars(stated))
+    return {}
+
+
+def name_of(settings: Settings) -> str:
+    """The method of a quantization as it is stated; '' where it is not."""
+    return str(getattr(settings.get("quant_method"), "value", settings.get("quant_method")) or "")
+
+
+def is_known(settings: Settings) -> bool:
+    """Whether it is known here how a quantization stores weights; WrongUse for settings that no method has."""
+    with _Readable():
+        return _bytes_of(settings, 2) is not None
 
 
 def stored_bytes(module: nn.Module, settings: Settings, dtype: str) -> int | None:
@@ -38,120 +80,130 @@ def quantized_bytes(module: nn.Module, settings: Settings) -> dict[str, int]:
 
     WrongUse for settings that no method has, such as words where numbers stand.
     """
-    method = _method(settings)
-    if method is None:
-        return {}
-    try:
-        matrices = {id(weight): shape for weight, shape in _matrices(module, settings)}
+    with _Readable():
+        width = 4 if stated_type(getattr(module, "config", None)) == "float32" else 2
+        bytes_of = _bytes_of(settings, width)
+        if bytes_of is None:
+            return {}
+        matrices = {id(matrix.weight): matrix for matrix in _matrices(module, settings)}
         named = ((name, matrices[id(p)]) for name, p in module.named_parameters() if id(p) in matrices)
-        return {name: ceil(many * method(outputs, inputs, settings)) for name, (many, outputs, inputs) in named}
-    except (TypeError, ValueError, IndexError, ArithmeticError) as error:
-        hint = "correct it in the file, or leave quantization_config out"
-        raise WrongUse(f"its config's quantization_config cannot be read: {one_line(error)}.", hint) from None
+        return {name: found for name, matrix in named if (found := bytes_of(matrix)) is not None}
 
 
-def _method(settings: Settings) -> Bytes | None:
-    name = str(getattr(settings.get("quant_method"), "value", settings.get("quant_method")) or "").lower()
-    if name == "bitsandbytes" or settings.get("load_in_4bit") or settings.get("load_in_8bit"):
-        eight = bool(settings.get("load_in_8bit", settings.get("_load_in_8bit")))
-        return eight_bits_by_row if eight else four_bits_by_block
-    return METHODS.get(name)
+def form_of(settings: Settings) -> str:
+    """The form that products with the weights of a known quantization have, such as fp8 or int4."""
+    name = name_of(settings).lower()
+    if name in compressed_tensors.NAMES:
+        return compressed_tensors.form_of(settings)
+    return stored_methods.computes_in(name, settings)
 
 
-def fp8(outputs: int, inputs: int, settings: Settings) -> float:
-    """Bytes of a matrix of 8-bit floats with a 4-byte scale for each block, or one in all.
+class _Readable:
+    """A block in which settings that cannot be read are told as such."""
 
-    >>> fp8(256, 7168, {"weight_block_size": [128, 128]}) - 256 * 7168  # 2 * 56 scales
-    448
-    """
-    block = settings.get("weight_block_size") or (outputs, inputs)
-    return outputs * inputs + 4 * ceil(outputs / block[0]) * ceil(inputs / block[1])
+    def __enter__(self) -> None:
+        pass
 
-
-def mxfp4(outputs: int, inputs: int, settings: Settings) -> float:
-    """Bytes of a matrix of 4-bit floats with a scale of one byte for each 32 of a row.
-
-    >>> mxfp4(2, 64, {})  # 128 / 2 + 2 * 2
-    68.0
-    """
-    return outputs * inputs / 2 + outputs * ceil(inputs / 32)
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if isinstance(error, TypeError | ValueError | LookupError | AttributeError | ArithmeticError | re.error):
+            hint = "correct it in the file, or leave quantization_config out"
+            raise WrongUse(f"its config's quantization_config cannot be read: {one_line(error)}.", hint) from None
 
 
-def eight_bits_by_row(outputs: int, inputs: int, settings: Settings) -> float:
-    """Bytes of a matrix of bitsandbytes' 8-bit integers with a 4-byte scale for each row.
+def _bytes_of(settings: Settings, width: int) -> Callable[[Matrix], int | None] | None:
+    """The bytes of a weight by a quantization, or None for one that stays as it is; None for an unknown method."""
+    name = name_of(settings).lower()
+    if name in compressed_tensors.NAMES:
+        if not compressed_tensors.is_known(settings):
+            return None
 
-    >>> eight_bits_by_row(10, 20, {})
-    240
-    """
-    return outputs * inputs + 4 * outputs
+        def compressed(matrix: Matrix) -> int | None:
+            scheme = compressed_tensors.scheme_of(matrix.names, matrix.layer, settings)
+            return matrix.many * scheme.matrix(matrix.outputs, matrix.inputs, width) if scheme else None
 
+        return compressed
+    if stored_methods.method_of(name, settings) is None:
+        return None
 
-def four_bits_by_block(outputs: int, inputs: int, settings: Settings) -> float:
-    """Bytes of a matrix of bitsandbytes' 4-bit numbers with a scale for each 64 of them.
+    def by_method(matrix: Matrix) -> int | None:
+        method = stored_methods.method_of(name, settings, of_experts=matrix.layer is None)
+        return None if method is None else ceil(matrix.many * method(matrix.outputs, matrix.inputs, settings))
 
-    A scale takes 4 bytes; doubly quantized one byte, with 4 more for each 256 scales and an offset of 4 bytes.
-
-    >>> four_bits_by_block(256, 256, {}) - 256 * 256 / 2  # 1,024 scales
-    4096.0
-    >>> four_bits_by_block(256, 256, {"bnb_4bit_use_double_quant": True}) - 256 * 256 / 2  # 1,024 + 4 * 4 + 4
-    1044.0
-    """
-    scales = ceil(outputs * inputs / 64)
-    double = settings.get("bnb_4bit_use_double_quant")
-    return ceil(outputs * inputs / 2) + (scales + 4 * ceil(scales / 256) + 4 if double else 4.0 * scales)
+    return by_method
 
 
-def gptq(outputs: int, inputs: int, settings: Settings) -> float:
-    """Bytes of a matrix of GPTQ: packed numbers, 2-byte scales and packed zeros of each group, a group for each input.
-
-    >>> gptq(128, 256, {"bits": 4, "group_size": 128})  # 128*256/2 + 2*128*2 + 2*128/2 + 4*256
-    18048.0
-    """
-    bits, groups = _bits(settings), _groups(inputs, settings)
-    return outputs * inputs * bits / 8 + groups * outputs * (2 + bits / 8) + 4 * inputs
-
-
-def awq(outputs: int, inputs: int, settings: Settings) -> float:
-    """Bytes of a matrix of AWQ: packed numbers, 2-byte scales and packed zeros of each group.
-
-    >>> awq(128, 256, {"bits": 4, "group_size": 128})  # 128*256/2 + 2*128*2 + 2*128/2
-    17024.0
-    """
-    bits, groups = _bits(settings), _groups(inputs, settings)
-    return outputs * inputs * bits / 8 + groups * outputs * (2 + bits / 8)
-
-
-def _bits(settings: Settings) -> int:
-    return int(settings.get("bits") or settings.get("w_bit") or 4)
-
-
-def _groups(inputs: int, settings: Settings) -> int:
-    size = int(settings.get("group_size") or settings.get("q_group_size") or 128)
-    return ceil(inputs / size) if size > 0 else 1
-
-
-METHODS: dict[str, Bytes] = {"fp8": fp8, "mxfp4": mxfp4, "gptq": gptq, "awq": awq}
-LEFT_OUT = ("modules_to_not_convert", "llm_int8_skip_modules", "skip_modules", "ignore")
-
-
-def _matrices(module: nn.Module, settings: Settings) -> Iterator[tuple[nn.Parameter, tuple[int, int, int]]]:
-    """The weights that are quantized, each with the number of its matrices, and their outputs and inputs."""
-    left_out = [str(name) for key in LEFT_OUT for name in settings.get(key) or ()]
+def _matrices(module: nn.Module, settings: Settings) -> Iterator[Matrix]:
+    """The weights that may be quantized; those of compressed-tensors say by themselves which are."""
+    method = name_of(settings).lower()
+    own_rules = method in compressed_tensors.NAMES
+    left_out = [] if own_rules else [str(name) for key in LEFT_OUT for name in settings.get(key) or ()]
+    only = (
+        []
+        if own_rules
+        else [str(name) for names in settings.get("modules_in_block_to_quantize") or () for name in names]
+    )
     head = getattr(module, "get_output_embeddings", lambda: None)()
-    only_experts = str(getattr(settings.get("quant_method"), "value", settings.get("quant_method"))) == "mxfp4"
+    tied = (
+        own_rules
+        and head is not None
+        and any(isinstance(m, nn.Embedding) and m.weight is getattr(head, "weight", None) for m in module.modules())
+    )
     for path, member in module.named_modules():
-        if member is head or _matches(path, left_out):
+        names = checkpoint_names(path)
+        if member is head and (tied or not own_rules):
             continue
-        if isinstance(member, nn.Linear) and not only_experts:
-            yield member.weight, (1, *member.weight.shape)  # type: ignore[misc]
+        if any(_matches(name, left_out) for name in names) or (only and not _matches(path, only)):
+            continue
+        if isinstance(member, (nn.Linear, nn.Embedding) if own_rules else nn.Linear) and method != "mxfp4":
+            yield Matrix(member.weight, 1, *member.weight.shape, names=names, layer=member)  # type: ignore[misc]
         elif "experts" in path:
-            for weight in member.parameters(recurse=False):
-                if weight.dim() == 3:
-                    yield weight, tuple(weight.shape)
+            yield from _stacks(path, member)
+
+
+def _stacks(path: str, member: nn.Module) -> Iterator[Matrix]:
+    """The weights of experts that are one tensor; two matrices of an expert, one on the other, are quantized apart."""
+    for name, weight in member.named_parameters(recurse=False):
+        if weight.dim() != 3:
+            continue
+        experts, outputs, inputs = weight.shape
+        if getattr(member, "is_transposed", False):
+            outputs, inputs = inputs, outputs
+        pair = name.startswith("gate_up") and outputs % 2 == 0
+        names = checkpoint_names(f"{path}.0.{'gate_proj' if pair else name}")
+        yield Matrix(weight, experts * (1 + pair), outputs // (1 + pair), inputs, names)
+
+
+def checkpoint_names(path: str) -> list[str]:
+    """The names that a checkpoint may have for a module; transformers moved parts of models with images.
+
+    >>> checkpoint_names("model.language_model.layers.0.mlp")[1:]
+    ['language_model.layers.0.mlp', 'language_model.model.layers.0.mlp', 'model.layers.0.mlp']
+    """
+    names = [path]
+    if path.startswith("model."):
+        names.append(path.removeprefix("model."))
+    if path.startswith("model.language_model."):
+        inner = path.removeprefix("model.language_model.")
+        names += [f"language_model.model.{inner}", f"model.{inner}"]
+    if path == "lm_head":
+        names.append("language_model.lm_head")
+    return names
 
 
 def _matches(path: str, patterns: Sequence[str]) -> bool:
-    """Whether a layer, or one that it is in, has one of some names."""
+    """Whether a layer, or one that it is in, has one of some names; a name may be a pattern of either kind."""
     parts = path.split(".")
     above = [".".join(parts[: end + 1]) for end in range(len(parts))]
-    return any(fnmatch(place, name) or place.endswith(f".{name}") for place in above for name in patterns)
+    return any(
+        fnmatch(place, name) or place.endswith(f".{name}") or _is_expression(name, place)
+        for place in above
+        for name in patterns
+    )
+
+
+def _is_expression(name: str, place: str) -> bool:
+    """Whether a name is a regular expression of a whole path, as transformers reads it."""
+    try:
+        return re.fullmatch(name, place) is not None
+    except re.error:  # a pattern of the other kind, such as *.gate
+        return False

@@ -36,7 +36,8 @@ def stated(facts: Facts) -> tuple[tuple[int, int], str]:
     """The size that the configuration or a processor states, else ours; and which of them it was."""
     if facts.kind in OWN_SIDES:
         return (OWN_SIDES[facts.kind],) * 2, f"{OWN_SIDES[facts.kind]} px by default: --size"
-    towers = [config for path, config in facts.nested if any(word in path for word in TOWERS)]
+    words = (*TOWERS, "encoder") if facts.kind == "vision-encoder-decoder" else TOWERS
+    towers = [config for path, config in facts.nested if any(word in path for word in words)]
     configs = [facts.config, *towers] if facts.kind not in PROCESSOR_FIRST else []
     for config in configs:
         for name in ("image_size", "img_size", "force_image_size"):
