@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib.util import find_spec
-from shlex import quote
 
 from archcalc.text.spelling import normal, setting
 from archcalc.text.units import size
@@ -124,15 +123,15 @@ class NoCache(ArchcalcError):
 
     kind = "no_cache"
 
-    def __init__(self, model: str, reference: str, arguments: Sequence[str], taken: str = "") -> None:
-        """`reference` is what a user types for it; `taken` the argument of a cache of which forward returns none."""
+    def __init__(self, model: str, typed: str, arguments: Sequence[str], taken: str = "") -> None:
+        """`typed` is what a user types for it; `taken` the argument of a cache of which forward returns none."""
         known = f"its arguments are  {', '.join(arguments)}" if arguments else "it has no arguments"
         takes = "past_key_values, cache, kv_cache, past, state or hidden"
         super().__init__(
             f"{model} takes a cache as {taken} and returns none: what its layers keep themselves is not seen."
             if taken
             else f"{model} keeps no cache: forward must take it as {takes}, and return it after its first result.",
-            f"{known}\nits pass alone  archcalc flops {quote(reference)}  or  archcalc memory {quote(reference)}",
+            f"{known}\nits pass alone  archcalc flops {typed}  or  archcalc memory {typed}",
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ import archcalc
 from archcalc.engine.load.nested import with_tensors
 from archcalc.errors import ForwardFailed, NoLaw, WrongUse
 from archcalc.studies.serve.curves import Line, line
+from tests.helpers import run
 
 WIDTH, HEADS, LAYERS, WORDS, MOST = 32, 4, 3, 20, 64
 EACH = WIDTH // HEADS
@@ -270,3 +272,11 @@ def test_a_refused_step_says_that_it_is_one() -> None:
         archcalc.serve(NoStep(), inputs="int64:1x8", wanted={})
     assert "one token after 16 others and their cache" in caught.value.hint
     assert "its pass alone  archcalc flops" in caught.value.hint
+
+
+def test_the_pass_alone_is_shown_with_the_inputs_that_were_typed(tmp_path: Path) -> None:
+    reference = f"{tmp_path / 'net.py'}:Net"
+    (tmp_path / "net.py").write_text("from torch import nn\n\nclass Net(nn.Embedding):\n    pass\n", encoding="utf-8")
+    ran = run("serve", f"{reference}(9, 4)", "-i", "int64:1x8")
+    assert ran.code != 0
+    assert f"archcalc flops '{reference}(9, 4)' -i int64:1x8  or" in ran.err

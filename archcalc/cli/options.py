@@ -92,8 +92,7 @@ class Options:
         """How to build and run; WrongUse for options of a training step without --train."""
         step = [key for key in keys_of(STEP) if key in self.typed]
         if not self.train and step:
-            hint = "add  --train  (flops: --backward)"
-            raise WrongUse(f"{settings()[step[0]].option} is an option of a training step.", hint)
+            raise WrongUse(f"{settings()[step[0]].option} is an option of a training step.", "add  --train")
         if self.train and "mode" in self.typed:
             raise WrongUse("--train and --mode do not go together: a training step runs in train mode.", "choose one")
         return self._setup(self.train)

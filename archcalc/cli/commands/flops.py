@@ -14,11 +14,12 @@ from archcalc.cli.options import BUILDING, CHOOSING, COMPLETE, INPUT, PRINTING, 
 from archcalc.cli.pictures import treemap_of
 from archcalc.errors import WrongUse
 
+OF_BACKWARD = ("frozen", "checkpoint")
 COUNTING = f"How MACs are counted: {', '.join(NAMES)}."
 
 
 @app.command()
-@shared(BUILDING, INPUT, "frozen", "checkpoint", COMPLETE, CHOOSING, PRINTING, draws=True)
+@shared(BUILDING, INPUT, *OF_BACKWARD, COMPLETE, CHOOSING, PRINTING, draws=True)
 def flops(
     model: Models,
     convention: Annotated[str, typer.Option("--convention", metavar="NAME", help=COUNTING)] = "archcalc",
@@ -42,6 +43,9 @@ def flops(
     if backward and "mode" in options.typed:
         sentence = "--backward and --mode do not go together: the step that it counts runs in train mode."
         raise WrongUse(sentence, "choose one")
+    step = [key for key in OF_BACKWARD if key in options.typed]
+    if step and not backward:
+        raise WrongUse(f"--{step[0]} is an option of the backward pass.", "add  --backward")
     demand_convention(convention)  # a wrong one is told before any model is traced
     analyses: tuple[Analysis, ...] = (Flops(convention), *([Backward()] if backward else []))
     figure = "macs" if convention == "archcalc" else ""

@@ -29,7 +29,9 @@ def speed(
     ] = None,
     on: Annotated[
         list[str] | None,
-        on_option("h100, rtx4090, my.toml, tflops=312,gbps=2039, or cpu: this machine; repeatable."),
+        on_option(
+            "h100, rtx4090, my.toml, tflops=312,gbps=2039, or cpu (measured); repeatable. Without a value: the list."
+        ),
     ] = None,
     sweep_batch: Annotated[
         str, typer.Option("--sweep-batch", metavar="N,N,...", help="Also at these batches: what bounds each.")

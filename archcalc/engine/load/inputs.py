@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -251,6 +252,12 @@ def empty(shape_: Sequence[int], dtype: str) -> Tensor:
         return torch.empty(tuple(shape_), dtype=dtype_named(dtype), device="meta")
     except (RuntimeError, OverflowError, TypeError) as error:
         raise BadInput(f"no tensor has the shape {shape(shape_)}.", "choose smaller sizes") from error
+
+
+def with_inputs(reference: str, setup: Setup) -> str:
+    """A model with the inputs of a setup, as they are typed behind a command."""
+    made = [f"--inputs {quote(setup.inputs_from)}"] if setup.inputs_from else []
+    return " ".join([quote(reference), *(f"-i {quote(given)}" for given in setup.inputs), *made])
 
 
 def parameters_of(forward: Any) -> dict[str, inspect.Parameter]:

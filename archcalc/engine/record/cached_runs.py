@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from shlex import quote
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from archcalc.engine.alone import alone
 from archcalc.engine.load.build import Loaded, load
 from archcalc.engine.load.declared_inputs import inputs_of
-from archcalc.engine.load.inputs import dtype_named, parameters_of
+from archcalc.engine.load.inputs import dtype_named, parameters_of, with_inputs
 from archcalc.engine.load.nested import parts, tensors_with_places
 from archcalc.engine.load.pretrained.facts import is_pretrained
 from archcalc.engine.load.references import BuiltIn
@@ -47,7 +46,7 @@ LONG = (131_072, 16_384, 2_048, 256)
 ASSUMED_DTYPE = "bfloat16"
 STEP = (
     "step    one token after {} others and their cache: a model that takes none so has no decode step of its own\n"
-    "try     its pass alone  archcalc flops {reference}  or  archcalc memory {reference}"
+    "try     its pass alone  archcalc flops {typed}  or  archcalc memory {typed}"
 )
 
 
@@ -125,7 +124,7 @@ class _Runs:
     def _no_cache(self) -> NoCache:
         """The error of a model that takes no cache, or that takes one and returns none."""
         model = self.loaded.model
-        return NoCache(model.name, model.reference, list(self.parameters), self.argument)
+        return NoCache(model.name, with_inputs(model.reference, self.setup), list(self.parameters), self.argument)
 
     def _beyond(self, prefills: Sequence[CachedRun]) -> tuple[CachedRun, ...]:
         """Runs of the shortest texts and of a long one, where windows are not stated or shorter than the other runs.
@@ -195,7 +194,7 @@ class _Runs:
         try:
             trace, found = self._run(self.loaded, setup, values, given)
         except ForwardFailed as error:
-            error.hint += f"\n{STEP.format(before.tokens, reference=quote(self.loaded.model.reference))}"
+            error.hint += f"\n{STEP.format(before.tokens, typed=with_inputs(self.loaded.model.reference, self.setup))}"
             raise
         return CachedRun(trace, before.batch, 1, before.tokens, _kept(trace, found))
 
