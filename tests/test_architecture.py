@@ -89,6 +89,7 @@ LONG = {
     "archcalc.library": "every function of the public API, on one page",
     "archcalc.engine.setup": "every setting of a run, in one table",
     "archcalc.engine.meta.known_values": "one class follows what is known of values, op by op",
+    "archcalc.engine.torch_private": "every private part of torch that is used, with its guard, in one place",
     "archcalc.errors": "every error that a user can meet, in one place",
     "archcalc.networks.vision.resnet": "four papers' members in one table",
     "archcalc.networks.sequence.recurrent": "three cells whose knobs are repeated in three signatures",

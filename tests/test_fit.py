@@ -253,8 +253,8 @@ def test_a_network_that_needs_two_samples_begins_with_two(tmp_path: Path) -> Non
         (["--fit", "1GiB", "--reserve", "some"], "write  --reserve 2GiB  or  --reserve 5%"),
         (["--fit", "1GiB", "--reserve", "100%"], "leaves nothing of 1.000 GiB"),
         (["--reserve", "5%"], "add  --fit 24GiB"),
-        (["--fit", ""], "is not a size of memory and not the name of a device"),
-        (["--fit", "1GiB", "--reserve", ""], "is not a size of memory and not a share"),
+        (["--fit", ""], "--fit is followed by an empty text."),
+        (["--fit", "1GiB", "--reserve", ""], "--reserve is followed by an empty text."),
     ],
 )
 def test_wrong_budgets_end_in_a_sentence(options: list[str], said: str) -> None:

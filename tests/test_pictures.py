@@ -66,7 +66,7 @@ def test_a_picture_is_of_its_kind_and_the_same_every_time(typed: str, ending: st
         ("flops channel-shuffle -o x.svg", "has any of macs: there is nothing to draw"),
         ("memory resnet-20 resnet-32 --fit 1GiB -o x.svg", "a picture is of one model; here are 2."),
         ("speed resnet-20 resnet-32 --on h100 -o x.svg", "a picture is of one model; here are 2."),
-        ("speed --on= -o x.svg", "this answer has no picture (.svg)."),
+        ("speed --on -o x.svg", "this answer has no picture (.svg)."),
         ("snapshot resnet-20 -o x.svg", "the answer is JSON and has no form as .svg."),
         ("report resnet-20 -o x.json", "does not end in .html"),
         ("params resnet-20 -o x.html", "archcalc report MODEL -o x.html"),

@@ -62,6 +62,18 @@ def test_wrapped() -> None:
     torch.fx._symbolic_trace._wrapped_fns_to_patch.popitem()
 
 
+def test_regions_of_autocast() -> None:
+    """A region casts if it says so, and torch turns one of CUDA off where there is none."""
+    region = torch.autocast("cpu", torch.bfloat16, enabled=False)
+    assert not private.is_on(region)
+    private.turn_on(region)
+    with region:
+        assert torch.mm(torch.ones(2, 2), torch.ones(2, 2)).dtype is torch.bfloat16
+    if not torch.cuda.is_available():
+        with pytest.warns(UserWarning, match="CUDA is not available"):
+            assert not private.is_on(torch.autocast("cuda"))
+
+
 def test_no_functions() -> None:
     """A mode for functions sees the question for a shape, and does not in the block."""
     seen: list[str] = []

@@ -168,12 +168,18 @@ class Configured(nn.Linear):
         (
             {"quantization_config": {"quant_method": "mxfp4"}},
             {},
-            ("its config's quantization_config (mxfp4) is not applied: the weights are counted as float32",),
+            (
+                "its config's quantization_config (mxfp4) is not applied: the weights are counted as float32, "
+                "and by it none of them takes fewer bits",
+            ),
         ),
         (
             {"quantization_config": {"bits": 4}},
             {"dtype": "bfloat16"},
-            ("its config's quantization_config is not applied: the weights are counted as bfloat16",),
+            (
+                "its config's quantization_config is not applied: the weights are counted as bfloat16; how many bytes "
+                "they take as stored is not known here",
+            ),
         ),
     ],
 )

@@ -56,6 +56,7 @@ PARTS = (
         "what a checkpoint compares of a tensor",
         "test_gradient_sums.py::test_sums_are_in_place_where_autograd_has_them_in_place",
     ),
+    Part("torch.autocast._enabled", "whether a region of autocast is on", f"{HERE}test_regions_of_autocast"),
     Part("torch._C._dispatch_get_all_op_names", "the ops that autocast knows", f"{HERE}test_dispatcher"),
     Part("torch._C._dispatch_has_kernel_for_dispatch_key", "the ops that autocast knows", f"{HERE}test_dispatcher"),
     Part("torch._ops.OpOverload._opname", "an op's name", f"{HERE}test_op_overloads"),
@@ -297,3 +298,13 @@ def structured(flat: list[Any], spec: str) -> Any:
     from torch.utils._pytree import tree_unflatten, treespec_loads
 
     return tree_unflatten(flat, treespec_loads(spec))
+
+
+def is_on(region: Any) -> bool:
+    """Whether a region of torch.autocast casts anything."""
+    return bool(region._enabled)
+
+
+def turn_on(region: Any) -> None:
+    """Let a region of torch.autocast cast, whatever torch found when it was made."""
+    region._enabled = True

@@ -15,6 +15,7 @@ import torch
 
 from archcalc.engine.devices.autocast import Autocast
 from archcalc.engine.meta.cuda_regions import regions_of_cuda
+from archcalc.engine.torch_private import is_on
 
 CPU = "cpu"
 
@@ -29,9 +30,9 @@ def own_regions(autocast: Autocast, install: Callable[[], None]) -> Iterator[Non
     def enter(region: Any) -> Any:
         result = enters(region)
         if threading.get_ident() == thread and (autocast.lists != CPU or region.device == CPU):
-            if region._enabled:
+            if is_on(region):
                 install()
-            inside = autocast.own_region(region._enabled, region.fast_dtype)
+            inside = autocast.own_region(is_on(region), region.fast_dtype)
             inside.__enter__()
             entered.append((region, inside))
         return result

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from archcalc.engine.torch_private import turn_on
+
 TURNED_OFF = ("cuda",)
 """Devices whose regions torch turns off where they are not there."""
 
@@ -22,7 +24,8 @@ def regions_of_cuda() -> Iterator[None]:
     def made(region: Any, device_type: str, dtype: Any = None, enabled: bool = True, cache_enabled: Any = None) -> None:
         turned_on = enabled and device_type in TURNED_OFF and threading.get_ident() == thread
         torchs(region, device_type, dtype, enabled and not turned_on, cache_enabled)
-        region._enabled |= turned_on
+        if turned_on:
+            turn_on(region)
 
     try:
         kind.__init__ = made

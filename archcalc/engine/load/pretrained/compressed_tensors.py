@@ -125,9 +125,7 @@ def _named(names: Sequence[str], target: str) -> bool:
 
 
 def _scheme(group: Settings, settings: Settings) -> Scheme:
-    weights, inputs, outputs = (
-        group.get(f"{of}") or {} for of in ("weights", "input_activations", "output_activations")
-    )
+    weights, inputs, outputs = (group.get(of) or {} for of in ("weights", "input_activations", "output_activations"))
     format_ = str(group.get("format") or settings.get("format") or "")
     return Scheme(weights, inputs, outputs, _inferred(weights, inputs) if format_ in INFERRED else format_)
 
