@@ -200,7 +200,8 @@ is short because steps that are alike run once.
 class that the configuration names, which brings torch and all that the model's file needs; torch and transformers;
 and `import transformers` alone, which since its version 5 imports no torch and no model, so that no trace can be as
 short. Some answers are shorter than the import of the class: archcalc imports it while Python's garbage collector
-rests. One round of each configuration of `tests/data/configs`, without torchvision (`python bench/configs.py`).
+rests. One round of each configuration of `tests/data/configs`, without torchvision (`python bench/configs.py`); DETR's
+needs it, and is left out.
 
 | configuration | MACs | ÷ its class | ÷ torch, transformers | ÷ transformers |
 | :-- | --: | --: | --: | --: |
