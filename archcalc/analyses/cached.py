@@ -28,8 +28,12 @@ def memory_bytes(span: Span, kernels: Sequence[Kernel], capacity: int, compiled:
     for place, kernel in enumerate(kernels):
         reads, writes = kernel.touched(span)
         gone, after = moved[-1] - capacity, moved[-1] + kernel.total
-        held = [min(size, used[key] - gone) for key, size in reads.items() if used.get(key, gone) > gone]
-        to_read.append(max(0, kernel.read - sum(held)))
+        held = 0
+        for key, size in reads.items():
+            if (room := used.get(key, gone) - gone) > 0:
+                held += min(size, room)
+            used[key] = after
+        to_read.append(max(0, kernel.read - held))
         to_write.append(kernel.total - kernel.read)
         for key, size in writes.items():
             now, earlier = _Written(place, size, after), wrote.get(key, ())
@@ -37,7 +41,6 @@ def memory_bytes(span: Span, kernels: Sequence[Kernel], capacity: int, compiled:
                 to_write[written.kernel] -= _held(min(written.size, size), written.then - gone)
             wrote[key] = [*(written for written in earlier if written.size > size), now] if earlier else [now]
             used[key] = after
-        used |= dict.fromkeys(reads, after)
         moved.append(after)
     starts = [kernel.calls[0] for kernel in kernels]
     for key, writings in wrote.items():

@@ -158,12 +158,13 @@ def _dtype(trace: Trace, call: Call) -> str:
 
 def _work(trace: Trace, kernel: Kernel, arithmetic: Mapping[int, tuple[int, int]], recurrent: Collection[int]) -> Work:
     first = trace.calls[kernel.calls[0]]
-    products = [number for number in kernel.calls if arithmetic[number][0]]
+    products = next((number for number in kernel.calls if arithmetic[number][0]), kernel.calls[0])
+    flops, operations = map(sum, zip(*[arithmetic[number] for number in kernel.calls], strict=True))
     return Work(
         trace.path(first),
-        _part(sum([arithmetic[number][0] for number in products]), kernel.products),
-        _dtype(trace, trace.calls[products[0]] if products else first),
-        _part(sum([arithmetic[number][1] for number in kernel.calls]), kernel.operations),
+        _part(flops, kernel.products),
+        _dtype(trace, trace.calls[products]),
+        _part(operations, kernel.operations),
         kernel.total,
         _tf32(trace, first, kernel.calls[0] in recurrent),
     )
