@@ -340,6 +340,12 @@ def test_pictures_have_the_width_of_the_page(browser: Any, tmp_path: Path) -> No
     assert page.locator(".roof circle.chosen").get_attribute("data-layer") == chosen
 
 
+LINES = """cells => [...document.querySelectorAll(cells)].map(
+    cell => cell.getClientRects()[0].height / parseFloat(getComputedStyle(cell).fontSize)
+)"""
+"""The height of cells in sizes of their letters, asked for at once: at a new width the page draws a table anew."""
+
+
 def test_on_paper_nothing_is_there_to_press(browser: Any, files: Path) -> None:
     """What a reader of paper needs is text: which figure the treemap is of, the headings; not what a mouse does."""
     page = Opened(browser, files / "one.html").page
@@ -350,9 +356,8 @@ def test_on_paper_nothing_is_there_to_press(browser: Any, files: Path) -> None:
     heads = page.locator(".layers thead th").all_inner_texts()
     assert heads[:4] == ["layer", "type", "output", "parameters"]
     assert all(heads)
-    lines = "cells => cells.map(cell => cell.getClientRects()[0].height / parseFloat(getComputedStyle(cell).fontSize))"
     page.set_viewport_size({"width": 700, "height": 1000})  # about the width of A4
-    assert max(page.eval_on_selector_all(".layers tbody td, .layers tbody th, td.number", lines)) < 2.5  # one line each
+    assert max(page.evaluate(LINES, ".layers tbody td, .layers tbody th, td.number")) < 2.5  # one line each
 
 
 def test_the_cursor_tells_who_holds_the_bytes(browser: Any, files: Path) -> None:
