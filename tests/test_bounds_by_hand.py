@@ -68,6 +68,13 @@ def test_an_op_reads_each_number_once(function: Callable[..., Any], inputs: list
     assert bounds(Program(function), inputs).bytes == moved
 
 
+def test_a_result_that_nothing_reads_saves_no_write_of_another() -> None:
+    """Compiled, the places of the largest numbers are not written: the numbers are, whatever a cache would hold."""
+    network = Program(lambda x: x.max(1).values)
+    assert bounds(network, [X]).fused_bytes == MAP + N * FLOAT
+    assert bounds(network, [X], f"{BYTES_ALONE},cache=50MiB").fused_bytes == MAP + N * FLOAT
+
+
 @pytest.mark.parametrize(
     ("convolution", "read"),
     [

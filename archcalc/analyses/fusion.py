@@ -125,7 +125,7 @@ def _chains(span: Span, can: Callable[[Op], bool]) -> tuple[list[list[int]], lis
     for number, operands in span.operands.items():
         op = span.ops[number]
         fuses = op is not None and can(op)
-        before = [writers[storage] for storage in operands.storages if storage in writers]
+        before = [writers[storage] for storage in sorted(operands.storages) if storage in writers]
         level = max([ops[w].level + (not (fuses and ops[w].fuses)) for w in before], default=0)
         ops[number] = _Op(level, fuses, before)
         for writer in before:
