@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gc
-from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from archcalc.analyses.backward import Backward
     from archcalc.analyses.flops import Flops
@@ -41,23 +39,12 @@ def analyze(trace: Trace, analyses: Sequence[Analysis] | None = None) -> Report:
     All of them without any.
     """
     from archcalc.analyses.report import assemble
+    from archcalc.tracing.uncollected import uncollected
 
     forward = trace.of_forward()
     chosen = __getattr__("ALL") if analyses is None else analyses
-    with _uncollected():
+    with uncollected():  # figures hold no cycles, and the collector would look at all that the program has
         return assemble(trace, [analysis(trace if analysis.of_steps else forward) for analysis in chosen])
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """No collection in this block: figures hold no cycles, and the collector would look at all that the program has."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def __getattr__(name: str) -> Any:

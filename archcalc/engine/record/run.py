@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -58,6 +57,7 @@ from archcalc.errors import (
 )
 from archcalc.text.units import shape
 from archcalc.tracing import Trace, Value
+from archcalc.tracing.uncollected import uncollected
 
 CODE_NAMES = "the code names the device {}: its tensors are taken as those of this run"
 DEFAULTS = "hint    this is the library's default configuration; one of a trained model: hf:path/to/config.json"
@@ -265,14 +265,8 @@ def _no_collection() -> Iterator[None]:
 
     The tracer collects young objects itself; where collection was off before, the old ones are put out of its sight.
     """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        with contextlib.nullcontext() if was_on else old_objects_frozen():
-            yield
-    finally:
-        if was_on:
-            gc.enable()
+    with uncollected() as was_on, contextlib.nullcontext() if was_on else old_objects_frozen():
+        yield
 
 
 def _explained(error: BaseException, inputs: Inputs, recorder: recording.Recorder) -> ArchcalcError:
