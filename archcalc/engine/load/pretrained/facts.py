@@ -202,9 +202,13 @@ def with_cache(config: Any) -> Iterator[Any]:
             yield from with_cache(part)
 
 
+OF_TEXT = ("text_config", "llm_config", "thinker_config")
+"""Parts of a configuration that describe the model of texts, and may state what the whole does not."""
+
+
 def stated_type(config: Any) -> str:
     """The type of floats that a configuration, or else the part of it that makes the text, states; '' for none."""
-    parts = [config, *(getattr(config, name, None) for name in ("text_config", "llm_config", "thinker_config"))]
+    parts = [config, *(getattr(config, name, None) for name in OF_TEXT)]
     values = (  # the library warns of its former name wherever that is read
         value for part in parts if part for value in (getattr(part, "dtype", None), vars(part).get("torch_dtype"))
     )

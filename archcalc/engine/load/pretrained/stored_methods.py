@@ -51,15 +51,6 @@ def mxfp8(outputs: int, inputs: int, settings: Settings) -> float:
     return outputs * inputs + outputs * ceil(inputs / 32)
 
 
-def fp8_by_row(outputs: int, inputs: int, settings: Settings) -> float:
-    """Bytes of a matrix of FBGEMM's 8-bit floats with a 4-byte scale for each row.
-
-    >>> fp8_by_row(10, 20, {})
-    240
-    """
-    return outputs * inputs + 4 * outputs
-
-
 def eetq(outputs: int, inputs: int, settings: Settings) -> float:
     """Bytes of a matrix of EETQ's 8-bit integers with a 2-byte scale for each row.
 
@@ -88,7 +79,7 @@ def mxfp4(outputs: int, inputs: int, settings: Settings) -> float:
 
 
 def eight_bits_by_row(outputs: int, inputs: int, settings: Settings) -> float:
-    """Bytes of a matrix of bitsandbytes' 8-bit integers with a 4-byte scale for each row.
+    """Bytes of a matrix of 8-bit numbers with a 4-byte scale for each row: bitsandbytes' integers, FBGEMM's floats.
 
     >>> eight_bits_by_row(10, 20, {})
     240
@@ -111,16 +102,6 @@ def four_bits_by_block(outputs: int, inputs: int, settings: Settings) -> float:
     return ceil(outputs * inputs / 2) + (scales + 4 * ceil(scales / 256) + 4 if double else 4.0 * scales)
 
 
-def gptq(outputs: int, inputs: int, settings: Settings) -> float:
-    """Bytes of a matrix of GPTQ: packed numbers, 2-byte scales and packed zeros of each group, a group for each input.
-
-    >>> gptq(128, 256, {"bits": 4, "group_size": 128})  # 128*256/2 + 2*128*2 + 2*128/2 + 4*256
-    18048.0
-    """
-    bits, groups = _bits(settings), _groups(inputs, settings)
-    return outputs * inputs * bits / 8 + groups * outputs * (2 + bits / 8) + 4 * inputs
-
-
 def awq(outputs: int, inputs: int, settings: Settings) -> float:
     """Bytes of a matrix of AWQ: packed numbers, 2-byte scales and packed zeros of each group.
 
@@ -129,6 +110,15 @@ def awq(outputs: int, inputs: int, settings: Settings) -> float:
     """
     bits, groups = _bits(settings), _groups(inputs, settings)
     return outputs * inputs * bits / 8 + groups * outputs * (2 + bits / 8)
+
+
+def gptq(outputs: int, inputs: int, settings: Settings) -> float:
+    """Bytes of a matrix of GPTQ: packed numbers, 2-byte scales and packed zeros of each group, a group for each input.
+
+    >>> gptq(128, 256, {"bits": 4, "group_size": 128})  # 128*256/2 + 2*128*2 + 2*128/2 + 4*256
+    18048.0
+    """
+    return awq(outputs, inputs, settings) + 4 * inputs
 
 
 def _bits(settings: Settings) -> int:
@@ -141,7 +131,7 @@ def _groups(inputs: int, settings: Settings) -> int:
 
 
 METHODS: dict[str, Bytes] = {
-    "fp8": fp8, "mxfp8": mxfp8, "mxfp4": mxfp4, "fbgemm_fp8": fp8_by_row, "eetq": eetq, "bitnet": bitnet,
+    "fp8": fp8, "mxfp8": mxfp8, "mxfp4": mxfp4, "fbgemm_fp8": eight_bits_by_row, "eetq": eetq, "bitnet": bitnet,
     "gptq": gptq, "awq": awq,
 }  # fmt: skip
 

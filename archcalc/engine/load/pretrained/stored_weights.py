@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from math import ceil
@@ -17,13 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from archcalc.engine.load.pretrained import compressed_tensors, stored_methods
-from archcalc.engine.load.pretrained.facts import stated_type
+from archcalc.engine.load.pretrained.facts import OF_TEXT, stated_type
 from archcalc.errors import WrongUse, one_line
 
 Settings = Mapping[str, Any]
 LEFT_OUT = ("modules_to_not_convert", "llm_int8_skip_modules", "skip_modules", "ignore", "ignored_layers")
-TEXT = ("text_config", "llm_config", "thinker_config")
-"""The parts of a configuration that may state a quantization in its place."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def quantization_of(module: Any) -> dict[str, Any]:
     None stated: no settings.
     """
     config = getattr(module, "config", None)
-    for part in (config, *(getattr(config, name, None) for name in TEXT)):
+    for part in (config, *(getattr(config, name, None) for name in OF_TEXT)):
         stated = getattr(part, "quantization_config", None)
         if stated:
             return dict(stated) if isinstance(stated, Mapping) else dict(vars(stated))
@@ -59,7 +58,7 @@ def name_of(settings: Settings) -> str:
 
 def is_known(settings: Settings) -> bool:
     """Whether it is known here how a quantization stores weights; WrongUse for settings that no method has."""
-    with _Readable():
+    with _readable():
         return _bytes_of(settings, 2) is not None
 
 
@@ -80,7 +79,7 @@ def quantized_bytes(module: nn.Module, settings: Settings) -> dict[str, int]:
 
     WrongUse for settings that no method has, such as words where numbers stand.
     """
-    with _Readable():
+    with _readable():
         width = 4 if stated_type(getattr(module, "config", None)) == "float32" else 2
         bytes_of = _bytes_of(settings, width)
         if bytes_of is None:
@@ -98,16 +97,14 @@ def form_of(settings: Settings) -> str:
     return stored_methods.computes_in(name, settings)
 
 
-class _Readable:
+@contextmanager
+def _readable() -> Iterator[None]:
     """A block in which settings that cannot be read are told as such."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if isinstance(error, TypeError | ValueError | LookupError | AttributeError | ArithmeticError | re.error):
-            hint = "correct it in the file, or leave quantization_config out"
-            raise WrongUse(f"its config's quantization_config cannot be read: {one_line(error)}.", hint) from None
+    try:
+        yield
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, re.error) as error:
+        hint = "correct it in the file, or leave quantization_config out"
+        raise WrongUse(f"its config's quantization_config cannot be read: {one_line(error)}.", hint) from None
 
 
 def _bytes_of(settings: Settings, width: int) -> Callable[[Matrix], int | None] | None:
