@@ -273,6 +273,8 @@ def keys_of(*groups: str) -> tuple[str, ...]:
     return tuple(key for key, row in settings().items() if row.typed.group in groups)
 
 
+OF_BACKWARD = ("frozen", "checkpoint")
+"""Settings of a training step that decide what backward computes."""
 STATED_ELSEWHERE = ("knobs", "inputs", "inputs_from", "offline", "batch", "size", "seq_len", "images", "data_limit")
 """Settings that an answer states with its model and its inputs; all others are among its assumptions."""
 WHERE_SET = ("lora", "lengths", "data", "seed", "weight_decay")

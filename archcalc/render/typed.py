@@ -8,7 +8,7 @@ from typing import Any
 
 from archcalc.analyses.report import Report
 from archcalc.engine.load.references import BuiltIn, InLibrary, parse
-from archcalc.engine.setup import STEP, keys_of, settings
+from archcalc.engine.setup import OF_BACKWARD, STEP, keys_of, settings
 from archcalc.errors import BadReference
 from archcalc.render.around import GIVEN
 from archcalc.render.document import Table
@@ -20,7 +20,7 @@ from archcalc.tracing import Input, Trace
 BESIDE = ("lora", "lengths", "data", "seed")
 """Settings that stand among the assumptions of an answer, not with its model or its inputs."""
 STEPS = {"memory": ("--train", keys_of(STEP)), "speed": ("--train", keys_of(STEP)),
-         "flops": ("--backward", ("frozen", "checkpoint"))}  # fmt: skip
+         "flops": ("--backward", OF_BACKWARD)}  # fmt: skip
 """Commands that measure a training step: their option for it, and the settings of the step that they take."""
 
 

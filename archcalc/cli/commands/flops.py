@@ -12,9 +12,9 @@ from archcalc.cli.answer import answer
 from archcalc.cli.app import Models, app
 from archcalc.cli.options import BUILDING, CHOOSING, COMPLETE, INPUT, PRINTING, Options, shared
 from archcalc.cli.pictures import treemap_of
+from archcalc.engine.setup import OF_BACKWARD
 from archcalc.errors import WrongUse
 
-OF_BACKWARD = ("frozen", "checkpoint")
 COUNTING = f"How MACs are counted: {', '.join(NAMES)}."
 
 

@@ -9,7 +9,7 @@ import typer
 
 from archcalc.cli.answer import emit_documents
 from archcalc.cli.app import app
-from archcalc.cli.completion import complete_model
+from archcalc.cli.completion import complete_model, on_option
 from archcalc.cli.options import BUILDING, INPUT, KERNELS, PRINTING, STEP, Options, shared
 from archcalc.cli.output import watching
 from archcalc.errors import WrongUse
@@ -32,9 +32,7 @@ def plan(  # noqa: PLR0913, PLR0917 # each is an option of the command
     ],
     on: Annotated[
         str,
-        typer.Option(
-            "--on", metavar="DEVICE", help="The device, for its memory and the least time: h100-sxm, a100-80g, ..."
-        ),
+        on_option("The device, for its memory and the least time: h100-sxm, a100-80g, ..."),
     ] = "",
     tp: Annotated[
         int | None, typer.Option("--tp", help="Tensor parallel: ranks that divide each layer.", **DEGREE)

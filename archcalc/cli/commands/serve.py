@@ -38,7 +38,7 @@ def serve(  # noqa: PLR0913, PLR0917, each option is a parameter
         typer.Option(
             "--weights",
             metavar="FORM",
-            help="Weights as stored: bf16, fp16, fp32, fp8[:128], int8[:N], int4:N, mxfp4; default: the model's.",
+            help="As stored: bf16, fp16, fp32, fp8[:128], int8[:N], int4:N, mxfp4 or config; default: the model's.",
         ),
     ] = "",
     kv: Annotated[

@@ -52,7 +52,9 @@ class KernelSelection:
     @contextmanager
     def installed(self) -> Iterator[None]:
         """The replaced ops, to the end of the block; those of autocast once it is asked for, or the model enters it."""
-        library, casts = self._entered(self.autocast.asked is not None), self.autocast.asked is not None
+        outer = self.autocast.of_caller
+        casts = bool(outer or self.autocast.asked)
+        library = self._entered(casts)
 
         def cast() -> None:
             nonlocal library, casts
@@ -60,11 +62,8 @@ class KernelSelection:
                 destroy(library)
                 library, casts = self._entered(casts=True), True
 
-        outer = self.autocast.of_caller
+        around = self.autocast.own_region(True, outer) if outer else nullcontext()
         try:
-            if outer:
-                cast()
-            around = self.autocast.own_region(True, outer) if outer else nullcontext()
             with self.autocast.told(), own_regions(self.autocast, cast), around:
                 yield
         finally:
