@@ -213,7 +213,7 @@ class MissingExtra(ArchcalcError):
 
 
 def _to_install(package: str) -> str:
-    """What to type for a package that does not import, whether it is there or not; it may state versions."""
+    """The hint for a package that does not import, installed or not; its name may have versions."""
     try:
         is_there = find_spec(package.strip("'").partition("<")[0]) is not None
     except (ImportError, ValueError):

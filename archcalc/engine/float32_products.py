@@ -9,7 +9,7 @@ EXACT = "highest"
 
 
 def float32_products() -> str:
-    """What the program gave `torch.set_float32_matmul_precision`; 'highest' where torch was not imported.
+    """The program's last argument of `torch.set_float32_matmul_precision`; 'highest' without one, and without torch.
 
     >>> float32_products()
     'highest'

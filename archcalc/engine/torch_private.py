@@ -74,7 +74,7 @@ PARTS = (
 
 
 WRAPPED: Mapping[Any, Any] = _symbolic_trace._wrapped_fns_to_patch
-"""What torch.fx.wrap was called for. A call leaves its frame and all frames above, with their tensors, in a cycle."""
+"""The functions given to torch.fx.wrap, which leaves its frame and those above, with their tensors, in a cycle."""
 NO_CONTAINERS = frozenset((int, float, bool, str, type(None), torch.dtype, torch.device))
 """Types of arguments that hold nothing else."""
 

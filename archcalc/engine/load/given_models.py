@@ -1,4 +1,4 @@
-"""What functions of the user return, and programs pass, as a module; what is none is told with what to give instead."""
+"""Turns what a user's function returns, or a program passes, into a module; the error for other values says why not."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def _read(library: ModuleType, reference: InLibrary, path: Path, setup: Setup) -
 
 
 def _of_architecture(library: ModuleType, settings: dict[str, Any]) -> str:
-    """What to type where the library has the architecture of a file and not its type, as of Kimi K2; '' if neither."""
+    """The hint for a file whose architecture the library has, but not its model_type (Kimi K2); '' for others."""
     named = settings.get("architectures")
     name = named[0] if isinstance(named, list) and named else named
     class_ = getattr(library, name, None) if isinstance(name, str) and name in dir(library) else None
@@ -160,7 +160,7 @@ def _of_architecture(library: ModuleType, settings: dict[str, Any]) -> str:
 
 
 def _without_type(settings: Any) -> str:
-    """What to type where a configuration states no model_type; those of diffusers state a class in its place."""
+    """The hint for a configuration without model_type; those of diffusers have the name of a class."""
     class_ = settings.get("_class_name") if isinstance(settings, dict) else None
     if class_:
         return f"it is of diffusers: name its class  diffusers:{class_}"

@@ -148,7 +148,7 @@ def _inferred(weights: Settings, inputs: Settings) -> str:
 
 
 def _strategy(settings: Settings) -> str:
-    """What shares a scale; where it is not stated, as the size of groups tells."""
+    """The strategy of the scales; if it is not stated, the size of groups decides."""
     size = settings.get("group_size")
     return str(settings.get("strategy") or ("tensor" if size is None else "channel" if size < 0 else "group"))
 

@@ -87,7 +87,7 @@ def regions(width: str, count: int = 36) -> Maker:
 
 
 def behind_prenet(facts: Facts, name: str) -> Made:
-    """What SpeechT5 takes: a wave, or frames of a spectrogram to go on from; the bare model what its prenets make."""
+    """The inputs of SpeechT5: a wave or frames of a spectrogram; of the bare model, features of its prenets' width."""
     if not hasattr(facts.model, "speecht5"):
         return floats("seq_len", "hidden_size")(facts, name)
     return wave(facts, name) if name == "input_values" else floats("seq_len", "num_mel_bins")(facts, name)
